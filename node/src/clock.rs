@@ -1,0 +1,135 @@
+//! Time as an injected dependency (design 23): wall-clock instants for what is stored or sent, monotonic
+//! instants for what is waited for. Nothing else in the node reads a clock.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// A wall-clock instant: Unix milliseconds, UTC (contract D8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// From Unix milliseconds.
+    #[must_use]
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Unix milliseconds.
+    #[must_use]
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// This instant moved forward, saturating.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// Milliseconds from `earlier` to this instant; negative when this instant is the earlier one.
+    #[must_use]
+    pub const fn millis_since(self, earlier: Self) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// ISO 8601, UTC, to the millisecond.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(at) => write!(f, "{at:.3}"),
+            Err(_) => write!(f, "{} ms", self.0),
+        }
+    }
+}
+
+/// A monotonic instant: the time since an arbitrary start of this process. Never stored, never sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Monotonic(Duration);
+
+impl Monotonic {
+    /// From the time since the start of the process.
+    #[must_use]
+    pub const fn from_start(elapsed: Duration) -> Self {
+        Self(elapsed)
+    }
+
+    /// Time since `earlier`; zero when `earlier` is the later one.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// This instant moved forward.
+    #[must_use]
+    pub const fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration))
+    }
+}
+
+/// The source of both kinds of time.
+pub trait Clock: Send + Sync + 'static {
+    /// Wall-clock time now.
+    fn now(&self) -> Timestamp;
+    /// Monotonic time now; it runs with Tokio's clock, so that paused tests control it.
+    fn monotonic(&self) -> Monotonic;
+}
+
+/// The machine's clocks.
+#[derive(Debug)]
+pub struct SystemClock {
+    started: tokio::time::Instant,
+}
+
+impl SystemClock {
+    /// A clock whose monotonic time starts now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { started: tokio::time::Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(jiff::Timestamp::now().as_millisecond())
+    }
+
+    fn monotonic(&self) -> Monotonic {
+        Monotonic(self.started.elapsed())
+    }
+}
+
+/// A clock whose wall time advances with Tokio's (possibly paused) clock, with an offset to play a skewed machine.
+#[derive(Debug)]
+pub struct VirtualClock {
+    started: tokio::time::Instant,
+    origin: Timestamp,
+    skew_millis: i64,
+}
+
+impl VirtualClock {
+    /// A clock that shows `origin` now, wrong by `skew_millis`.
+    #[must_use]
+    pub fn new(origin: Timestamp, skew_millis: i64) -> Self {
+        Self { started: tokio::time::Instant::now(), origin, skew_millis }
+    }
+}
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.origin.plus(self.started.elapsed()).0.saturating_add(self.skew_millis))
+    }
+
+    fn monotonic(&self) -> Monotonic {
+        Monotonic(self.started.elapsed())
+    }
+}

@@ -1,0 +1,3 @@
+//! The Sorcha node.
+pub mod clock;
+pub mod register;

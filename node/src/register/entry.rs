@@ -1,0 +1,306 @@
+//! One entry of the register, its encoded form, and the rules every entry keeps (contract section 3.3).
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use prost::{Message as _, encoding};
+use sha2::{Digest as _, Sha256};
+use sorcha_proto::{REGISTER_ID, v1::SystemRegisterEntry};
+
+use super::{
+    canonical::Document,
+    limits,
+    names::{BlueprintId, Checksum, InvalidField, Leaf, Version, check_length},
+};
+use crate::clock::Timestamp;
+
+/// Protobuf field number of `SystemRegisterEntry.blueprint_document`.
+const DOCUMENT_FIELD: u32 = 3;
+
+/// A published blueprint as the register holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Key; one entry per blueprint.
+    pub blueprint_id: BlueprintId,
+    /// Register-wide version of this entry's newest state; deprecation and reactivation take a new one (D20).
+    pub version: Version,
+    /// The document; never changes once published.
+    pub document: Document,
+    /// Publication instant.
+    pub published_at: Timestamp,
+    /// Who published: user id or `system`.
+    pub published_by: String,
+    /// False once deprecated.
+    pub is_active: bool,
+    /// Audit link of the publication; may be empty.
+    pub transaction_id: String,
+    /// Extra pairs such as category, tags, author, licence.
+    pub metadata: BTreeMap<String, String>,
+    /// W3C `traceparent` of the publication; empty when it was not traced.
+    pub trace_parent: String,
+}
+
+/// Why an entry is refused or found damaged.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidEntry {
+    /// Not a protobuf `SystemRegisterEntry`.
+    #[error("the entry is not decodable: {0}")]
+    Encoding(#[from] prost::DecodeError),
+    /// A field breaks its limit or pattern.
+    #[error(transparent)]
+    Field(#[from] InvalidField),
+    /// It belongs to another register.
+    #[error("register_id is {found:?}; expected {REGISTER_ID}")]
+    Register {
+        /// What was found.
+        found: String,
+    },
+    /// The checksum does not fit the document.
+    #[error("checksum {stated:?} does not fit the document, whose SHA-256 is {actual}")]
+    Checksum {
+        /// The checksum the entry states.
+        stated: String,
+        /// The checksum of the bytes.
+        actual: Checksum,
+    },
+}
+
+impl Entry {
+    /// Checks every field against the contract's limits.
+    ///
+    /// # Errors
+    /// [`InvalidField`] naming the first field that breaks its limit.
+    pub fn validate(&self) -> Result<(), InvalidField> {
+        if self.version == Version::ZERO {
+            return Err(InvalidField::Range { field: "version", actual: "0".into(), expected: "1 or more" });
+        }
+        let document = self.document.bytes().len();
+        if document == 0 {
+            return Err(InvalidField::Empty { field: "blueprint_document", max: limits::DOCUMENT_BYTES });
+        }
+        if document > limits::DOCUMENT_BYTES {
+            return Err(too_many_bytes("blueprint_document", document, limits::DOCUMENT_BYTES));
+        }
+        check_published_by(&self.published_by)?;
+        check_length("publication_transaction_id", &self.transaction_id, limits::TRANSACTION_ID_CHARS)?;
+        check_length("trace_parent", &self.trace_parent, limits::TRACE_PARENT_CHARS)?;
+        check_metadata(&self.metadata)
+    }
+
+    /// Encodes once, for every later use.
+    #[must_use]
+    pub fn seal(self) -> Arc<SealedEntry> {
+        let header = self.header();
+        let encoded = encode(&header, self.document.bytes());
+        Arc::new(SealedEntry { leaf: leaf_of(&header), encoded, entry: self })
+    }
+
+    /// Everything but the document, in protobuf; the checksum stands for the document.
+    fn header(&self) -> Vec<u8> {
+        SystemRegisterEntry {
+            blueprint_id: self.blueprint_id.to_string(),
+            register_id: REGISTER_ID.to_owned(),
+            blueprint_document: Bytes::new(),
+            published_at: self.published_at.as_millis(),
+            published_by: self.published_by.clone(),
+            version: self.version.get(),
+            is_active: self.is_active,
+            publication_transaction_id: self.transaction_id.clone(),
+            checksum: self.document.checksum().to_string(),
+            metadata: self.metadata.clone(),
+            trace_parent: self.trace_parent.clone(),
+        }
+        .encode_to_vec()
+    }
+}
+
+/// Checks `published_by`: required, at most 255 characters.
+///
+/// # Errors
+/// [`InvalidField`] when empty or too long.
+pub fn check_published_by(value: &str) -> Result<(), InvalidField> {
+    if value.is_empty() {
+        return Err(InvalidField::Empty { field: "published_by", max: limits::PUBLISHED_BY_CHARS });
+    }
+    check_length("published_by", value, limits::PUBLISHED_BY_CHARS)
+}
+
+/// Checks a metadata map: less than 4 KB of keys and values in all (D28).
+///
+/// # Errors
+/// [`InvalidField::TooLong`] with the size found.
+pub fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), InvalidField> {
+    let size = metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if size > limits::METADATA_BYTES {
+        return Err(too_many_bytes("metadata", size, limits::METADATA_BYTES));
+    }
+    Ok(())
+}
+
+const fn too_many_bytes(field: &'static str, actual: usize, max: usize) -> InvalidField {
+    InvalidField::TooLong { field, actual, max, unit: "bytes" }
+}
+
+/// An entry together with its encoded bytes and its leaf digest. Immutable, shared by reference.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SealedEntry {
+    entry: Entry,
+    encoded: Bytes,
+    leaf: Leaf,
+}
+
+impl SealedEntry {
+    /// Decodes and checks an entry from the wire or a store.
+    ///
+    /// Bytes that this node would have encoded itself are kept as they are; others (unknown fields, another
+    /// field order) are encoded anew, so that equal entries have equal bytes and leaves everywhere.
+    ///
+    /// # Errors
+    /// [`InvalidEntry`] when undecodable, out of limits, of another register, or with a wrong checksum.
+    pub fn decode(encoded: Bytes) -> Result<Arc<Self>, InvalidEntry> {
+        let message = SystemRegisterEntry::decode(encoded.clone())?;
+        if message.register_id != REGISTER_ID {
+            return Err(InvalidEntry::Register { found: message.register_id });
+        }
+        let document = Document::from_received(message.blueprint_document);
+        // The checksum may be left empty (D11); a stated one must fit.
+        if !message.checksum.is_empty() && message.checksum != document.checksum().to_string() {
+            return Err(InvalidEntry::Checksum { stated: message.checksum, actual: document.checksum() });
+        }
+        let entry = Entry {
+            blueprint_id: BlueprintId::new(message.blueprint_id)?,
+            version: Version::new("version", message.version)?,
+            document,
+            published_at: Timestamp::from_millis(message.published_at),
+            published_by: message.published_by,
+            is_active: message.is_active,
+            transaction_id: message.publication_transaction_id,
+            metadata: message.metadata,
+            trace_parent: message.trace_parent,
+        };
+        entry.validate()?;
+        let header = entry.header();
+        let leaf = leaf_of(&header);
+        let encoded =
+            if is_encoding_of(&encoded, &header, entry.document.bytes()) { encoded } else { encode(&header, entry.document.bytes()) };
+        Ok(Arc::new(Self { entry, encoded, leaf }))
+    }
+
+    /// The entry.
+    #[must_use]
+    pub const fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// Its `SystemRegisterEntry` in protobuf.
+    #[must_use]
+    pub const fn encoded(&self) -> &Bytes {
+        &self.encoded
+    }
+
+    /// Its digest: covers every field and, through the checksum, every byte of the document.
+    #[must_use]
+    pub const fn leaf(&self) -> Leaf {
+        self.leaf
+    }
+}
+
+/// The encoding is the header with the document field appended: any field order is valid protobuf, and this one
+/// needs no second pass over the document.
+fn encode(header: &[u8], document: &Bytes) -> Bytes {
+    let mut buffer = BytesMut::with_capacity(header.len() + document.len() + 16);
+    buffer.put_slice(header);
+    encoding::bytes::encode(DOCUMENT_FIELD, document, &mut buffer);
+    buffer.freeze()
+}
+
+fn is_encoding_of(encoded: &Bytes, header: &[u8], document: &Bytes) -> bool {
+    encoded.starts_with(header)
+        && encoded.ends_with(document)
+        && encoded.len() == header.len() + encoding::bytes::encoded_len(DOCUMENT_FIELD, document)
+}
+
+fn leaf_of(header: &[u8]) -> Leaf {
+    let mut hasher = Sha256::new();
+    hasher.update(b"sorcha-register-entry-v1\0");
+    hasher.update(header);
+    Leaf::from_bytes(hasher.finalize().into())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// An entry for tests: its document and metadata depend on id and version.
+    pub(crate) fn entry(id: &str, version: i64) -> Entry {
+        Entry {
+            blueprint_id: BlueprintId::new(id).unwrap(),
+            version: Version::new("version", version).unwrap(),
+            document: Document::canonicalize(format!(r#"{{"id":"{id}","name":"Blueprint {id}"}}"#).as_bytes()).unwrap(),
+            published_at: Timestamp::from_millis(1_700_000_000_000 + version),
+            published_by: "tester".into(),
+            is_active: true,
+            transaction_id: format!("tx-{version}"),
+            metadata: BTreeMap::from([("category".into(), "test".into()), ("tags".into(), "a,b".into())]),
+            trace_parent: String::new(),
+        }
+    }
+
+    #[test]
+    fn sealed_and_decoded_are_the_same_without_a_copy() {
+        let sealed = entry("a", 1).seal();
+        let decoded = SealedEntry::decode(sealed.encoded().clone()).unwrap();
+        assert_eq!(decoded, sealed);
+        assert_eq!(decoded.encoded().as_ptr(), sealed.encoded().as_ptr());
+    }
+
+    #[test]
+    fn another_encoder_gives_the_same_leaf() {
+        let sealed = entry("a", 1).seal();
+        let mut message = SystemRegisterEntry::decode(sealed.encoded().clone()).unwrap();
+        message.checksum = String::new();
+        let mut foreign = message.encode_to_vec();
+        foreign.extend_from_slice(&[0xfa, 0x3e, 0x01, b'x']); // an unknown field, number 1007
+        let decoded = SealedEntry::decode(foreign.into()).unwrap();
+        assert_eq!(decoded.leaf(), sealed.leaf());
+        assert_eq!(decoded.encoded(), sealed.encoded());
+    }
+
+    #[test]
+    fn no_flipped_bit_goes_unnoticed() {
+        let sealed = entry("a", 1).seal();
+        for bit in 0..sealed.encoded().len() * 8 {
+            let mut bytes = sealed.encoded().to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let bytes = Bytes::from(bytes);
+            if let Ok(decoded) = SealedEntry::decode(bytes.clone()) {
+                let noticed = decoded.leaf() != sealed.leaf() || decoded.encoded() != &bytes;
+                assert!(noticed, "bit {bit} flipped unnoticed");
+            }
+        }
+    }
+
+    #[test]
+    fn limits_are_enforced_with_the_field_named() {
+        let broken: [(&str, fn(&mut Entry)); 5] = [
+            ("published_by", |e| e.published_by = String::new()),
+            ("published_by", |e| e.published_by = "x".repeat(256)),
+            ("metadata", |e| _ = e.metadata.insert("k".into(), "v".repeat(4096))),
+            ("version", |e| e.version = Version::ZERO),
+            ("publication_transaction_id", |e| e.transaction_id = "x".repeat(256)),
+        ];
+        for (field, break_it) in broken {
+            let mut entry = entry("a", 1);
+            break_it(&mut entry);
+            let message = SealedEntry::decode(entry.seal().encoded().clone()).unwrap_err().to_string();
+            assert!(message.contains(field), "{field}: {message}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+            drop(SealedEntry::decode(bytes.into()));
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The contract's field limits (contract sections 3 and 6.10). They are part of the protocol, not settings:
+//! a node with others could not talk to its peers.
+
+/// Longest `peer_id`, characters.
+pub const PEER_ID_CHARS: usize = 64;
+/// Longest node id, characters.
+pub const NODE_ID_CHARS: usize = 64;
+/// Longest blueprint id, characters.
+pub const BLUEPRINT_ID_CHARS: usize = 255;
+/// Longest `published_by`, characters.
+pub const PUBLISHED_BY_CHARS: usize = 255;
+/// Longest peer address, characters.
+pub const ADDRESS_CHARS: usize = 255;
+/// Longest host name, characters.
+pub const HOSTNAME_CHARS: usize = 255;
+/// Longest text in a heartbeat acknowledgement, characters.
+pub const ACK_MESSAGE_CHARS: usize = 500;
+/// Largest blueprint document, bytes of canonical JSON.
+pub const DOCUMENT_BYTES: usize = 16 * 1024 * 1024;
+/// Largest metadata map: bytes of all keys and values together (D28).
+pub const METADATA_BYTES: usize = 4096;
+/// Largest summary in a push notice, bytes.
+pub const SUMMARY_BYTES: usize = 4096;
+/// Longest publication transaction id, characters (ours: the contract names no limit).
+pub const TRANSACTION_ID_CHARS: usize = 255;
+/// Longest W3C `traceparent`, characters.
+pub const TRACE_PARENT_CHARS: usize = 55;
+/// Greatest difference between a heartbeat's timestamp and the receiver's clock, milliseconds (D6).
+pub const CLOCK_SKEW_MILLIS: i64 = 60_000;

@@ -1,0 +1,273 @@
+//! The register as one immutable value in memory: what central nodes serve and peers read from.
+//!
+//! A view is cheap to clone (its parts are shared), so a sync stream keeps the very snapshot it started with
+//! while publications go on, and a push stream is a cursor into the newest view: nothing is queued per peer.
+
+use std::sync::Arc;
+
+use imbl::{HashMap, OrdMap};
+
+use super::{
+    digest::VersionTree,
+    entry::SealedEntry,
+    lineage::Genesis,
+    names::{BlueprintId, Lineage, RegisterDigest, Version},
+};
+use crate::clock::Timestamp;
+
+/// How many recent versions a view remembers the digest of, for comparison with heartbeats.
+const DIGEST_HISTORY: usize = 4096;
+/// Batches up to this size record the digest of each version in them, larger ones only of the last.
+const STEPWISE_BATCH: usize = 64;
+
+/// The register at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct RegisterView {
+    genesis: Option<Arc<Genesis>>,
+    head: Version,
+    entries: OrdMap<Version, Arc<SealedEntry>>,
+    versions: HashMap<BlueprintId, Version>,
+    active: usize,
+    active_tree: VersionTree,
+    held_tree: VersionTree,
+    digests: OrdMap<Version, RegisterDigest>,
+    last_published_at: Timestamp,
+}
+
+/// A summary of everything held, inactive entries included; stores keep it beside the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seal {
+    /// Head version.
+    pub head: Version,
+    /// Entries held.
+    pub count: u64,
+    /// Digest of all of them.
+    pub held: RegisterDigest,
+}
+
+impl RegisterView {
+    /// An empty register of a lineage (`None`: not known yet).
+    #[must_use]
+    pub fn new(genesis: Option<Arc<Genesis>>) -> Self {
+        let mut view = Self { genesis, ..Self::default() };
+        view.remember_digest();
+        view
+    }
+
+    /// A register with these entries, at `head` or at the highest version among them, whichever is higher.
+    #[must_use]
+    pub fn with_entries(genesis: Option<Arc<Genesis>>, entries: Vec<Arc<SealedEntry>>, head: Version) -> Self {
+        let mut view = Self::new(genesis);
+        view.apply(entries, head);
+        view
+    }
+
+    /// Takes entries in: newer versions replace older ones of the same blueprint, older ones are ignored.
+    ///
+    /// `head` raises the head version beyond the entries (a full sync carries active entries only).
+    pub fn apply(&mut self, entries: Vec<Arc<SealedEntry>>, head: Version) {
+        if entries.len() <= STEPWISE_BATCH {
+            for entry in entries {
+                self.take(std::iter::once(entry), Version::ZERO);
+                self.remember_digest();
+            }
+            if head > self.head {
+                self.take(std::iter::empty(), head);
+                self.remember_digest();
+            }
+        } else {
+            self.take(entries.into_iter(), head);
+            self.remember_digest();
+        }
+    }
+
+    fn take(&mut self, entries: impl Iterator<Item = Arc<SealedEntry>>, head: Version) {
+        let (mut active, mut held) = (Vec::new(), Vec::new());
+        let mut new_head = self.head.max(head);
+        for sealed in entries {
+            let entry = sealed.entry();
+            let version = entry.version;
+            match self.versions.get(&entry.blueprint_id).copied() {
+                Some(known) if known >= version => continue,
+                Some(superseded) => {
+                    if let Some(old) = self.entries.remove(&superseded) {
+                        self.active -= usize::from(old.entry().is_active);
+                    }
+                    active.push((superseded, None));
+                    held.push((superseded, None));
+                }
+                None => {}
+            }
+            new_head = new_head.max(version);
+            self.active += usize::from(entry.is_active);
+            self.last_published_at = self.last_published_at.max(entry.published_at);
+            active.push((version, entry.is_active.then(|| sealed.leaf())));
+            held.push((version, Some(sealed.leaf())));
+            self.versions.insert(entry.blueprint_id.clone(), version);
+            self.entries.insert(version, sealed);
+        }
+        self.head = new_head;
+        self.active_tree.update(new_head, active);
+        self.held_tree.update(new_head, held);
+    }
+
+    fn remember_digest(&mut self) {
+        self.digests.insert(self.head, self.active_tree.digest(self.head));
+        while self.digests.len() > DIGEST_HISTORY {
+            self.digests.remove_with_key(&self.oldest_digest());
+        }
+    }
+
+    fn oldest_digest(&self) -> Version {
+        self.digests.get_min().map_or(Version::ZERO, |(version, _)| *version)
+    }
+
+    /// The same entries under a lineage, now that it is known.
+    #[must_use]
+    pub fn with_genesis(mut self, genesis: Arc<Genesis>) -> Self {
+        self.genesis = Some(genesis);
+        self
+    }
+
+    /// Newest version; 0 when empty.
+    #[must_use]
+    pub const fn head(&self) -> Version {
+        self.head
+    }
+
+    /// The genesis record, when known.
+    #[must_use]
+    pub const fn genesis(&self) -> Option<&Arc<Genesis>> {
+        self.genesis.as_ref()
+    }
+
+    /// The lineage, when known.
+    #[must_use]
+    pub fn lineage(&self) -> Option<Lineage> {
+        self.genesis.as_ref().map(|genesis| genesis.lineage())
+    }
+
+    /// Digest over head version and active entries (design decision 24).
+    #[must_use]
+    pub fn digest(&self) -> RegisterDigest {
+        self.active_tree.digest(self.head)
+    }
+
+    /// The digest as it was at an earlier version, if remembered.
+    #[must_use]
+    pub fn digest_at(&self, version: Version) -> Option<RegisterDigest> {
+        self.digests.get(&version).copied()
+    }
+
+    /// Summary of everything held.
+    #[must_use]
+    pub fn seal(&self) -> Seal {
+        Seal { head: self.head, count: self.entries.len() as u64, held: self.held_tree.digest(self.head) }
+    }
+
+    /// Entries held, inactive ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True when nothing is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Active entries held.
+    #[must_use]
+    pub const fn active(&self) -> usize {
+        self.active
+    }
+
+    /// Instant of the newest publication; the epoch when there is none.
+    #[must_use]
+    pub const fn last_published_at(&self) -> Timestamp {
+        self.last_published_at
+    }
+
+    /// Entries with a version greater than `after`, ascending, inactive ones included.
+    pub fn after(&self, after: Version) -> impl Iterator<Item = &Arc<SealedEntry>> {
+        self.entries.range(after.next()..).map(|(_, entry)| entry)
+    }
+
+    /// The first entry with a version greater than `after`.
+    #[must_use]
+    pub fn next_after(&self, after: Version) -> Option<&Arc<SealedEntry>> {
+        self.after(after).next()
+    }
+
+    /// All entries, ascending.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<SealedEntry>> {
+        self.entries.values()
+    }
+
+    /// The entry of a blueprint.
+    #[must_use]
+    pub fn get(&self, id: &BlueprintId) -> Option<&Arc<SealedEntry>> {
+        self.entries.get(self.versions.get(id)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::register::entry::tests::entry;
+
+    fn version(number: i64) -> Version {
+        Version::new("version", number).unwrap()
+    }
+
+    fn deprecated(id: &str, number: i64) -> Arc<SealedEntry> {
+        let mut entry = entry(id, number);
+        entry.is_active = false;
+        entry.seal()
+    }
+
+    #[test]
+    fn a_full_sync_has_the_digest_of_the_whole_history() {
+        let mut central = RegisterView::new(None);
+        central.apply(vec![entry("a", 1).seal(), entry("b", 2).seal(), deprecated("a", 3)], Version::ZERO);
+        let active: Vec<_> = central.iter().filter(|e| e.entry().is_active).cloned().collect();
+        let peer = RegisterView::with_entries(None, active, central.head());
+        assert_eq!(peer.digest(), central.digest());
+        assert_ne!(peer.seal(), central.seal());
+        assert_eq!((central.len(), central.active()), (2, 1));
+    }
+
+    #[test]
+    fn older_and_repeated_entries_change_nothing() {
+        let mut view = RegisterView::new(None);
+        view.apply(vec![entry("a", 1).seal(), deprecated("a", 2)], Version::ZERO);
+        let before = (view.digest(), view.seal(), view.len());
+        view.apply(vec![entry("a", 1).seal(), deprecated("a", 2)], Version::ZERO);
+        assert_eq!(before, (view.digest(), view.seal(), view.len()));
+    }
+
+    #[test]
+    fn batches_and_single_steps_agree_and_history_is_kept() {
+        let entries: Vec<_> = (1..=200).map(|v| entry(&format!("b{v}"), v).seal()).collect();
+        let mut stepwise = RegisterView::new(None);
+        for entry in &entries {
+            stepwise.apply(vec![entry.clone()], Version::ZERO);
+        }
+        let whole = RegisterView::with_entries(None, entries.clone(), Version::ZERO);
+        assert_eq!(stepwise.digest(), whole.digest());
+        let half = RegisterView::with_entries(None, entries[..100].to_vec(), Version::ZERO);
+        assert_eq!(stepwise.digest_at(version(100)), Some(half.digest()));
+        assert_eq!(stepwise.after(version(198)).count(), 2);
+    }
+
+    #[test]
+    fn a_clone_is_a_snapshot() {
+        let mut view = RegisterView::new(None);
+        view.apply(vec![entry("a", 1).seal()], Version::ZERO);
+        let snapshot = view.clone();
+        view.apply(vec![deprecated("a", 2)], Version::ZERO);
+        assert_eq!(snapshot.head(), version(1));
+        assert!(snapshot.iter().all(|e| e.entry().is_active));
+    }
+}

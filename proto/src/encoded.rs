@@ -1,0 +1,61 @@
+use bytes::{Buf, BufMut, Bytes};
+use prost::{
+    DecodeError, Message,
+    encoding::{DecodeContext, WireType},
+};
+
+/// A `SystemRegisterEntry` kept as its encoded bytes.
+///
+/// It stands where the generated message would, so that central nodes stream entries as they are stored and
+/// peers choose when to decode. The bytes are not inspected here: whoever decodes them validates them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EncodedEntry(pub Bytes);
+
+impl Message for EncodedEntry {
+    fn encode_raw(&self, buf: &mut impl BufMut) {
+        buf.put_slice(&self.0);
+    }
+
+    fn merge_field(
+        &mut self,
+        _tag: u32,
+        _wire_type: WireType,
+        _buf: &mut impl Buf,
+        _ctx: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        // Never reached: `merge` and `decode` below take the bytes whole.
+        Ok(())
+    }
+
+    fn encoded_len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    fn decode(mut buf: impl Buf) -> Result<Self, DecodeError> {
+        Ok(Self(buf.copy_to_bytes(buf.remaining())))
+    }
+
+    fn merge(&mut self, mut buf: impl Buf) -> Result<(), DecodeError> {
+        self.0 = buf.copy_to_bytes(buf.remaining());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v1::SystemRegisterEntry;
+
+    #[test]
+    fn same_bytes_as_the_generated_message() {
+        let entry = SystemRegisterEntry { blueprint_id: "a".into(), version: 7, is_active: true, ..Default::default() };
+        let bytes = entry.encode_to_vec();
+        let encoded = EncodedEntry::decode(bytes.as_slice()).expect("decoding takes any bytes");
+        assert_eq!(encoded.encode_to_vec(), bytes);
+        assert_eq!(SystemRegisterEntry::decode(encoded.0).expect("unchanged"), entry);
+    }
+}

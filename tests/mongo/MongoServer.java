@@ -1,0 +1,172 @@
+import de.bwaldvogel.mongo.MongoBackend;
+import de.bwaldvogel.mongo.MongoVersion;
+import de.bwaldvogel.mongo.backend.h2.H2Backend;
+import de.bwaldvogel.mongo.backend.memory.MemoryBackend;
+import de.bwaldvogel.mongo.bson.Document;
+import de.bwaldvogel.mongo.exception.MongoServerError;
+import de.bwaldvogel.mongo.wire.message.MongoMessage;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Proxy;
+import java.net.InetSocketAddress;
+import java.util.List;
+import org.h2.mvstore.MVStore;
+import org.h2.mvstore.MVStoreException;
+
+/**
+ * A server of the MongoDB protocol for the tests, around mongo-java-server.
+ *
+ * <p>It runs as one source file: {@code java -cp 'LIB/*' MongoServer.java --help}, with LIB as filled by {@code fetch}.
+ */
+public final class MongoServer {
+
+    private static final String HELP = """
+        A server of the MongoDB protocol for tests, on 127.0.0.1 only.
+
+        Usage: MongoServer [--port N] [--file PATH]
+
+          --port N     the port to listen on; 0, the default, picks a free one
+          --file PATH  keep the data in this H2 MVStore file, made if absent (its folder must exist);
+                       without it they are in memory and go with the process
+          --help       print this text
+
+        Prints one line on stdout when it is ready: listening on 127.0.0.1:PORT
+        With --file, a write is in the file before it is acknowledged and survives kill -9; there is no
+        fsync, so a power cut may lose it. Stop it with SIGTERM, or kill it.
+        Exit status: 1 cannot listen or open the file, 2 wrong usage.""";
+
+    /** The Rust driver wants wire version 9 or more; the library's own newest is 8. */
+    private static final MongoVersion MONGODB_5 = new MongoVersion() {
+        @Override
+        public List<Integer> getVersionArray() {
+            return List.of(5, 0, 0);
+        }
+
+        @Override
+        public int getWireVersion() {
+            return 13;
+        }
+    };
+
+    private record Options(int port, String file) {}
+
+    private MongoServer() {}
+
+    public static void main(String[] args) {
+        Options options = parse(args);
+        MongoBackend backend = open(options.file());
+        backend.version(MONGODB_5);
+        var server = new de.bwaldvogel.mongo.MongoServer(backend);
+        try {
+            server.bind(new InetSocketAddress("127.0.0.1", options.port()));
+        } catch (Exception e) { // netty throws the checked BindException undeclared
+            throw fail(1, "cannot listen on 127.0.0.1:" + options.port() + ": " + e.getMessage());
+        }
+        Runtime.getRuntime().addShutdownHook(new Thread(server::shutdownNow));
+        System.out.println("listening on 127.0.0.1:" + server.getLocalAddress().getPort());
+    }
+
+    private static Options parse(String[] args) {
+        int port = 0;
+        String file = null;
+        for (int i = 0; i < args.length; i++) {
+            switch (args[i]) {
+                case "--help", "-h" -> {
+                    System.out.println(HELP);
+                    System.exit(0);
+                }
+                case "--port" -> port = port(value(args, ++i));
+                case "--file" -> file = value(args, ++i);
+                default -> throw fail(2, "unknown argument " + args[i] + "; try --help");
+            }
+        }
+        return new Options(port, file);
+    }
+
+    private static String value(String[] args, int i) {
+        if (i == args.length || args[i].isEmpty()) {
+            throw fail(2, args[i - 1] + " needs a value; try --help");
+        }
+        return args[i];
+    }
+
+    private static int port(String text) {
+        try {
+            int port = Integer.parseInt(text);
+            if (port >= 0 && port <= 65535) {
+                return port;
+            }
+        } catch (NumberFormatException e) {
+            // the message below says it
+        }
+        throw fail(2, "--port takes a number from 0 to 65535, not " + text);
+    }
+
+    private static MongoBackend open(String file) {
+        if (file == null) {
+            return oneAtATime(new MemoryBackend(), () -> {});
+        }
+        try {
+            // No background commit, by time or by size: the only commits are those after a command, so that
+            // what a kill leaves behind is the state between two commands, never a document without its index entry.
+            MVStore store = new MVStore.Builder().fileName(file).autoCommitDisabled().autoCommitBufferSize(0).open();
+            return oneAtATime(new H2Backend(store), store::commit);
+        } catch (MVStoreException | IllegalArgumentException e) {
+            throw fail(1, "cannot open " + file + ": " + e.getMessage());
+        }
+    }
+
+    /**
+     * Runs the commands one after the other, each committed before its reply leaves.
+     *
+     * <p>The library replies with its live documents, and encodes them after it has let go of its own locks: a reader
+     * would meet half of another client's update. So the reply is copied here, under the lock.
+     */
+    private static MongoBackend oneAtATime(MongoBackend backend, Runnable commit) {
+        Object lock = new Object();
+        return (MongoBackend) Proxy.newProxyInstance(
+            MongoBackend.class.getClassLoader(),
+            new Class<?>[] {MongoBackend.class},
+            (proxy, method, args) -> {
+                if (args != null && args[0] instanceof MongoMessage message) {
+                    refuseChangeStream(message.getDocument());
+                }
+                synchronized (lock) {
+                    try {
+                        Object result = method.invoke(backend, args);
+                        return result instanceof Document reply ? reply.cloneDeeply() : result;
+                    } catch (InvocationTargetException e) {
+                        throw withCode(e.getCause());
+                    } finally {
+                        commit.run();
+                    }
+                }
+            });
+    }
+
+    /** Answers as a mongod without a replica set does; the library's own answer has no error code. */
+    private static void refuseChangeStream(Document command) {
+        if (command.get("pipeline") instanceof List<?> stages
+                && !stages.isEmpty()
+                && stages.get(0) instanceof Document stage
+                && stage.containsKey("$changeStream")) {
+            throw new MongoServerError(40573, "The $changeStream stage is only supported on replica sets");
+        }
+    }
+
+    /** Every error of a mongod has a code, and the Rust driver cannot read one without; the library leaves it out of some. */
+    private static Throwable withCode(Throwable error) {
+        if (error instanceof MongoServerError || !(error instanceof RuntimeException)) {
+            return error;
+        }
+        String message = String.valueOf(error.getMessage());
+        return message.equals("ns not found")
+            ? new MongoServerError(26, "NamespaceNotFound", message)
+            : new MongoServerError(8, "UnknownError", message, error);
+    }
+
+    private static IllegalStateException fail(int status, String message) {
+        System.err.println("MongoServer: " + message);
+        System.exit(status);
+        return new IllegalStateException("not reached");
+    }
+}
