@@ -1,3 +1,4 @@
 //! The Sorcha node.
 pub mod clock;
 pub mod register;
+pub mod store;

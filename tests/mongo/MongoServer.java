@@ -108,7 +108,13 @@ public final class MongoServer {
         try {
             // No background commit, by time or by size: the only commits are those after a command, so that
             // what a kill leaves behind is the state between two commands, never a document without its index entry.
-            MVStore store = new MVStore.Builder().fileName(file).autoCommitDisabled().autoCommitBufferSize(0).open();
+            // Each commit appends the pages it changed, 50 KB for a small write: compression keeps the file in bounds.
+            MVStore store = new MVStore.Builder()
+                .fileName(file)
+                .autoCommitDisabled()
+                .autoCommitBufferSize(0)
+                .compress()
+                .open();
             return oneAtATime(new H2Backend(store), store::commit);
         } catch (MVStoreException | IllegalArgumentException e) {
             throw fail(1, "cannot open " + file + ": " + e.getMessage());

@@ -1,0 +1,211 @@
+//! The embedded store: one crash-safe file (redb), group commit, one writer (design decisions 11, 12).
+//!
+//! A committer owns the database and the newest view. It takes all operations that wait, writes them in one
+//! transaction and answers them together, so that many publications share one fsync. Publications are durable
+//! before they are acknowledged; a replica's batches are atomic at once and durable within
+//! [`Options::flush_within`].
+
+mod committer;
+mod tables;
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use redb::{Builder, Database, DatabaseError, backends::InMemoryBackend};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::committer::{Committer, Op};
+use super::{Checkpoint, Draft, Loaded, Publication, StateChange, Store, StoreError};
+use crate::register::{entry::SealedEntry, lineage::Genesis, names::Version};
+
+/// File name of the register inside a data directory.
+pub const FILE_NAME: &str = "register.redb";
+
+/// Operations that wait for the committer; more make callers wait.
+const QUEUE: usize = 1024;
+
+/// How an embedded store runs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Memory that the database may use to cache pages, bytes.
+    pub cache_bytes: usize,
+    /// A replica's batches are fsynced within this time.
+    pub flush_within: Duration,
+    /// Runs transactions on the calling task instead of the blocking pool, for deterministic simulation.
+    pub inline: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { cache_bytes: 16 * 1024 * 1024, flush_within: Duration::from_secs(1), inline: false }
+    }
+}
+
+/// A register in one file, or in memory.
+#[derive(Debug)]
+pub struct EmbeddedStore {
+    ops: mpsc::Sender<Op>,
+    state: watch::Receiver<Arc<Loaded>>,
+}
+
+impl EmbeddedStore {
+    /// Opens or creates a file and verifies what is in it. Must be called inside a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when another process has the file open; [`StoreError::Damaged`] when the file
+    /// is not readable as a database; [`StoreError::Internal`] for other faults.
+    pub async fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, StoreError> {
+        let path = path.as_ref().to_owned();
+        let cache = options.cache_bytes;
+        let work = move || guarded(|| open_file(&path, cache).and_then(|db| tables::load(&db).map(|loaded| (db, loaded))));
+        let (db, loaded) = if options.inline { work() } else { run_blocking(work).await }?;
+        Ok(Self::start(db, loaded, options))
+    }
+
+    /// As [`EmbeddedStore::open`], for a replica: an unreadable file is set aside (renamed to
+    /// `….damaged-<unix ms>`), logged, and a new one made. Its content is fetched again.
+    ///
+    /// # Errors
+    /// As for `open`, but for an unreadable file.
+    pub async fn open_replica(path: impl AsRef<Path>, options: Options, now_millis: i64) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        match Self::open(path, options.clone()).await {
+            Err(StoreError::Damaged(why)) => {
+                let aside = PathBuf::from(format!("{}.damaged-{now_millis}", path.display()));
+                std::fs::rename(path, &aside).map_err(|error| StoreError::Internal(error.to_string()))?;
+                tracing::error!(file = %path.display(), aside = %aside.display(), reason = %why, "replica file set aside; fetching it again");
+                Self::open(path, options).await
+            }
+            other => other,
+        }
+    }
+
+    /// A store that lives in memory and dies with the process.
+    ///
+    /// # Errors
+    /// [`StoreError::Internal`] if the database can't be set up.
+    pub fn in_memory(options: Options) -> Result<Self, StoreError> {
+        let db = Builder::new().create_with_backend(InMemoryBackend::new()).map_err(opening)?;
+        let loaded = tables::load(&db)?;
+        Ok(Self::start(db, loaded, options))
+    }
+
+    fn start(db: Database, loaded: Loaded, options: Options) -> Self {
+        let (ops, queue) = mpsc::channel(QUEUE);
+        let (published, state) = watch::channel(Arc::new(loaded.clone()));
+        tokio::spawn(Committer::new(db, loaded, options, published).run(queue));
+        Self { ops, state }
+    }
+
+    async fn ask<T>(&self, op: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Op) -> Result<T, StoreError> {
+        let gone = || StoreError::Unavailable("the store has been closed".to_owned());
+        let (reply, answer) = oneshot::channel();
+        self.ops.send(op(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+#[async_trait]
+impl Store for EmbeddedStore {
+    fn kind(&self) -> &'static str {
+        "embedded"
+    }
+
+    async fn load(&self) -> Result<Loaded, StoreError> {
+        Ok((**self.state.borrow()).clone())
+    }
+
+    async fn init_genesis(&self, genesis: Genesis) -> Result<Genesis, StoreError> {
+        self.ask(|reply| Op::InitGenesis(genesis, reply)).await
+    }
+
+    async fn publish(&self, draft: Draft) -> Result<Publication, StoreError> {
+        draft.validate()?;
+        self.ask(|reply| Op::Publish(draft, reply)).await
+    }
+
+    async fn set_active(&self, change: StateChange) -> Result<Publication, StoreError> {
+        self.ask(|reply| Op::SetActive(change, reply)).await
+    }
+
+    async fn read_after(&self, after: Version, limit: usize) -> Result<Vec<Arc<SealedEntry>>, StoreError> {
+        Ok(self.state.borrow().view.after(after).take(limit).cloned().collect())
+    }
+
+    async fn changed(&self, after: Version) {
+        // An error means that the store is closed: the next read says so.
+        drop(self.state.clone().wait_for(|state| state.view.head() > after).await);
+    }
+
+    async fn apply(&self, entries: Vec<Arc<SealedEntry>>, checkpoint: Checkpoint) -> Result<(), StoreError> {
+        self.ask(|reply| Op::Apply { entries, checkpoint, reply }).await
+    }
+
+    async fn replace(
+        &self,
+        genesis: Option<Genesis>,
+        entries: Vec<Arc<SealedEntry>>,
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<(), StoreError> {
+        self.ask(|reply| Op::Replace { genesis, entries, checkpoint, reply }).await
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        self.ask(Op::Flush).await
+    }
+}
+
+fn open_file(path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)
+            .map_err(|error| StoreError::Internal(format!("create {}: {error}", directory.display())))?;
+    }
+    Builder::new().set_cache_size(cache_bytes).create(path).map_err(|error| match error {
+        DatabaseError::DatabaseAlreadyOpen => {
+            StoreError::Unavailable(format!("{} is in use by another process (a running node?)", path.display()))
+        }
+        other => opening(other),
+    })
+}
+
+/// An unreadable file is damage; a file that can't be accessed is not.
+fn opening(error: DatabaseError) -> StoreError {
+    use std::io::ErrorKind;
+    match error {
+        DatabaseError::Storage(redb::StorageError::Io(io))
+            if !matches!(io.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
+        {
+            io_error(&io)
+        }
+        other => StoreError::Damaged(format!("the file is not readable: {other}")),
+    }
+}
+
+fn io_error(error: &std::io::Error) -> StoreError {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => StoreError::Full(error.to_string()),
+        _ => StoreError::Internal(error.to_string()),
+    }
+}
+
+/// Runs database code so that a panic on a damaged page is an error like any other.
+fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(StoreError::Damaged("the file's structure is damaged".to_owned())))
+}
+
+async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

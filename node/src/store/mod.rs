@@ -1,0 +1,242 @@
+//! Where a register lies on disk: one trait, two stores (design decision 11).
+//!
+//! [`embedded`] is one crash-safe file, [`mongo`] is MongoDB. The same trait serves both roles: a central node
+//! publishes into its store and tails it, a peer applies verified batches to its own. [`contract`] is the one
+//! test suite that both must pass.
+
+#[cfg(test)]
+pub(crate) mod contract;
+pub mod embedded;
+pub mod mongo;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::Timestamp,
+    register::{
+        canonical::Document,
+        entry::{Entry, SealedEntry, check_metadata, check_published_by},
+        integrity::Finding,
+        lineage::Genesis,
+        names::{BlueprintId, Checksum, InvalidField, Lineage, Version, check_length},
+        limits,
+        view::RegisterView,
+    },
+};
+
+/// A blueprint to publish; the store allocates its version.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Key of the new entry.
+    pub blueprint_id: BlueprintId,
+    /// Its document.
+    pub document: Document,
+    /// Publication instant.
+    pub published_at: Timestamp,
+    /// Who publishes.
+    pub published_by: String,
+    /// Audit link.
+    pub transaction_id: String,
+    /// Extra pairs.
+    pub metadata: BTreeMap<String, String>,
+    /// W3C `traceparent`, or empty.
+    pub trace_parent: String,
+}
+
+impl Draft {
+    /// Checks every field against the contract's limits.
+    ///
+    /// # Errors
+    /// [`InvalidField`] naming the field, the limit and what was found.
+    pub fn validate(&self) -> Result<(), InvalidField> {
+        check_published_by(&self.published_by)?;
+        check_length("publication_transaction_id", &self.transaction_id, limits::TRANSACTION_ID_CHARS)?;
+        check_length("trace_parent", &self.trace_parent, limits::TRACE_PARENT_CHARS)?;
+        check_metadata(&self.metadata)
+    }
+
+    /// The active entry that this draft becomes at `version`.
+    #[must_use]
+    pub fn at(self, version: Version) -> Entry {
+        Entry {
+            blueprint_id: self.blueprint_id,
+            version,
+            document: self.document,
+            published_at: self.published_at,
+            published_by: self.published_by,
+            is_active: true,
+            transaction_id: self.transaction_id,
+            metadata: self.metadata,
+            trace_parent: self.trace_parent,
+        }
+    }
+}
+
+/// A deprecation or reactivation; it takes a new version (D20).
+#[derive(Clone, Debug)]
+pub struct StateChange {
+    /// Which blueprint.
+    pub blueprint_id: BlueprintId,
+    /// Its state afterwards.
+    pub is_active: bool,
+    /// Audit link of the change.
+    pub transaction_id: String,
+    /// W3C `traceparent`, or empty.
+    pub trace_parent: String,
+}
+
+impl StateChange {
+    /// The entry after the change, at a new version.
+    #[must_use]
+    pub fn applied_to(&self, entry: &Entry, version: Version) -> Entry {
+        Entry {
+            version,
+            is_active: self.is_active,
+            transaction_id: self.transaction_id.clone(),
+            trace_parent: self.trace_parent.clone(),
+            ..entry.clone()
+        }
+    }
+}
+
+/// What a publication or state change led to.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// The entry as it is stored now.
+    pub entry: Arc<SealedEntry>,
+    /// False when it was there already: the same bytes published again, or the state it had (decision 7).
+    pub changed: bool,
+}
+
+/// A peer's position, kept in the replica's own transaction (contract section 6.7, decision 12).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Checkpoint {
+    /// Highest version processed; the replica's head.
+    pub version: Version,
+    /// Last successful sync.
+    pub last_sync_time: Timestamp,
+    /// When the next pull is due.
+    pub next_sync_due: Timestamp,
+    /// Central node that it belongs to; empty before the first sync.
+    pub central_node_id: String,
+    /// A lineage that an administrator chose to replace this replica with (`register adopt`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<Lineage>,
+}
+
+/// A register as found at start-up.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// Every entry that verifies, under the genesis if that verifies.
+    pub view: RegisterView,
+    /// The replica's position; `None` in a store that was never a replica.
+    pub checkpoint: Option<Checkpoint>,
+    /// What does not verify; empty for a sound register.
+    pub findings: Vec<Finding>,
+}
+
+/// Why a store did not do what it was asked to.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database can't be reached or does not answer in time; nothing is known to be stored. Try again later.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// No space is left; nothing was stored.
+    #[error("the store is full: {0}")]
+    Full(String),
+    /// The id is published with other content (decision 7: an id is published once).
+    #[error("blueprint {id} is already published with other content ({checksum}); publish it under a new id")]
+    Conflict {
+        /// The id.
+        id: BlueprintId,
+        /// Checksum of what is published.
+        checksum: Checksum,
+    },
+    /// No such blueprint.
+    #[error("no blueprint {0} is published")]
+    NotFound(BlueprintId),
+    /// A field breaks its limit.
+    #[error(transparent)]
+    Invalid(#[from] InvalidField),
+    /// The document can't be kept by this kind of store.
+    #[error("{0}")]
+    Unstorable(String),
+    /// The stored register failed its integrity check; it takes no publication until it is restored.
+    #[error("the register failed its integrity check ({0}); run `sorcha-node register restore` or `register reseed`")]
+    Damaged(String),
+    /// Anything else the store reports.
+    #[error("the store failed: {0}")]
+    Internal(String),
+}
+
+/// A register's storage.
+///
+/// All methods may be called concurrently. What a method has acknowledged survives a crash of the process; for
+/// [`Store::apply`] alone a crash of the machine may undo the last second, since a replica fetches it again.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// `embedded` or `mongodb`, for logs and people.
+    fn kind(&self) -> &'static str;
+
+    /// Reads and verifies everything.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] and [`StoreError::Internal`]; damage is not an error but a finding.
+    async fn load(&self) -> Result<Loaded, StoreError>;
+
+    /// Stores the genesis if there is none, and returns the one that is stored: of several nodes that start at
+    /// once on one database, one wins and all learn which.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store can't be read or written.
+    async fn init_genesis(&self, genesis: Genesis) -> Result<Genesis, StoreError>;
+
+    /// Publishes: allocates the next version and stores the entry durably (decision 9).
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the id is published with another document.
+    async fn publish(&self, draft: Draft) -> Result<Publication, StoreError>;
+
+    /// Deprecates or reactivates, at a new version.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when nothing is published under the id.
+    async fn set_active(&self, change: StateChange) -> Result<Publication, StoreError>;
+
+    /// Entries with a version greater than `after`, ascending, at most `limit` of them, without a gap that a
+    /// publication in progress could still fill.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when an entry read does not verify.
+    async fn read_after(&self, after: Version, limit: usize) -> Result<Vec<Arc<SealedEntry>>, StoreError>;
+
+    /// Returns when there may be something newer than `after`; it may also return for nothing.
+    async fn changed(&self, after: Version);
+
+    /// Replica: stores entries and the position after them, all or nothing (decision 12).
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] and others; nothing is stored then.
+    async fn apply(&self, entries: Vec<Arc<SealedEntry>>, checkpoint: Checkpoint) -> Result<(), StoreError>;
+
+    /// Replaces the whole register, all or nothing: full sync, restore, reseed.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the old register is kept then.
+    async fn replace(
+        &self,
+        genesis: Option<Genesis>,
+        entries: Vec<Arc<SealedEntry>>,
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<(), StoreError>;
+
+    /// Makes everything acknowledged so far durable against a crash of the machine too.
+    ///
+    /// # Errors
+    /// [`StoreError`] when that fails.
+    async fn flush(&self) -> Result<(), StoreError>;
+}
