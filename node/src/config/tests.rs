@@ -1,0 +1,98 @@
+use std::io::Write as _;
+
+use super::*;
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+fn load(text: &str) -> Result<Config, ConfigError> {
+    Config::load(Some(file(text).path()), serde_json::json!({}))
+}
+
+#[test]
+fn defaults_are_the_contracts() {
+    let config = load("").unwrap().with_identity("edge-0");
+    assert_eq!(config.heartbeat.interval, Duration::from_secs(30));
+    assert_eq!(config.heartbeat.max_missed, 2);
+    assert_eq!(config.sync.interval, Duration::from_secs(300));
+    assert_eq!(config.listen.grpc.port(), 5000);
+    assert_eq!(config.limits.max_concurrent_full_syncs, 3);
+    config.validate(Role::Peer).unwrap();
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let file = file("[heartbeat]\ninterval = '20s'\n[node]\nid = 'a'\n");
+    let config = Config::load(Some(file.path()), serde_json::json!({"node": {"id": "b"}})).unwrap();
+    assert_eq!((config.node.id.as_str(), config.heartbeat.interval), ("b", Duration::from_secs(20)));
+}
+
+#[test]
+fn unknown_keys_and_wrong_types_are_named() {
+    let unknown = load("[heartbeat]\nintervall = '20s'\n").unwrap_err().to_string();
+    assert!(unknown.contains("intervall") && unknown.contains("heartbeat"), "{unknown}");
+    let wrong = load("[heartbeat]\nmax_missed = 'two'\n").unwrap_err().to_string();
+    assert!(wrong.contains("max_missed"), "{wrong}");
+    assert!(load("[heartbeat]\ninterval = '20 parsecs'\n").is_err());
+}
+
+#[test]
+fn a_missing_file_is_an_error() {
+    let error = Config::load(Some(Path::new("/nowhere/sorcha.toml")), serde_json::json!({})).unwrap_err();
+    assert!(error.to_string().contains("/nowhere/sorcha.toml"), "{error}");
+}
+
+#[test]
+fn ranges_name_setting_value_and_limit() {
+    let config = load("[heartbeat]\ninterval = '5s'\n").unwrap().with_identity("edge-0");
+    let error = config.validate(Role::Peer).unwrap_err().to_string();
+    assert_eq!(error, "heartbeat.interval: 5s is outside 10s to 2m");
+}
+
+#[test]
+fn role_and_host_name_must_agree() {
+    let named = |hostname: &str| load("").unwrap().with_identity(hostname);
+    named("n0.sorcha.dev").validate(Role::Central).unwrap();
+    let central = named("edge-0").validate(Role::Central).unwrap_err().to_string();
+    assert!(central.contains("edge-0") && central.contains("node.validate_hostname"), "{central}");
+    let mut peer = named("n0.sorcha.dev");
+    peer.node.id = "edge-0".into();
+    let contradiction = peer.validate(Role::Peer).unwrap_err().to_string();
+    assert!(contradiction.contains("start it as a central node"), "{contradiction}");
+    peer.node.validate_hostname = false;
+    peer.validate(Role::Peer).unwrap();
+}
+
+#[test]
+fn a_peer_does_not_replicate_from_itself_or_twice_from_one() {
+    let mut config = load("").unwrap().with_identity("edge-0");
+    config.central_nodes = vec!["edge-0=10.0.0.1:5000".parse().unwrap()];
+    assert!(config.validate(Role::Peer).unwrap_err().to_string().contains("itself"));
+    config.central_nodes = vec!["n0:5000".parse().unwrap(), "n0:5001".parse().unwrap()];
+    assert!(config.validate(Role::Peer).unwrap_err().to_string().contains("twice"));
+}
+
+#[test]
+fn addresses_in_short_form() {
+    let parse = |text: &str| text.parse::<CentralNodeAddress>().map(|a| (a.id().to_owned(), a.host, a.port));
+    assert_eq!(parse("n0.sorcha.dev").unwrap(), ("n0.sorcha.dev".into(), "n0.sorcha.dev".into(), 5000));
+    assert_eq!(parse("n0=127.0.0.1:5001").unwrap(), ("n0".into(), "127.0.0.1".into(), 5001));
+    assert_eq!(parse("[::1]:7").unwrap(), ("[::1]".into(), "[::1]".into(), 7));
+    for bad in ["", ":5000", "n0:70000", "n0:0", "a b", "http://n0"] {
+        assert!(parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn central_nodes_file_in_both_formats() {
+    let toml = file("[[central_nodes]]\nhost = 'n1'\npriority = 1\n");
+    assert_eq!(read_central_nodes(toml.path()).unwrap()[0].port, 5000);
+    let mut json = tempfile::NamedTempFile::with_suffix(".json").unwrap();
+    json.write_all(br#"{"central_nodes":[{"host":"n0","port":1,"priority":0}]}"#).unwrap();
+    assert_eq!(read_central_nodes(json.path()).unwrap()[0].port, 1);
+    let bad = file("[[central_nodes]]\nhots = 'n1'\n");
+    assert!(read_central_nodes(bad.path()).unwrap_err().to_string().contains("hots"));
+}
