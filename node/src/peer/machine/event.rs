@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::state::SessionId;
+use super::phase::SessionId;
 use crate::{peer::failover::CentralId, register::names::Version};
 
 /// Something the shell observed or was told. Events of an attempt or session carry its epoch; one of another epoch
@@ -115,9 +115,11 @@ impl Event {
             | Self::ReplicaDiverged { epoch }
             | Self::ProbeOk { epoch, .. }
             | Self::ProbeFailed { epoch, .. } => Some(*epoch),
-            Self::Start | Self::CentralNodesChanged(_) | Self::ReconnectRequested | Self::Tick | Self::Stop => {
-                None
-            }
+            Self::Start
+            | Self::CentralNodesChanged(_)
+            | Self::ReconnectRequested
+            | Self::Tick
+            | Self::Stop => None,
         }
     }
 }

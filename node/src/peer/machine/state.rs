@@ -1,16 +1,11 @@
 //! Where a peer's connection stands: the state of [`step`](super::step).
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    fmt,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt};
 
-use super::effect::Cause;
+use super::phase::{Outage, Progress, Search, Session, Stage, Wait};
 use crate::{
     clock::Monotonic,
     peer::failover::{CentralId, distinct},
-    register::names::Version,
 };
 
 /// The whole state: what the peer is at, and what it remembers throughout.
@@ -27,9 +22,17 @@ impl State {
     #[must_use]
     pub fn new(centrals: Vec<CentralId>) -> Self {
         let centrals = distinct(centrals);
-        let memory =
-            Memory { centrals, epoch: 0, barred: BTreeMap::new(), split_brain: None, short_sessions: 0 };
-        Self { phase: Phase::Idle, memory }
+        let memory = Memory {
+            centrals,
+            epoch: 0,
+            barred: BTreeMap::new(),
+            split_brain: None,
+            short_sessions: 0,
+        };
+        Self {
+            phase: Phase::Idle,
+            memory,
+        }
     }
 
     /// The state as it is shown to the world (D36).
@@ -37,7 +40,10 @@ impl State {
     pub const fn peer_state(&self) -> PeerState {
         match &self.phase {
             Phase::Idle | Phase::Stopped => PeerState::Disconnected,
-            Phase::Searching(Search { outage: Outage { isolation: None, .. }, .. }) => PeerState::Connecting,
+            Phase::Searching(Search {
+                outage: Outage { isolation: None, .. },
+                ..
+            }) => PeerState::Connecting,
             Phase::Searching(_) | Phase::Waiting(_) => PeerState::Isolated,
             Phase::Open(_, Stage::Fresh) => PeerState::Connected,
             Phase::Open(_, Stage::Monitored(_)) => PeerState::HeartbeatMonitoring,
@@ -63,7 +69,14 @@ impl State {
     #[must_use]
     pub const fn isolated_since(&self) -> Option<Monotonic> {
         match &self.phase {
-            Phase::Searching(Search { outage: Outage { isolation: Some(isolation), .. }, .. })
+            Phase::Searching(Search {
+                outage:
+                    Outage {
+                        isolation: Some(isolation),
+                        ..
+                    },
+                ..
+            })
             | Phase::Waiting(Wait { isolation, .. }) => Some(isolation.since),
             _ => None,
         }
@@ -149,181 +162,12 @@ pub enum Phase {
 impl Phase {
     pub(super) const fn live_epoch(&self) -> Option<u64> {
         match self {
-            Self::Searching(Search { progress: Progress::Dialling { epoch, .. }, .. }) => Some(*epoch),
+            Self::Searching(Search {
+                progress: Progress::Dialling { epoch, .. },
+                ..
+            }) => Some(*epoch),
             Self::Open(session, _) => Some(session.epoch),
             _ => None,
         }
     }
-}
-
-/// A pass under way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Search {
-    /// How far it is.
-    pub progress: Progress,
-    /// The nodes still to be tried, in order.
-    pub queue: VecDeque<CentralId>,
-    /// What it met so far.
-    pub tally: Tally,
-    /// What it is to end.
-    pub outage: Outage,
-}
-
-/// How far a pass is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// Its first dial is held back to spread peers.
-    Delayed {
-        /// Till then.
-        until: Monotonic,
-    },
-    /// An attempt is in flight.
-    Dialling {
-        /// Its epoch.
-        epoch: u64,
-        /// Whom it dials.
-        central: CentralId,
-    },
-}
-
-/// What a pass met so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// The nodes it has dealt with, the one being dialled included.
-    pub tried: Vec<CentralId>,
-    /// How many of them refused for good.
-    pub fatal: usize,
-    /// How many of them were passed over because of a hint of an earlier pass.
-    pub barred: usize,
-    /// The smallest retry-after hint given in this pass.
-    pub hint: Option<Duration>,
-}
-
-/// The time without a session.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outage {
-    /// The session that ended; none when there was none since the start.
-    pub departure: Option<Departure>,
-    /// Present once a whole pass has failed.
-    pub isolation: Option<Isolation>,
-}
-
-/// The end of a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Departure {
-    /// The node left.
-    pub from: CentralId,
-    /// Why.
-    pub cause: Cause,
-    /// When that was noticed.
-    pub noticed_at: Monotonic,
-}
-
-/// Isolated mode (contract section 6.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Isolation {
-    /// Since when.
-    pub since: Monotonic,
-    /// Passes that failed so far while isolated, the first one included; numbers the next delay.
-    pub rounds: u32,
-}
-
-/// Isolated, between two passes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wait {
-    /// Since when, and how often it waited.
-    pub isolation: Isolation,
-    /// The session that ended.
-    pub departure: Option<Departure>,
-    /// When the next pass starts; none while there is no central node in the list.
-    pub retry_at: Option<Monotonic>,
-}
-
-impl Wait {
-    pub(super) fn into_outage(self) -> Outage {
-        Outage { departure: self.departure, isolation: Some(self.isolation) }
-    }
-}
-
-/// Handle of a session, opaque (contract section 3.1).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct SessionId(String);
-
-impl SessionId {
-    /// Wraps what the central node gave.
-    #[must_use]
-    pub fn new(handle: impl Into<String>) -> Self {
-        Self(handle.into())
-    }
-
-    /// The text for later calls.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// An open session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Session {
-    /// Epoch of the attempt it came of.
-    pub epoch: u64,
-    /// The central node.
-    pub central: CentralId,
-    /// Handle for the calls.
-    pub id: SessionId,
-    /// Newest version at the central node when it answered.
-    pub central_version: Version,
-    /// When it was opened.
-    pub since: Monotonic,
-    /// Heartbeats missed in a row; below `Policy::max_missed`.
-    pub missed: u32,
-    /// Syncs failed in a row; below `Policy::max_sync_failures`.
-    pub sync_failures: u32,
-    /// Pace of its heartbeats.
-    pub beat: Beat,
-}
-
-/// Pace of the heartbeats (contract section 6.3, REDUCE_FREQUENCY).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beat {
-    /// The configured interval.
-    Normal,
-    /// Longer, on the central node's advice.
-    Slowed,
-}
-
-/// How far a session has proved itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// No heartbeat acknowledged yet.
-    Fresh,
-    /// Heartbeats are acknowledged; with the search for a better node, where the policy wants one.
-    Monitored(Option<Watch>),
-}
-
-/// The search for a better central node (design decision 14, failback).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Watch {
-    /// When the next round of probes starts.
-    pub due: Monotonic,
-    /// The node whose probe is unanswered.
-    pub awaiting: Option<CentralId>,
-    /// The node whose last probes succeeded.
-    pub passed: Option<Passed>,
-}
-
-/// Probes passed in a row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Passed {
-    /// By which node.
-    pub central: CentralId,
-    /// How many.
-    pub times: u32,
 }
