@@ -68,40 +68,25 @@ pub fn load_or_create(data_dir: &Path) -> Result<SigningKey, KeyError> {
         return Ok(key);
     }
     let key = generate()?;
-    let stored = store(&path, &key).map_err(|source| KeyError::Write {
-        path: path.clone(),
-        source,
-    })?;
+    let stored = store(&path, &key).map_err(|source| KeyError::Write { path: path.clone(), source })?;
     if stored == Stored::ByUs {
         tracing::info!(file = %path.display(), "signing key created");
         return Ok(key);
     }
-    let vanished = || KeyError::Read {
-        path: path.clone(),
-        source: ErrorKind::NotFound.into(),
-    };
+    let vanished = || KeyError::Read { path: path.clone(), source: ErrorKind::NotFound.into() };
     load(&path)?.ok_or_else(vanished)
 }
 
 fn load(path: &Path) -> Result<Option<SigningKey>, KeyError> {
-    let unreadable = |source| KeyError::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let unreadable = |source| KeyError::Read { path: path.to_owned(), source };
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(error)),
     };
-    let wrong = |reason: String| KeyError::Format {
-        path: path.to_owned(),
-        reason,
-    };
+    let wrong = |reason: String| KeyError::Format { path: path.to_owned(), reason };
     let mut bytes = Vec::new();
-    (&file)
-        .take(FILE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    (&file).take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > FILE_BYTES {
         return Err(wrong(format!("it has more than {FILE_BYTES} bytes")));
     }
@@ -139,9 +124,7 @@ fn store(path: &Path, key: &SigningKey) -> io::Result<Stored> {
 
 fn generate() -> Result<SigningKey, KeyError> {
     let mut secret = [0; 32];
-    SysRng
-        .try_fill_bytes(&mut secret)
-        .map_err(|error| KeyError::Randomness(error.to_string()))?;
+    SysRng.try_fill_bytes(&mut secret).map_err(|error| KeyError::Randomness(error.to_string()))?;
     Ok(SigningKey::from_bytes(&secret))
 }
 
@@ -181,11 +164,7 @@ mod tests {
         assert_eq!(made, load_or_create(&data).unwrap());
         let other = load_or_create(&dir.path().join("other")).unwrap();
         assert_ne!(made, other);
-        assert_eq!(
-            fs::read_dir(&data).unwrap().count(),
-            1,
-            "temporary files are left"
-        );
+        assert_eq!(fs::read_dir(&data).unwrap().count(), 1, "temporary files are left");
     }
 
     #[cfg(unix)]
@@ -206,9 +185,8 @@ mod tests {
     fn threads_that_start_at_once_share_one_key() {
         let dir = tempfile::tempdir().unwrap();
         let keys: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..8)
-                .map(|_| scope.spawn(|| load_or_create(dir.path()).unwrap()))
-                .collect();
+            let threads: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| load_or_create(dir.path()).unwrap())).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert!(keys.windows(2).all(|pair| pair[0] == pair[1]));
@@ -226,19 +204,12 @@ mod tests {
     fn other_content_is_refused_with_the_remedy_and_kept() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE_NAME);
-        for content in [
-            &b""[..],
-            b"hello",
-            b"\xff\xfe",
-            OPENSSL.replace("MC4C", "MC4D").as_bytes(),
-            &[b'x'; 20_000],
-        ] {
+        for content in
+            [&b""[..], b"hello", b"\xff\xfe", OPENSSL.replace("MC4C", "MC4D").as_bytes(), &[b'x'; 20_000]]
+        {
             fs::write(&path, content).unwrap();
             let error = load_or_create(dir.path()).unwrap_err().to_string();
-            assert!(
-                error.contains("signing.key") && error.contains("PKCS#8 PEM"),
-                "{error}"
-            );
+            assert!(error.contains("signing.key") && error.contains("PKCS#8 PEM"), "{error}");
             assert_eq!(fs::read(&path).unwrap(), content);
         }
     }

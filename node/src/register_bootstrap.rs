@@ -48,11 +48,7 @@ pub async fn ensure_seed(
 ) -> Result<Genesis, BootstrapError> {
     let genesis = match find_genesis(store).await? {
         Some(genesis) => genesis,
-        None => {
-            store
-                .init_genesis(Genesis::create(creator, key, clock.now())?)
-                .await?
-        }
+        None => store.init_genesis(Genesis::create(creator, key, clock.now())?).await?,
     };
     match store.publish(seed_draft(&genesis, clock.now())?).await {
         Ok(publication) if publication.changed => {
@@ -71,10 +67,7 @@ pub async fn ensure_seed(
 async fn find_genesis(store: &dyn Store) -> Result<Option<Genesis>, BootstrapError> {
     let look = |loaded: Loaded| match loaded.findings.first() {
         Some(finding) => Err(StoreError::Damaged(finding.to_string())),
-        None => Ok((
-            loaded.view.genesis().map(|genesis| Genesis::clone(genesis)),
-            loaded.view.len(),
-        )),
+        None => Ok((loaded.view.genesis().map(|genesis| Genesis::clone(genesis)), loaded.view.len())),
     };
     match look(store.load().await?)? {
         (None, 1..) => {}
@@ -129,13 +122,8 @@ mod tests {
     }
 
     async fn seeded(store: &dyn Store, node: u8) -> Result<Genesis, BootstrapError> {
-        ensure_seed(
-            store,
-            &format!("n{node}"),
-            &SigningKey::from_bytes(&[node; 32]),
-            &SystemClock::new(),
-        )
-        .await
+        ensure_seed(store, &format!("n{node}"), &SigningKey::from_bytes(&[node; 32]), &SystemClock::new())
+            .await
     }
 
     #[tokio::test]
@@ -145,10 +133,7 @@ mod tests {
         let view = store.load().await.unwrap().view;
         let sealed = view.get(&BlueprintId::new(seed::ID).unwrap()).unwrap();
         let entry = sealed.entry();
-        assert_eq!(
-            (entry.version.get(), entry.published_by.as_str(), entry.is_active),
-            (1, "system", true)
-        );
+        assert_eq!((entry.version.get(), entry.published_by.as_str(), entry.is_active), (1, "system", true));
         assert_eq!(entry.metadata["category"], "register");
         assert_eq!(entry.transaction_id, genesis.lineage().to_string());
         assert_eq!((view.len(), view.lineage()), (1, Some(genesis.lineage())));
@@ -182,15 +167,10 @@ mod tests {
     #[tokio::test]
     async fn the_seed_of_another_release_stays() {
         let store = store();
-        let genesis = store
-            .init_genesis(crate::register::lineage::tests::genesis(7))
-            .await
-            .unwrap();
+        let genesis = store.init_genesis(crate::register::lineage::tests::genesis(7)).await.unwrap();
         let document = Document::canonicalize(br#"{"id":"register-creation-v1","version":"0.9.0"}"#).unwrap();
-        let older = Draft {
-            document: document.clone(),
-            ..seed_draft(&genesis, Timestamp::default()).unwrap()
-        };
+        let older =
+            Draft { document: document.clone(), ..seed_draft(&genesis, Timestamp::default()).unwrap() };
         store.publish(older).await.unwrap();
         assert_eq!(seeded(&store, 0).await.unwrap(), genesis);
         let view = store.load().await.unwrap().view;
@@ -200,10 +180,7 @@ mod tests {
     #[tokio::test]
     async fn entries_without_a_genesis_are_not_adopted_silently() {
         let store = store();
-        store
-            .replace(None, vec![entry("a", 1).seal()], None)
-            .await
-            .unwrap();
+        store.replace(None, vec![entry("a", 1).seal()], None).await.unwrap();
         let error = seeded(&store, 0).await.unwrap_err();
         assert!(error.to_string().contains("1 entries but no genesis"), "{error}");
         assert!(store.load().await.unwrap().view.genesis().is_none());

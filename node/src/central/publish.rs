@@ -109,8 +109,13 @@ impl CentralNode {
                 let outcome = if publication.changed { "stored" } else { "unchanged" };
                 self.env.metrics.publication(outcome);
                 tracing::info!(
-                    action, outcome, blueprint_id, version = entry.version.get(), published_by = entry.published_by,
-                    transaction_id = entry.transaction_id, "publication"
+                    action,
+                    outcome,
+                    blueprint_id,
+                    version = entry.version.get(),
+                    published_by = entry.published_by,
+                    transaction_id = entry.transaction_id,
+                    "publication"
                 );
                 self.log.wake();
                 // The entry is durable; a slow tail only delays its push.

@@ -92,8 +92,10 @@ pub(super) fn heartbeat(message: &v1::HeartbeatMessage, now: Timestamp) -> Resul
 }
 
 fn health_metrics(metrics: &v1::HealthMetrics) -> Result<(), Status> {
-    let percentages =
-        [("cpu_usage_percent", metrics.cpu_usage_percent), ("disk_usage_percent", metrics.disk_usage_percent)];
+    let percentages = [
+        ("cpu_usage_percent", metrics.cpu_usage_percent),
+        ("disk_usage_percent", metrics.disk_usage_percent),
+    ];
     for (field, value) in percentages {
         if !(0.0..=100.0).contains(&value) {
             return Err(range(field, value, "0 to 100"));

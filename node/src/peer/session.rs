@@ -95,7 +95,11 @@ impl Session {
 
     fn provenance(&self) -> Provenance {
         let at = self.node.env.clock.now();
-        Provenance { central_node_id: self.central.clone(), at, next_due: at.plus(self.node.config.sync.interval) }
+        Provenance {
+            central_node_id: self.central.clone(),
+            at,
+            next_due: at.plus(self.node.config.sync.interval),
+        }
     }
 
     /// Hands an event to the machine; after the shell has gone nobody listens, and nobody needs to.

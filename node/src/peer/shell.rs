@@ -15,7 +15,7 @@ use super::{
     machine::{
         self, Moment,
         effect::{DisconnectReason, Effect, Report, SyncPlan},
-        event::Event,
+        event::{Event, SessionInfo},
         state::{PeerState, State},
     },
     session::{Request, Running, Session, connect::connect},
@@ -29,7 +29,11 @@ const EVENTS: usize = 64;
 const FILE_CHECK: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Runs the machine until `shutdown`, then says goodbye.
-pub(super) async fn run(node: Arc<PeerNode>, mut inbox: mpsc::Receiver<Command>, shutdown: impl Future<Output = ()>) {
+pub(super) async fn run(
+    node: Arc<PeerNode>,
+    mut inbox: mpsc::Receiver<Command>,
+    shutdown: impl Future<Output = ()>,
+) {
     let (events, mut queue) = mpsc::channel(EVENTS);
     let mut shell = Shell::new(node, events);
     shell.handle(Event::Start);
@@ -58,7 +62,7 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-type DialOutcome = Result<(Session, machine::event::SessionInfo), super::session::connect::Refusal>;
+type DialOutcome = Result<(Session, SessionInfo), super::session::connect::Refusal>;
 
 async fn join_dial(dials: &mut JoinSet<(u64, DialOutcome)>) -> Option<(u64, DialOutcome)> {
     loop {
@@ -155,7 +159,14 @@ impl Shell {
         let (after, effects) = machine::step(before.clone(), event.clone(), &self.policy, moment);
         if cfg!(debug_assertions) {
             let policy = &self.policy;
-            let step = Step { before: &before, event: &event, policy, now: moment.now, after: &after, effects: &effects };
+            let step = Step {
+                before: &before,
+                event: &event,
+                policy,
+                now: moment.now,
+                after: &after,
+                effects: &effects,
+            };
             debug_assert_eq!(invariants::violated(&step), Vec::<&str>::new(), "{event:?}");
         }
         let changed = before.peer_state() != after.peer_state();
@@ -190,7 +201,13 @@ impl Shell {
             info.state = CentralNodeState::Connecting;
             info.last_attempt = Some(now);
         });
-        tracing::info!(central_node_id = central.as_str(), host = address.host, port = address.port, priority = address.priority, "connecting");
+        tracing::info!(
+            central_node_id = central.as_str(),
+            host = address.host,
+            port = address.port,
+            priority = address.priority,
+            "connecting"
+        );
         let (node, events) = (Arc::clone(&self.node), self.events.clone());
         let task = async move { (epoch, connect(&node, &address, epoch, events).await) };
         self.dialling = Some((epoch, self.dials.spawn(task)));
@@ -217,9 +234,17 @@ impl Shell {
                     known.consecutive_failures += 1;
                     known.last_error = Some(refusal.message.clone());
                 });
-                tracing::warn!(central_node_id = central, reason = refusal.message, "connection attempt failed");
+                tracing::warn!(
+                    central_node_id = central,
+                    reason = refusal.message,
+                    "connection attempt failed"
+                );
                 let (fault, message, retry_after) = (refusal.fault, refusal.message, refusal.retry_after);
-                Event::ConnectFailed { epoch, fault, message, retry_after }
+                if refusal.split_brain {
+                    Event::ConnectOk { epoch, info: SessionInfo::refused_for_lineage() }
+                } else {
+                    Event::ConnectFailed { epoch, fault, message, retry_after }
+                }
             }
         };
         self.dialling = None;
@@ -240,7 +265,9 @@ impl Shell {
             attempt.abort();
         }
         self.node.status.send_modify(|status| {
-            for info in status.central_nodes.iter_mut().filter(|info| info.state == CentralNodeState::Connecting) {
+            for info in
+                status.central_nodes.iter_mut().filter(|info| info.state == CentralNodeState::Connecting)
+            {
                 info.state = CentralNodeState::Disconnected;
             }
         });
@@ -248,7 +275,8 @@ impl Shell {
 
     fn open(&mut self, epoch: u64, central: &CentralId, plan: SyncPlan) {
         let Some(session) = self.accepted.take() else { return };
-        let plan = if self.node.config.sync.force_full_on_startup && epoch == 1 { SyncPlan::Full } else { plan };
+        let plan =
+            if self.node.config.sync.force_full_on_startup && epoch == 1 { SyncPlan::Full } else { plan };
         self.mark(central.as_str(), |info| info.state = CentralNodeState::Connected);
         self.running = Some(session.start(plan));
     }
@@ -264,7 +292,8 @@ impl Shell {
         if let Some(running) = self.running.take_if(|running| running.epoch() == epoch) {
             running.stop();
             self.node.status.send_modify(|status| {
-                (status.subscribed_at, status.syncing, status.ahead, status.heartbeat.missed) = (None, false, false, 0);
+                (status.subscribed_at, status.syncing, status.ahead, status.heartbeat.missed) =
+                    (None, false, false, 0);
                 for info in status.central_nodes.iter_mut().filter(|info| info.is_active()) {
                     info.state = CentralNodeState::Disconnected;
                 }
@@ -314,7 +343,9 @@ impl Shell {
         let (clock, metrics) = (&self.node.env.clock, &self.node.env.metrics);
         let line = match &report {
             Report::EnteredIsolated => {
-                tracing::warn!("isolated: no central node can be reached; serving the last replica and retrying");
+                tracing::warn!(
+                    "isolated: no central node can be reached; serving the last replica and retrying"
+                );
                 "isolated: no central node can be reached".to_owned()
             }
             Report::LeftIsolated { since } => {
@@ -323,24 +354,44 @@ impl Shell {
                 format!("isolation is over after {:.1} s", after.as_secs_f64())
             }
             Report::SplitBrain { central } => {
-                tracing::error!(central_node_id = central.as_str(), "split brain: the central node holds a register of another lineage; nothing was merged");
+                tracing::error!(
+                    central_node_id = central.as_str(),
+                    "split brain: the central node holds a register of another lineage; nothing was merged"
+                );
                 format!("split brain: {central} holds another lineage")
             }
             Report::ConfigurationFault { central, message } => {
-                tracing::error!(central_node_id = central.as_str(), message, "configuration error: the central node refuses this peer");
+                tracing::error!(
+                    central_node_id = central.as_str(),
+                    message,
+                    "configuration error: the central node refuses this peer"
+                );
                 format!("{central} refuses this peer: {message}")
             }
-            Report::HeartbeatMissed { central, missed } => format!("heartbeat {missed} in a row missed at {central}"),
+            Report::HeartbeatMissed { central, missed } => {
+                format!("heartbeat {missed} in a row missed at {central}")
+            }
             Report::FailedOver { from, to, cause, noticed_at } => {
                 let took = clock.monotonic().since(*noticed_at);
                 metrics.failed_over(from.as_str(), to.as_str(), cause.label(), took);
-                tracing::warn!(from_node = from.as_str(), to_node = to.as_str(), reason = cause.label(), duration_ms = took.as_millis(), "failed over");
+                tracing::warn!(
+                    from_node = from.as_str(),
+                    to_node = to.as_str(),
+                    reason = cause.label(),
+                    duration_ms = took.as_millis(),
+                    "failed over"
+                );
                 self.node.status.send_modify(|status| status.failovers += 1);
                 format!("failed over from {from} to {to} ({}) in {} ms", cause.label(), took.as_millis())
             }
             Report::Reconnected { central, cause, noticed_at } => {
                 let took = clock.monotonic().since(*noticed_at);
-                tracing::info!(central_node_id = central.as_str(), reason = cause.label(), duration_ms = took.as_millis(), "connected again");
+                tracing::info!(
+                    central_node_id = central.as_str(),
+                    reason = cause.label(),
+                    duration_ms = took.as_millis(),
+                    "connected again"
+                );
                 format!("connected again to {central} ({}) in {} ms", cause.label(), took.as_millis())
             }
         };
@@ -376,7 +427,8 @@ impl Shell {
             if matches!(state.peer_state(), PeerState::Connected) {
                 tracing::info!(
                     central_node_id = session.map(|session| session.central.as_str()),
-                    session_id = session.map(|session| session.id.as_str()), "connected"
+                    session_id = session.map(|session| session.id.as_str()),
+                    "connected"
                 );
             }
         }
@@ -410,9 +462,12 @@ impl Shell {
         self.central_nodes.addresses = known;
         self.node.status.send_modify(|status| {
             let before = std::mem::take(&mut status.central_nodes);
-            let kept = |address: &CentralNodeAddress| before.iter().find(|info| info.address == *address).cloned();
-            status.central_nodes =
-                addresses.iter().map(|a| kept(a).unwrap_or_else(|| CentralNodeInfo::new(a.clone()))).collect();
+            let kept =
+                |address: &CentralNodeAddress| before.iter().find(|info| info.address == *address).cloned();
+            status.central_nodes = addresses
+                .iter()
+                .map(|a| kept(a).unwrap_or_else(|| CentralNodeInfo::new(a.clone())))
+                .collect();
         });
         self.handle(Event::CentralNodesChanged(ids(&addresses)));
     }

@@ -250,11 +250,7 @@ pub enum Problem {
 }
 
 fn found(actual: u64, stated: u64) -> String {
-    if actual > stated {
-        "are more".to_owned()
-    } else {
-        format!("are {actual}")
-    }
+    if actual > stated { "are more".to_owned() } else { format!("are {actual}") }
 }
 
 /// The rules that entries keep among each other; reader and writer share them.
@@ -271,14 +267,7 @@ struct Sequence {
 impl Sequence {
     fn new(header: &Header) -> Self {
         let (scope, head, stated) = (header.scope, header.head, header.count);
-        Self {
-            scope,
-            head,
-            stated,
-            number: 0,
-            last: Version::ZERO,
-            seen: std::collections::HashSet::new(),
-        }
+        Self { scope, head, stated, number: 0, last: Version::ZERO, seen: std::collections::HashSet::new() }
     }
 
     /// Number of the entry that comes next, from 1.
@@ -289,28 +278,17 @@ impl Sequence {
     fn take(&mut self, entry: &crate::register::entry::Entry) -> Result<(), Problem> {
         let number = self.next_number();
         if number > self.stated {
-            return Err(Problem::Count {
-                stated: self.stated,
-                actual: number,
-            });
+            return Err(Problem::Count { stated: self.stated, actual: number });
         }
         let version = entry.version;
         if version <= self.last || version > self.head {
-            return Err(Problem::Order {
-                number,
-                version,
-                above: self.last,
-                head: self.head,
-            });
+            return Err(Problem::Order { number, version, above: self.last, head: self.head });
         }
         if !self.scope.holds(entry.is_active) {
             return Err(Problem::Inactive { number });
         }
         if !self.seen.insert(entry.blueprint_id.clone()) {
-            return Err(Problem::Twice {
-                number,
-                id: entry.blueprint_id.clone(),
-            });
+            return Err(Problem::Twice { number, id: entry.blueprint_id.clone() });
         }
         (self.number, self.last) = (number, version);
         Ok(())
@@ -320,10 +298,7 @@ impl Sequence {
         if self.number == self.stated {
             return Ok(());
         }
-        Err(Problem::Count {
-            stated: self.stated,
-            actual: self.number,
-        })
+        Err(Problem::Count { stated: self.stated, actual: self.number })
     }
 }
 

@@ -30,7 +30,9 @@ pub enum InvalidField {
         unit: &'static str,
     },
     /// A field has a character outside its pattern.
-    #[error("{field} has the character {found:?} at position {position}; allowed are a-z, A-Z, 0-9, '-' and '_'")]
+    #[error(
+        "{field} has the character {found:?} at position {position}; allowed are a-z, A-Z, 0-9, '-' and '_'"
+    )]
     Pattern {
         /// Name of the field as in the contract.
         field: &'static str,

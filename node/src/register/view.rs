@@ -56,7 +56,11 @@ impl RegisterView {
 
     /// A register with these entries, at `head` or at the highest version among them, whichever is higher.
     #[must_use]
-    pub fn with_entries(genesis: Option<Arc<Genesis>>, entries: Vec<Arc<SealedEntry>>, head: Version) -> Self {
+    pub fn with_entries(
+        genesis: Option<Arc<Genesis>>,
+        entries: Vec<Arc<SealedEntry>>,
+        head: Version,
+    ) -> Self {
         let mut view = Self::new(genesis);
         view.apply(entries, head);
         view

@@ -75,13 +75,22 @@ impl Metrics {
             sync_duration: seconds("peer.sync.duration"),
             sync_blueprints: counter("peer.sync.blueprints.count", "entries moved by pulls"),
             sync_failures: counter("peer.sync.failures", "pulls that failed"),
-            push_delivered: counter("peer.push.notifications.delivered", "pushed entries acknowledged, or notices sent"),
-            push_failed: counter("peer.push.notifications.failed", "push streams dropped because the peer took nothing"),
+            push_delivered: counter(
+                "peer.push.notifications.delivered",
+                "pushed entries acknowledged, or notices sent",
+            ),
+            push_failed: counter(
+                "peer.push.notifications.failed",
+                "push streams dropped because the peer took nothing",
+            ),
             push_latency: millis("peer.push.acknowledged"),
             failovers: counter("peer.failover.count", "moves to another central node"),
             recovery: seconds("peer.failover.duration"),
             version: meter.i64_gauge("register.version").with_description("head version held").build(),
-            lag: meter.i64_gauge("peer.version.lag").with_description("versions behind the central node").build(),
+            lag: meter
+                .i64_gauge("peer.version.lag")
+                .with_description("versions behind the central node")
+                .build(),
             peers: meter.u64_gauge("central.peers").with_description("live peer sessions").build(),
             refusals: counter("central.refusals", "calls refused, by reason"),
             publications: counter("central.publications", "publications and state changes, by result"),
@@ -96,7 +105,9 @@ impl Metrics {
     }
 
     fn labels<const N: usize>(&self, labels: [(&'static str, String); N]) -> Vec<KeyValue> {
-        std::iter::once(self.0.node.clone()).chain(labels.map(|(key, value)| KeyValue::new(key, value))).collect()
+        std::iter::once(self.0.node.clone())
+            .chain(labels.map(|(key, value)| KeyValue::new(key, value)))
+            .collect()
     }
 
     /// State of the connection: 0 disconnected, 1 connected, 2 isolated.
@@ -106,7 +117,9 @@ impl Metrics {
 
     /// A heartbeat was acknowledged after this round trip.
     pub fn heartbeat_acknowledged(&self, central_node_id: &str, round_trip: Duration) {
-        self.0.heartbeat_latency.record(millis(round_trip), &self.labels([("central_node_id", central_node_id.to_owned())]));
+        self.0
+            .heartbeat_latency
+            .record(millis(round_trip), &self.labels([("central_node_id", central_node_id.to_owned())]));
     }
 
     /// A heartbeat was not acknowledged.

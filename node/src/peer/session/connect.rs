@@ -34,15 +34,21 @@ pub(in crate::peer) struct Refusal {
     pub(in crate::peer) fault: Fault,
     pub(in crate::peer) message: String,
     pub(in crate::peer) retry_after: Option<Duration>,
+    /// The central node serves another lineage (design decision 5).
+    pub(in crate::peer) split_brain: bool,
 }
 
 impl Refusal {
+    fn new(fault: Fault, message: impl Into<String>) -> Self {
+        Self { fault, message: message.into(), retry_after: None, split_brain: false }
+    }
+
     fn passing(message: impl Into<String>) -> Self {
-        Self { fault: Fault::Passing, message: message.into(), retry_after: None }
+        Self::new(Fault::Passing, message)
     }
 
     fn fatal(message: impl Into<String>) -> Self {
-        Self { fault: Fault::Fatal, message: message.into(), retry_after: None }
+        Self::new(Fault::Fatal, message)
     }
 }
 
@@ -52,6 +58,7 @@ impl From<Status> for Refusal {
             fault: faults::fault(status.code()),
             message: format!("{:?}: {}", status.code(), status.message()),
             retry_after: faults::retry_after(&status),
+            split_brain: status.metadata().contains_key(sorcha_proto::metadata::LINEAGE),
         }
     }
 }
@@ -127,18 +134,24 @@ async fn call(node: &PeerNode, channel: Channel) -> Result<v1::ConnectionRespons
         connection_time: node.env.clock.now().as_millis(),
         lineage: lineage.map(|lineage| Bytes::copy_from_slice(lineage.as_bytes())).unwrap_or_default(),
     };
-    let response = CentralNodeConnectionClient::new(channel).connect_to_central_node(request).await?.into_inner();
+    let response =
+        CentralNodeConnectionClient::new(channel).connect_to_central_node(request).await?.into_inner();
     if response.success { Ok(response) } else { Err(Refusal::passing(response.message)) }
 }
 
 type Accepted = (SessionInfo, Option<Arc<Genesis>>, Rhythm);
 
-fn accept(node: &PeerNode, address: &CentralNodeAddress, response: v1::ConnectionResponse) -> Result<Accepted, Refusal> {
+fn accept(
+    node: &PeerNode,
+    address: &CentralNodeAddress,
+    response: v1::ConnectionResponse,
+) -> Result<Accepted, Refusal> {
     if response.session_id.is_empty() {
         return Err(Refusal::fatal("the central node gave no session_id"));
     }
-    let central_version = Version::new("current_system_register_version", response.current_system_register_version)
-        .map_err(|error| Refusal::fatal(error.to_string()))?;
+    let central_version =
+        Version::new("current_system_register_version", response.current_system_register_version)
+            .map_err(|error| Refusal::fatal(error.to_string()))?;
     let genesis = genesis_of(&response)?;
     let (lineage, replica) = relation(node, address, &response, central_version, genesis.as_deref());
     let rhythm = Rhythm {
@@ -148,7 +161,8 @@ fn accept(node: &PeerNode, address: &CentralNodeAddress, response: v1::Connectio
             node.config.heartbeat.timeout,
         ),
     };
-    let info = SessionInfo { session: SessionId::new(response.session_id), central_version, lineage, replica };
+    let info =
+        SessionInfo { session: SessionId::new(response.session_id), central_version, lineage, replica };
     Ok((info, genesis, rhythm))
 }
 
@@ -164,7 +178,8 @@ fn genesis_of(response: &v1::ConnectionResponse) -> Result<Option<Arc<Genesis>>,
     if response.genesis.is_empty() && response.lineage.is_empty() {
         return Ok(None);
     }
-    let genesis = Genesis::verify(response.genesis.clone()).map_err(|error| Refusal::fatal(error.to_string()))?;
+    let genesis =
+        Genesis::verify(response.genesis.clone()).map_err(|error| Refusal::fatal(error.to_string()))?;
     if Lineage::from_slice(&response.lineage) != Some(genesis.lineage()) {
         return Err(Refusal::fatal("the central node's lineage is not the hash of its genesis record"));
     }
@@ -181,7 +196,9 @@ fn relation(
 ) -> (LineageMatch, Replica) {
     let state = node.replica.state();
     let lineage = match (state.view.lineage(), genesis.map(Genesis::lineage)) {
-        (_, Some(theirs)) if node.replica.adopting() == Some(theirs) => return (LineageMatch::FirstVisit, Replica::Diverged),
+        (_, Some(theirs)) if node.replica.adopting() == Some(theirs) => {
+            return (LineageMatch::FirstVisit, Replica::Diverged);
+        }
         (Some(ours), Some(theirs)) if ours == theirs => LineageMatch::Same,
         (Some(_), Some(_)) => return (LineageMatch::Foreign, Replica::Diverged),
         (_, None) => LineageMatch::Unknown,
@@ -209,6 +226,7 @@ pub(in crate::peer) async fn probe(node: &PeerNode, address: &CentralNodeAddress
     let Ok(channel) = dial(node, address).await else { return false };
     let request = v1::StatusRequest { peer_id: node.id.to_string(), include_peer_list: false };
     let mut client = CentralNodeConnectionClient::new(channel);
-    let answer = tokio::time::timeout(node.config.connect.timeout, client.get_central_node_status(request)).await;
+    let answer =
+        tokio::time::timeout(node.config.connect.timeout, client.get_central_node_status(request)).await;
     matches!(answer, Ok(Ok(status)) if matches!(status.get_ref().health(), v1::NodeHealth::Healthy | v1::NodeHealth::Degraded))
 }

@@ -32,7 +32,10 @@ pub(super) fn meaning(status: &Status) -> Meaning {
 /// Codes that the same call will meet again are fatal: they are for an administrator.
 pub(super) const fn fault(code: Code) -> Fault {
     match code {
-        Code::InvalidArgument | Code::PermissionDenied | Code::FailedPrecondition | Code::Unauthenticated
+        Code::InvalidArgument
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::Unauthenticated
         | Code::Unimplemented => Fault::Fatal,
         _ => Fault::Passing,
     }

@@ -108,10 +108,18 @@ async fn acknowledged(
     node.env.metrics.heartbeat_acknowledged(&session.central, round_trip);
     node.env.metrics.lag(node.status.borrow().lag(node.replica.head()));
     if replica == ReplicaComparison::Ahead {
-        tracing::error!(central_node_id = session.central, version = sent_version, "integrity fault: this replica is ahead of the central node");
+        tracing::error!(
+            central_node_id = session.central,
+            version = sent_version,
+            "integrity fault: this replica is ahead of the central node"
+        );
     }
     if diverged(ack, sent_version, sent_digest) {
-        tracing::error!(central_node_id = session.central, version = sent_version, "replica diverged from its central node; fetching it anew");
+        tracing::error!(
+            central_node_id = session.central,
+            version = sent_version,
+            "replica diverged from its central node; fetching it anew"
+        );
         session.tell(Event::ReplicaDiverged { epoch: session.epoch }).await;
     }
     // The peer compares the versions itself, too (D38).
@@ -136,7 +144,13 @@ async fn failed(session: &Session, sequence: i64, status: &Status) {
 }
 
 async fn missed(session: &Session, sequence: i64, reason: &str) {
-    tracing::warn!(central_node_id = session.central, session_id = session.id, sequence, reason, "heartbeat missed");
+    tracing::warn!(
+        central_node_id = session.central,
+        session_id = session.id,
+        sequence,
+        reason,
+        "heartbeat missed"
+    );
     session.node.status.send_modify(|status| status.heartbeat.missed += 1);
     session.node.env.metrics.heartbeat_missed(&session.central);
     session.tell(Event::HeartbeatMissed { epoch: session.epoch }).await;

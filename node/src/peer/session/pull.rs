@@ -99,7 +99,11 @@ pub(super) async fn incremental(session: &Session) -> Result<Pulled, PullError> 
             let mut batch = Vec::with_capacity(session.node.config.sync.batch);
             let more = receive_some(&mut stream.entries, &mut batch, session.node.config.sync.batch).await?;
             count += batch.len();
-            let head = if more || capped(session, count) { Version::ZERO } else { stream.snapshot.head.unwrap_or_default() };
+            let head = if more || capped(session, count) {
+                Version::ZERO
+            } else {
+                stream.snapshot.head.unwrap_or_default()
+            };
             if !batch.is_empty() || !more {
                 replica.apply(batch, head, &session.provenance()).await?;
             }
@@ -139,7 +143,12 @@ async fn repair(session: &Session) -> Result<Pulled, PullError> {
         return Ok(Pulled::Diverged(count));
     }
     replica.replace(view, &session.provenance()).await?;
-    tracing::info!(findings = findings.len(), entries = count, central_node_id = session.central, "replica repaired");
+    tracing::info!(
+        findings = findings.len(),
+        entries = count,
+        central_node_id = session.central,
+        "replica repaired"
+    );
     heard(session, newer.snapshot);
     Ok(Pulled::Complete(count))
 }
@@ -161,14 +170,16 @@ async fn open(session: &Session, after: Version, cap: u32, full: bool) -> Result
         request_time: session.node.env.clock.now().as_millis(),
     };
     let mut client = session.sync_client();
-    let response = if full { client.full_sync(request).await? } else { client.incremental_sync(request).await? };
+    let response =
+        if full { client.full_sync(request).await? } else { client.incremental_sync(request).await? };
     let lineage = text(response.metadata(), metadata::LINEAGE).and_then(Lineage::from_hex);
     let expected = session.genesis.as_ref().map(|genesis| genesis.lineage());
     if lineage.is_some() && lineage != expected {
         return Err(PullError::Lineage);
     }
     let snapshot = Snapshot {
-        head: text(response.metadata(), metadata::VERSION).and_then(|v| Version::new("version", v.parse().ok()?).ok()),
+        head: text(response.metadata(), metadata::VERSION)
+            .and_then(|v| Version::new("version", v.parse().ok()?).ok()),
         digest: text(response.metadata(), metadata::DIGEST).and_then(RegisterDigest::from_hex),
     };
     Ok(Opened { entries: response.into_inner(), snapshot })
@@ -184,7 +195,10 @@ fn capped(session: &Session, count: usize) -> bool {
 }
 
 /// Receives a whole stream; its clean end is the end mark.
-async fn receive(stream: &mut Streaming<EncodedEntry>, into: &mut Vec<Arc<SealedEntry>>) -> Result<usize, PullError> {
+async fn receive(
+    stream: &mut Streaming<EncodedEntry>,
+    into: &mut Vec<Arc<SealedEntry>>,
+) -> Result<usize, PullError> {
     let before = into.len();
     while receive_some(stream, into, usize::MAX).await? {}
     Ok(into.len() - before)
@@ -209,6 +223,8 @@ fn heard(session: &Session, snapshot: Snapshot) {
     let view = node.replica.view();
     let central = snapshot.head.unwrap_or(view.head());
     let equal = snapshot.digest.is_none_or(|digest| digest == view.digest());
-    node.status.send_modify(|status| status.hear_of(central.max(status.central_version), view.head(), equal, node.env.clock.now()));
+    node.status.send_modify(|status| {
+        status.hear_of(central.max(status.central_version), view.head(), equal, node.env.clock.now())
+    });
     node.env.metrics.version(view.head().get());
 }

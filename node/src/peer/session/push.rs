@@ -67,8 +67,12 @@ impl Push {
     /// Waits for what comes next. Cancel safe until something has come; then it is stored before this returns.
     pub(super) async fn next(&mut self) -> Result<First, Status> {
         match self {
-            Self::Entries { entries, .. } => entries.message().await.map(|first| first.map_or(First::End, First::Entry)),
-            Self::Notices(notices) => notices.message().await.map(|first| first.map_or(First::End, |_| First::Notice)),
+            Self::Entries { entries, .. } => {
+                entries.message().await.map(|first| first.map_or(First::End, First::Entry))
+            }
+            Self::Notices(notices) => {
+                notices.message().await.map(|first| first.map_or(First::End, |_| First::Notice))
+            }
         }
     }
 

@@ -146,14 +146,29 @@ impl Replication {
             status.syncing = false;
             let id = status.syncs.front().map_or(1, |newest| newest.id + 1);
             let ended = clock.now();
-            status.push_sync(SyncRecord { id, sync_type, started, ended, entries, from, to, error: error.clone() });
+            status.push_sync(SyncRecord {
+                id,
+                sync_type,
+                started,
+                ended,
+                entries,
+                from,
+                to,
+                error: error.clone(),
+            });
         });
         match error {
             None => {
                 node.env.metrics.sync_done(sync_type, entries, elapsed);
                 tracing::info!(
-                    central_node_id = self.session.central, session_id = self.session.id, sync_type = sync_type.as_str(),
-                    duration_ms = elapsed.as_millis(), entries, from = from.get(), to = to.get(), "sync done"
+                    central_node_id = self.session.central,
+                    session_id = self.session.id,
+                    sync_type = sync_type.as_str(),
+                    duration_ms = elapsed.as_millis(),
+                    entries,
+                    from = from.get(),
+                    to = to.get(),
+                    "sync done"
                 );
             }
             Some(_) => node.env.metrics.sync_failed(sync_type),
@@ -191,7 +206,8 @@ impl Replication {
                 Meaning::Rejected => return self.session.tell(Event::SessionRejected { epoch }).await,
                 Meaning::Call(_) => found = fault(status.code()),
             }
-            wait = retry_after(status).map_or(wait, |hint| hint + wait.mul_f64(self.session.node.env.random.unit()));
+            wait = retry_after(status)
+                .map_or(wait, |hint| hint + wait.mul_f64(self.session.node.env.random.unit()));
         }
         self.pull_at = Instant::now() + wait;
         tracing::warn!(
@@ -207,7 +223,9 @@ impl Replication {
     async fn subscribe(&mut self) {
         match push::open(&self.session).await {
             Ok(push) => {
-                let resumes = matches!(push, Push::Entries { .. }) && self.plan == SyncPlan::Resume && self.push_resumes();
+                let resumes = matches!(push, Push::Entries { .. })
+                    && self.plan == SyncPlan::Resume
+                    && self.push_resumes();
                 self.push = Some(push);
                 if resumes {
                     // The stream starts at the version held: the next pull is the periodic one.
@@ -246,10 +264,17 @@ impl Replication {
         self.session.node.status.send_modify(|status| status.subscribed_at = None);
         match (status.code(), meaning(status)) {
             (Code::Ok, _) => {}
-            (_, Meaning::Lost(loss)) => return self.session.tell(Event::ConnectionLost { epoch, loss }).await,
+            (_, Meaning::Lost(loss)) => {
+                return self.session.tell(Event::ConnectionLost { epoch, loss }).await;
+            }
             (_, Meaning::Rejected) => return self.session.tell(Event::SessionRejected { epoch }).await,
             (code, Meaning::Call(_)) => {
-                tracing::warn!(central_node_id = self.session.central, ?code, reason = status.message(), "push stream closed");
+                tracing::warn!(
+                    central_node_id = self.session.central,
+                    ?code,
+                    reason = status.message(),
+                    "push stream closed"
+                );
             }
         }
         self.resubscribe();

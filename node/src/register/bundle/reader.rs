@@ -42,25 +42,12 @@ pub fn read(input: impl Read) -> Result<Bundle, ReadError> {
         entries.push(entry);
     }
     // Only now, with the hash verified, is it worth the memory to compute the digest.
-    let Reader {
-        header,
-        digest_offset,
-        ..
-    } = reader;
-    let view = RegisterView::with_entries(
-        Some(Arc::new(header.genesis.clone())),
-        entries.clone(),
-        header.head,
-    );
+    let Reader { header, digest_offset, .. } = reader;
+    let view =
+        RegisterView::with_entries(Some(Arc::new(header.genesis.clone())), entries.clone(), header.head);
     if view.digest() != header.digest {
-        let problem = Problem::Digest {
-            stated: header.digest,
-            actual: view.digest(),
-        };
-        return Err(ReadError::Refused {
-            offset: digest_offset,
-            problem,
-        });
+        let problem = Problem::Digest { stated: header.digest, actual: view.digest() };
+        return Err(ReadError::Refused { offset: digest_offset, problem });
     }
     Ok(Bundle { header, entries })
 }
@@ -81,20 +68,10 @@ impl<R: Read> Reader<R> {
     /// # Errors
     /// [`ReadError`] naming the byte and what is wrong there.
     pub fn new(input: R) -> Result<Self, ReadError> {
-        let mut input = Input {
-            input,
-            offset: 0,
-            hash: Sha256::new(),
-        };
+        let mut input = Input { input, offset: 0, hash: Sha256::new() };
         let (header, digest_offset) = read_header(&mut input)?;
         let sequence = Sequence::new(&header);
-        Ok(Self {
-            input,
-            header,
-            digest_offset,
-            sequence,
-            ended: false,
-        })
+        Ok(Self { input, header, digest_offset, sequence, ended: false })
     }
 
     /// What the bundle says about itself; the register digest is not verified yet.
@@ -112,10 +89,7 @@ impl<R: Read> Reader<R> {
             return Ok(None);
         }
         let start = self.input.offset;
-        let refuse = |problem| ReadError::Refused {
-            offset: start,
-            problem,
-        };
+        let refuse = |problem| ReadError::Refused { offset: start, problem };
         let encoded = self.input.sized("an entry", ENTRY_BYTES)?;
         if encoded.is_empty() {
             self.sequence.end().map_err(refuse)?;
@@ -138,10 +112,7 @@ impl<R: Read> Reader<R> {
 fn read_header<R: Read>(input: &mut Input<R>) -> Result<(Header, u64), ReadError> {
     // A short file of another kind is another kind of file, not a bundle cut off.
     if input.upto(MAGIC.len())? != MAGIC {
-        return Err(ReadError::Refused {
-            offset: 0,
-            problem: Problem::Magic,
-        });
+        return Err(ReadError::Refused { offset: 0, problem: Problem::Magic });
     }
     let format = u32::from_be_bytes(input.array("the format version")?);
     if format != FORMAT_VERSION {
@@ -153,13 +124,8 @@ fn read_header<R: Read>(input: &mut Input<R>) -> Result<(Header, u64), ReadError
         [other] => return Err(input.refused(1, Problem::Scope(other))),
     };
     let start = input.offset;
-    let genesis =
-        Genesis::verify(input.sized("the genesis record", GENESIS_BYTES)?.into()).map_err(|error| {
-            ReadError::Refused {
-                offset: start,
-                problem: Problem::Genesis(error),
-            }
-        })?;
+    let genesis = Genesis::verify(input.sized("the genesis record", GENESIS_BYTES)?.into())
+        .map_err(|error| ReadError::Refused { offset: start, problem: Problem::Genesis(error) })?;
     let head = i64::from_be_bytes(input.array("the head version")?);
     let head = match Version::new("head version", head) {
         Ok(_) if head > MAX_HEAD => return Err(input.refused(8, Problem::Head(head))),
@@ -171,26 +137,12 @@ fn read_header<R: Read>(input: &mut Input<R>) -> Result<(Header, u64), ReadError
     let count = u64::from_be_bytes(input.array("the entry count")?);
     let created_at = Timestamp::from_millis(i64::from_be_bytes(input.array("created_at")?));
     let start = input.offset;
-    let refuse = |problem| ReadError::Refused {
-        offset: start,
-        problem,
-    };
+    let refuse = |problem| ReadError::Refused { offset: start, problem };
     let created_by =
         String::from_utf8(input.sized("created_by", NODE_ID_BYTES)?).map_err(|_| refuse(Problem::NotText))?;
     check_length("created_by", &created_by, limits::NODE_ID_CHARS)
         .map_err(|error| refuse(Problem::Field(error)))?;
-    Ok((
-        Header {
-            genesis,
-            scope,
-            head,
-            digest,
-            count,
-            created_at,
-            created_by,
-        },
-        digest_offset,
-    ))
+    Ok((Header { genesis, scope, head, digest, count, created_at, created_by }, digest_offset))
 }
 
 /// The bytes, with their offset and their hash so far.
@@ -203,10 +155,7 @@ struct Input<R> {
 
 impl<R: Read> Input<R> {
     const fn refused(&self, bytes_back: u64, problem: Problem) -> ReadError {
-        ReadError::Refused {
-            offset: self.offset - bytes_back,
-            problem,
-        }
+        ReadError::Refused { offset: self.offset - bytes_back, problem }
     }
 
     /// Reads `length` bytes, or fewer when the input ends.
@@ -220,10 +169,7 @@ impl<R: Read> Input<R> {
         let mut bytes = Vec::with_capacity(length.min(FIRST_ALLOCATION));
         let read = self.input.by_ref().take(length as u64).read_to_end(&mut bytes);
         self.offset += bytes.len() as u64;
-        read.map_err(|source| ReadError::Io {
-            offset: self.offset,
-            source,
-        })?;
+        read.map_err(|source| ReadError::Io { offset: self.offset, source })?;
         Ok(bytes)
     }
 
@@ -236,9 +182,7 @@ impl<R: Read> Input<R> {
     }
 
     fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], ReadError> {
-        self.exactly(what, N)?
-            .try_into()
-            .map_err(|_| self.refused(0, Problem::CutOff(what)))
+        self.exactly(what, N)?.try_into().map_err(|_| self.refused(0, Problem::CutOff(what)))
     }
 
     /// Reads a length, checks it, and then reads as many bytes.
@@ -246,14 +190,7 @@ impl<R: Read> Input<R> {
         let length = u32::from_be_bytes(self.array(what)?);
         match usize::try_from(length) {
             Ok(length) if length <= max => self.exactly(what, length),
-            _ => Err(self.refused(
-                4,
-                Problem::TooLong {
-                    what,
-                    length: length.into(),
-                    max,
-                },
-            )),
+            _ => Err(self.refused(4, Problem::TooLong { what, length: length.into(), max })),
         }
     }
 
@@ -266,10 +203,7 @@ impl<R: Read> Input<R> {
             return Err(self.refused(0, Problem::CutOff("the SHA-256 at the end")));
         }
         if stated[..] != expected[..] {
-            return Err(ReadError::Refused {
-                offset: start,
-                problem: Problem::Hash,
-            });
+            return Err(ReadError::Refused { offset: start, problem: Problem::Hash });
         }
         match self.raw(1)?.len() {
             0 => Ok(()),

@@ -24,12 +24,7 @@ fn deprecated(id: &str, number: i64) -> Arc<SealedEntry> {
 
 /// Versions 1 (a), 2 (superseded), 3 (c), 4 (b, deprecated).
 fn view() -> RegisterView {
-    let entries = vec![
-        entry("a", 1).seal(),
-        entry("b", 2).seal(),
-        entry("c", 3).seal(),
-        deprecated("b", 4),
-    ];
+    let entries = vec![entry("a", 1).seal(), entry("b", 2).seal(), entry("c", 3).seal(), deprecated("b", 4)];
     RegisterView::with_entries(Some(Arc::new(genesis(1))), entries, Version::ZERO)
 }
 
@@ -78,35 +73,18 @@ fn forged(header: &Header, entries: &[Arc<SealedEntry>]) -> Vec<u8> {
 }
 
 fn header(scope: Scope, count: u64) -> Header {
-    Header {
-        count,
-        ..Header::of(&view(), scope, "n0", NOW).unwrap()
-    }
+    Header { count, ..Header::of(&view(), scope, "n0", NOW).unwrap() }
 }
 
 #[test]
 fn what_was_written_is_read_back() {
-    for (scope, ids) in [
-        (Scope::Whole, &["a", "c", "b"][..]),
-        (Scope::ActiveOnly, &["a", "c"]),
-    ] {
+    for (scope, ids) in [(Scope::Whole, &["a", "c", "b"][..]), (Scope::ActiveOnly, &["a", "c"])] {
         let read = read(&bundle(scope)[..]).unwrap();
-        assert_eq!(
-            read.header,
-            Header::of(&view(), scope, "n0.sorcha.dev", NOW).unwrap()
-        );
-        let found: Vec<_> = read
-            .entries
-            .iter()
-            .map(|sealed| sealed.entry().blueprint_id.as_str())
-            .collect();
+        assert_eq!(read.header, Header::of(&view(), scope, "n0.sorcha.dev", NOW).unwrap());
+        let found: Vec<_> = read.entries.iter().map(|sealed| sealed.entry().blueprint_id.as_str()).collect();
         assert_eq!(found, ids);
         assert_eq!(read.header.digest, view().digest());
-        assert!(
-            read.entries
-                .iter()
-                .all(|sealed| view().iter().any(|held| held == sealed))
-        );
+        assert!(read.entries.iter().all(|sealed| view().iter().any(|held| held == sealed)));
     }
 }
 
@@ -168,15 +146,9 @@ fn each_part_of_the_header_is_checked_where_it_lies() {
         refusal(&bytes)
     };
     assert!(matches!(changed(3, b"!"), (0, Problem::Magic)));
-    assert!(matches!(
-        changed(16, &2u32.to_be_bytes()),
-        (16, Problem::FormatVersion(2))
-    ));
+    assert!(matches!(changed(16, &2u32.to_be_bytes()), (16, Problem::FormatVersion(2))));
     assert!(matches!(changed(20, &[2]), (20, Problem::Scope(2))));
-    assert!(matches!(
-        changed(21, &u32::MAX.to_be_bytes()),
-        (21, Problem::TooLong { .. })
-    ));
+    assert!(matches!(changed(21, &u32::MAX.to_be_bytes()), (21, Problem::TooLong { .. })));
     assert!(matches!(changed(30, b"!"), (21, Problem::Genesis(_))));
     let at = head as u64;
     assert!(matches!(changed(head, &(-1i64).to_be_bytes()), (offset, Problem::Field(_)) if offset == at));
@@ -187,14 +159,8 @@ fn each_part_of_the_header_is_checked_where_it_lies() {
         matches!(changed(head, &5i64.to_be_bytes()), (offset, Problem::Digest { .. }) if offset == at + 8)
     );
     assert!(matches!(changed(head + 8, &[0; 32]), (offset, Problem::Digest { .. }) if offset == at + 8));
-    assert!(matches!(
-        changed(head + 40, &2u64.to_be_bytes()),
-        (_, Problem::Count { stated: 2, .. })
-    ));
-    assert!(matches!(
-        changed(head + 40, &u64::MAX.to_be_bytes()),
-        (_, Problem::Count { actual: 3, .. })
-    ));
+    assert!(matches!(changed(head + 40, &2u64.to_be_bytes()), (_, Problem::Count { stated: 2, .. })));
+    assert!(matches!(changed(head + 40, &u64::MAX.to_be_bytes()), (_, Problem::Count { actual: 3, .. })));
     assert!(
         matches!(changed(head + 56, &u32::MAX.to_be_bytes()), (offset, Problem::TooLong { .. }) if offset == at + 56)
     );
@@ -211,28 +177,13 @@ fn the_order_of_entries_is_checked() {
     let look =
         |scope, count, entries: &[Arc<SealedEntry>]| refusal(&forged(&header(scope, count), entries)).1;
     let descending = look(Scope::Whole, 2, &[b.clone(), a.clone()]);
-    assert_eq!(
-        descending.to_string(),
-        "entry 2 has version 1; it must be above 2 and at most 4"
-    );
-    assert!(matches!(
-        look(Scope::Whole, 2, &[a.clone(), a.clone()]),
-        Problem::Order { number: 2, .. }
-    ));
-    assert!(matches!(
-        look(Scope::Whole, 1, &[entry("e", 5).seal()]),
-        Problem::Order { .. }
-    ));
+    assert_eq!(descending.to_string(), "entry 2 has version 1; it must be above 2 and at most 4");
+    assert!(matches!(look(Scope::Whole, 2, &[a.clone(), a.clone()]), Problem::Order { number: 2, .. }));
+    assert!(matches!(look(Scope::Whole, 1, &[entry("e", 5).seal()]), Problem::Order { .. }));
     let twice = look(Scope::Whole, 2, &[b.clone(), deprecated("b", 4)]);
     assert_eq!(twice.to_string(), "entry 2 is blueprint b for the second time");
-    assert!(matches!(
-        look(Scope::ActiveOnly, 1, &[deprecated("b", 4)]),
-        Problem::Inactive { number: 1 }
-    ));
-    assert!(matches!(
-        look(Scope::Whole, 1, &[a.clone()]),
-        Problem::Digest { .. }
-    ));
+    assert!(matches!(look(Scope::ActiveOnly, 1, &[deprecated("b", 4)]), Problem::Inactive { number: 1 }));
+    assert!(matches!(look(Scope::Whole, 1, &[a.clone()]), Problem::Digest { .. }));
     assert!(read(&forged(&header(Scope::ActiveOnly, 2), &[a, c])[..]).is_ok());
 }
 
@@ -249,10 +200,7 @@ fn an_entry_must_be_valid_and_in_our_encoding() {
     // The same entry with an unknown field behind it.
     let length = u32::from_be_bytes(good[start..start + 4].try_into().unwrap());
     let mut foreign = good.clone();
-    foreign.splice(
-        start + 4 + length as usize..start + 4 + length as usize,
-        [0xfa, 0x3e, 0x01, b'x'],
-    );
+    foreign.splice(start + 4 + length as usize..start + 4 + length as usize, [0xfa, 0x3e, 0x01, b'x']);
     foreign[start..start + 4].copy_from_slice(&(length + 4).to_be_bytes());
     rehash(&mut foreign);
     assert!(matches!(refusal(&foreign), (_, Problem::Encoding { number: 1 })));
@@ -262,22 +210,10 @@ fn an_entry_must_be_valid_and_in_our_encoding() {
 fn a_writer_refuses_what_a_reader_would() {
     let header = header(Scope::ActiveOnly, 1);
     let mut writer = Writer::new(Vec::new(), &header).unwrap();
-    assert!(matches!(
-        writer.entry(&deprecated("b", 4)),
-        Err(WriteError::Refused(Problem::Inactive { .. }))
-    ));
-    assert!(matches!(
-        writer.finish(),
-        Err(WriteError::Refused(Problem::Count { stated: 1, actual: 0 }))
-    ));
-    let long = Header {
-        created_by: "n".repeat(257),
-        ..header
-    };
-    assert!(matches!(
-        Writer::new(Vec::new(), &long),
-        Err(WriteError::Refused(Problem::TooLong { .. }))
-    ));
+    assert!(matches!(writer.entry(&deprecated("b", 4)), Err(WriteError::Refused(Problem::Inactive { .. }))));
+    assert!(matches!(writer.finish(), Err(WriteError::Refused(Problem::Count { stated: 1, actual: 0 }))));
+    let long = Header { created_by: "n".repeat(257), ..header };
+    assert!(matches!(Writer::new(Vec::new(), &long), Err(WriteError::Refused(Problem::TooLong { .. }))));
 }
 
 #[test]
@@ -290,10 +226,7 @@ fn a_failing_disk_is_not_a_damaged_bundle() {
     }
     let good = bundle(Scope::Whole);
     let error = read((&good[..100]).chain(Failing)).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "read the bundle at byte 100: the disk is on fire"
-    );
+    assert_eq!(error.to_string(), "read the bundle at byte 100: the disk is on fire");
 }
 
 proptest! {
@@ -344,10 +277,7 @@ proptest! {
 fn versions_are_as_in_the_register() {
     let read = read(&bundle(Scope::Whole)[..]).unwrap();
     assert_eq!(
-        read.entries
-            .iter()
-            .map(|sealed| sealed.entry().version)
-            .collect::<Vec<_>>(),
+        read.entries.iter().map(|sealed| sealed.entry().version).collect::<Vec<_>>(),
         [1, 3, 4].map(version)
     );
 }

@@ -49,11 +49,7 @@ impl<W: Write> Writer<W> {
         if header.head.get() > MAX_HEAD {
             return Err(WriteError::Refused(Problem::Head(header.head.get())));
         }
-        let mut writer = Self {
-            out,
-            hash: Sha256::new(),
-            sequence: Sequence::new(header),
-        };
+        let mut writer = Self { out, hash: Sha256::new(), sequence: Sequence::new(header) };
         writer.put(&MAGIC)?;
         writer.put(&FORMAT_VERSION.to_be_bytes())?;
         writer.put(&[match header.scope {
@@ -97,13 +93,7 @@ impl<W: Write> Writer<W> {
     }
 
     fn put_sized(&mut self, what: &'static str, bytes: &[u8], max: usize) -> Result<(), WriteError> {
-        let refuse = || {
-            WriteError::Refused(Problem::TooLong {
-                what,
-                length: bytes.len() as u64,
-                max,
-            })
-        };
+        let refuse = || WriteError::Refused(Problem::TooLong { what, length: bytes.len() as u64, max });
         if bytes.len() > max {
             return Err(refuse());
         }
