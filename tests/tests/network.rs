@@ -6,7 +6,7 @@ use sorcha_node::{
     register::names::BlueprintId,
     store::embedded::{EmbeddedStore, Options},
 };
-use sorcha_tests::{Central, Peer, eventually, memory, quick};
+use sorcha_tests::{Central, Peer, eventually, legacy::LegacyCentral, memory, quick};
 use std::sync::Arc;
 
 async fn three(data: &std::path::Path) -> Vec<Central> {
@@ -191,4 +191,114 @@ async fn commands_reconnect_and_pull() {
     let (reply, answer) = tokio::sync::oneshot::channel();
     assert!(peer.node.command(Command::Sync { full: true, reply }).await);
     assert_eq!(answer.await.unwrap(), Ok(1), "the seed entry");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_central_node_of_the_original_contract_is_replicated_too() {
+    let data = tempfile::tempdir().unwrap();
+    let central = Central::start(quick("n0.sorcha.dev", data.path()), memory(), 0).await;
+    central.publish("before").await;
+    let front = LegacyCentral::start(central.grpc).await;
+    let mut address = central.address(0);
+    address.port = front.port();
+    let peer = Peer::start(quick("edge-0", data.path()), memory(), vec![address]).await;
+    peer.until_connected_to("n0.sorcha.dev").await;
+    let id = |text: &str| BlueprintId::new(text).unwrap();
+    eventually("full sync", || peer.node.replica.view().get(&id("before")).is_some()).await;
+    eventually("subscribed", || peer.node.status().subscribed_at.is_some()).await;
+    central.publish("after").await;
+    eventually("notice, then pull", || peer.node.replica.view().get(&id("after")).is_some()).await;
+    central.node.set_active("after", false).await.unwrap();
+    eventually("deprecated", || peer.node.replica.view().get(&id("after")).is_some_and(|e| !e.entry().is_active)).await;
+    assert_eq!(peer.node.replica.view().lineage(), None);
+}
+
+/// Opens a store file that another handle in this process may be just about to release.
+async fn open(file: &std::path::Path) -> Arc<EmbeddedStore> {
+    for _ in 0..400 {
+        if let Ok(store) = EmbeddedStore::open(file, Options::default()).await {
+            return Arc::new(store);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("{} stays locked", file.display());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_replica_is_served_and_only_what_is_bad_is_fetched_again() {
+    let data = tempfile::tempdir().unwrap();
+    let central = Central::start(quick("n0.sorcha.dev", data.path()), memory(), 0).await;
+    for number in 0..40 {
+        central.publish(&format!("b{number}")).await;
+    }
+    let file = data.path().join("replica.redb");
+    let list = vec![central.address(0)];
+    let peer = Peer::start(quick("edge-0", data.path()), open(&file).await, list.clone()).await;
+    peer.until_equal(&central).await;
+    peer.stop().await;
+    drop(open(&file).await);
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    let mut bytes = std::fs::read(&file).unwrap();
+    let marker = b"Blueprint b17";
+    let places: Vec<_> = (0..bytes.len() - marker.len()).filter(|at| bytes[*at..].starts_with(marker)).collect();
+    assert!(!places.is_empty());
+    places.iter().for_each(|at| bytes[*at] ^= 1);
+    std::fs::write(&file, bytes).unwrap();
+
+    let store = open(&file).await;
+    let found = sorcha_node::store::Store::load(&*store).await.unwrap();
+    assert_eq!(found.findings.len(), 1, "{:?}", found.findings);
+    assert_eq!(found.view.len(), 40, "all others are served");
+    let peer = Peer::start(quick("edge-0", data.path()), store, list).await;
+    peer.until_equal(&central).await;
+    eventually("repaired", || peer.node.replica.findings().is_empty()).await;
+    let repair = peer.node.status().syncs.pop_back().unwrap();
+    assert_eq!((repair.entries, repair.error), (1, None), "only the bad entry was fetched");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_diverged_replica_is_found_by_digest_and_fetched_anew() {
+    let data = tempfile::tempdir().unwrap();
+    let central = Central::start(quick("n0.sorcha.dev", data.path()), memory(), 0).await;
+    central.publish("a").await;
+    // A replica at the same version and lineage, with other content: nothing but the digest can tell.
+    let store = memory();
+    let genesis = central.node.log.view().genesis().map(|genesis| sorcha_node::register::lineage::Genesis::clone(genesis));
+    let other = Central::start(quick("n1.sorcha.dev", data.path()), memory(), 0).await;
+    other.publish("b").await;
+    let forged: Vec<_> = other.node.log.view().iter().cloned().collect();
+    let checkpoint = sorcha_node::store::Checkpoint {
+        version: central.node.log.view().head(),
+        last_sync_time: Default::default(),
+        next_sync_due: Default::default(),
+        central_node_id: "n0.sorcha.dev".into(),
+        adopt: None,
+    };
+    store.replace(genesis, forged, Some(checkpoint)).await.unwrap();
+    let peer = Peer::start(quick("edge-0", data.path()), store, vec![central.address(0)]).await;
+    peer.until_equal(&central).await;
+    let id = |text: &str| BlueprintId::new(text).unwrap();
+    assert!(peer.node.replica.view().get(&id("a")).is_some() && peer.node.replica.view().get(&id("b")).is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn capped_pulls_get_everything_in_steps() {
+    let data = tempfile::tempdir().unwrap();
+    let central = Central::start(quick("n0.sorcha.dev", data.path()), memory(), 0).await;
+    for number in 0..25 {
+        central.publish(&format!("b{number}")).await;
+    }
+    central.node.set_active("b3", false).await.unwrap();
+    let mut config = quick("edge-0", data.path());
+    config.sync.max_blueprints = 4;
+    config.sync.push = false;
+    let peer = Peer::start(config, memory(), vec![central.address(0)]).await;
+    peer.until_equal(&central).await;
+    for number in 25..40 {
+        central.publish(&format!("b{number}")).await;
+    }
+    let (reply, answer) = tokio::sync::oneshot::channel();
+    assert!(peer.node.command(Command::Sync { full: false, reply }).await);
+    assert!(answer.await.unwrap().is_ok());
+    peer.until_equal(&central).await;
 }

@@ -54,7 +54,10 @@ async fn beat(session: &Session, client: &mut HeartbeatClient<tonic::transport::
 
 fn message(session: &Session, sequence_number: i64) -> v1::HeartbeatMessage {
     let node = &session.node;
-    let view = node.replica.view();
+    let state = node.replica.state();
+    let view = &state.view;
+    // A replica that is known to be damaged is repaired; its digest would only say so once more.
+    let digest = state.findings.is_empty().then(|| Bytes::copy_from_slice(view.digest().as_bytes())).unwrap_or_default();
     let metrics = node.config.heartbeat.include_metrics.then(|| v1::HealthMetrics {
         active_connections: 1,
         memory_usage_mb: resident_megabytes(),
@@ -71,7 +74,7 @@ fn message(session: &Session, sequence_number: i64) -> v1::HeartbeatMessage {
         session_id: session.id.clone(),
         node_type: "Peer".to_owned(),
         metrics,
-        register_digest: Bytes::copy_from_slice(view.digest().as_bytes()),
+        register_digest: digest,
     }
 }
 
@@ -131,6 +134,7 @@ async fn acknowledged(
 fn diverged(ack: &v1::HeartbeatAcknowledgement, sent_version: i64, sent_digest: &Bytes) -> bool {
     let differs = ack.current_system_register_version == sent_version
         && RegisterDigest::from_slice(&ack.register_digest).is_some()
+        && !sent_digest.is_empty()
         && ack.register_digest != *sent_digest;
     differs || ack.replica() == ReplicaComparison::Diverged
 }
