@@ -40,6 +40,17 @@ pub enum Role {
     Peer,
 }
 
+impl Role {
+    /// `central` or `peer`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Central => "central",
+            Self::Peer => "peer",
+        }
+    }
+}
+
 /// A node's configuration.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

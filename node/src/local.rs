@@ -79,7 +79,8 @@ impl LocalCentral {
     /// [`RunError`] when its server failed.
     pub async fn drain(mut self) -> Result<(), RunError> {
         if let Some(stop) = self.stop.take() {
-            drop(stop.send(()));
+            // A node that has ended by itself does not listen.
+            let _unheard = stop.send(());
         }
         match self.served.take() {
             Some(served) => served.await.unwrap_or(Ok(())),

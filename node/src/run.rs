@@ -5,19 +5,27 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use futures::{Stream, StreamExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     central::{CentralNode, incoming::Tracked, log::RegisterLog, serve},
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, Role},
     env::Env,
+    http::{self, Auth, NodeHandle},
     keys,
-    peer::{PeerNode, dial::Dialer, replica::Replica},
+    peer::{
+        PeerNode,
+        dial::{Dialer, PlainText},
+        replica::Replica,
+    },
     register::names::{InvalidField, PeerId},
     register_bootstrap::{BootstrapError, ensure_seed},
     store::{
         Store, StoreError,
         embedded::{self, EmbeddedStore},
+        mongo::MongoStore,
     },
+    telemetry::Telemetry,
 };
 
 /// First and longest wait before an unavailable store is tried again at start.
@@ -58,6 +66,75 @@ pub enum RunError {
     /// The HTTP server failed.
     #[error("HTTP server: {0}")]
     Http(io::Error),
+}
+
+/// Runs a node until `shutdown`.
+///
+/// # Errors
+/// [`RunError`] when it does not start, or ends with a fault.
+pub async fn run(
+    config: Config,
+    role: Role,
+    telemetry: &Telemetry,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let env = Env::system(telemetry.metrics(&config.node.id));
+    let auth = Auth::new(&config.http, Arc::clone(&env.clock))?;
+    let registry = telemetry.registry().clone();
+    let config = Arc::new(config);
+    let http = listen("listen.http", config.listen.http).await?;
+    let mut shutdown = std::pin::pin!(shutdown);
+    match role {
+        Role::Central => {
+            let grpc = listen("listen.grpc", config.listen.grpc).await?;
+            let started = until_available(|| async {
+                let store = open_store(&config, &env, role).await?;
+                prepare_central(Arc::clone(&config), env.clone(), store).await
+            });
+            let node = tokio::select! {
+                started = started => started?,
+                () = &mut shutdown => return Ok(()),
+            };
+            let router = http::router(NodeHandle::Central(Arc::clone(&node)), auth, registry);
+            beside_http(http, router, serve_central(node, grpc, shutdown)).await
+        }
+        Role::Peer => {
+            let started = until_available(|| async {
+                let store = open_store(&config, &env, role).await?;
+                prepare_peer(Arc::clone(&config), env.clone(), store, Arc::new(PlainText)).await
+            });
+            let node = tokio::select! {
+                started = started => started?,
+                () = &mut shutdown => return Ok(()),
+            };
+            let router = http::router(NodeHandle::Peer(Arc::clone(&node)), auth, registry);
+            beside_http(http, router, async { node.run(shutdown).await.map_err(RunError::from) }).await
+        }
+    }
+}
+
+/// Serves HTTP as long as the role's work goes on, so that probes and reads are answered while it drains.
+async fn beside_http(
+    listener: TcpListener,
+    router: axum::Router,
+    work: impl Future<Output = Result<(), RunError>>,
+) -> Result<(), RunError> {
+    let ended = CancellationToken::new();
+    let work = async {
+        let result = work.await;
+        ended.cancel();
+        result
+    };
+    let http = async { http::serve(listener, router, ended.cancelled()).await.map_err(RunError::Http) };
+    let (work, http) = tokio::join!(work, http);
+    work.and(http)
+}
+
+async fn open_store(config: &Config, env: &Env, role: Role) -> Result<Arc<dyn Store>, RunError> {
+    match config.mongodb_uri()? {
+        Some(uri) => Ok(Arc::new(MongoStore::connect(&uri, &config.store.mongodb).await?)),
+        None => Ok(open_embedded(config, env, role == Role::Peer).await?),
+    }
 }
 
 /// Opens a listener for a setting.

@@ -31,7 +31,11 @@ impl LegacyCentral {
     /// # Panics
     /// When it does not start.
     pub async fn start(behind: SocketAddr) -> SocketAddr {
-        let channel = Channel::from_shared(format!("http://{behind}")).expect("a URI").connect().await.expect("connected");
+        let channel = Channel::from_shared(format!("http://{behind}"))
+            .expect("a URI")
+            .connect()
+            .await
+            .expect("connected");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let node = Self(channel);
@@ -51,7 +55,11 @@ impl LegacyCentral {
 fn plain_entries(entries: Streaming<v1::SystemRegisterEntry>) -> Streamed<v1::SystemRegisterEntry> {
     Box::pin(entries.map(|entry| {
         // The reference implementation never fills the checksum (D11).
-        entry.map(|entry| v1::SystemRegisterEntry { checksum: String::new(), trace_parent: String::new(), ..entry })
+        entry.map(|entry| v1::SystemRegisterEntry {
+            checksum: String::new(),
+            trace_parent: String::new(),
+            ..entry
+        })
     }))
 }
 
@@ -62,16 +70,24 @@ impl CentralNodeConnection for LegacyCentral {
         request: Request<v1::ConnectRequest>,
     ) -> Result<Response<v1::ConnectionResponse>, Status> {
         let request = v1::ConnectRequest { lineage: bytes::Bytes::new(), ..request.into_inner() };
-        let response = CentralNodeConnectionClient::new(self.0.clone()).connect_to_central_node(request).await?;
+        let response =
+            CentralNodeConnectionClient::new(self.0.clone()).connect_to_central_node(request).await?;
         let (lineage, register_digest, genesis) = Default::default();
-        Ok(Response::new(v1::ConnectionResponse { lineage, register_digest, genesis, ..response.into_inner() }))
+        Ok(Response::new(v1::ConnectionResponse {
+            lineage,
+            register_digest,
+            genesis,
+            ..response.into_inner()
+        }))
     }
 
     async fn disconnect_from_central_node(
         &self,
         request: Request<v1::DisconnectRequest>,
     ) -> Result<Response<v1::DisconnectionResponse>, Status> {
-        CentralNodeConnectionClient::new(self.0.clone()).disconnect_from_central_node(request.into_inner()).await
+        CentralNodeConnectionClient::new(self.0.clone())
+            .disconnect_from_central_node(request.into_inner())
+            .await
     }
 
     async fn get_central_node_status(
@@ -118,7 +134,10 @@ impl SystemRegisterSync for LegacyCentral {
     type SubscribeToPushNotificationsStream = Streaming<v1::BlueprintNotification>;
     type ReceivePushNotificationStream = Streamed<v1::SystemRegisterEntry>;
 
-    async fn full_sync(&self, request: Request<v1::SyncRequest>) -> Result<Response<Self::FullSyncStream>, Status> {
+    async fn full_sync(
+        &self,
+        request: Request<v1::SyncRequest>,
+    ) -> Result<Response<Self::FullSyncStream>, Status> {
         let entries = self.sync().full_sync(request.into_inner()).await?.into_inner();
         Ok(Response::new(plain_entries(entries)))
     }

@@ -2,6 +2,7 @@
 //! again on the same port, and peers. Not a mock of anything: it starts the nodes as the binary does.
 
 pub mod legacy;
+pub mod process;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
@@ -172,7 +173,7 @@ impl Peer {
     /// When it does not end well.
     pub async fn stop(mut self) {
         if let Some(stop) = self.stop.take() {
-            drop(stop.send(()));
+            let _unheard = stop.send(());
         }
         (&mut self.running).await.expect("a clean end");
     }

@@ -209,7 +209,10 @@ async fn a_central_node_of_the_original_contract_is_replicated_too() {
     central.publish("after").await;
     eventually("notice, then pull", || peer.node.replica.view().get(&id("after")).is_some()).await;
     central.node.set_active("after", false).await.unwrap();
-    eventually("deprecated", || peer.node.replica.view().get(&id("after")).is_some_and(|e| !e.entry().is_active)).await;
+    eventually("deprecated", || {
+        peer.node.replica.view().get(&id("after")).is_some_and(|e| !e.entry().is_active)
+    })
+    .await;
     assert_eq!(peer.node.replica.view().lineage(), None);
 }
 
@@ -240,7 +243,8 @@ async fn a_damaged_replica_is_served_and_only_what_is_bad_is_fetched_again() {
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     let mut bytes = std::fs::read(&file).unwrap();
     let marker = b"Blueprint b17";
-    let places: Vec<_> = (0..bytes.len() - marker.len()).filter(|at| bytes[*at..].starts_with(marker)).collect();
+    let places: Vec<_> =
+        (0..bytes.len() - marker.len()).filter(|at| bytes[*at..].starts_with(marker)).collect();
     assert!(!places.is_empty());
     places.iter().for_each(|at| bytes[*at] ^= 1);
     std::fs::write(&file, bytes).unwrap();
@@ -263,7 +267,12 @@ async fn a_diverged_replica_is_found_by_digest_and_fetched_anew() {
     central.publish("a").await;
     // A replica at the same version and lineage, with other content: nothing but the digest can tell.
     let store = memory();
-    let genesis = central.node.log.view().genesis().map(|genesis| sorcha_node::register::lineage::Genesis::clone(genesis));
+    let genesis = central
+        .node
+        .log
+        .view()
+        .genesis()
+        .map(|genesis| sorcha_node::register::lineage::Genesis::clone(genesis));
     let other = Central::start(quick("n1.sorcha.dev", data.path()), memory(), 0).await;
     other.publish("b").await;
     let forged: Vec<_> = other.node.log.view().iter().cloned().collect();
@@ -278,7 +287,9 @@ async fn a_diverged_replica_is_found_by_digest_and_fetched_anew() {
     let peer = Peer::start(quick("edge-0", data.path()), store, vec![central.address(0)]).await;
     peer.until_equal(&central).await;
     let id = |text: &str| BlueprintId::new(text).unwrap();
-    assert!(peer.node.replica.view().get(&id("a")).is_some() && peer.node.replica.view().get(&id("b")).is_none());
+    assert!(
+        peer.node.replica.view().get(&id("a")).is_some() && peer.node.replica.view().get(&id("b")).is_none()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,7 +52,9 @@ pub(super) fn load(folder: Option<&Path>) -> Result<Vec<Blueprint>, BlueprintsEr
     }
     files
         .iter()
-        .map(|path| fs::read(path).map_err(failed(path)).map(|json| Blueprint { id: id_of(path, &json), json }))
+        .map(|path| {
+            fs::read(path).map_err(failed(path)).map(|json| Blueprint { id: id_of(path, &json), json })
+        })
         .collect()
 }
 

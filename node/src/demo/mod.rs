@@ -64,8 +64,11 @@ pub enum DemoError {
         source: PublishError,
     },
     /// A phase did not come to its end.
-    #[error("{0} did not happen within {} s", PATIENCE.as_secs())]
-    Stuck(&'static str),
+    #[error("{what} did not happen within {} s", PATIENCE.as_secs())]
+    Stuck {
+        /// What was waited for.
+        what: &'static str,
+    },
 }
 
 /// How the demo ended.
@@ -116,7 +119,11 @@ pub async fn run(options: Options) -> Result<Summary, DemoError> {
     let mut demo = Demo {
         network,
         stage: Stage { json: options.json, live: !options.json && io::stdout().is_terminal(), drawn: 0 },
-        summary: Summary { central_nodes: network::CENTRAL_NODES, peers: options.peers.into(), ..Summary::default() },
+        summary: Summary {
+            central_nodes: network::CENTRAL_NODES,
+            peers: options.peers.into(),
+            ..Summary::default()
+        },
         versions: Vec::new(),
     };
     let (before, after) = blueprints.split_at(blueprints.len().div_ceil(2));
@@ -188,12 +195,16 @@ impl Stage {
 
 impl Demo {
     /// Draws until something is so.
-    async fn until(&mut self, what: &'static str, so: impl Fn(&Network) -> bool) -> Result<Duration, DemoError> {
+    async fn until(
+        &mut self,
+        what: &'static str,
+        so: impl Fn(&Network) -> bool,
+    ) -> Result<Duration, DemoError> {
         let started = Instant::now();
         while !so(&self.network) {
             if started.elapsed() > PATIENCE {
                 self.stage.keep(&self.network.progress());
-                return Err(DemoError::Stuck(what));
+                return Err(DemoError::Stuck { what });
             }
             self.stage.draw(&self.network.progress());
             tokio::time::sleep(FRAME.min(Duration::from_millis(5) + started.elapsed() / 4)).await;
@@ -210,7 +221,12 @@ impl Demo {
         Ok(())
     }
 
-    async fn publish(&mut self, headline: &str, central: usize, blueprints: &[Blueprint]) -> Result<(), DemoError> {
+    async fn publish(
+        &mut self,
+        headline: &str,
+        central: usize,
+        blueprints: &[Blueprint],
+    ) -> Result<(), DemoError> {
         self.stage.headline(&format!("{headline}: {} blueprints", blueprints.len()));
         for blueprint in blueprints {
             let publication = self.network.publish(central, blueprint).await?;
@@ -235,7 +251,8 @@ impl Demo {
     }
 
     async fn restart(&mut self) -> Result<(), DemoError> {
-        self.stage.headline("start n0 again: it verifies the register and takes peers; nobody has to move back");
+        self.stage
+            .headline("start n0 again: it verifies the register and takes peers; nobody has to move back");
         self.network.restart(0).await?;
         self.until("n0 at the register's head", |network| network.caught_up(0)).await?;
         self.stage.keep(&self.network.progress());

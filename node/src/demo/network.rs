@@ -99,8 +99,14 @@ impl Network {
         Ok(())
     }
 
-    pub(super) async fn publish(&self, number: usize, blueprint: &Blueprint) -> Result<Publication, DemoError> {
-        let central = self.centrals[number].as_ref().ok_or(DemoError::Stuck("a central node to publish at"))?;
+    pub(super) async fn publish(
+        &self,
+        number: usize,
+        blueprint: &Blueprint,
+    ) -> Result<Publication, DemoError> {
+        let central = self.centrals[number]
+            .as_ref()
+            .ok_or(DemoError::Stuck { what: "a central node to publish at" })?;
         let submission = Submission {
             blueprint_id: blueprint.id.clone(),
             document: blueprint.json.clone(),
@@ -142,14 +148,17 @@ impl Network {
         self.peers.iter().all(|peer| {
             let status = peer.node.status();
             let at_live = |id: &String| self.centrals.iter().flatten().any(|central| central.node.id() == id);
-            status.state == PeerState::HeartbeatMonitoring && status.central_node_id.as_ref().is_some_and(at_live)
+            status.state == PeerState::HeartbeatMonitoring
+                && status.central_node_id.as_ref().is_some_and(at_live)
         })
     }
 
     pub(super) fn progress(&self) -> Progress {
         let central = |(config, central): (&Config, &Option<LocalCentral>)| {
             let node = config.node.id.clone();
-            let Some(central) = central else { return Row { node, state: "killed".to_owned(), ..Row::default() } };
+            let Some(central) = central else {
+                return Row { node, state: "killed".to_owned(), ..Row::default() };
+            };
             let status = central.node.status(None, false);
             Row {
                 node,
@@ -178,7 +187,8 @@ impl Network {
         summary.equal_replicas =
             views.iter().filter(|v| v.head() == register.head() && v.digest() == register.digest()).count();
         (summary.version, summary.digest) = (register.head().get(), register.digest().short());
-        let mut latencies: Vec<_> = self.peers.iter().flat_map(|peer| peer.node.status().push_latencies).collect();
+        let mut latencies: Vec<_> =
+            self.peers.iter().flat_map(|peer| peer.node.status().push_latencies).collect();
         summary.push_p50_ms = percentile(&mut latencies, 0.5).unwrap_or_default();
         summary.push_p99_ms = percentile(&mut latencies, 0.99).unwrap_or_default();
     }
@@ -188,7 +198,10 @@ impl Network {
         let mut lines = Vec::new();
         for (config, central) in self.configs.iter().zip(&self.centrals) {
             if let Some(central) = central {
-                lines.push(format!("  {:<16} gRPC {}   http://{}/docs", config.node.id, central.grpc, config.listen.http));
+                lines.push(format!(
+                    "  {:<16} gRPC {}   http://{}/docs",
+                    config.node.id, central.grpc, config.listen.http
+                ));
             }
         }
         for peer in &self.peers {
@@ -203,7 +216,8 @@ impl Network {
     pub(super) async fn stop(self) {
         for mut peer in self.peers {
             if let Some(stop) = peer.stop.take() {
-                drop(stop.send(()));
+                // A peer that has ended by itself does not listen.
+                let _unheard = stop.send(());
             }
             drop(peer.running.await);
         }
@@ -220,10 +234,10 @@ fn priority(number: usize) -> u16 {
 /// Starts a central node and its HTTP server; `config.listen.http` is the address it got.
 async fn start_central(config: &mut Config, store: Arc<dyn Store>) -> Result<LocalCentral, DemoError> {
     let listener = run::listen("listen.http", config.listen.http).await?;
-    config.listen.http = listener.local_addr().map_err(RunHttp::from)?;
+    config.listen.http = listener.local_addr().map_err(run::RunError::Http)?;
     let central = LocalCentral::start(config.clone(), env(), store).await?;
     let router = http_router(http::NodeHandle::Central(Arc::clone(&central.node)), config)?;
-    let listener = listener.into_std().map_err(RunHttp::from)?;
+    let listener = listener.into_std().map_err(run::RunError::Http)?;
     central.spawn(async move {
         match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => drop(http::serve(listener, router, std::future::pending()).await),
@@ -233,10 +247,8 @@ async fn start_central(config: &mut Config, store: Arc<dyn Store>) -> Result<Loc
     Ok(central)
 }
 
-type RunHttp = run::HttpError;
-
 fn http_router(node: http::NodeHandle, config: &Config) -> Result<axum::Router, DemoError> {
-    let auth = http::Auth::from_config(&config.http).map_err(run::RunError::from)?;
+    let auth = http::Auth::new(&config.http, env().clock).map_err(run::RunError::from)?;
     Ok(http::router(node, auth, prometheus::Registry::new()))
 }
 
@@ -245,7 +257,7 @@ impl Peer {
         config.central_nodes = centrals;
         let store = run::open_embedded(&config, &env(), true).await?;
         let listener = run::listen("listen.http", config.listen.http).await?;
-        let http = listener.local_addr().map_err(RunHttp::from)?;
+        let http = listener.local_addr().map_err(run::RunError::Http)?;
         let node = run::prepare_peer(Arc::new(config.clone()), env(), store, Arc::new(PlainText)).await?;
         let router = http_router(http::NodeHandle::Peer(Arc::clone(&node)), &config)?;
         let (stop, stopped) = oneshot::channel::<()>();

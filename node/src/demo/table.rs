@@ -37,13 +37,29 @@ pub(super) fn rows(progress: &Progress) -> Vec<&Row> {
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new();
-        table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header([
-            "NODE", "STATE", "CENTRAL", "VERSION", "LAG", "PUSH p50", "PUSH p99", "HEARTBEATS", "FAILOVERS",
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header([
+            "NODE",
+            "STATE",
+            "CENTRAL",
+            "VERSION",
+            "LAG",
+            "PUSH p50",
+            "PUSH p99",
+            "HEARTBEATS",
+            "FAILOVERS",
         ]);
         for row in &self.centrals {
             let empty = String::new();
             table.add_row([
-                &row.node, &row.state, &row.central, &row.version.to_string(), &empty, &empty, &empty, &empty, &empty,
+                &row.node,
+                &row.state,
+                &row.central,
+                &row.version.to_string(),
+                &empty,
+                &empty,
+                &empty,
+                &empty,
+                &empty,
             ]);
         }
         for row in &self.peers {
@@ -83,11 +99,14 @@ pub(super) fn percentile(samples: &mut [Duration], share: f64) -> Option<f64> {
 pub(super) fn summary(summary: &Summary) -> Table {
     let mut table = Table::new();
     let replicas = format!("{} of {} equal the register by digest", summary.equal_replicas, summary.peers);
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(["SUMMARY", ""]).add_rows([
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(["SUMMARY", ""]).add_rows([
         ["central nodes, peers", &format!("{}, {}", summary.central_nodes, summary.peers)],
         ["first sync of all peers", &format!("{} ms", summary.first_sync_ms)],
         ["blueprints published", &summary.published.to_string()],
-        ["push, publication to persistence", &format!("p50 {:.0} ms, p99 {:.0} ms", summary.push_p50_ms, summary.push_p99_ms)],
+        [
+            "push, publication to persistence",
+            &format!("p50 {:.0} ms, p99 {:.0} ms", summary.push_p50_ms, summary.push_p99_ms),
+        ],
         ["failover of all peers after the kill", &format!("{} ms", summary.failover_ms)],
         ["publications lost", &summary.lost.to_string()],
         ["register", &format!("version {}, digest {}", summary.version, summary.digest)],

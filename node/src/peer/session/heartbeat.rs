@@ -57,7 +57,11 @@ fn message(session: &Session, sequence_number: i64) -> v1::HeartbeatMessage {
     let state = node.replica.state();
     let view = &state.view;
     // A replica that is known to be damaged is repaired; its digest would only say so once more.
-    let digest = state.findings.is_empty().then(|| Bytes::copy_from_slice(view.digest().as_bytes())).unwrap_or_default();
+    let digest = state
+        .findings
+        .is_empty()
+        .then(|| Bytes::copy_from_slice(view.digest().as_bytes()))
+        .unwrap_or_default();
     let metrics = node.config.heartbeat.include_metrics.then(|| v1::HealthMetrics {
         active_connections: 1,
         memory_usage_mb: resident_megabytes(),

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    register::{entry::SealedEntry, view::RegisterView},
+    register::{entry::SealedEntry, limits, names::check_length, view::RegisterView},
 };
 
 /// Writes a whole bundle of `view`.
@@ -49,6 +49,8 @@ impl<W: Write> Writer<W> {
         if header.head.get() > MAX_HEAD {
             return Err(WriteError::Refused(Problem::Head(header.head.get())));
         }
+        check_length("created_by", &header.created_by, limits::NODE_ID_CHARS)
+            .map_err(|error| WriteError::Refused(Problem::Field(error)))?;
         let mut writer = Self { out, hash: Sha256::new(), sequence: Sequence::new(header) };
         writer.put(&MAGIC)?;
         writer.put(&FORMAT_VERSION.to_be_bytes())?;
