@@ -508,6 +508,8 @@ impl Config {
                 || key.contains("_port_")
         };
         let environment = Env::prefixed(ENV_PREFIX)
+            // The commands' own variable, no setting of a node.
+            .ignore(&["token_file"])
             .filter(move |key| !from_service_links(&key.as_str().to_ascii_lowercase()))
             .map(|key| key.as_str().replace("__", ".").into());
         figment

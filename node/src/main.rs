@@ -90,7 +90,10 @@ async fn run_tool(tool: &Tool, globals: &Globals) -> anyhow::Result<Outcome> {
 /// Tools say what they do themselves; of the log only warnings are worth showing beside that.
 fn log_to_stderr(globals: &Globals, otherwise: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(globals.log_filter.as_deref().unwrap_or(otherwise)).context("--log")?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
     match globals.log_format {
         Some(LogFormat::Json) => log.json().init(),
         _ => log.with_target(false).without_time().init(),

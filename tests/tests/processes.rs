@@ -86,7 +86,9 @@ async fn killed_and_stopped_processes_lose_nothing_that_was_acknowledged() {
             publish(central_http, TOKEN, &id).await.expect("published");
             acknowledged.push(id);
         }
-        // kill -9, right after the acknowledgement.
+        let seen = format!("/api/system-register/blueprints/r{round}-0");
+        until("pushes arrive", || get(peer_http, &seen)).await;
+        // kill -9, right after an acknowledgement.
         central.kill().await;
         until("the peer is isolated", || async {
             get(peer_http, "/api/connection/status").await.filter(|body| body.contains("\"Isolated\""))

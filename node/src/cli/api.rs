@@ -304,7 +304,7 @@ pub(crate) mod tests {
     #[tokio::test]
     async fn a_silent_node_is_given_up_and_a_redirect_not_followed() {
         let router = Router::new()
-            .route("/slow", routing::get(|| std::future::pending::<()>()))
+            .route("/slow", routing::get(std::future::pending::<()>))
             .route("/moved", routing::get(|| async { axum::response::Redirect::temporary("/caught") }))
             .route("/caught", routing::get(|headers: HeaderMap| async move { format!("{headers:?}") }));
         let url = serve(router).await;

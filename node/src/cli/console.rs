@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Write};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 /// Standard output, standard error and whoever sits at the terminal; tests bring their own.
 pub struct Console<'a> {
@@ -75,7 +75,9 @@ pub(crate) fn spinner(what: &'static str) -> ProgressBar {
     bar
 }
 
+/// The bar goes away with its owner, also when an error cuts the work short.
 fn styled(bar: ProgressBar, template: &str, what: &'static str) -> ProgressBar {
+    let bar = bar.with_finish(ProgressFinish::AndClear);
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style).with_prefix(what),
         // The templates above are valid; a bar without style would do too.

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 mod api;
+mod blueprint;
 pub mod console;
 pub mod node;
 mod overrides;
@@ -54,6 +55,7 @@ pub struct Cli {
 
 /// Flags of every command.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Globals {
     /// TOML file with settings
     #[arg(long, global = true, value_name = "FILE")]
@@ -68,7 +70,6 @@ pub struct Globals {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, once, in the life of the process")]
 pub enum Command {
     /// Run a central node: hold the register, accept publications and peers
     Central(node::CentralArgs),

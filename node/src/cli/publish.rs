@@ -2,27 +2,23 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::Read,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
 use clap::Args;
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use super::{
     Outcome, OutputFormat,
     api::{Api, ApiArgs},
+    blueprint::{Blueprint, is_stdin, prepare},
     console::{Console, count_bar, printable},
     table,
 };
 use crate::register::{
-    canonical::Document,
     entry::{check_metadata, check_published_by},
-    limits,
     names::BlueprintId,
 };
 
@@ -30,14 +26,12 @@ use crate::register::{
 const TIMEOUT: Duration = Duration::from_secs(120);
 /// Up to this many files take too short for a progress bar.
 const FEW_FILES: usize = 20;
-/// White space may double a document before it is brought into canonical form.
-const FILE_BYTES: u64 = 2 * limits::DOCUMENT_BYTES as u64;
 
 /// Flags of `publish`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "The answer means that the blueprint is stored durably; peers get it within moments. An id is \
-    published once:\nthe same document again is answered with the version it has, another document is refused.\n\
+    published once: the same document again is answered with the version it has, another document is refused.\n\
     \n\
     Examples:\n  \
     sorcha-node publish invoice-v1.json --token-file token\n  \
@@ -95,10 +89,6 @@ impl PublishArgs {
     fn metadata(&self) -> BTreeMap<String, String> {
         self.metadata.iter().cloned().collect()
     }
-}
-
-fn is_stdin(file: &Path) -> bool {
-    file == Path::new("-")
 }
 
 /// What became of one file.
@@ -251,64 +241,6 @@ async fn send(
     let answer =
         Published::deserialize(&answer).map_err(|error| api.not_understood(status, error.to_string()))?;
     Ok((if status == reqwest::StatusCode::CREATED { PUBLISHED } else { UNCHANGED }, answer))
-}
-
-/// A document ready to be sent.
-#[derive(Debug)]
-struct Blueprint {
-    id: BlueprintId,
-    document: Document,
-    has_context: bool,
-}
-
-#[derive(Deserialize)]
-struct Head {
-    #[serde(rename = "@context")]
-    context: Option<IgnoredAny>,
-    id: Option<Value>,
-}
-
-/// Checks a document here, where the file can be named, and brings it into the form that is stored anyway.
-fn prepare(file: &Path, id: Option<&BlueprintId>) -> anyhow::Result<Blueprint> {
-    let bytes = if is_stdin(file) { read_bounded(std::io::stdin().lock())? } else { read_file(file)? };
-    let document = Document::canonicalize(&bytes)?;
-    let Head { context, id: stated } = serde_json::from_slice(document.bytes())?;
-    let id = match id {
-        Some(id) => id.clone(),
-        None => choose_id(stated.as_ref().and_then(Value::as_str), file)?,
-    };
-    Ok(Blueprint { id, document, has_context: context.is_some() })
-}
-
-fn choose_id(stated: Option<&str>, file: &Path) -> anyhow::Result<BlueprintId> {
-    if let Some(Ok(id)) = stated.map(BlueprintId::new) {
-        return Ok(id);
-    }
-    if is_stdin(file) {
-        bail!("the document has no valid id of its own; name one with --id");
-    }
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    BlueprintId::new(&stem).with_context(|| {
-        format!(
-            "neither the document's id nor the file name {stem:?} is a valid blueprint id; name one with --id"
-        )
-    })
-}
-
-fn read_file(file: &Path) -> anyhow::Result<Vec<u8>> {
-    let opened = File::open(file).context("open the file")?;
-    let length = opened.metadata().context("open the file")?.len();
-    if length > FILE_BYTES {
-        bail!("the file has {length} bytes; the limit for a document is {} (16 MB)", limits::DOCUMENT_BYTES);
-    }
-    read_bounded(opened)
-}
-
-/// One byte over the limit is read, so that the document is refused for its size.
-fn read_bounded(input: impl Read) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    input.take(FILE_BYTES + 1).read_to_end(&mut bytes).context("read the document")?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -218,11 +218,11 @@ fn list(items: &[Value]) -> String {
             names.push(name);
         }
     }
-    let header = names.iter().map(|name| words(name).to_uppercase()).collect();
+    let header: Vec<_> = names.iter().map(|name| words(name).to_uppercase()).collect();
     let rows = items
         .iter()
         .map(|item| names.iter().map(|name| item.get(name).map_or_else(String::new, cell)).collect());
-    table::list(header, rows)
+    table::list(&header, rows)
 }
 
 fn cell(value: &Value) -> String {

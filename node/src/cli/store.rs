@@ -20,6 +20,7 @@ use crate::{
 
 /// Flags that say where the register lies.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Where the register lies")]
 pub struct StoreArgs {
     /// The node's data directory; the register is register.redb in it [default: ./data]
     #[arg(long, global = true, value_name = "DIR", value_parser = utf8_path)]
@@ -155,8 +156,6 @@ fn explained(error: StoreError) -> anyhow::Error {
     if in_use { error.context("stop the node that uses it first, then run this again") } else { error }
 }
 
-#[expect(clippy::unused_async, reason = "connecting is asynchronous")]
-async fn connect(_uri: &str, _mongodb: &config::MongoDb) -> anyhow::Result<Arc<dyn Store>> {
-    // MERGE: Ok(Arc::new(crate::store::mongo::MongoStore::connect(_uri, _mongodb).await?))
-    anyhow::bail!("the MongoDB store is not built yet")
+async fn connect(uri: &str, mongodb: &config::MongoDb) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(Arc::new(crate::store::mongo::MongoStore::connect(uri, mongodb).await?))
 }

@@ -9,11 +9,11 @@ pub(crate) fn columns<const N: usize>(
     header: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
-    list(header.map(str::to_owned).to_vec(), rows.into_iter().map(Vec::from))
+    list(&header.map(str::to_owned), rows.into_iter().map(Vec::from))
 }
 
 /// As [`columns`], where only the running program knows how many.
-pub(crate) fn list(header: Vec<String>, rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(crate) fn list(header: &[String], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = plain();
     table.set_header(header.iter().map(|cell| printable(cell)));
     for row in rows {

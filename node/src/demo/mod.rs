@@ -24,6 +24,8 @@ use crate::{central::publish::PublishError, run::RunError, store::StoreError};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the table is drawn and conditions are looked at.
 const FRAME: Duration = Duration::from_millis(100);
+/// How long the end of a phase stays on a terminal before the next begins.
+const PAUSE: Duration = Duration::from_millis(1500);
 /// Time between two publications, so that the eye can follow.
 const PUBLICATION_PAUSE: Duration = Duration::from_millis(150);
 
@@ -212,12 +214,20 @@ impl Demo {
         Ok(started.elapsed())
     }
 
+    /// Shows the end of a phase; on a terminal for long enough to be read.
+    async fn end_phase(&mut self) {
+        self.stage.keep(&self.network.progress());
+        if self.stage.live {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
     async fn connect(&mut self) -> Result<(), DemoError> {
         let (centrals, peers) = (self.summary.central_nodes, self.summary.peers);
         self.stage.headline(&format!("{centrals} central nodes share one register; {peers} peers connect"));
         let took = self.until("every peer connected and in sync", Network::all_in_sync).await?;
         self.summary.first_sync_ms = took.as_millis();
-        self.stage.keep(&self.network.progress());
+        self.end_phase().await;
         Ok(())
     }
 
@@ -236,7 +246,7 @@ impl Demo {
             tokio::time::sleep(PUBLICATION_PAUSE).await;
         }
         self.until("every peer up to date", Network::all_in_sync).await?;
-        self.stage.keep(&self.network.progress());
+        self.end_phase().await;
         Ok(())
     }
 
@@ -246,7 +256,7 @@ impl Demo {
         self.network.kill(0);
         let took = self.until("every peer at another central node", Network::all_beating_elsewhere).await?;
         self.summary.failover_ms = took.as_millis();
-        self.stage.keep(&self.network.progress());
+        self.end_phase().await;
         Ok(())
     }
 
@@ -255,7 +265,7 @@ impl Demo {
             .headline("start n0 again: it verifies the register and takes peers; nobody has to move back");
         self.network.restart(0).await?;
         self.until("n0 at the register's head", |network| network.caught_up(0)).await?;
-        self.stage.keep(&self.network.progress());
+        self.end_phase().await;
         Ok(())
     }
 

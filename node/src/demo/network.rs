@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -38,7 +38,7 @@ pub(super) struct Network {
     /// `None` while killed.
     centrals: Vec<Option<LocalCentral>>,
     peers: Vec<Peer>,
-    token: String,
+    token_file: PathBuf,
 }
 
 struct Peer {
@@ -79,7 +79,7 @@ impl Network {
         }
         let addresses: Vec<_> =
             centrals.iter().flatten().enumerate().map(|(n, central)| central.address(priority(n))).collect();
-        let mut network = Self { store, configs, centrals, peers: Vec::new(), token };
+        let mut network = Self { store, configs, centrals, peers: Vec::new(), token_file: token_file.clone() };
         for number in 0..peers {
             let config = config(format!("peer-{number}"), folder, &token_file);
             network.peers.push(Peer::start(config, addresses.clone()).await?);
@@ -209,7 +209,8 @@ impl Network {
         }
         lines.push(String::new());
         let url = self.configs.first().map(|config| config.listen.http.to_string()).unwrap_or_default();
-        lines.push(format!("  SORCHA_TOKEN={} sorcha-node publish --url http://{url} FILE.json", self.token));
+        let tokens = self.token_file.display();
+        lines.push(format!("  sorcha-node publish --url http://{url} --token-file {tokens} FILE.json"));
         lines
     }
 

@@ -37,7 +37,7 @@ pub(super) fn rows(progress: &Progress) -> Vec<&Row> {
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header([
+        table.load_style(presets::NOTHING).set_header([
             "NODE",
             "STATE",
             "CENTRAL",
@@ -99,7 +99,7 @@ pub(super) fn percentile(samples: &mut [Duration], share: f64) -> Option<f64> {
 pub(super) fn summary(summary: &Summary) -> Table {
     let mut table = Table::new();
     let replicas = format!("{} of {} equal the register by digest", summary.equal_replicas, summary.peers);
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(["SUMMARY", ""]).add_rows([
+    table.load_style(presets::NOTHING).set_header(["SUMMARY", ""]).add_rows([
         ["central nodes, peers", &format!("{}, {}", summary.central_nodes, summary.peers)],
         ["first sync of all peers", &format!("{} ms", summary.first_sync_ms)],
         ["blueprints published", &summary.published.to_string()],

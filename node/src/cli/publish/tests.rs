@@ -11,6 +11,7 @@ use serde_json::json;
 use super::*;
 use crate::cli::{
     api::tests::{nobody, serve},
+    blueprint::FILE_BYTES,
     console::tests::on_console,
 };
 

@@ -1,23 +1,23 @@
 //! `register adopt`.
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 
 use crate::{
     cli::{Outcome, OutputFormat, console::Console, store},
     config::Config,
     register::names::Lineage,
-    store::Checkpoint,
+    store::{Checkpoint, Loaded},
 };
 
 /// Flags of `register adopt`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "For a peer that reports SplitBrain: its central node holds another register than its replica is \
-    of.\nThe peer goes on serving the old replica until it has copied the whole of the new register. Naming the lineage\n\
+    of. The peer goes on serving the old replica until it has copied the whole of the new register. Naming the lineage \
     that the replica has already takes the decision back.\n\
     \n\
-    `register verify` shows lineages: of the replica, and on the central node the one to adopt. The peer's log and\n\
+    `register verify` shows lineages: of the replica, and on the central node the one to adopt. The peer's log and \
     status name both too.\n\
     \n\
     Example:\n  \
@@ -37,6 +37,24 @@ fn parse_lineage(text: &str) -> Result<Lineage, String> {
         .ok_or_else(|| format!("a lineage has 64 hex digits, this has {} characters", text.chars().count()))
 }
 
+/// What to do about a store without a checkpoint.
+fn not_a_replica(loaded: &Loaded, place: &str) -> anyhow::Error {
+    if loaded.view.is_empty() && loaded.view.genesis().is_none() && loaded.findings.is_empty() {
+        return anyhow!(
+            "{place} is empty, and an empty replica takes the register of the first central node it meets: just start it"
+        );
+    }
+    if let Some(finding) = loaded.findings.first() {
+        return anyhow!(
+            "{place} has no readable checkpoint ({finding}); start the peer once, so that it repairs its replica"
+        );
+    }
+    anyhow!(
+        "{place} was never a peer's replica: it has no checkpoint. On a central node, `register restore FILE --other-lineage` \
+         puts another register in the place of this one"
+    )
+}
+
 /// Notes the administrator's choice in the replica's checkpoint.
 pub(super) async fn run(
     args: &AdoptArgs,
@@ -47,20 +65,7 @@ pub(super) async fn run(
     let store = store::open_existing(config).await?;
     let loaded = store.load().await?;
     let Some(checkpoint) = loaded.checkpoint else {
-        if loaded.view.is_empty() && loaded.view.genesis().is_none() {
-            bail!(
-                "{place} is empty, and an empty replica takes the register of the first central node it meets: just start it"
-            );
-        }
-        if let Some(finding) = loaded.findings.first() {
-            bail!(
-                "{place} has no readable checkpoint ({finding}); start the peer once, so that it repairs its replica"
-            );
-        }
-        bail!(
-            "{place} was never a peer's replica: it has no checkpoint. On a central node, `register restore FILE \
-             --other-lineage` puts another register in the place of this one"
-        );
+        return Err(not_a_replica(&loaded, &place));
     };
     let present = loaded.view.lineage();
     let adopt = (present != Some(args.lineage)).then_some(args.lineage);

@@ -95,7 +95,7 @@ fn exportable(loaded: Loaded, args: &ExportArgs, console: &mut Console<'_>) -> a
     };
     if !args.good_entries_only {
         bail!(
-            "the register has {} findings, the first: {first}; see `register verify`, and add --good-entries-only to save \
+            "the register is not sound (findings: {}), the first: {first}; see `register verify`, and add --good-entries-only to save \
              what is sound",
             findings.len()
         );

@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(
     after_help = "The whole bundle is checked before anything is stored. A peer that was filled this way fetches \
-    only what\nis newer when it connects; a central node goes on from the bundle's head version.\n\
+    only what is newer when it connects; a central node goes on from the bundle's head version.\n\
     \n\
     Example:\n  \
     sorcha-node register import backup.sorcha --data-dir /var/lib/sorcha"
@@ -45,7 +45,7 @@ pub struct ImportArgs {
 #[derive(Debug, Args)]
 #[command(
     after_help = "The whole bundle is checked before anything is replaced, and what is there is kept if storing \
-    fails.\nOn a central node, whatever was published after the bundle was written is lost, and peers that hold it will\n\
+    fails. On a central node, whatever was published after the bundle was written is lost, and peers that hold it will \
     report that they are ahead until they copy the register anew.\n\
     \n\
     Examples:\n  \
@@ -111,8 +111,8 @@ fn in_short(Loaded { view, findings, .. }: &Loaded) -> String {
     let lineage = view
         .lineage()
         .map_or_else(|| "unknown lineage".to_owned(), |lineage| format!("lineage {}", lineage.short()));
-    let damage = if findings.is_empty() { String::new() } else { format!(", {} findings", findings.len()) };
-    format!("{} entries, head version {}, {lineage}{damage}", view.len(), view.head())
+    let damage = if findings.is_empty() { String::new() } else { format!(", findings: {}", findings.len()) };
+    format!("entries: {}, head version {}, {lineage}{damage}", view.len(), view.head())
 }
 
 /// Replaces what is there.
@@ -169,7 +169,7 @@ fn replacing(loaded: &Loaded, bundle: &Bundle, args: &RestoreArgs, place: &str) 
         String::new()
     };
     Ok(format!(
-        "{place} ({}) will be replaced by {same}: {} entries, head version {head}, exported {} by {}.{lost}",
+        "{place} ({}) will be replaced by {same} (entries: {}, head version {head}), exported {} by {}.{lost}",
         in_short(loaded),
         bundle.entries.len(),
         bundle.header.created_at,

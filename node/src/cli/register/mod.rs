@@ -23,7 +23,7 @@ use crate::{clock::Clock, config::Config};
 #[derive(Debug, Args)]
 #[command(
     after_help = "The tools work on the store itself, so stop the node first; of several central nodes on one \
-    MongoDB, all of them.\nWhere the register lies follows from --config, the environment and the flags, as for the node.\n\
+    MongoDB, all of them. Where the register lies follows from --config, the environment and the flags, as for the node.\n\
     \n\
     Examples:\n  \
     sorcha-node register verify --data-dir /var/lib/sorcha\n  \

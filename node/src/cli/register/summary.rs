@@ -181,9 +181,13 @@ impl Summary {
 
 impl Position {
     fn fields(&self) -> Vec<(&'static str, String)> {
-        let from =
-            if self.central_node_id.is_empty() { "no central node yet" } else { &self.central_node_id };
-        let mut fields = vec![("checkpoint", format!("{} of {from}, {}", self.version, self.last_sync_time))];
+        let from = if self.central_node_id.is_empty() {
+            "no central node yet".to_owned()
+        } else {
+            format!("from {}", self.central_node_id)
+        };
+        let mut fields =
+            vec![("checkpoint", format!("version {} at {}, {from}", self.version, self.last_sync_time))];
         if let Some(lineage) = self.adopt {
             fields.push(("to adopt", lineage.to_string()));
         }

@@ -297,7 +297,7 @@ async fn a_damaged_register_is_exported_only_in_part_and_keeps_its_head() {
     node.damage(4).await;
     let file = node.path("bundle");
     let error = node.refused(RegisterCommand::Export(export_args(&file))).await;
-    assert!(error.contains("1 findings") && error.contains("--good-entries-only"), "{error}");
+    assert!(error.contains("findings: 1") && error.contains("--good-entries-only"), "{error}");
     assert!(!file.exists());
     let args = ExportArgs { good_entries_only: true, ..export_args(&file) };
     let (result, out, err) = node.run(RegisterCommand::Export(args), None).await;
@@ -323,7 +323,7 @@ async fn an_import_needs_an_empty_store_and_a_sound_bundle() {
     let node = Node::central().await;
     let file = node.export("bundle").await;
     let error = node.refused(import(&file)).await;
-    assert!(error.contains("3 entries") && error.contains("register restore"), "{error}");
+    assert!(error.contains("entries: 3") && error.contains("register restore"), "{error}");
 
     let mut bytes = std::fs::read(&file).unwrap();
     let last = bytes.len() - 1;

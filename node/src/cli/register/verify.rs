@@ -25,7 +25,7 @@ use crate::{
     sorcha-node register verify --data-dir /var/lib/sorcha\n  \
     sorcha-node register verify --bundle backup.sorcha --output json\n\
     \n\
-    What to do about findings: a peer fetches what is bad by itself when it runs; a central node takes no\n\
+    What to do about findings: a peer fetches what is bad by itself when it runs; a central node takes no \
     publication until `register restore` or `register reseed`.")]
 pub struct VerifyArgs {
     /// Check this bundle instead of the stored register; - is standard input

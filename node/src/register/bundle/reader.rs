@@ -136,13 +136,18 @@ fn read_header<R: Read>(input: &mut Input<R>) -> Result<(Header, u64), ReadError
     let digest = RegisterDigest::from_bytes(input.array("the register digest")?);
     let count = u64::from_be_bytes(input.array("the entry count")?);
     let created_at = Timestamp::from_millis(i64::from_be_bytes(input.array("created_at")?));
+    let created_by = read_created_by(input)?;
+    Ok((Header { genesis, scope, head, digest, count, created_at, created_by }, digest_offset))
+}
+
+fn read_created_by<R: Read>(input: &mut Input<R>) -> Result<String, ReadError> {
     let start = input.offset;
     let refuse = |problem| ReadError::Refused { offset: start, problem };
     let created_by =
         String::from_utf8(input.sized("created_by", NODE_ID_BYTES)?).map_err(|_| refuse(Problem::NotText))?;
     check_length("created_by", &created_by, limits::NODE_ID_CHARS)
         .map_err(|error| refuse(Problem::Field(error)))?;
-    Ok((Header { genesis, scope, head, digest, count, created_at, created_by }, digest_offset))
+    Ok(created_by)
 }
 
 /// The bytes, with their offset and their hash so far.
