@@ -79,7 +79,8 @@ impl Network {
         }
         let addresses: Vec<_> =
             centrals.iter().flatten().enumerate().map(|(n, central)| central.address(priority(n))).collect();
-        let mut network = Self { store, configs, centrals, peers: Vec::new(), token_file: token_file.clone() };
+        let mut network =
+            Self { store, configs, centrals, peers: Vec::new(), token_file: token_file.clone() };
         for number in 0..peers {
             let config = config(format!("peer-{number}"), folder, &token_file);
             network.peers.push(Peer::start(config, addresses.clone()).await?);

@@ -8,15 +8,22 @@
 //! Deliberately absent: multi-document transactions (a plain server has none), a counter document (a crash between
 //! counter and entry would leave a gap) and any trust in change streams (they only wake the poll).
 
-mod database;
-mod document;
-mod entry_codec;
 mod errors;
-mod load;
+mod document;
+mod fields;
+mod entry_codec;
 mod meta;
-mod publish;
-mod replica;
+mod read;
+mod database;
 mod tail;
+mod publish;
+mod load;
+mod replica;
+
+#[cfg(test)]
+mod outage_tests;
+#[cfg(test)]
+mod tamper_tests;
 #[cfg(test)]
 mod test_server;
 #[cfg(test)]

@@ -128,7 +128,7 @@ fn read_header<R: Read>(input: &mut Input<R>) -> Result<(Header, u64), ReadError
         .map_err(|error| ReadError::Refused { offset: start, problem: Problem::Genesis(error) })?;
     let head = i64::from_be_bytes(input.array("the head version")?);
     let head = match Version::new("head version", head) {
-        Ok(_) if head > MAX_HEAD => return Err(input.refused(8, Problem::Head(head))),
+        Err(_) if head > MAX_HEAD => return Err(input.refused(8, Problem::Head(head))),
         Ok(head) => head,
         Err(error) => return Err(input.refused(8, Problem::Field(error))),
     };

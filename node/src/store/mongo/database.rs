@@ -3,35 +3,26 @@
 use std::{
     collections::BTreeMap,
     future::IntoFuture,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU32},
     time::Duration,
 };
 
 use mongodb::{
     Client, Collection, IndexModel,
-    action::{Action as _, Find},
-    bson::{Document, RawDocument, RawDocumentBuf, doc},
+    bson::{Document, RawDocumentBuf, doc},
     options::{
         Acknowledgment, ClientOptions, CollectionOptions, IndexOptions, ReadConcern, ReadPreference,
         SelectionCriteria, WriteConcern,
     },
 };
 
-use tokio::sync::mpsc;
-
 use super::{
-    entry_codec::{Stored, decode, stated_supersedes, stated_version},
+    entry_codec::stated_version,
     errors::{Failure, Outcome},
 };
 use crate::{
     config::MongoDb,
-    register::{
-        integrity::Finding,
-        names::{BlueprintId, Version},
-    },
+    register::names::{BlueprintId, Version},
     store::StoreError,
 };
 
@@ -39,14 +30,9 @@ use crate::{
 const SERVER_SELECTION: Duration = Duration::from_secs(2);
 /// Documents that one reply holds at the most. Servers end a reply at 16 MiB by themselves.
 const BATCH: u32 = 256;
-/// The same, once a reply came from a server that does not: two of the largest documents fit a message of 48 MB.
-const SMALL_BATCH: u32 = 2;
 /// Documents and bytes that are written together, far below the 48 MB of a message.
 const WRITE_BATCH: usize = 1000;
 const WRITE_BATCH_BYTES: usize = 16 * 1024 * 1024;
-
-/// Documents that wait for verification.
-const VERIFY_QUEUE: usize = 8;
 
 pub(super) type Entries = Collection<RawDocumentBuf>;
 
@@ -62,7 +48,8 @@ pub(super) struct Database {
     pub(super) incoming: Entries,
     /// Time for one operation.
     pub(super) timeout: Duration,
-    batch: Arc<AtomicU32>,
+    /// Documents that one reply holds at the most.
+    pub(super) batch: Arc<AtomicU32>,
 }
 
 impl Database {
@@ -140,68 +127,6 @@ impl Database {
         self.bounded(self.entries.find_one(doc! { "_id": id.as_str() })).await
     }
 
-    /// Reads all documents that match, by version, and verifies them while more of them come.
-    pub(super) async fn read(&self, filter: Document, limit: usize) -> Outcome<Vec<Verified>> {
-        loop {
-            let batch = self.batch.load(Ordering::Relaxed);
-            match self.read_in_batches(filter.clone(), limit, batch).await {
-                Err(Failure::Oversize(_)) if batch > SMALL_BATCH => {
-                    tracing::debug!(
-                        "this server does not limit the size of its replies; reading in small batches from now on"
-                    );
-                    self.batch.store(SMALL_BATCH, Ordering::Relaxed);
-                }
-                result => return result,
-            }
-        }
-    }
-
-    async fn read_in_batches(&self, filter: Document, limit: usize, batch: u32) -> Outcome<Vec<Verified>> {
-        let (documents, mut queue) = mpsc::channel::<RawDocumentBuf>(VERIFY_QUEUE);
-        let verifier = tokio::task::spawn_blocking(move || {
-            std::iter::from_fn(|| queue.blocking_recv()).map(|raw| Verified::new(&raw)).collect()
-        });
-        let limit = i64::try_from(limit).ok();
-        let find = self.entries.find(filter).sort(doc! { "version": 1 }).batch_size(batch);
-        let mut cursor = self.bounded(find.optional(limit, Find::limit)).await?;
-        while self.bounded(cursor.advance()).await? {
-            // The verifier is there until the channel is closed, unless it panicked: joining tells.
-            if documents.send(cursor.current().to_owned()).await.is_err() {
-                break;
-            }
-        }
-        drop(documents);
-        Ok(verifier.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())))
-    }
-
-    /// Versions of those of the blueprints that are in the database.
-    pub(super) async fn versions(
-        &self,
-        ids: impl IntoIterator<Item = &BlueprintId>,
-    ) -> Outcome<BTreeMap<BlueprintId, Version>> {
-        let ids: Vec<_> = ids.into_iter().map(BlueprintId::as_str).collect();
-        let batch = u32::try_from(ids.len()).unwrap_or(u32::MAX).max(1);
-        let find = self
-            .entries
-            .find(doc! { "_id": { "$in": ids } })
-            .projection(doc! { "version": 1 })
-            .batch_size(batch);
-        let mut cursor = self.bounded(find).await?;
-        let mut versions = BTreeMap::new();
-        while self.bounded(cursor.advance()).await? {
-            let raw = cursor.current();
-            match (raw.get_str("_id").ok().and_then(|id| BlueprintId::new(id).ok()), stated_version(raw)) {
-                (Some(id), Some(version)) => _ = versions.insert(id, version),
-                _ => {
-                    return Err(
-                        StoreError::Damaged(format!("an entry without a readable version: {raw:?}")).into()
-                    );
-                }
-            }
-        }
-        Ok(versions)
-    }
-
     /// Inserts documents, in portions far below the 48 MB of a message.
     pub(super) async fn insert_all(
         &self,
@@ -233,9 +158,25 @@ impl Database {
             "writeConcern": { "w": "majority" },
         };
         match self.bounded(self.client.database("admin").run_command(command)).await {
-            Ok(_) | Err(Failure::NoCollection) => Ok(()),
-            Err(other) => Err(other),
+            Ok(_) => Ok(()),
+            Err(Failure::Retry(error)) => Err(Failure::Retry(error)),
+            // The codes for a collection that is not there differ; so does what is there.
+            Err(other) => {
+                if self.has_incoming().await? {
+                    Err(other)
+                } else {
+                    Ok(())
+                }
+            }
         }
+    }
+
+    async fn has_incoming(&self) -> Outcome<bool> {
+        let database = self.client.database(&self.incoming.namespace().db);
+        let names = self
+            .bounded(database.list_collection_names().filter(doc! { "name": self.incoming.name() }))
+            .await?;
+        Ok(names.iter().any(|name| name == self.incoming.name()))
     }
 
     /// All documents about the register, by their id.
@@ -257,21 +198,6 @@ impl Database {
     /// Removes documents about the register.
     pub(super) async fn delete_meta(&self, ids: &[&str]) -> Outcome<()> {
         self.bounded(self.meta.delete_many(doc! { "_id": { "$in": ids.to_vec() } })).await.map(|_| ())
-    }
-}
-
-/// A document of the collection: a verified entry, or what is wrong with it and what it claims.
-pub(super) enum Verified {
-    Sound(Stored),
-    Unsound { finding: Finding, supersedes: Vec<Version> },
-}
-
-impl Verified {
-    fn new(raw: &RawDocument) -> Self {
-        match decode(raw) {
-            Ok(stored) => Self::Sound(stored),
-            Err(finding) => Self::Unsound { finding, supersedes: stated_supersedes(raw) },
-        }
     }
 }
 

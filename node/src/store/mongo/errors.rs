@@ -16,8 +16,6 @@ pub(super) enum Failure {
     Duplicate,
     /// The reply was larger than a message may be; fewer documents at a time will do.
     Oversize(String),
-    /// The collection is not there.
-    NoCollection,
     /// An index with the same name or keys has other options.
     IndexConflict(String),
     /// It may work later, and a write may have happened or still happen. The error is the answer if it never works.
@@ -29,7 +27,6 @@ pub(super) enum Failure {
 /// The driver's result with the failure sorted.
 pub(super) type Outcome<T> = Result<T, Failure>;
 
-const NAMESPACE_NOT_FOUND: i32 = 26;
 /// `IndexOptionsConflict` and `IndexKeySpecsConflict`.
 const INDEX_CONFLICT: [i32; 2] = [85, 86];
 /// `AuthenticationFailed` and `Unauthorized`.
@@ -82,7 +79,6 @@ impl Failure {
             Self::Duplicate => {
                 StoreError::Internal("MongoDB reports a duplicate key where none can be".to_owned())
             }
-            Self::NoCollection => StoreError::Internal("MongoDB does not find the collection".to_owned()),
         }
     }
 }
@@ -107,7 +103,8 @@ impl From<Finding> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let text = error.to_string();
+        // Not the error's own text, which repeats the server's whole reply as hex digits.
+        let text = text(&error.kind);
         let unavailable = || Self::Retry(StoreError::Unavailable(text.clone()));
         match *error.kind {
             ErrorKind::Io(_)
@@ -119,8 +116,8 @@ impl From<Error> for Failure {
                 Self::Oversize(text)
             }
             _ if error.contains_label("RetryableWriteError") => unavailable(),
-            ref kind => match code(kind) {
-                Some(code) => by_code(code, text),
+            ref kind => match server_error(kind) {
+                Some((code, _)) => by_code(code, text),
                 None => Self::Final(StoreError::Internal(text)),
             },
         }
@@ -130,9 +127,6 @@ impl From<Error> for Failure {
 fn by_code(code: i32, text: String) -> Failure {
     if DUPLICATE_KEY.contains(&code) {
         return Failure::Duplicate;
-    }
-    if code == NAMESPACE_NOT_FOUND {
-        return Failure::NoCollection;
     }
     if INDEX_CONFLICT.contains(&code) {
         return Failure::IndexConflict(text);
@@ -156,18 +150,27 @@ fn refused(text: &str) -> Failure {
     )))
 }
 
-/// The server's code, wherever the driver put it. Of many write errors the first that is no duplicate key counts.
-fn code(kind: &ErrorKind) -> Option<i32> {
+fn text(kind: &ErrorKind) -> String {
+    match server_error(kind) {
+        Some((code, message)) => format!("MongoDB says {message:?} (code {code})"),
+        None => kind.to_string(),
+    }
+}
+
+/// The server's code and message, wherever the driver put them. Of many write errors the first that is no
+/// duplicate key counts.
+fn server_error(kind: &ErrorKind) -> Option<(i32, &str)> {
     match kind {
-        ErrorKind::Command(error) => Some(error.code),
-        ErrorKind::Write(WriteFailure::WriteError(error)) => Some(error.code),
-        ErrorKind::Write(WriteFailure::WriteConcernError(error)) => Some(error.code),
+        ErrorKind::Command(error) => Some((error.code, &error.message)),
+        ErrorKind::Write(WriteFailure::WriteError(error)) => Some((error.code, &error.message)),
+        ErrorKind::Write(WriteFailure::WriteConcernError(error)) => Some((error.code, &error.message)),
         ErrorKind::InsertMany(failed) => {
-            let codes = || failed.write_errors.iter().flatten().map(|error| error.code);
-            let other = codes().find(|code| !DUPLICATE_KEY.contains(code));
-            other
-                .or_else(|| failed.write_concern_error.as_ref().map(|error| error.code))
-                .or_else(|| codes().next())
+            let errors = || failed.write_errors.iter().flatten().map(|error| (error.code, &*error.message));
+            let concern = || failed.write_concern_error.as_ref().map(|error| (error.code, &*error.message));
+            errors()
+                .find(|(code, _)| !DUPLICATE_KEY.contains(code))
+                .or_else(concern)
+                .or_else(|| errors().next())
         }
         _ => None,
     }

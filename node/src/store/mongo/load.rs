@@ -6,13 +6,13 @@ use mongodb::bson::{RawDocumentBuf, doc};
 
 use super::{
     Known, MongoStore, Outcome, blocking,
-    database::Verified,
     entry_codec::{Stored, stated_version},
     errors::Failure,
     meta::{
         APPLYING, CHECKPOINT, GENESIS, HEAD, Position, REPLACING, decode_genesis, decode_position,
         decode_replacement, encode_genesis,
     },
+    read::Verified,
     tail::drop_moved,
 };
 use crate::{
@@ -90,6 +90,9 @@ fn assess(meta: &BTreeMap<String, RawDocumentBuf>, read: Vec<Verified>) -> Loade
             Loaded { view: contents.view(genesis, Version::ZERO), checkpoint: None, findings }
         }
         None => {
+            if meta.get(HEAD).is_some_and(|raw| stated_version(raw).is_none()) {
+                findings.push(Finding::whole(Fault::Damaged("the record of the head version".to_owned())));
+            }
             findings.extend(contents.gaps(recorded(meta, HEAD)));
             Loaded { view: contents.view(genesis, Version::ZERO), checkpoint: None, findings }
         }

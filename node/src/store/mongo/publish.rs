@@ -51,12 +51,11 @@ impl Change<'_> {
         }
     }
 
-    /// The answer that the stored entry gives already. `uncertain` are entries of this very call that may have
-    /// been stored without an acknowledgement.
-    fn answer(&self, stored: &Stored, uncertain: &[Leaf]) -> Result<Option<Publication>, StoreError> {
+    /// The answer that the stored entry gives already: it may be what an earlier attempt of this very call stored.
+    fn answer(&self, stored: &Stored, tries: &Tries) -> Result<Option<Publication>, StoreError> {
         let entry = stored.sealed.entry();
         let publication = |changed| Some(Publication { entry: Arc::clone(&stored.sealed), changed });
-        if uncertain.contains(&stored.sealed.leaf()) {
+        if tries.uncertain.contains(&stored.sealed.leaf()) {
             return Ok(publication(true));
         }
         match self {
@@ -69,6 +68,15 @@ impl Change<'_> {
             Self::SetActive(_) => Ok(None),
         }
     }
+}
+
+/// What earlier attempts of one call left behind.
+#[derive(Default)]
+struct Tries {
+    /// Entries that may have been stored without an acknowledgement.
+    uncertain: Vec<Leaf>,
+    /// Why the newest attempt failed.
+    last: Option<StoreError>,
 }
 
 /// Checks a draft and brings its document into BSON.
@@ -96,15 +104,15 @@ impl MongoStore {
         let Ok(_turn) = timeout_at(deadline, self.turn.lock()).await else {
             return Err(StoreError::Unavailable("the publications before this one take too long".to_owned()));
         };
-        let mut uncertain = Vec::new();
-        let failure = match timeout_at(deadline, self.try_until_done(&change, &mut uncertain)).await {
+        let mut tries = Tries::default();
+        let failure = match timeout_at(deadline, self.try_until_done(&change, &mut tries)).await {
             Ok(Ok(publication)) => return Ok(self.noted(publication)),
             Ok(Err(failure)) => failure,
-            Err(_) => Failure::timed_out(self.db.timeout),
+            Err(_) => tries.last.take().map_or_else(|| Failure::timed_out(self.db.timeout), Failure::Retry),
         };
-        if !uncertain.is_empty()
+        if !tries.uncertain.is_empty()
             && matches!(failure, Failure::Retry(_))
-            && let Ok(Some(publication)) = self.look(&change, &uncertain).await
+            && let Ok(Some(publication)) = self.look(&change, &tries).await
         {
             return Ok(self.noted(publication));
         }
@@ -126,10 +134,10 @@ impl MongoStore {
         publication
     }
 
-    async fn try_until_done(&self, change: &Change<'_>, uncertain: &mut Vec<Leaf>) -> Outcome<Publication> {
+    async fn try_until_done(&self, change: &Change<'_>, tries: &mut Tries) -> Outcome<Publication> {
         let (mut races, mut retries) = (0, 0);
         loop {
-            match self.attempt(change, uncertain).await {
+            match self.attempt(change, tries).await {
                 Ok(Some(publication)) => return Ok(publication),
                 Ok(None) => {
                     races += 1;
@@ -138,6 +146,7 @@ impl MongoStore {
                 Err(Failure::Retry(error)) if retries < RETRIES => {
                     tracing::debug!(%error, "publication is tried again");
                     retries += 1;
+                    tries.last = Some(error);
                     sleep(RETRY_DELAY).await;
                 }
                 Err(failure) => return Err(failure),
@@ -146,17 +155,17 @@ impl MongoStore {
     }
 
     /// One attempt; `None` when another node took the version.
-    async fn attempt(&self, change: &Change<'_>, uncertain: &mut Vec<Leaf>) -> Outcome<Option<Publication>> {
+    async fn attempt(&self, change: &Change<'_>, tries: &mut Tries) -> Outcome<Option<Publication>> {
         match change {
             Change::Publish { draft, json } => {
-                if !uncertain.is_empty()
-                    && let Some(publication) = self.look(change, uncertain).await?
+                if !tries.uncertain.is_empty()
+                    && let Some(publication) = self.look(change, tries).await?
                 {
                     return Ok(Some(publication));
                 }
-                match self.insert(draft, json, uncertain).await {
+                match self.insert(draft, json, tries).await {
                     // Of the id or of the version: the entry tells, if there is one.
-                    Err(Failure::Duplicate) => self.look(change, uncertain).await,
+                    Err(Failure::Duplicate) => self.look(change, tries).await,
                     result => result.map(Some),
                 }
             }
@@ -167,26 +176,21 @@ impl MongoStore {
                 };
                 let size = raw.as_bytes().len();
                 let stored = blocking(move || decode(&raw)).await?;
-                match change.answer(&stored, uncertain)? {
+                match change.answer(&stored, tries)? {
                     Some(publication) => Ok(Some(publication)),
-                    None => self.update(state, stored, size, uncertain).await,
+                    None => self.update(state, stored, size, tries).await,
                 }
             }
         }
     }
 
-    async fn insert(
-        &self,
-        draft: &Draft,
-        json: &RawDocumentBuf,
-        uncertain: &mut Vec<Leaf>,
-    ) -> Outcome<Publication> {
+    async fn insert(&self, draft: &Draft, json: &RawDocumentBuf, tries: &mut Tries) -> Outcome<Publication> {
         let sealed = draft.clone().at(self.next_version().await?).seal();
         let document = encode(&sealed, &[], json)?;
-        uncertain.push(sealed.leaf());
+        tries.uncertain.push(sealed.leaf());
         let result = self.db.bounded(self.db.entries.insert_one(document)).await;
         if matches!(result, Err(Failure::Duplicate)) {
-            uncertain.pop();
+            tries.uncertain.pop();
         }
         result.map(|_| Publication { entry: sealed, changed: true })
     }
@@ -196,7 +200,7 @@ impl MongoStore {
         change: &StateChange,
         stored: Stored,
         size: usize,
-        uncertain: &mut Vec<Leaf>,
+        tries: &mut Tries,
     ) -> Outcome<Option<Publication>> {
         let before = stored.sealed.entry();
         let version = self.next_version().await?;
@@ -208,12 +212,12 @@ impl MongoStore {
         let sealed = change.applied_to(before, version).seal();
         let supersedes = [&stored.supersedes[..], &[before.version]].concat();
         let filter = doc! { "_id": change.blueprint_id.as_str(), "version": before.version.get() };
-        uncertain.push(sealed.leaf());
+        tries.uncertain.push(sealed.leaf());
         let update = state_update(&sealed, before, entry_hash(sealed.leaf(), &supersedes));
         match self.db.bounded(self.db.entries.update_one(filter, update)).await {
             Ok(result) if result.matched_count == 1 => Ok(Some(Publication { entry: sealed, changed: true })),
             Ok(_) | Err(Failure::Duplicate) => {
-                uncertain.pop();
+                tries.uncertain.pop();
                 Ok(None)
             }
             Err(failure) => Err(failure),
@@ -221,10 +225,10 @@ impl MongoStore {
     }
 
     /// What the database holds under the change's id, as an answer to it.
-    async fn look(&self, change: &Change<'_>, uncertain: &[Leaf]) -> Outcome<Option<Publication>> {
+    async fn look(&self, change: &Change<'_>, tries: &Tries) -> Outcome<Option<Publication>> {
         let Some(raw) = self.db.find(change.blueprint_id()).await? else { return Ok(None) };
         let stored = blocking(move || decode(&raw)).await?;
-        Ok(change.answer(&stored, uncertain)?)
+        Ok(change.answer(&stored, tries)?)
     }
 
     /// The version after the newest. A number that was seen in use is never given again: peers hold its entry.

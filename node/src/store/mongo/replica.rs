@@ -109,9 +109,12 @@ impl MongoStore {
         let _turn = self.turn.lock().await;
         let is_replica = checkpoint.is_some();
         let head = checkpoint.as_ref().map_or(Version::ZERO, |checkpoint| checkpoint.version);
+        if !is_replica {
+            check_gaps(&entries)?;
+        }
         let view = RegisterView::with_entries(genesis.clone().map(Arc::new), entries, head);
         let position = checkpoint.map(|checkpoint| Position { checkpoint, seal: Some(view.seal()) });
-        let supersedes = if is_replica { BTreeMap::new() } else { gaps_before_entries(&view)? };
+        let supersedes = if is_replica { BTreeMap::new() } else { gaps_before_entries(&view) };
         self.write_incoming(&view, supersedes).await?;
 
         let replacement = Replacement { genesis, position, head: view.head() };
@@ -126,7 +129,7 @@ impl MongoStore {
         Ok(())
     }
 
-    async fn write_incoming(
+    pub(super) async fn write_incoming(
         &self,
         view: &RegisterView,
         supersedes: BTreeMap<Version, Vec<Version>>,
@@ -201,17 +204,21 @@ fn newest_of_each(encoded: &[Encoded]) -> impl Iterator<Item = &Encoded> {
     newest.into_values()
 }
 
+/// A central node's register accounts for all its versions, one by one.
+fn check_gaps(entries: &[Arc<SealedEntry>]) -> Result<(), StoreError> {
+    let head = entries.iter().map(|sealed| sealed.entry().version).max().unwrap_or_default();
+    let missing = head.get() - i64::try_from(entries.len()).unwrap_or(i64::MAX);
+    if missing <= MAX_GAPS {
+        return Ok(());
+    }
+    let why =
+        format!("{missing} of the versions 1 to {head} have no entry; MongoDB can account for {MAX_GAPS}");
+    Err(StoreError::Unstorable(why))
+}
+
 /// Versions that no entry has any more, each counted to the next entry after it: a restored register must account
 /// for all its versions, and which blueprint had them is not in a bundle.
-fn gaps_before_entries(view: &RegisterView) -> Result<BTreeMap<Version, Vec<Version>>, StoreError> {
-    let total = view.head().get() - i64::try_from(view.len()).unwrap_or(i64::MAX);
-    if total > MAX_GAPS {
-        let why = format!(
-            "of versions 1 to {} {total} are missing; a central node can account for {MAX_GAPS}",
-            view.head()
-        );
-        return Err(StoreError::Unstorable(why));
-    }
+fn gaps_before_entries(view: &RegisterView) -> BTreeMap<Version, Vec<Version>> {
     let mut gaps = BTreeMap::new();
     let mut expected = Version::ZERO.next();
     for sealed in view.iter() {
@@ -223,5 +230,5 @@ fn gaps_before_entries(view: &RegisterView) -> Result<BTreeMap<Version, Vec<Vers
         }
         expected = version.next();
     }
-    Ok(gaps)
+    gaps
 }

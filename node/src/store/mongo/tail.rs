@@ -14,12 +14,7 @@ use mongodb::bson::{Document, doc};
 use tokio::{sync::Notify, time::sleep};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{
-    MongoStore, Outcome,
-    database::{Entries, Verified},
-    entry_codec::Stored,
-    errors::Failure,
-};
+use super::{MongoStore, Outcome, database::Entries, entry_codec::Stored, errors::Failure, read::Verified};
 use crate::{
     config::MongoDb,
     register::{entry::SealedEntry, names::Version},

@@ -7,10 +7,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, ChildStdin, Command, Stdio},
-    sync::{
-        Mutex, OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Mutex, OnceLock},
     time::Duration,
 };
 
@@ -21,7 +18,8 @@ use crate::{config::MongoDb, store::StoreError};
 
 const SERVE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/mongo/serve");
 /// Ends the server when this process ends, however it ends: its end of the pipe on stdin closes then.
-const WATCHDOG: &str = r#""$@" & server=$!; echo "pid $server"; cat; kill -9 $server; wait $server"#;
+const WATCHDOG: &str =
+    r#""$@" & server=$!; echo "pid $server"; cat; exec 2>/dev/null; kill -9 $server; wait $server"#;
 
 /// A running server; dropping it kills it.
 pub(super) struct Server {
@@ -77,6 +75,7 @@ impl Drop for Server {
 }
 
 /// Whether a server of our own can be started.
+#[allow(clippy::disallowed_methods, reason = "whether a skip is a failure is no setting of a node")]
 pub(super) fn has_java(test: &str) -> bool {
     let found =
         Command::new("java").arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
@@ -95,6 +94,7 @@ pub(super) struct Databases {
 
 impl Databases {
     /// `None` when the test must be skipped.
+    #[allow(clippy::disallowed_methods, reason = "what the tests run against is no setting of a node")]
     pub(super) fn for_test(name: &str) -> Option<Self> {
         static SHARED: OnceLock<Server> = OnceLock::new();
         let uri = match std::env::var("SORCHA_TEST_MONGODB_URI") {
@@ -111,9 +111,7 @@ impl Databases {
 
     /// Settings for a database that nobody else uses.
     pub(super) fn fresh(&self) -> MongoDb {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let database = format!("sorcha-{}-{number}", std::process::id());
+        let database = format!("sorcha-test-{:016x}", rand::random::<u64>());
         self.names.lock().unwrap().push(database.clone());
         MongoDb {
             database,
