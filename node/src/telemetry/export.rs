@@ -40,6 +40,12 @@ pub(super) struct Export {
 impl Export {
     /// Starts the export of spans; the collector need not be there.
     pub(super) fn start(endpoint: &str, resource: &Resource) -> Result<Self, TelemetryError> {
+        // Without a scheme the SDK would take it for https, for which TLS would have to be built in.
+        if !endpoint.starts_with("http://") {
+            return Err(TelemetryError::Endpoint(format!(
+                "{endpoint:?} must have the form http://HOST:PORT, without TLS"
+            )));
+        }
         let (runtime, stop) = start_runtime().map_err(TelemetryError::Thread)?;
         let entered = runtime.enter();
         let spans = opentelemetry_otlp::SpanExporter::builder()

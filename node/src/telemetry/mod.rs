@@ -156,9 +156,10 @@ impl Drop for Telemetry {
             });
             done.send(())
         };
-        if thread::Builder::new().name("sorcha-telemetry-flush".into()).spawn(flush).is_ok() {
-            // Failures were reported by the exporters; a time-out leaves the thread to the end of the process.
-            drop(finished.recv_timeout(SHUTDOWN));
+        let flushing = thread::Builder::new().name("sorcha-telemetry-flush".into()).spawn(flush);
+        // What failed was reported by the exporters; what is late is left to the end of the process.
+        if flushing.is_ok() && finished.recv_timeout(SHUTDOWN).is_err() {
+            tracing::warn!(waited = ?SHUTDOWN, "the last traces and metrics were not exported in time");
         }
     }
 }

@@ -64,20 +64,19 @@ pub fn current_trace_parent() -> String {
 /// The span in which a peer applies a pushed entry; part of the trace of its publication.
 #[must_use]
 pub fn receive_span(entry: &Entry) -> Span {
-    with_parent(spans::receive(entry), &entry.trace_parent)
+    with_parent(spans::receive(entry), || Some(&entry.trace_parent))
 }
 
 /// The span of an HTTP request; part of the caller's trace if it names one. Its fields `otel.name` (before the span
 /// is entered), `http.request.method`, `http.route` and `http.response.status_code` are for the caller to record.
 #[must_use]
 pub fn request_span(headers: &HeaderMap) -> Span {
-    let trace_parent = headers.get("traceparent").and_then(|value| value.to_str().ok());
-    with_parent(spans::request(), trace_parent.unwrap_or_default())
+    with_parent(spans::request(), || headers.get("traceparent")?.to_str().ok())
 }
 
-fn with_parent(span: Span, trace_parent: &str) -> Span {
+fn with_parent<'a>(span: Span, trace_parent: impl FnOnce() -> Option<&'a str>) -> Span {
     if !span.is_disabled()
-        && let Some(parent) = parse(trace_parent)
+        && let Some(parent) = trace_parent().and_then(parse)
     {
         // An error means that spans are logged but not exported.
         drop(span.set_parent(Context::new().with_remote_span_context(parent)));
