@@ -14,6 +14,7 @@ const FILES: [&str; 3] = [
     "sorcha/peer/v1/SystemRegisterSync.proto",
 ];
 
+#[expect(clippy::disallowed_methods, reason = "cargo tells build scripts where to write by the environment")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     for file in FILES {
         println!("cargo:rerun-if-changed={file}");

@@ -1,6 +1,8 @@
 //! A network of nodes in one process, on real sockets, for tests: central nodes that can be killed and started
 //! again on the same port, and peers. Not a mock of anything: it starts the nodes as the binary does.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test helper fails by panicking")]
+
 pub mod legacy;
 pub mod process;
 

@@ -25,7 +25,7 @@ pub(super) fn version(field: &'static str, value: i64) -> Result<Version, Status
     Version::new(field, value).map_err(|error| invalid(&error))
 }
 
-fn range(field: &'static str, actual: impl ToString, expected: &'static str) -> Status {
+fn range(field: &'static str, actual: impl std::fmt::Display, expected: &'static str) -> Status {
     invalid(&InvalidField::Range { field, actual: actual.to_string(), expected })
 }
 

@@ -114,7 +114,7 @@ impl Auth {
         self.look_again(&mut known);
         // All tokens are compared, each in constant time, so that the time tells nothing about any of them.
         let matches = |token: &&Token| bool::from(token.digest.ct_eq(&digest));
-        known.tokens.iter().filter(matches).map(|token| token.name.clone()).last()
+        known.tokens.iter().filter(matches).map(|token| token.name.clone()).next_back()
     }
 
     /// Reads the file again if it has changed; one that is not readable changes nothing and is logged once.

@@ -8,10 +8,11 @@ use tokio::{
     time::Instant,
 };
 
+#[cfg(debug_assertions)]
+use super::invariants::{self, Step};
 use super::{
     Command, PeerNode,
     failover::{CentralId, Failback, Policy},
-    invariants::{self, Step},
     machine::{
         self, Moment,
         effect::{DisconnectReason, Effect, Report, SyncPlan},
@@ -21,7 +22,10 @@ use super::{
     session::{Request, Running, Session, connect::connect},
     status::{CentralNodeInfo, CentralNodeState},
 };
-use crate::config::{CentralNodeAddress, read_central_nodes};
+use crate::{
+    config::{CentralNodeAddress, read_central_nodes},
+    telemetry::spans,
+};
 
 /// Events that wait for the machine.
 const EVENTS: usize = 64;
@@ -156,18 +160,21 @@ impl Shell {
         let moment = Moment { now: self.node.env.clock.monotonic(), draw: self.node.env.random.unit() };
         tracing::trace!(?event, "event");
         let before = self.state.clone();
-        let (after, effects) = machine::step(before.clone(), event.clone(), &self.policy, moment);
-        if cfg!(debug_assertions) {
+        #[cfg(debug_assertions)]
+        let seen = event.clone();
+        let (after, effects) = machine::step(before.clone(), event, &self.policy, moment);
+        #[cfg(debug_assertions)]
+        {
             let policy = &self.policy;
             let step = Step {
                 before: &before,
-                event: &event,
+                event: &seen,
                 policy,
                 now: moment.now,
                 after: &after,
                 effects: &effects,
             };
-            debug_assert_eq!(invariants::violated(&step), Vec::<&str>::new(), "{event:?}");
+            debug_assert_eq!(invariants::violated(&step), Vec::<&str>::new(), "{seen:?}");
         }
         let changed = before.peer_state() != after.peer_state();
         self.state = after;
@@ -190,7 +197,7 @@ impl Shell {
             Effect::SlowHeartbeat { .. } => self.with_running(Running::slow_down),
             Effect::NormalHeartbeat { .. } => self.with_running(Running::speed_up),
             Effect::Probe { epoch, central } => self.probe(epoch, central),
-            Effect::Report(report) => self.report(report),
+            Effect::Report(report) => self.report(&report),
         }
     }
 
@@ -339,9 +346,9 @@ impl Shell {
         }
     }
 
-    fn report(&mut self, report: Report) {
+    fn report(&self, report: &Report) {
         let (clock, metrics) = (&self.node.env.clock, &self.node.env.metrics);
-        let line = match &report {
+        let line = match report {
             Report::EnteredIsolated => {
                 tracing::warn!(
                     "isolated: no central node can be reached; serving the last replica and retrying"
@@ -381,6 +388,8 @@ impl Shell {
                     duration_ms = took.as_millis(),
                     "failed over"
                 );
+                let span = spans::failover(from.as_str(), to.as_str(), cause.label());
+                spans::finish(&span, took, &Ok::<_, std::convert::Infallible>(()));
                 self.node.status.send_modify(|status| status.failovers += 1);
                 format!("failed over from {from} to {to} ({}) in {} ms", cause.label(), took.as_millis())
             }

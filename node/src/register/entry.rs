@@ -288,7 +288,8 @@ pub(crate) mod tests {
 
     #[test]
     fn limits_are_enforced_with_the_field_named() {
-        let broken: [(&str, fn(&mut Entry)); 5] = [
+        type Breaks = fn(&mut Entry);
+        let broken: [(&str, Breaks); 5] = [
             ("published_by", |e| e.published_by = String::new()),
             ("published_by", |e| e.published_by = "x".repeat(256)),
             ("metadata", |e| _ = e.metadata.insert("k".into(), "v".repeat(4096))),

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use sorcha_proto::v1::{self, central_node_connection_client::CentralNodeConnectionClient};
 use tokio::sync::mpsc;
 use tonic::{Status, transport::Channel};
+use tracing::Instrument as _;
 
 use super::{Rhythm, Session, faults};
 use crate::{
@@ -23,13 +24,15 @@ use crate::{
         lineage::Genesis,
         names::{Lineage, RegisterDigest, Version},
     },
+    telemetry::spans,
 };
 
 /// Bounds of a heartbeat interval or time-out that a central node may ask for.
 const RHYTHM: std::ops::RangeInclusive<u64> = 1..=120;
 
 /// Why an attempt failed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
 pub(in crate::peer) struct Refusal {
     pub(in crate::peer) fault: Fault,
     pub(in crate::peer) message: String,
@@ -76,9 +79,13 @@ pub(in crate::peer) async fn connect(
         accept(node, address, response).map(|(info, genesis, rhythm)| (channel, info, genesis, rhythm))
     };
     let timeout = node.config.connect.timeout;
-    let (channel, info, genesis, rhythm) = tokio::time::timeout(timeout, attempt)
+    let (span, started) = (spans::connect(address.id(), address.priority), node.env.clock.monotonic());
+    let outcome = tokio::time::timeout(timeout, attempt)
+        .instrument(span.clone())
         .await
-        .map_err(|_| Refusal::passing(format!("no answer within {} s", timeout.as_secs())))??;
+        .unwrap_or_else(|_| Err(Refusal::passing(format!("no answer within {} s", timeout.as_secs()))));
+    spans::finish(&span, node.env.clock.monotonic().since(started), &outcome);
+    let (channel, info, genesis, rhythm) = outcome?;
     let session = Session {
         node: Arc::clone(node),
         epoch,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use sorcha_proto::v1::{self, RecommendedAction, ReplicaComparison, heartbeat_client::HeartbeatClient};
 use tokio::{sync::watch, time::Instant};
 use tonic::Status;
+use tracing::Instrument as _;
 
 use super::{
     Session,
@@ -14,6 +15,7 @@ use super::{
 use crate::{
     peer::machine::event::{Action, Event},
     register::names::{RegisterDigest, Version},
+    telemetry::spans,
 };
 
 /// Share of the interval by which beats vary, so that peers don't beat in step.
@@ -43,8 +45,16 @@ async fn beat(session: &Session, client: &mut HeartbeatClient<tonic::transport::
     let message = message(session, sequence);
     let (version, digest) = (message.last_sync_version, message.register_digest.clone());
     let started = clock.monotonic();
-    let answer = tokio::time::timeout(session.rhythm.timeout, client.send_heartbeat(message)).await;
+    let span = spans::heartbeat(&session.central, sequence);
+    let call = tokio::time::timeout(session.rhythm.timeout, client.send_heartbeat(message));
+    let answer = call.instrument(span.clone()).await;
     let round_trip = clock.monotonic().since(started);
+    match &answer {
+        Ok(answer) => spans::finish(&span, round_trip, answer),
+        Err(_elapsed) => {
+            spans::finish(&span, round_trip, &Err::<(), _>(Status::deadline_exceeded("no answer")))
+        }
+    }
     match answer {
         Ok(Ok(response)) => acknowledged(session, &response.into_inner(), round_trip, version, &digest).await,
         Ok(Err(status)) => failed(session, sequence, &status).await,
@@ -57,11 +67,11 @@ fn message(session: &Session, sequence_number: i64) -> v1::HeartbeatMessage {
     let state = node.replica.state();
     let view = &state.view;
     // A replica that is known to be damaged is repaired; its digest would only say so once more.
-    let digest = state
-        .findings
-        .is_empty()
-        .then(|| Bytes::copy_from_slice(view.digest().as_bytes()))
-        .unwrap_or_default();
+    let digest = if state.findings.is_empty() {
+        Bytes::copy_from_slice(view.digest().as_bytes())
+    } else {
+        Bytes::new()
+    };
     let metrics = node.config.heartbeat.include_metrics.then(|| v1::HealthMetrics {
         active_connections: 1,
         memory_usage_mb: resident_megabytes(),

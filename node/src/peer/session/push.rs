@@ -10,7 +10,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
 use super::{Session, pull::PullError};
-use crate::register::{entry::SealedEntry, names::Version};
+use crate::{
+    register::{entry::SealedEntry, names::Version},
+    telemetry::{self, spans},
+};
 
 /// Acknowledgements on their way to the central node.
 const ACKNOWLEDGEMENTS: usize = 16;
@@ -114,7 +117,12 @@ fn decode(entry: EncodedEntry) -> Result<Arc<SealedEntry>, PullError> {
 
 async fn store(session: &Session, batch: Vec<Arc<SealedEntry>>) -> Result<Version, PullError> {
     let node = &session.node;
-    node.replica.apply(batch.clone(), Version::ZERO, &session.provenance()).await?;
+    let started = node.env.clock.monotonic();
+    let received: Vec<_> = batch.iter().map(|sealed| telemetry::receive_span(sealed.entry())).collect();
+    let stored = node.replica.apply(batch.clone(), Version::ZERO, &session.provenance()).await;
+    let took = node.env.clock.monotonic().since(started);
+    received.iter().for_each(|span| spans::finish(span, took, &stored));
+    stored?;
     let (now, head) = (node.env.clock.now(), node.replica.head());
     node.status.send_modify(|status| {
         for sealed in &batch {

@@ -8,6 +8,7 @@ use tokio::{
     time::Instant,
 };
 use tonic::{Code, Status};
+use tracing::Instrument as _;
 
 use super::{
     Session,
@@ -23,7 +24,7 @@ use crate::{
         },
         status::SyncRecord,
     },
-    telemetry::metrics::SyncType,
+    telemetry::{metrics::SyncType, spans},
 };
 
 /// Log progress of long syncs, and the first wait after a failed one.
@@ -132,15 +133,24 @@ impl Replication {
         let (started, since) = (clock.now(), clock.monotonic());
         let sync_type = if self.plan == SyncPlan::Full { SyncType::Full } else { SyncType::Incremental };
         node.status.send_modify(|status| status.syncing = true);
-        let outcome = match self.plan {
-            SyncPlan::Full => pull::full(&self.session, &mut self.partial).await.map(Pulled::Complete),
-            SyncPlan::Resume => pull::incremental(&self.session).await,
+        let span = match self.plan {
+            SyncPlan::Full => spans::full_sync(&node.id, &self.session.central),
+            SyncPlan::Resume => spans::incremental_sync(&node.id, &self.session.central, from),
         };
+        let outcome = async {
+            match self.plan {
+                SyncPlan::Full => pull::full(&self.session, &mut self.partial).await.map(Pulled::Complete),
+                SyncPlan::Resume => pull::incremental(&self.session).await,
+            }
+        };
+        let outcome = outcome.instrument(span.clone()).await;
         let elapsed = clock.monotonic().since(since);
+        spans::finish(&span, elapsed, &outcome);
         let (entries, error) = match &outcome {
             Ok(Pulled::Complete(entries) | Pulled::Diverged(entries)) => (*entries, None),
             Err(error) => (0, Some(error.to_string())),
         };
+        spans::blueprints(&span, entries);
         let to = node.replica.head();
         node.status.send_modify(|status| {
             status.syncing = false;
