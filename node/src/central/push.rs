@@ -280,7 +280,7 @@ impl Delivery {
         while let Some(sealed) = self.unacknowledged.pop_front_if(|sealed| sealed.entry().version <= version)
         {
             let entry = sealed.entry();
-            let since = Duration::from_millis(now.millis_since(entry.published_at).max(0).unsigned_abs());
+            let since = Duration::from_millis(now.millis_since(entry.changed_at()).max(0).unsigned_abs());
             guard.node.env.metrics.push_acknowledged(since);
             crate::telemetry::acknowledged(entry, &guard.caller.peer, since);
         }

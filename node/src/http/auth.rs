@@ -113,8 +113,8 @@ impl Auth {
         let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
         self.look_again(&mut known);
         // All tokens are compared, each in constant time, so that the time tells nothing about any of them.
-        let matches = |token: &&Token| bool::from(token.digest.ct_eq(&digest));
-        known.tokens.iter().filter(matches).map(|token| token.name.clone()).next_back()
+        let match_of = |token: &Token| bool::from(token.digest.ct_eq(&digest)).then(|| token.name.clone());
+        known.tokens.iter().fold(None, |found, token| match_of(token).or(found))
     }
 
     /// Reads the file again if it has changed; one that is not readable changes nothing and is logged once.

@@ -39,11 +39,17 @@ pub(super) fn routes() -> OpenApiRouter<Served<NodeHandle>> {
 /// An entry with its document.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(example = json!({
+    "blueprintId": "invoice-v1", "version": 42, "publishedAt": "2026-11-22T09:30:00.000Z", "publishedBy": "alice", "isActive": true,
+    "checksum": "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", "metadata": {"category": "finance"},
+    "transactionId": "019a9f6e-7c00-7000-8000-000000000000",
+    "blueprint": {"@context": "https://sorcha.dev/blueprints/v1", "id": "invoice-v1", "name": "Invoice"}
+}))]
 struct BlueprintWithDocument<'a> {
     #[serde(flatten)]
     item: BlueprintItem,
     /// The document, as it was published.
-    #[schema(value_type = Object, example = json!({"@context": "https://sorcha.dev/blueprints/v1", "id": "invoice-v1", "name": "Invoice"}))]
+    #[schema(value_type = Object)]
     blueprint: &'a RawValue,
 }
 

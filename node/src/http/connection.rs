@@ -12,7 +12,7 @@ use super::{
     Served,
     auth::Writer,
     instant::Instant,
-    openapi::Fails,
+    openapi::{Fails, NotConnected},
     problem::{Kind, Problem},
     reading::Freshness,
 };
@@ -73,8 +73,9 @@ pub(super) struct Accepted {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({
-    "peerId": "edge-0", "status": "HeartbeatMonitoring", "since": "2026-11-22T09:00:00.000Z", "connectedCentralNodeId": "n0.sorcha.dev",
-    "connectionEstablished": "2026-11-22T09:00:00.000Z", "sessionId": "8f14e45fceea167a5a36dedd4bea2543",
+    "peerId": "edge-0", "status": "HeartbeatMonitoring", "since": "2026-11-22T09:00:00.000Z",
+    "connectedCentralNodeId": "n0.sorcha.dev", "connectionEstablished": "2026-11-22T09:00:00.000Z",
+    "sessionId": "8f14e45fceea167a5a36dedd4bea2543",
     "lastHeartbeat": "2026-11-22T09:30:00.000Z", "lastSyncVersion": 42, "versionLag": 0,
     "centralNodeConfig": {"nodeId": "n0.sorcha.dev", "hostname": "n0.sorcha.dev", "port": 5000, "priority": 0},
     "isolatedSince": null, "splitBrain": null, "freshAsOf": "2026-11-22T09:30:00.000Z", "stalenessSeconds": 12, "failovers": 1,
@@ -211,7 +212,7 @@ async fn central_connection(State(node): State<Arc<PeerNode>>) -> Json<CentralCo
 /// Leaves the session, if there is one, and connects again from the first central node on.
 #[utoipa::path(
     post, path = "/api/connection/reconnect", tag = "connection", security(("bearer" = [])),
-    responses((status = 202, description = "It does so now", body = Accepted), Fails<401>, Fails<403>, Fails<503>)
+    responses((status = 202, description = "It does so now", body = Accepted), Fails<401>, Fails<403>, NotConnected)
 )]
 async fn reconnect(
     State(node): State<Arc<PeerNode>>,

@@ -8,7 +8,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     NodeHandle, Served,
     instant::Instant,
-    openapi::Fails,
+    openapi::NotReady,
     problem::{Kind, Problem},
     role_name,
 };
@@ -28,6 +28,7 @@ pub(super) fn routes() -> OpenApiRouter<Served<NodeHandle>> {
 
 /// How a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = NodeStatus)]
 pub(super) enum Status {
     /// All is well.
     Healthy,
@@ -123,7 +124,7 @@ async fn livez() -> Json<Probe> {
 ///
 /// A central node does when its register is sound and it is not leaving, even while its store does not answer. A
 /// peer does once it holds a verified replica, isolated or not.
-#[utoipa::path(get, path = "/readyz", tag = "health", responses((status = 200, description = "It does", body = Probe), Fails<503>))]
+#[utoipa::path(get, path = "/readyz", tag = "health", responses((status = 200, description = "It does", body = Probe), NotReady))]
 async fn readyz(State(node): State<NodeHandle>) -> Result<Json<Probe>, Problem> {
     node.readiness().map_err(|why| Problem::new(Kind::NOT_READY, why))?;
     Ok(Json(Probe { status: "Ready" }))
@@ -145,7 +146,7 @@ struct Health {
 }
 
 /// How the node is; 200 also for an isolated peer, which goes on serving.
-#[utoipa::path(get, path = "/health", tag = "health", responses((status = 200, description = "It serves", body = Health), Fails<503>))]
+#[utoipa::path(get, path = "/health", tag = "health", responses((status = 200, description = "It serves", body = Health), NotReady))]
 async fn health(State(node): State<NodeHandle>) -> Result<Json<Health>, Problem> {
     let (status, reason) = serving(&node)?;
     Ok(Json(Health { status, reason, role: role_name(node.role()), uptime: node.uptime().as_secs() }))
@@ -164,7 +165,8 @@ fn serving(node: &NodeHandle) -> Result<(Status, Option<String>), Problem> {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({
-    "status": "Healthy", "service": "sorcha-node", "timestamp": "2026-11-22T09:30:00.000Z", "version": "0.1.0", "uptime": 86400,
+    "status": "Healthy", "service": "sorcha-node", "timestamp": "2026-11-22T09:30:00.000Z", "version": "0.1.0",
+    "uptime": 86400,
     "metrics": {"totalPeers": 97, "healthyPeers": 96, "unhealthyPeers": 1, "averageLatencyMs": 1.8, "queueSize": 0}
 }))]
 struct DetailedHealth {
@@ -195,7 +197,7 @@ struct HealthMetrics {
 /// How the node is, with counts of its connections.
 #[utoipa::path(
     get, path = "/api/health", tag = "health",
-    responses((status = 200, description = "It serves", body = DetailedHealth), Fails<503>)
+    responses((status = 200, description = "It serves", body = DetailedHealth), NotReady)
 )]
 async fn api_health(State(node): State<NodeHandle>) -> Result<Json<DetailedHealth>, Problem> {
     let (status, reason) = serving(&node)?;

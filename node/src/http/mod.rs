@@ -159,14 +159,14 @@ pub fn router(node: NodeHandle, auth: Auth, metrics: prometheus::Registry) -> Ro
         }
     };
     let role = node.role();
-    common
+    let routes = common
         .with_state(Served { node, auth })
         .merge(Router::from(metrics::routes().with_state(metrics)))
         .merge(own)
         .merge(other_role(role, &others))
-        .merge(docs::routes(&openapi()))
-        .fallback(unknown_path)
-        .layer(from_fn(problem::finish))
+        .merge(docs::routes(&openapi()));
+    // As a service, so that its answers are whole when they are looked at: `Allow` comes last.
+    Router::new().fallback_service(routes).layer(from_fn(problem::finish))
 }
 
 fn paths<S: Clone + Send + Sync + 'static>(routes: OpenApiRouter<S>) -> Vec<String> {
@@ -185,10 +185,6 @@ fn other_role(own: Role, paths: &[String]) -> Router {
         Problem::new(Kind::OTHER_ROLE, detail)
     };
     paths.iter().fold(Router::new(), |router, path| router.route(path, any(answer)))
-}
-
-async fn unknown_path(request: Request) -> Problem {
-    Problem::new(Kind::NOT_FOUND, format!("no resource at {}; /docs lists all of them", request.uri().path()))
 }
 
 #[cfg(test)]

@@ -16,8 +16,9 @@ pub(super) fn routes() -> OpenApiRouter<Served<NodeHandle>> {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({
-    "nodeId": "edge-0", "nodeType": "Peer", "isCentralNode": false, "hostname": "edge-0", "connectedCentralNode": "n0.sorcha.dev",
-    "version": "0.1.0", "uptime": 86400, "lineage": "9f0c…", "registerVersion": 42, "registerDigest": "51ab…", "storeKind": "embedded"
+    "nodeId": "edge-0", "nodeType": "Peer", "isCentralNode": false, "hostname": "edge-0",
+    "connectedCentralNode": "n0.sorcha.dev", "version": "0.1.0", "uptime": 86400, "lineage": "9f0c…",
+    "registerVersion": 42, "registerDigest": "51ab…", "storeKind": "embedded"
 }))]
 struct NodeInfo {
     node_id: String,
@@ -94,7 +95,10 @@ struct NodeHealth {
 }
 
 /// How this node is. Always 200: this reports, the probes judge.
-#[utoipa::path(get, path = "/api/node/health", tag = "node", responses((status = 200, description = "Its condition", body = NodeHealth)))]
+#[utoipa::path(
+    get, path = "/api/node/health", tag = "node",
+    responses((status = 200, description = "Its condition", body = NodeHealth))
+)]
 async fn node_health(State(node): State<NodeHandle>) -> Json<NodeHealth> {
     let (status, reason) = node.status();
     let (store_reachable, connection, integrity_findings) = match &node {

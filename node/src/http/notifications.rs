@@ -12,7 +12,7 @@ use super::{
     auth::Writer,
     connection::{Accepted, check_connected, command},
     instant::Instant,
-    openapi::Fails,
+    openapi::{Fails, NotConnected},
     problem::Problem,
 };
 use crate::peer::{Command, PeerNode};
@@ -48,7 +48,7 @@ async fn subscription(State(node): State<Arc<PeerNode>>) -> Json<Subscription> {
 /// Opens the push stream now, if it is closed.
 #[utoipa::path(
     post, path = "/api/notifications/subscribe", tag = "sync", security(("bearer" = [])),
-    responses((status = 202, description = "It is open, or will be", body = Accepted), Fails<401>, Fails<403>, Fails<503>)
+    responses((status = 202, description = "It is open, or will be", body = Accepted), Fails<401>, Fails<403>, NotConnected)
 )]
 async fn subscribe(
     State(node): State<Arc<PeerNode>>,

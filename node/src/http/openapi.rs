@@ -79,20 +79,40 @@ const EXAMPLES: [(Kind, &str); 12] = [
     (Kind::STORE_UNAVAILABLE, "the store is not available: no answer within 5 s"),
     (Kind::STORE_FULL, "the store is full: no space left on device"),
 ];
-const NOT_NOW: &str =
-    "Not now: the store, the register, the replica or the connection is not in a state to answer";
 
 impl<const STATUS: u16> IntoResponses for Fails<STATUS> {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let example = EXAMPLES.into_iter().find(|(kind, _)| kind.status().as_u16() == STATUS);
+        let example = EXAMPLES.into_iter().find(|(kind, _)| kind.status.as_u16() == STATUS);
         let (kind, detail) = example.unwrap_or((Kind::INTERNAL, "the store failed"));
-        let description = if STATUS == 503 { NOT_NOW } else { kind.title() };
-        let document = serde_json::to_value(Problem::new(kind, detail).document(None)).ok();
-        let content =
-            ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).example(document).build();
-        let response = ResponseBuilder::new().description(description).content(problem::MEDIA_TYPE, content);
-        BTreeMap::from([(STATUS.to_string(), response.build().into())])
+        failure(kind, detail)
     }
+}
+
+/// The 503 of a probe.
+pub(super) struct NotReady;
+
+impl IntoResponses for NotReady {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        failure(Kind::NOT_READY, "this peer holds no replica yet; its connection is Connecting")
+    }
+}
+
+/// The 503 of what needs a central node.
+pub(super) struct NotConnected;
+
+impl IntoResponses for NotConnected {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let detail = "this peer is Isolated; it connects by itself as soon as a central node can be reached";
+        failure(Kind::NOT_CONNECTED, detail)
+    }
+}
+
+fn failure(kind: Kind, detail: &str) -> BTreeMap<String, RefOr<Response>> {
+    let document = serde_json::to_value(Problem::new(kind, detail).document(None)).ok();
+    let content =
+        ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).example(document).build();
+    let response = ResponseBuilder::new().description(kind.title).content(problem::MEDIA_TYPE, content);
+    BTreeMap::from([(kind.status.as_u16().to_string(), response.build().into())])
 }
 
 /// Every read of the register states the same headers, validates, and may be refused for its age.
@@ -130,7 +150,9 @@ fn describe_read(operation: &mut Operation) {
     let unchanged =
         ResponseBuilder::new().description("Not changed since the version named by If-None-Match").build();
     responses.insert("304".to_owned(), unchanged.into());
-    responses.append(&mut Fails::<503>::responses());
+    let detail =
+        "the replica is 7200 s old and http.max_staleness refuses reads after 3600 s; this peer is Isolated";
+    responses.append(&mut failure(Kind::STALE, detail));
 }
 
 fn any_json() -> RefOr<Content> {

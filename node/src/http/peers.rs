@@ -57,7 +57,8 @@ enum SessionStatus {
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({
     "peerId": "edge-0", "address": "10.0.0.7", "port": 41234, "connectedAt": "2026-11-22T09:00:00.000Z",
-    "lastHeartbeat": "2026-11-22T09:30:00.000Z", "lastSyncVersion": 42, "versionLag": 0, "status": "Connected", "missedHeartbeats": 0,
+    "lastHeartbeat": "2026-11-22T09:30:00.000Z", "lastSyncVersion": 42, "versionLag": 0, "status": "Connected",
+    "missedHeartbeats": 0,
     "totalHeartbeatsReceived": 60, "averageLatencyMs": 1.8, "blueprintCount": 41, "isSubscribed": true
 }))]
 struct PeerView {
@@ -143,7 +144,10 @@ fn mean_latency(peers: &[PeerView]) -> f64 {
 }
 
 /// The peers that are connected now.
-#[utoipa::path(get, path = "/api/peers", tag = "peers", responses((status = 200, description = "By peer id", body = Vec<PeerView>)))]
+#[utoipa::path(
+    get, path = "/api/peers", tag = "peers",
+    responses((status = 200, description = "By peer id", body = Vec<PeerView>))
+)]
 async fn list_peers(State(node): State<Arc<CentralNode>>) -> Json<Vec<PeerView>> {
     Json(live(&node))
 }
@@ -232,7 +236,10 @@ struct PeersHealth {
 }
 
 /// How the connected peers are.
-#[utoipa::path(get, path = "/api/peers/health", tag = "peers", responses((status = 200, description = "Their health", body = PeersHealth)))]
+#[utoipa::path(
+    get, path = "/api/peers/health", tag = "peers",
+    responses((status = 200, description = "Their health", body = PeersHealth))
+)]
 async fn peers_health(State(node): State<Arc<CentralNode>>) -> Json<PeersHealth> {
     let peers = live(&node);
     let (total_peers, healthy_peers) = (peers.len(), peers.iter().filter(|peer| is_healthy(peer)).count());

@@ -28,22 +28,14 @@ const RETRY_STORE: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kind {
     slug: &'static str,
-    title: &'static str,
-    status: StatusCode,
+    pub(super) title: &'static str,
+    pub(super) status: StatusCode,
 }
 
 macro_rules! kinds {
     ($($name:ident = $status:ident, $slug:literal, $title:literal;)*) => {
         impl Kind {
             $(pub(super) const $name: Self = Self { slug: $slug, title: $title, status: StatusCode::$status };)*
-
-            pub(super) const fn title(self) -> &'static str {
-                self.title
-            }
-
-            pub(super) const fn status(self) -> StatusCode {
-                self.status
-            }
         }
     };
 }

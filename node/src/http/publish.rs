@@ -40,9 +40,13 @@ const PUBLISH: &str = "/api/system-register/publish";
 const DEPRECATE: &str = "/api/system-register/blueprints/{id}/deprecate";
 const REACTIVATE: &str = "/api/system-register/blueprints/{id}/reactivate";
 
-/// The span of a write. The trace context of an incoming `traceparent` is to be picked up here.
-fn request_span(route: &'static str, _headers: &HeaderMap) -> tracing::Span {
-    tracing::info_span!("http.server.request", "http.request.method" = "POST", "http.route" = route)
+/// The span of a write, in the caller's trace if its `traceparent` names one.
+fn request_span(route: &'static str, headers: &HeaderMap) -> tracing::Span {
+    let span = crate::telemetry::request_span(headers);
+    span.record("otel.name", format_args!("POST {route}"));
+    span.record("http.request.method", "POST");
+    span.record("http.route", route);
+    span
 }
 
 /// A blueprint to publish.

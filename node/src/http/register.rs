@@ -136,7 +136,10 @@ async fn system_register(Extension(register): Extension<Arc<Register>>) -> Resul
     responses(
         (
             status = 200, description = "Record and Ed25519 signature, canonical JSON", body = serde_json::Value,
-            example = json!({"record": {"registerId": "00000000-0000-0000-0000-000000000000", "createdBy": "n0.sorcha.dev"}, "signature": "3b0a…"})
+            example = json!({
+                "record": {"registerId": "00000000-0000-0000-0000-000000000000", "createdBy": "n0.sorcha.dev"},
+                "signature": "3b0a…"
+            })
         ),
         Fails<404>
     )

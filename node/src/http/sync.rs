@@ -18,7 +18,7 @@ use super::{
     auth::Writer,
     connection::{check_connected, command, not_connected},
     instant::Instant,
-    openapi::Fails,
+    openapi::{Fails, NotConnected},
     problem::{Kind, Problem},
     query::Params,
 };
@@ -130,7 +130,7 @@ struct SyncOutcome {
     responses(
         (status = 200, description = "Done", body = SyncOutcome),
         (status = 202, description = "Still running", body = SyncOutcome),
-        Fails<400>, Fails<401>, Fails<403>, Fails<503>
+        Fails<400>, Fails<401>, Fails<403>, NotConnected
     )
 )]
 async fn trigger_sync(
@@ -151,7 +151,7 @@ async fn trigger_sync(
     responses(
         (status = 200, description = "Done", body = SyncOutcome),
         (status = 202, description = "Still running", body = SyncOutcome),
-        Fails<401>, Fails<403>, Fails<503>
+        Fails<401>, Fails<403>, NotConnected
     )
 )]
 async fn reset_checkpoint(State(node): State<Arc<PeerNode>>, _writer: Writer) -> Result<Response, Problem> {

@@ -106,7 +106,7 @@ fn export_acknowledgement(
     peer: &PeerId,
     took: Duration,
 ) {
-    let published_at = Duration::from_millis(entry.published_at.as_millis().max(0).unsigned_abs());
+    let published_at = Duration::from_millis(entry.changed_at().as_millis().max(0).unsigned_abs());
     let start = SystemTime::UNIX_EPOCH + published_at;
     let builder = tracer
         .span_builder("peer.push.acknowledged")

@@ -126,7 +126,7 @@ async fn store(session: &Session, batch: Vec<Arc<SealedEntry>>) -> Result<Versio
     let (now, head) = (node.env.clock.now(), node.replica.head());
     node.status.send_modify(|status| {
         for sealed in &batch {
-            let millis = now.millis_since(sealed.entry().published_at).max(0).unsigned_abs();
+            let millis = now.millis_since(sealed.entry().changed_at()).max(0).unsigned_abs();
             status.push_latency(Duration::from_millis(millis));
         }
         status.hear_of(status.central_version.max(head), head, true, now);
