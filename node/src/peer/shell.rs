@@ -1,5 +1,8 @@
 //! The shell around the machine: effects become calls, their results become events (design decision 13).
 
+mod reload;
+mod report;
+
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use tokio::{
@@ -15,17 +18,14 @@ use super::{
     failover::{CentralId, Failback, Policy},
     machine::{
         self, Moment,
-        effect::{DisconnectReason, Effect, Report, SyncPlan},
+        effect::{DisconnectReason, Effect, SyncPlan},
         event::{Event, SessionInfo},
         state::{PeerState, State},
     },
     session::{Request, Running, Session, connect::connect},
     status::{CentralNodeInfo, CentralNodeState},
 };
-use crate::{
-    config::{CentralNodeAddress, read_central_nodes},
-    telemetry::spans,
-};
+use crate::config::CentralNodeAddress;
 
 /// Events that wait for the machine.
 const EVENTS: usize = 64;
@@ -346,68 +346,6 @@ impl Shell {
         }
     }
 
-    fn report(&self, report: &Report) {
-        let (clock, metrics) = (&self.node.env.clock, &self.node.env.metrics);
-        let line = match report {
-            Report::EnteredIsolated => {
-                tracing::warn!(
-                    "isolated: no central node can be reached; serving the last replica and retrying"
-                );
-                "isolated: no central node can be reached".to_owned()
-            }
-            Report::LeftIsolated { since } => {
-                let after = clock.monotonic().since(*since);
-                tracing::info!(after_ms = after.as_millis(), "isolation is over");
-                format!("isolation is over after {:.1} s", after.as_secs_f64())
-            }
-            Report::SplitBrain { central } => {
-                tracing::error!(
-                    central_node_id = central.as_str(),
-                    "split brain: the central node holds a register of another lineage; nothing was merged"
-                );
-                format!("split brain: {central} holds another lineage")
-            }
-            Report::ConfigurationFault { central, message } => {
-                tracing::error!(
-                    central_node_id = central.as_str(),
-                    message,
-                    "configuration error: the central node refuses this peer"
-                );
-                format!("{central} refuses this peer: {message}")
-            }
-            Report::HeartbeatMissed { central, missed } => {
-                format!("heartbeat {missed} in a row missed at {central}")
-            }
-            Report::FailedOver { from, to, cause, noticed_at } => {
-                let took = clock.monotonic().since(*noticed_at);
-                metrics.failed_over(from.as_str(), to.as_str(), cause.label(), took);
-                tracing::warn!(
-                    from_node = from.as_str(),
-                    to_node = to.as_str(),
-                    reason = cause.label(),
-                    duration_ms = took.as_millis(),
-                    "failed over"
-                );
-                let span = spans::failover(from.as_str(), to.as_str(), cause.label());
-                spans::finish(&span, took, &Ok::<_, std::convert::Infallible>(()));
-                self.node.status.send_modify(|status| status.failovers += 1);
-                format!("failed over from {from} to {to} ({}) in {} ms", cause.label(), took.as_millis())
-            }
-            Report::Reconnected { central, cause, noticed_at } => {
-                let took = clock.monotonic().since(*noticed_at);
-                tracing::info!(
-                    central_node_id = central.as_str(),
-                    reason = cause.label(),
-                    duration_ms = took.as_millis(),
-                    "connected again"
-                );
-                format!("connected again to {central} ({}) in {} ms", cause.label(), took.as_millis())
-            }
-        };
-        let now = clock.now();
-        self.node.status.send_modify(|status| status.push_transition(now, line));
-    }
-
     /// Writes what the machine's state says into the status.
     fn show(&self, changed: bool) {
         let (clock, state) = (&self.node.env.clock, &self.state);
@@ -449,35 +387,5 @@ impl Shell {
                 change(info);
             }
         });
-    }
-
-    /// Reads the file of central nodes again if it has changed; a bad file changes nothing and is logged.
-    fn reload_central_nodes(&mut self) {
-        let Some(file) = self.central_nodes.file.clone() else { return };
-        let modified = std::fs::metadata(&file).and_then(|metadata| metadata.modified()).ok();
-        if modified.is_some() && modified == self.central_nodes.modified {
-            return;
-        }
-        self.central_nodes.modified = modified;
-        let addresses = match read_central_nodes(&file) {
-            Ok(addresses) => ordered(addresses),
-            Err(error) => return tracing::error!(%error, "central nodes not read; keeping the ones known"),
-        };
-        let known: BTreeMap<_, _> = addresses.iter().map(|a| (a.id().to_owned(), a.clone())).collect();
-        if known == self.central_nodes.addresses {
-            return;
-        }
-        tracing::info!(central_nodes = addresses.len(), file = %file.display(), "central nodes changed");
-        self.central_nodes.addresses = known;
-        self.node.status.send_modify(|status| {
-            let before = std::mem::take(&mut status.central_nodes);
-            let kept =
-                |address: &CentralNodeAddress| before.iter().find(|info| info.address == *address).cloned();
-            status.central_nodes = addresses
-                .iter()
-                .map(|a| kept(a).unwrap_or_else(|| CentralNodeInfo::new(a.clone())))
-                .collect();
-        });
-        self.handle(Event::CentralNodesChanged(ids(&addresses)));
     }
 }
