@@ -131,6 +131,12 @@ impl CentralNode {
         let message = format!("too many {what} calls of {peer}; come back in {} ms", wait.as_millis().max(1));
         validate::refused(Code::ResourceExhausted, message, wait)
     }
+
+    /// What failed the register's integrity check; with any, publications are refused.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
 }
 
 /// Contract section 5 and D4: which code a missing session gets.

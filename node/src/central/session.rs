@@ -156,6 +156,12 @@ impl Session {
     fn is_dead(&self, now: Monotonic, rules: &Rules) -> bool {
         self.connection.is_closed() || self.missed(now, rules.interval) > u64::from(rules.max_missed)
     }
+
+    /// Where the session's newest call came from, where that is known.
+    #[must_use]
+    pub const fn remote(&self) -> Option<std::net::SocketAddr> {
+        self.connection.remote
+    }
 }
 
 /// A heartbeat as the table needs it.

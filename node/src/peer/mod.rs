@@ -114,4 +114,16 @@ impl PeerNode {
     pub async fn command(&self, command: Command) -> bool {
         self.commands.send(command).await.is_ok()
     }
+
+    /// Plays the shell's part: changes the snapshot.
+    #[cfg(test)]
+    pub(crate) fn change_status(&self, change: impl FnOnce(&mut PeerStatus)) {
+        self.status.send_modify(change);
+    }
+
+    /// Plays the shell's part: takes the commands.
+    #[cfg(test)]
+    pub(crate) fn take_commands(&self) -> Option<mpsc::Receiver<Command>> {
+        self.inbox.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+    }
 }

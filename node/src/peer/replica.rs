@@ -135,4 +135,10 @@ impl Replica {
     pub async fn flush(&self) -> Result<(), StoreError> {
         self.store.flush().await
     }
+
+    /// Kind of the store that the replica lies in.
+    #[must_use]
+    pub fn store_kind(&self) -> &'static str {
+        self.store.kind()
+    }
 }
