@@ -7,3 +7,4 @@ pub mod register;
 pub mod store;
 pub mod central;
 pub mod peer;
+pub mod http;
