@@ -39,7 +39,9 @@ impl CentralNodeConnection for ConnectionService {
 
         let (id, clock) = (SessionId::from_bits(node.env.random.bits()), &node.env.clock);
         let at = (clock.now(), clock.monotonic());
-        node.sessions().open(id.clone(), &peer, held, connection, at).map_err(|refused| node.refuse(&peer, refused))?;
+        node.sessions()
+            .open(id.clone(), &peer, held, connection, at)
+            .map_err(|refused| node.refuse(&peer, refused))?;
         node.record_peers();
         tracing::info!(peer_id = %peer, session_id = id.as_str(), version = held.get(), "peer connected");
         Ok(Response::new(node.connection_response(&id)))
@@ -84,7 +86,10 @@ impl CentralNode {
             Condition::Healthy | Condition::Degraded => return Ok(()),
             Condition::Draining => "this central node is leaving; use the next one".to_owned(),
             Condition::Unhealthy(findings) => {
-                format!("the register of this central node has {} integrity findings; use the next node", findings.len())
+                format!(
+                    "the register of this central node has {} integrity findings; use the next node",
+                    findings.len()
+                )
             }
         };
         self.env.metrics.refused("condition");
@@ -96,18 +101,24 @@ impl CentralNode {
         if stated.is_empty() {
             return Ok(());
         }
-        let theirs = Lineage::from_slice(stated)
-            .ok_or_else(|| Status::invalid_argument(format!("lineage has {} bytes; it must have 32", stated.len())))?;
+        let theirs = Lineage::from_slice(stated).ok_or_else(|| {
+            Status::invalid_argument(format!("lineage has {} bytes; it must have 32", stated.len()))
+        })?;
         match self.log.view().lineage() {
             Some(ours) if ours != theirs => {
                 self.env.metrics.refused("lineage");
                 tracing::error!(peer_id = %peer, %ours, %theirs, "split brain: a peer holds a replica of another lineage");
-                Err(Status::failed_precondition(format!(
+                let mut status = Status::failed_precondition(format!(
                     "split brain: {peer} holds lineage {}, this node serves {}; nothing was merged. An administrator \
                      decides with `sorcha-node register adopt`",
                     theirs.short(),
                     ours.short()
-                )))
+                ));
+                // The peer tells a split brain from other refusals by the lineage served here.
+                if let Ok(lineage) = ours.to_string().parse() {
+                    status.metadata_mut().insert(sorcha_proto::metadata::LINEAGE, lineage);
+                }
+                Err(status)
             }
             _ => Ok(()),
         }
@@ -117,11 +128,16 @@ impl CentralNode {
         match refused {
             Refused::AlreadyConnected => {
                 self.env.metrics.refused("already_connected");
-                Status::already_exists(format!("{peer} has a live session on another connection; disconnect it first"))
+                Status::already_exists(format!(
+                    "{peer} has a live session on another connection; disconnect it first"
+                ))
             }
             Refused::Full => {
                 self.env.metrics.refused("max_peers");
-                let message = format!("this node holds its limit of {} peers; use the next one", self.config.limits.max_peers);
+                let message = format!(
+                    "this node holds its limit of {} peers; use the next one",
+                    self.config.limits.max_peers
+                );
                 validate::refused(Code::ResourceExhausted, message, self.config.heartbeat.interval)
             }
         }
@@ -143,7 +159,10 @@ impl CentralNode {
                 push_notifications_enabled: self.config.sync.push,
                 max_concurrent_syncs: saturated(self.config.limits.max_concurrent_full_syncs as u64),
             }),
-            lineage: view.lineage().map(|lineage| Bytes::copy_from_slice(lineage.as_bytes())).unwrap_or_default(),
+            lineage: view
+                .lineage()
+                .map(|lineage| Bytes::copy_from_slice(lineage.as_bytes()))
+                .unwrap_or_default(),
             register_digest: Bytes::copy_from_slice(view.digest().as_bytes()),
             genesis: view.genesis().map(|genesis| genesis.bytes().clone()).unwrap_or_default(),
         }
@@ -170,7 +189,11 @@ impl CentralNode {
             active_peer_count: saturated(sessions.live().len() as u64),
             last_blueprint_published_at: view.last_published_at().as_millis(),
             uptime_seconds: i64::try_from(self.uptime().as_secs()).unwrap_or(i64::MAX),
-            connected_peers: sessions.live().filter(listed).map(|session| self.connected_peer(session, now)).collect(),
+            connected_peers: sessions
+                .live()
+                .filter(listed)
+                .map(|session| self.connected_peer(session, now))
+                .collect(),
         }
     }
 

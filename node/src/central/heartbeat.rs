@@ -37,7 +37,8 @@ impl Heartbeat for HeartbeatService {
         self.0.heartbeat(&request.into_inner(), &connection).await.map(Response::new)
     }
 
-    type MonitorHeartbeatStream = Pin<Box<dyn Stream<Item = Result<v1::HeartbeatAcknowledgement, Status>> + Send>>;
+    type MonitorHeartbeatStream =
+        Pin<Box<dyn Stream<Item = Result<v1::HeartbeatAcknowledgement, Status>> + Send>>;
 
     async fn monitor_heartbeat(
         &self,
@@ -76,7 +77,11 @@ impl Heartbeat for HeartbeatService {
         Ok(Response::new(v1::HeartbeatStatus {
             peer_id: peer.to_string(),
             session_id: session.id.as_str().to_owned(),
-            last_heartbeat_time: if session.received == 0 { 0 } else { session.last_heartbeat_at.as_millis() },
+            last_heartbeat_time: if session.received == 0 {
+                0
+            } else {
+                session.last_heartbeat_at.as_millis()
+            },
             missed_heartbeats: if live { saturated(session.missed(now, interval)) } else { 0 },
             is_healthy: health == Health::Healthy,
             status_message: describe(health).to_owned(),

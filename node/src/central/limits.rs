@@ -49,8 +49,7 @@ impl governor::clock::Clock for BucketClock {
     }
 }
 
-type PerPeer =
-    RateLimiter<PeerId, DashMapStateStore<PeerId>, BucketClock, NoOpMiddleware<BucketInstant>>;
+type PerPeer = RateLimiter<PeerId, DashMapStateStore<PeerId>, BucketClock, NoOpMiddleware<BucketInstant>>;
 type Whole = RateLimiter<NotKeyed, InMemoryState, BucketClock, NoOpMiddleware<BucketInstant>>;
 
 /// All token buckets of a central node.
@@ -72,7 +71,8 @@ impl Limiters {
     pub fn new(limits: &config::Limits, heartbeat_interval: Duration, clock: Arc<dyn Clock>) -> Self {
         let clock = BucketClock(clock);
         let heartbeats = Rate {
-            per_second: limits.heartbeat_rate_factor / heartbeat_interval.as_secs_f64().max(f64::MIN_POSITIVE),
+            per_second: limits.heartbeat_rate_factor
+                / heartbeat_interval.as_secs_f64().max(f64::MIN_POSITIVE),
             burst: limits.heartbeat_burst,
         };
         let per_peer = |rate| RateLimiter::new(quota(rate), DashMapStateStore::default(), clock.clone());
@@ -90,7 +90,9 @@ impl Limiters {
     /// # Errors
     /// [`Exhausted`] with the time after which a token is there.
     pub fn connect(&self, peer: &PeerId) -> Result<(), Exhausted> {
-        self.all_connects.check().map_err(|not_until| Exhausted(not_until.wait_time_from(self.clock.now())))?;
+        self.all_connects
+            .check()
+            .map_err(|not_until| Exhausted(not_until.wait_time_from(self.clock.now())))?;
         self.check(&self.connects, peer)
     }
 

@@ -66,7 +66,9 @@ impl RegisterLog {
         let reachable = !matches!(result, Err(StoreError::Unavailable(_)));
         if self.reachable.send_if_modified(|known| std::mem::replace(known, reachable) != reachable) {
             match result {
-                Err(error) => tracing::error!(%error, "store not reachable; serving peers from the local log"),
+                Err(error) => {
+                    tracing::error!(%error, "store not reachable; serving peers from the local log")
+                }
                 Ok(()) => tracing::info!("store reachable again"),
             }
         }

@@ -145,11 +145,11 @@ fn no_session(reason: NoSession, peer: &PeerId, id: &str) -> Status {
         NoSession::NotConnected => {
             Status::failed_precondition(format!("{peer} is not connected; call ConnectToCentralNode first"))
         }
-        NoSession::Unknown if id.is_empty() => {
-            Status::not_found(format!("session_id is empty; {peer} must send the one from ConnectToCentralNode"))
-        }
-        NoSession::Unknown => {
-            Status::not_found(format!("this node knows no such session of {peer}; call ConnectToCentralNode again"))
-        }
+        NoSession::Unknown if id.is_empty() => Status::not_found(format!(
+            "session_id is empty; {peer} must send the one from ConnectToCentralNode"
+        )),
+        NoSession::Unknown => Status::not_found(format!(
+            "this node knows no such session of {peer}; call ConnectToCentralNode again"
+        )),
     }
 }

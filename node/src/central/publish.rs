@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use tracing::{Instrument as _, Span};
+
 use super::CentralNode;
 use crate::{
     register::{
@@ -9,7 +11,7 @@ use crate::{
         names::{BlueprintId, InvalidField},
     },
     store::{Draft, Publication, StateChange, StoreError},
-    telemetry,
+    telemetry::{self, spans},
 };
 
 /// How long a publisher's answer waits for the entry to be in the local log too.
@@ -48,6 +50,11 @@ impl CentralNode {
     /// # Errors
     /// [`PublishError`]; nothing is stored then, but for [`StoreError::Unavailable`], which leaves it open.
     pub async fn publish(&self, submission: Submission) -> Result<Publication, PublishError> {
+        let span = spans::publish(&submission.blueprint_id, &submission.published_by);
+        self.traced(span, self.publish_in_span(submission)).await
+    }
+
+    async fn publish_in_span(&self, submission: Submission) -> Result<Publication, PublishError> {
         let document = Document::canonicalize(&submission.document);
         let prepared = document.map_err(PublishError::from).and_then(|document| {
             let draft = Draft {
@@ -74,6 +81,15 @@ impl CentralNode {
     /// # Errors
     /// [`PublishError`] as for [`CentralNode::publish`].
     pub async fn set_active(&self, blueprint_id: &str, is_active: bool) -> Result<Publication, PublishError> {
+        let span = spans::set_active(blueprint_id, is_active);
+        self.traced(span, self.set_active_in_span(blueprint_id, is_active)).await
+    }
+
+    async fn set_active_in_span(
+        &self,
+        blueprint_id: &str,
+        is_active: bool,
+    ) -> Result<Publication, PublishError> {
         let change = BlueprintId::new(blueprint_id).map(|blueprint_id| StateChange {
             blueprint_id,
             is_active,
@@ -85,6 +101,21 @@ impl CentralNode {
             Err(error) => Err(error.into()),
         };
         self.published(if is_active { "reactivate" } else { "deprecate" }, blueprint_id, result).await
+    }
+
+    /// Runs the work in its span, whose context the entry takes along to the peers.
+    async fn traced(
+        &self,
+        span: Span,
+        work: impl Future<Output = Result<Publication, PublishError>>,
+    ) -> Result<Publication, PublishError> {
+        let started = self.env.clock.monotonic();
+        let result = work.instrument(span.clone()).await;
+        if let Ok(publication) = &result {
+            span.record("version", publication.entry.entry().version.get());
+        }
+        spans::finish(&span, self.env.clock.monotonic().since(started), &result);
+        result
     }
 
     fn transaction_id(&self) -> String {
@@ -109,8 +140,13 @@ impl CentralNode {
                 let outcome = if publication.changed { "stored" } else { "unchanged" };
                 self.env.metrics.publication(outcome);
                 tracing::info!(
-                    action, outcome, blueprint_id, version = entry.version.get(), published_by = entry.published_by,
-                    transaction_id = entry.transaction_id, "publication"
+                    action,
+                    outcome,
+                    blueprint_id,
+                    version = entry.version.get(),
+                    published_by = entry.published_by,
+                    transaction_id = entry.transaction_id,
+                    "publication"
                 );
                 self.log.wake();
                 // The entry is durable; a slow tail only delays its push.

@@ -40,7 +40,8 @@ pub(super) fn ended(reason: EndReason) -> Status {
 
 /// The status of a stream whose peer takes nothing.
 pub(super) fn too_slow(timeout: Duration) -> Status {
-    let message = format!("the peer took nothing for {} s; pull, then open the stream again", timeout.as_secs());
+    let message =
+        format!("the peer took nothing for {} s; pull, then open the stream again", timeout.as_secs());
     validate::refused(Code::ResourceExhausted, message, Duration::from_secs(1))
 }
 
@@ -57,7 +58,9 @@ struct PushGuard {
 impl PushGuard {
     fn open(node: &Arc<CentralNode>, caller: Caller) -> Result<Self, Status> {
         if !node.config.sync.push {
-            return Err(Status::unimplemented("this central node offers no push (sync.push = false); pull instead"));
+            return Err(Status::unimplemented(
+                "this central node offers no push (sync.push = false); pull instead",
+            ));
         }
         if !node.sessions().begin_push(&caller.peer, &caller.session) {
             return Err(second_stream(&caller));
@@ -181,7 +184,9 @@ fn summary(entry: &Entry) -> Bytes {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         version: Option<serde_json::Value>,
     }
-    let Ok(mut preview) = serde_json::from_slice::<Preview>(entry.document.bytes()) else { return Bytes::new() };
+    let Ok(mut preview) = serde_json::from_slice::<Preview>(entry.document.bytes()) else {
+        return Bytes::new();
+    };
     let mut fits = || {
         let bytes = serde_json_canonicalizer::to_vec(&preview).unwrap_or_default();
         preview.description = None;
@@ -199,7 +204,11 @@ pub(super) async fn receive(
     let timeout = node.config.heartbeat.timeout;
     let first = tokio::time::timeout(timeout, acknowledgements.message())
         .await
-        .map_err(|_| Status::deadline_exceeded("no first acknowledgement came; it names the session and the version held"))??
+        .map_err(|_| {
+            Status::deadline_exceeded(
+                "no first acknowledgement came; it names the session and the version held",
+            )
+        })??
         .ok_or_else(|| Status::invalid_argument("the stream ended before its first acknowledgement"))?;
     let peer = validate::peer_id(&first.peer_id)?;
     let held = validate::version("acknowledged_version", first.acknowledged_version)?;
@@ -268,7 +277,8 @@ impl Delivery {
             )));
         }
         let now = guard.node.env.clock.now();
-        while let Some(sealed) = self.unacknowledged.pop_front_if(|sealed| sealed.entry().version <= version) {
+        while let Some(sealed) = self.unacknowledged.pop_front_if(|sealed| sealed.entry().version <= version)
+        {
             let entry = sealed.entry();
             let since = Duration::from_millis(now.millis_since(entry.published_at).max(0).unsigned_abs());
             guard.node.env.metrics.push_acknowledged(since);

@@ -11,7 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::transport::{Server, server::Connected};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use super::{CentralNode, Condition, connect::ConnectionService, heartbeat::HeartbeatService, sync::SyncService};
+use super::{
+    CentralNode, Condition, connect::ConnectionService, heartbeat::HeartbeatService, sync::SyncService,
+};
 
 /// Serves peers on accepted connections until `shutdown`; tails the store and sweeps sessions meanwhile.
 ///
@@ -39,9 +41,7 @@ where
         .http2_keepalive_timeout(Some(node.config.keepalive.timeout))
         .max_concurrent_streams(limits.max_streams_per_connection)
         .add_service(health)
-        .add_service(
-            CentralNodeConnectionServer::new(ConnectionService(Arc::clone(&node))),
-        )
+        .add_service(CentralNodeConnectionServer::new(ConnectionService(Arc::clone(&node))))
         .add_service(HeartbeatServer::new(HeartbeatService(Arc::clone(&node))))
         .add_service(
             SystemRegisterSyncServer::new(SyncService(Arc::clone(&node)))
@@ -68,7 +68,12 @@ async fn report_health(node: &CentralNode, reporter: &HealthReporter) {
             Condition::Healthy | Condition::Degraded => ServingStatus::Serving,
             Condition::Unhealthy(_) | Condition::Draining => ServingStatus::NotServing,
         };
-        for service in ["", "sorcha.peer.v1.CentralNodeConnection", "sorcha.peer.v1.Heartbeat", "sorcha.peer.v1.SystemRegisterSync"] {
+        for service in [
+            "",
+            "sorcha.peer.v1.CentralNodeConnection",
+            "sorcha.peer.v1.Heartbeat",
+            "sorcha.peer.v1.SystemRegisterSync",
+        ] {
             reporter.set_service_status(service, status).await;
         }
         if draining.changed().await.is_err() {

@@ -150,7 +150,11 @@ impl Session {
     /// Mean delay of the last heartbeats by the two clocks, milliseconds (U9).
     #[must_use]
     pub fn average_latency_ms(&self) -> f64 {
-        if self.latencies.is_empty() { 0.0 } else { self.latencies.iter().sum::<f64>() / self.latencies.len() as f64 }
+        if self.latencies.is_empty() {
+            0.0
+        } else {
+            self.latencies.iter().sum::<f64>() / self.latencies.len() as f64
+        }
     }
 
     fn is_dead(&self, now: Monotonic, rules: &Rules) -> bool {
@@ -267,7 +271,12 @@ impl SessionTable {
     ///
     /// # Errors
     /// [`NoSession`]: another peer's handle is as unknown as an invented one (U3).
-    pub fn find(&mut self, peer_id: &PeerId, id: &str, connection: &Connection) -> Result<&mut Session, NoSession> {
+    pub fn find(
+        &mut self,
+        peer_id: &PeerId,
+        id: &str,
+        connection: &Connection,
+    ) -> Result<&mut Session, NoSession> {
         match self.live.get_mut(peer_id) {
             Some(session) if session.id.as_str() == id => {
                 session.connection = connection.clone();

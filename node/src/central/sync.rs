@@ -41,10 +41,16 @@ pub(super) struct Caller {
 }
 
 impl CentralNode {
-    pub(super) fn caller(&self, peer: &PeerId, session_id: &str, connection: &Connection) -> Result<Caller, Status> {
+    pub(super) fn caller(
+        &self,
+        peer: &PeerId,
+        session_id: &str,
+        connection: &Connection,
+    ) -> Result<Caller, Status> {
         let mut sessions = self.sessions();
-        let session =
-            sessions.find(peer, session_id, connection).map_err(|reason| no_session(reason, peer, session_id))?;
+        let session = sessions
+            .find(peer, session_id, connection)
+            .map_err(|reason| no_session(reason, peer, session_id))?;
         Ok(Caller { peer: peer.clone(), session: session.id.clone(), end: session.end.clone() })
     }
 }
@@ -60,7 +66,10 @@ impl raw::system_register_sync_server::SystemRegisterSync for SyncService {
         self.sync(request, true).await
     }
 
-    async fn incremental_sync(&self, request: Request<v1::SyncRequest>) -> Result<Response<EntryStream>, Status> {
+    async fn incremental_sync(
+        &self,
+        request: Request<v1::SyncRequest>,
+    ) -> Result<Response<EntryStream>, Status> {
         self.sync(request, false).await
     }
 
@@ -94,7 +103,11 @@ impl raw::system_register_sync_server::SystemRegisterSync for SyncService {
 }
 
 impl SyncService {
-    async fn sync(&self, request: Request<v1::SyncRequest>, full: bool) -> Result<Response<EntryStream>, Status> {
+    async fn sync(
+        &self,
+        request: Request<v1::SyncRequest>,
+        full: bool,
+    ) -> Result<Response<EntryStream>, Status> {
         let connection = Connection::of(&request);
         let request = request.into_inner();
         let peer = validate::peer_id(&request.peer_id)?;
@@ -148,7 +161,12 @@ struct Pull {
 }
 
 impl Pull {
-    fn start(self, node: Arc<CentralNode>, caller: Caller, permit: Option<OwnedSemaphorePermit>) -> EntryStream {
+    fn start(
+        self,
+        node: Arc<CentralNode>,
+        caller: Caller,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> EntryStream {
         let (entries, stream) = mpsc::channel(STREAM_BUFFER);
         tokio::spawn(async move {
             let Caller { peer, session, end } = caller;
@@ -171,9 +189,13 @@ impl Pull {
     }
 
     /// Streams the entries; the version that the peer is at afterwards, or `None` when it went away.
-    async fn send(&self, entries: &mpsc::Sender<Result<EncodedEntry, Status>>) -> Result<Option<Version>, Status> {
+    async fn send(
+        &self,
+        entries: &mpsc::Sender<Result<EncodedEntry, Status>>,
+    ) -> Result<Option<Version>, Status> {
         let mut last = self.after;
-        let wanted = self.view.after(self.after).filter(|sealed| sealed.entry().is_active || !self.active_only);
+        let wanted =
+            self.view.after(self.after).filter(|sealed| sealed.entry().is_active || !self.active_only);
         for (count, sealed) in wanted.enumerate() {
             if count == self.cap {
                 return Ok(Some(last));
@@ -199,7 +221,8 @@ impl CentralNode {
             Err(_elapsed) => {
                 self.env.metrics.refused("full_sync_slots");
                 let slots = self.config.limits.max_concurrent_full_syncs;
-                let message = format!("all {slots} full-sync slots are taken; come back in {} ms", wait.as_millis());
+                let message =
+                    format!("all {slots} full-sync slots are taken; come back in {} ms", wait.as_millis());
                 Err(validate::refused(Code::ResourceExhausted, message, wait))
             }
         }
@@ -224,7 +247,9 @@ impl CentralNode {
             session.blueprint_count
         } else {
             // Until the peer reports its own count: what it holds if it holds everything up to its position.
-            saturated(self.log.view().iter().take_while(|e| e.entry().version <= session.position).count() as u64)
+            saturated(
+                self.log.view().iter().take_while(|e| e.entry().version <= session.position).count() as u64
+            )
         };
         Ok(v1::SyncCheckpoint {
             peer_id: peer.to_string(),

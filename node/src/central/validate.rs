@@ -25,7 +25,7 @@ pub(super) fn version(field: &'static str, value: i64) -> Result<Version, Status
     Version::new(field, value).map_err(|error| invalid(&error))
 }
 
-fn range(field: &'static str, actual: impl ToString, expected: &'static str) -> Status {
+fn range(field: &'static str, actual: impl std::fmt::Display, expected: &'static str) -> Status {
     invalid(&InvalidField::Range { field, actual: actual.to_string(), expected })
 }
 
@@ -92,8 +92,10 @@ pub(super) fn heartbeat(message: &v1::HeartbeatMessage, now: Timestamp) -> Resul
 }
 
 fn health_metrics(metrics: &v1::HealthMetrics) -> Result<(), Status> {
-    let percentages =
-        [("cpu_usage_percent", metrics.cpu_usage_percent), ("disk_usage_percent", metrics.disk_usage_percent)];
+    let percentages = [
+        ("cpu_usage_percent", metrics.cpu_usage_percent),
+        ("disk_usage_percent", metrics.disk_usage_percent),
+    ];
     for (field, value) in percentages {
         if !(0.0..=100.0).contains(&value) {
             return Err(range(field, value, "0 to 100"));

@@ -16,7 +16,11 @@ pub trait Dialer: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`tonic::transport::Error`] when the central node can't be reached.
-    async fn dial(&self, address: &CentralNodeAddress, config: &Config) -> Result<Channel, tonic::transport::Error>;
+    async fn dial(
+        &self,
+        address: &CentralNodeAddress,
+        config: &Config,
+    ) -> Result<Channel, tonic::transport::Error>;
 }
 
 /// Plain HTTP/2 over TCP.
@@ -45,7 +49,11 @@ pub fn endpoint(address: &CentralNodeAddress, config: &Config) -> Result<Endpoin
 
 #[async_trait]
 impl Dialer for PlainText {
-    async fn dial(&self, address: &CentralNodeAddress, config: &Config) -> Result<Channel, tonic::transport::Error> {
+    async fn dial(
+        &self,
+        address: &CentralNodeAddress,
+        config: &Config,
+    ) -> Result<Channel, tonic::transport::Error> {
         endpoint(address, config)?.connect().await
     }
 }

@@ -108,13 +108,7 @@ pub fn distinct(centrals: Vec<CentralId>) -> Vec<CentralId> {
 /// (contract section 6.2, D37). Priority order when `failed` is not in the list.
 #[must_use]
 pub fn order_after(centrals: &[CentralId], failed: &CentralId) -> Vec<CentralId> {
-    rotated(
-        centrals,
-        centrals
-            .iter()
-            .position(|c| c == failed)
-            .map_or(0, |index| index + 1),
-    )
+    rotated(centrals, centrals.iter().position(|c| c == failed).map_or(0, |index| index + 1))
 }
 
 /// Order of a pass that tries `first` again and then goes on in the same direction (contract section 6.3,
@@ -129,12 +123,7 @@ pub fn order_from(centrals: &[CentralId], first: &CentralId) -> Vec<CentralId> {
 #[must_use]
 pub fn order_back_to(centrals: &[CentralId], target: &CentralId, previous: &CentralId) -> Vec<CentralId> {
     let others = centrals.iter().filter(|c| *c != target && *c != previous);
-    [target, previous]
-        .into_iter()
-        .filter(|c| centrals.contains(c))
-        .chain(others)
-        .cloned()
-        .collect()
+    [target, previous].into_iter().filter(|c| centrals.contains(c)).chain(others).cloned().collect()
 }
 
 fn rotated(centrals: &[CentralId], start: usize) -> Vec<CentralId> {
@@ -170,9 +159,7 @@ pub fn round_base(policy: &Policy, round: u32) -> Duration {
 #[must_use]
 pub fn full_jitter(base: Duration, draw: f64) -> Duration {
     let share = if draw.is_nan() { 0.0 } else { draw.clamp(0.0, 1.0) };
-    Duration::try_from_secs_f64(base.as_secs_f64() * share)
-        .unwrap_or(base)
-        .min(base)
+    Duration::try_from_secs_f64(base.as_secs_f64() * share).unwrap_or(base).min(base)
 }
 
 /// What the refusals of a whole pass mean for the wait after it.
@@ -223,10 +210,7 @@ mod tests {
 
     #[test]
     fn round_base_does_not_vary() {
-        let policy = Policy {
-            multiplier: 1.7,
-            ..Policy::default()
-        };
+        let policy = Policy { multiplier: 1.7, ..Policy::default() };
         let first = round_base(&policy, 5);
         assert!((0..100).all(|_| round_base(&policy, 5) == first));
     }
@@ -235,11 +219,7 @@ mod tests {
     fn odd_policies_give_a_delay_within_the_cap() {
         for multiplier in [0.0, 0.5, 1.0, -3.0, f64::NAN, f64::INFINITY, f64::MAX] {
             for initial_delay in [Duration::ZERO, secs(90), Duration::MAX] {
-                let policy = Policy {
-                    multiplier,
-                    initial_delay,
-                    ..Policy::default()
-                };
+                let policy = Policy { multiplier, initial_delay, ..Policy::default() };
                 assert!(round_base(&policy, 7) <= policy.max_delay, "{policy:?}");
             }
         }
@@ -260,15 +240,9 @@ mod tests {
     fn waits_never_undercut_a_hint() {
         let policy = Policy::default();
         assert_eq!(wait_after_pass(&policy, 2, Pace::Backoff, None, 0.25), secs(1));
-        assert_eq!(
-            wait_after_pass(&policy, 2, Pace::Backoff, Some(secs(20)), 0.25),
-            secs(21)
-        );
+        assert_eq!(wait_after_pass(&policy, 2, Pace::Backoff, Some(secs(20)), 0.25), secs(21));
         assert_eq!(wait_after_pass(&policy, 0, Pace::Slowest, None, 0.0), secs(60));
-        assert_eq!(
-            wait_after_pass(&policy, 0, Pace::Slowest, Some(secs(90)), 0.0),
-            secs(90)
-        );
+        assert_eq!(wait_after_pass(&policy, 0, Pace::Slowest, Some(secs(90)), 0.0), secs(90));
     }
 
     #[test]
@@ -287,11 +261,7 @@ mod tests {
     #[test]
     fn failback_keeps_the_node_just_left_as_second_choice() {
         let back = |target: &str, previous: &str| {
-            order_back_to(
-                &nodes("n0 n1 n2"),
-                &CentralId::new(target),
-                &CentralId::new(previous),
-            )
+            order_back_to(&nodes("n0 n1 n2"), &CentralId::new(target), &CentralId::new(previous))
         };
         assert_eq!(back("n0", "n2"), nodes("n0 n2 n1"));
         assert_eq!(back("n1", "n2"), nodes("n1 n2 n0"));

@@ -56,10 +56,7 @@ pub const ALL: [(&str, Invariant); 12] = [
 /// Names of the invariants that a step breaks; none, if all is well.
 #[must_use]
 pub fn violated(step: &Step<'_>) -> Vec<&'static str> {
-    ALL.iter()
-        .filter(|(_, holds)| !holds(step))
-        .map(|(name, _)| *name)
-        .collect()
+    ALL.iter().filter(|(_, holds)| !holds(step)).map(|(name, _)| *name).collect()
 }
 
 /// At most one attempt or session at any point within the step (FR-035): whatever is live is abandoned, closed or
@@ -143,23 +140,16 @@ pub fn dials_listed_nodes(step: &Step<'_>) -> bool {
         Effect::Dial { central, .. } | Effect::Probe { central, .. } => listed(central),
         _ => true,
     });
-    asked
-        && step
-            .after
-            .session()
-            .is_none_or(|session| listed(&session.central))
+    asked && step.after.session().is_none_or(|session| listed(&session.central))
 }
 
 /// A node that said when to come back is not dialled sooner (design decision 17).
 #[must_use]
 pub fn obeys_retry_hints(step: &Step<'_>) -> bool {
     step.effects.iter().all(|effect| match effect {
-        Effect::Dial { central, .. } => step
-            .before
-            .memory
-            .barred
-            .get(central)
-            .is_none_or(|until| step.now >= *until),
+        Effect::Dial { central, .. } => {
+            step.before.memory.barred.get(central).is_none_or(|until| step.now >= *until)
+        }
         _ => true,
     })
 }
@@ -167,10 +157,7 @@ pub fn obeys_retry_hints(step: &Step<'_>) -> bool {
 /// An event of another epoch leaves the state as it was.
 #[must_use]
 pub fn stale_is_ignored(step: &Step<'_>) -> bool {
-    let stale = step
-        .event
-        .epoch()
-        .is_some_and(|epoch| step.before.live_epoch() != Some(epoch));
+    let stale = step.event.epoch().is_some_and(|epoch| step.before.live_epoch() != Some(epoch));
     !stale || step.before == step.after
 }
 
@@ -184,10 +171,7 @@ pub fn stopped_for_good(step: &Step<'_>) -> bool {
 #[must_use]
 pub fn isolation_is_told_once(step: &Step<'_>) -> bool {
     let count = |wanted: fn(&Report) -> bool| {
-        step.effects
-            .iter()
-            .filter(|e| matches!(e, Effect::Report(report) if wanted(report)))
-            .count()
+        step.effects.iter().filter(|e| matches!(e, Effect::Report(report) if wanted(report))).count()
     };
     let entered = count(|report| matches!(report, Report::EnteredIsolated));
     let left = count(|report| matches!(report, Report::LeftIsolated { .. }));
@@ -207,10 +191,7 @@ pub fn isolation_is_told_once(step: &Step<'_>) -> bool {
 /// An isolated peer has no session, and a peer with a session shows it.
 #[must_use]
 pub fn isolated_without_session(step: &Step<'_>) -> bool {
-    let shown = matches!(
-        step.after.peer_state(),
-        PeerState::Connected | PeerState::HeartbeatMonitoring
-    );
+    let shown = matches!(step.after.peer_state(), PeerState::Connected | PeerState::HeartbeatMonitoring);
     shown == step.after.session().is_some()
         && (step.after.peer_state() == PeerState::Isolated) == step.after.isolated_since().is_some()
 }

@@ -51,30 +51,16 @@ pub struct Moment {
 #[must_use]
 pub fn step(state: State, event: Event, policy: &Policy, moment: Moment) -> (State, Vec<Effect>) {
     let State { phase, memory } = state;
-    let mut turn = Turn {
-        policy,
-        moment,
-        memory,
-        effects: Vec::new(),
-    };
+    let mut turn = Turn { policy, moment, memory, effects: Vec::new() };
     let phase = transition(&mut turn, phase, event);
-    (
-        State {
-            phase,
-            memory: turn.memory,
-        },
-        turn.effects,
-    )
+    (State { phase, memory: turn.memory }, turn.effects)
 }
 
 /// When the shell is to send [`Event::Tick`]; to be asked again after every step.
 #[must_use]
 pub const fn deadline(state: &State) -> Option<Monotonic> {
     match &state.phase {
-        Phase::Searching(Search {
-            progress: Progress::Delayed { until },
-            ..
-        }) => Some(*until),
+        Phase::Searching(Search { progress: Progress::Delayed { until }, .. }) => Some(*until),
         Phase::Open(_, Stage::Monitored(Some(Watch { due, .. }))) => Some(*due),
         Phase::Waiting(Wait { retry_at, .. }) => *retry_at,
         _ => None,

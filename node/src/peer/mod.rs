@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::{dial::Dialer, replica::Replica, status::PeerStatus};
-use crate::{clock::Monotonic, config::Config, env::Env, store::StoreError, register::names::PeerId};
+use crate::{clock::Monotonic, config::Config, env::Env, register::names::PeerId, store::StoreError};
 
 /// A peer; shared by its shell and its HTTP API.
 pub struct PeerNode {
@@ -58,7 +58,13 @@ const COMMANDS: usize = 16;
 impl PeerNode {
     /// A peer over a loaded replica. It does nothing until [`PeerNode::run`].
     #[must_use]
-    pub fn new(config: Arc<Config>, env: Env, id: PeerId, replica: Replica, dialer: Arc<dyn Dialer>) -> Arc<Self> {
+    pub fn new(
+        config: Arc<Config>,
+        env: Env,
+        id: PeerId,
+        replica: Replica,
+        dialer: Arc<dyn Dialer>,
+    ) -> Arc<Self> {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         for finding in replica.findings() {
             tracing::error!(%finding, "replica integrity failure; it will be fetched again");

@@ -124,7 +124,11 @@ impl Replica {
         let checkpoint = from.checkpoint(view.head());
         let genesis = view.genesis().map(|genesis| Genesis::clone(genesis));
         self.store.replace(genesis, view.iter().cloned().collect(), Some(checkpoint.clone())).await?;
-        self.state.send_replace(Arc::new(Loaded { view, checkpoint: Some(checkpoint), findings: Vec::new() }));
+        self.state.send_replace(Arc::new(Loaded {
+            view,
+            checkpoint: Some(checkpoint),
+            findings: Vec::new(),
+        }));
         Ok(())
     }
 

@@ -100,7 +100,11 @@ impl HeartbeatCounters {
     #[must_use]
     pub fn average_ms(&self) -> f64 {
         let sum: Duration = self.round_trips.iter().sum();
-        if self.round_trips.is_empty() { 0.0 } else { sum.as_secs_f64() * 1000.0 / self.round_trips.len() as f64 }
+        if self.round_trips.is_empty() {
+            0.0
+        } else {
+            sum.as_secs_f64() * 1000.0 / self.round_trips.len() as f64
+        }
     }
 }
 

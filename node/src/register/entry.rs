@@ -181,8 +181,11 @@ impl SealedEntry {
         entry.validate()?;
         let header = entry.header();
         let leaf = leaf_of(&header);
-        let encoded =
-            if is_encoding_of(&encoded, &header, entry.document.bytes()) { encoded } else { encode(&header, entry.document.bytes()) };
+        let encoded = if is_encoding_of(&encoded, &header, entry.document.bytes()) {
+            encoded
+        } else {
+            encode(&header, entry.document.bytes())
+        };
         Ok(Arc::new(Self { entry, encoded, leaf }))
     }
 
@@ -236,7 +239,10 @@ pub(crate) mod tests {
         Entry {
             blueprint_id: BlueprintId::new(id).unwrap(),
             version: Version::new("version", version).unwrap(),
-            document: Document::canonicalize(format!(r#"{{"id":"{id}","name":"Blueprint {id}"}}"#).as_bytes()).unwrap(),
+            document: Document::canonicalize(
+                format!(r#"{{"id":"{id}","name":"Blueprint {id}"}}"#).as_bytes(),
+            )
+            .unwrap(),
             published_at: Timestamp::from_millis(1_700_000_000_000 + version),
             published_by: "tester".into(),
             is_active: true,
@@ -282,7 +288,8 @@ pub(crate) mod tests {
 
     #[test]
     fn limits_are_enforced_with_the_field_named() {
-        let broken: [(&str, fn(&mut Entry)); 5] = [
+        type Breaks = fn(&mut Entry);
+        let broken: [(&str, Breaks); 5] = [
             ("published_by", |e| e.published_by = String::new()),
             ("published_by", |e| e.published_by = "x".repeat(256)),
             ("metadata", |e| _ = e.metadata.insert("k".into(), "v".repeat(4096))),

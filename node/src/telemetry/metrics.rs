@@ -7,8 +7,14 @@ use opentelemetry::{
     metrics::{Counter, Gauge, Histogram, MeterProvider},
 };
 
-/// Name of the meter and the tracer.
-pub const SCOPE: &str = "Sorcha.Peer.Service";
+/// Bucket bounds in milliseconds: from a loopback round trip to a connection time-out.
+const MILLISECONDS: [f64; 16] = [
+    0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0, 30_000.0,
+    120_000.0,
+];
+
+/// Bucket bounds in seconds: from an empty pull to a full one over a bad line.
+const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
 /// Handles to all instruments of one node; cheap to clone.
 #[derive(Clone, Debug)]
@@ -60,33 +66,52 @@ impl Metrics {
     /// Creates the instruments for a node.
     #[must_use]
     pub fn new(provider: &dyn MeterProvider, node_id: &str) -> Self {
-        let meter = provider.meter(SCOPE);
-        let millis = |name| meter.f64_histogram(name).with_unit("ms").build();
-        let seconds = |name| meter.f64_histogram(name).with_unit("s").build();
+        let meter = provider.meter_with_scope(super::scope());
+        let histogram = |name, unit, bounds: &[f64], what| {
+            let histogram = meter.f64_histogram(name).with_description(what);
+            histogram.with_unit(unit).with_boundaries(bounds.to_vec()).build()
+        };
+        let millis = |name, what| histogram(name, "ms", &MILLISECONDS, what);
+        let seconds = |name, what| histogram(name, "s", &SECONDS, what);
         let counter = |name, what| meter.u64_counter(name).with_description(what).build();
-        Self(Arc::new(Instruments {
-            node: KeyValue::new("node_id", node_id.to_owned()),
+        let metrics = Self(Arc::new(Instruments {
+            // Shared, because every measurement clones it.
+            node: KeyValue::new("node_id", Arc::<str>::from(node_id)),
             connection_status: meter
                 .u64_gauge("peer.connection.status")
                 .with_description("0 disconnected, 1 connected, 2 isolated")
                 .build(),
-            heartbeat_latency: millis("peer.heartbeat.latency"),
+            heartbeat_latency: millis("peer.heartbeat.latency", "round trip of a heartbeat"),
             heartbeat_missed: counter("peer.heartbeat.missed", "heartbeats without an acknowledgement"),
-            sync_duration: seconds("peer.sync.duration"),
+            sync_duration: seconds("peer.sync.duration", "duration of a pull"),
             sync_blueprints: counter("peer.sync.blueprints.count", "entries moved by pulls"),
             sync_failures: counter("peer.sync.failures", "pulls that failed"),
-            push_delivered: counter("peer.push.notifications.delivered", "pushed entries acknowledged, or notices sent"),
-            push_failed: counter("peer.push.notifications.failed", "push streams dropped because the peer took nothing"),
-            push_latency: millis("peer.push.acknowledged"),
+            push_delivered: counter(
+                "peer.push.notifications.delivered",
+                "pushed entries acknowledged, or notices sent",
+            ),
+            push_failed: counter(
+                "peer.push.notifications.failed",
+                "push streams dropped because the peer took nothing",
+            ),
+            push_latency: millis("peer.push.acknowledged", "from a publication to a peer's acknowledgement"),
             failovers: counter("peer.failover.count", "moves to another central node"),
-            recovery: seconds("peer.failover.duration"),
+            recovery: seconds("peer.failover.duration", "from a loss to the next session"),
             version: meter.i64_gauge("register.version").with_description("head version held").build(),
-            lag: meter.i64_gauge("peer.version.lag").with_description("versions behind the central node").build(),
+            lag: meter
+                .i64_gauge("peer.version.lag")
+                .with_description("versions behind the central node")
+                .build(),
             peers: meter.u64_gauge("central.peers").with_description("live peer sessions").build(),
             refusals: counter("central.refusals", "calls refused, by reason"),
             publications: counter("central.publications", "publications and state changes, by result"),
             findings: counter("register.integrity.findings", "integrity findings"),
-        }))
+        }));
+        // Present from the start: what appears only with its first count escapes `increase()`.
+        for counter in [&metrics.0.push_delivered, &metrics.0.push_failed, &metrics.0.findings] {
+            counter.add(0, metrics.node());
+        }
+        metrics
     }
 
     /// Instruments that measure nothing.
@@ -95,18 +120,26 @@ impl Metrics {
         Self::new(&opentelemetry::metrics::noop::NoopMeterProvider::new(), "")
     }
 
+    fn node(&self) -> &[KeyValue] {
+        std::slice::from_ref(&self.0.node)
+    }
+
     fn labels<const N: usize>(&self, labels: [(&'static str, String); N]) -> Vec<KeyValue> {
-        std::iter::once(self.0.node.clone()).chain(labels.map(|(key, value)| KeyValue::new(key, value))).collect()
+        std::iter::once(self.0.node.clone())
+            .chain(labels.map(|(key, value)| KeyValue::new(key, value)))
+            .collect()
     }
 
     /// State of the connection: 0 disconnected, 1 connected, 2 isolated.
     pub fn connection_status(&self, value: u64) {
-        self.0.connection_status.record(value, &self.labels([]));
+        self.0.connection_status.record(value, self.node());
     }
 
     /// A heartbeat was acknowledged after this round trip.
     pub fn heartbeat_acknowledged(&self, central_node_id: &str, round_trip: Duration) {
-        self.0.heartbeat_latency.record(millis(round_trip), &self.labels([("central_node_id", central_node_id.to_owned())]));
+        self.0
+            .heartbeat_latency
+            .record(millis(round_trip), &self.labels([("central_node_id", central_node_id.to_owned())]));
     }
 
     /// A heartbeat was not acknowledged.
@@ -128,19 +161,18 @@ impl Metrics {
 
     /// A pushed entry was acknowledged as persisted, this long after its publication.
     pub fn push_acknowledged(&self, since_publication: Duration) {
-        let labels = self.labels([]);
-        self.0.push_delivered.add(1, &labels);
-        self.0.push_latency.record(millis(since_publication), &labels);
+        self.0.push_delivered.add(1, self.node());
+        self.0.push_latency.record(millis(since_publication), self.node());
     }
 
     /// A notice was handed to a subscriber.
     pub fn notice_sent(&self) {
-        self.0.push_delivered.add(1, &self.labels([]));
+        self.0.push_delivered.add(1, self.node());
     }
 
     /// A push stream was dropped because its peer took nothing.
     pub fn push_failed(&self) {
-        self.0.push_failed.add(1, &self.labels([]));
+        self.0.push_failed.add(1, self.node());
     }
 
     /// A failover ended, this long after the loss was noticed.
@@ -152,17 +184,17 @@ impl Metrics {
 
     /// Head version held.
     pub fn version(&self, version: i64) {
-        self.0.version.record(version, &self.labels([]));
+        self.0.version.record(version, self.node());
     }
 
     /// Versions behind the central node.
     pub fn lag(&self, lag: i64) {
-        self.0.lag.record(lag, &self.labels([]));
+        self.0.lag.record(lag, self.node());
     }
 
     /// Live peer sessions.
     pub fn peers(&self, count: usize) {
-        self.0.peers.record(count as u64, &self.labels([]));
+        self.0.peers.record(count as u64, self.node());
     }
 
     /// A call was refused.
@@ -177,7 +209,7 @@ impl Metrics {
 
     /// Integrity findings.
     pub fn findings(&self, count: usize) {
-        self.0.findings.add(count as u64, &self.labels([]));
+        self.0.findings.add(count as u64, self.node());
     }
 }
 

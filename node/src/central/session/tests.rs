@@ -22,11 +22,18 @@ fn version(number: i64) -> Version {
 
 fn open(table: &mut SessionTable, name: &str, bits: u128, seconds: u64) -> Result<SessionId, Refused> {
     let connection = Connection::default();
-    table.open(SessionId::from_bits(bits), &peer(name), Version::ZERO, connection, at(seconds)).map(|s| s.id.clone())
+    table
+        .open(SessionId::from_bits(bits), &peer(name), Version::ZERO, connection, at(seconds))
+        .map(|s| s.id.clone())
 }
 
 fn beat(table: &mut SessionTable, name: &str, id: &SessionId, seconds: u64, held: i64) {
-    let beat = Beat { sent_at: at(seconds).0, received_at: at(seconds).0, version: version(held), blueprint_count: None };
+    let beat = Beat {
+        sent_at: at(seconds).0,
+        received_at: at(seconds).0,
+        version: version(held),
+        blueprint_count: None,
+    };
     let session = table.find(&peer(name), id.as_str(), &Connection::default()).unwrap();
     SessionTable::beat(session, beat, at(seconds).1, INTERVAL);
 }
@@ -37,7 +44,10 @@ fn exactly_one_interval_is_still_in_time() {
     open(&mut table, "a", 1, 0).unwrap();
     let session = &table.live[&peer("a")];
     let missed = |millis| session.missed(Monotonic::from_start(Duration::from_millis(millis)), INTERVAL);
-    assert_eq!([missed(0), missed(30_000), missed(30_001), missed(60_000), missed(60_001), missed(90_001)], [0, 0, 1, 1, 2, 3]);
+    assert_eq!(
+        [missed(0), missed(30_000), missed(30_001), missed(60_000), missed(60_001), missed(90_001)],
+        [0, 0, 1, 1, 2, 3]
+    );
 }
 
 #[test]

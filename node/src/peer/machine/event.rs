@@ -137,6 +137,19 @@ pub struct SessionInfo {
     pub replica: Replica,
 }
 
+impl SessionInfo {
+    /// The answer of a central node of another lineage that opened no session: it says the same as one that did.
+    #[must_use]
+    pub fn refused_for_lineage() -> Self {
+        Self {
+            session: SessionId::new(""),
+            central_version: Version::ZERO,
+            lineage: LineageMatch::Foreign,
+            replica: Replica::Diverged,
+        }
+    }
+}
+
 /// How the lineage a central node serves relates to the replica's (design decision 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineageMatch {

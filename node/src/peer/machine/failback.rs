@@ -15,11 +15,9 @@ use crate::peer::failover::{CentralId, Failback, order_back_to};
 /// A watch for better nodes than `central`; none when the policy wants none or there is no better one.
 pub(super) fn watch(turn: &Turn<'_>, central: &CentralId) -> Option<Watch> {
     match turn.policy.failback {
-        Failback::AfterStable(stable) if better_than(turn, central).next().is_some() => Some(Watch {
-            due: turn.now().plus(stable),
-            awaiting: None,
-            passed: None,
-        }),
+        Failback::AfterStable(stable) if better_than(turn, central).next().is_some() => {
+            Some(Watch { due: turn.now().plus(stable), awaiting: None, passed: None })
+        }
         _ => None,
     }
 }
@@ -58,61 +56,30 @@ fn start_round(turn: &mut Turn<'_>, session: Session, mut watch: Watch) -> Phase
 /// Asks the candidate; without one the round is over.
 fn probe(turn: &mut Turn<'_>, session: Session, watch: Watch, candidate: Option<CentralId>) -> Phase {
     if let Some(central) = candidate.clone() {
-        turn.emit(Effect::Probe {
-            epoch: session.epoch,
-            central,
-        });
+        turn.emit(Effect::Probe { epoch: session.epoch, central });
     }
     let due = turn.now().plus(turn.policy.probe_interval);
-    keep(
-        session,
-        Watch {
-            due,
-            awaiting: candidate,
-            ..watch
-        },
-    )
+    keep(session, Watch { due, awaiting: candidate, ..watch })
 }
 
 fn passed(turn: &mut Turn<'_>, session: Session, watch: Watch, central: &CentralId) -> Phase {
-    let before = watch
-        .passed
-        .filter(|passed| passed.central == *central)
-        .map_or(0, |passed| passed.times);
-    let passed = Passed {
-        central: central.clone(),
-        times: before.saturating_add(1),
-    };
+    let before = watch.passed.filter(|passed| passed.central == *central).map_or(0, |passed| passed.times);
+    let passed = Passed { central: central.clone(), times: before.saturating_add(1) };
     if passed.times >= turn.policy.probe_successes {
         return move_to(turn, session, central);
     }
-    probe(
-        turn,
-        session,
-        Watch {
-            passed: Some(passed),
-            ..watch
-        },
-        None,
-    )
+    probe(turn, session, Watch { passed: Some(passed), ..watch }, None)
 }
 
 /// A failure costs the node its successes; the next better one gets its chance in the same round.
 fn failed(turn: &mut Turn<'_>, session: Session, mut watch: Watch, central: &CentralId) -> Phase {
     forget(&mut watch, central);
-    let next = better_than(turn, &session.central)
-        .skip_while(|c| *c != central)
-        .nth(1)
-        .cloned();
+    let next = better_than(turn, &session.central).skip_while(|c| *c != central).nth(1).cloned();
     probe(turn, session, watch, next)
 }
 
 fn forget(watch: &mut Watch, central: &CentralId) {
-    if watch
-        .passed
-        .as_ref()
-        .is_some_and(|passed| passed.central == *central)
-    {
+    if watch.passed.as_ref().is_some_and(|passed| passed.central == *central) {
         watch.passed = None;
     }
 }

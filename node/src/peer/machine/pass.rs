@@ -23,15 +23,8 @@ pub(super) fn begin(turn: &mut Turn<'_>, order: Vec<CentralId>, delay: Duration,
     if delay.is_zero() || queue.is_empty() {
         return advance(turn, queue, Tally::default(), outage);
     }
-    let progress = Progress::Delayed {
-        until: turn.now().plus(delay),
-    };
-    Phase::Searching(Search {
-        progress,
-        queue,
-        tally: Tally::default(),
-        outage,
-    })
+    let progress = Progress::Delayed { until: turn.now().plus(delay) };
+    Phase::Searching(Search { progress, queue, tally: Tally::default(), outage })
 }
 
 /// Dials the next node that may be dialled; past the last one the pass has failed.
@@ -44,12 +37,7 @@ fn advance(turn: &mut Turn<'_>, mut queue: VecDeque<CentralId>, mut tally: Tally
         }
         let epoch = turn.dial(&central);
         let progress = Progress::Dialling { epoch, central };
-        return Phase::Searching(Search {
-            progress,
-            queue,
-            tally,
-            outage,
-        });
+        return Phase::Searching(Search { progress, queue, tally, outage });
     }
     exhausted(turn, &tally, outage)
 }
@@ -58,51 +46,27 @@ fn advance(turn: &mut Turn<'_>, mut queue: VecDeque<CentralId>, mut tally: Tally
 fn exhausted(turn: &mut Turn<'_>, tally: &Tally, outage: Outage) -> Phase {
     let isolation = outage.isolation.unwrap_or_else(|| {
         turn.report(Report::EnteredIsolated);
-        Isolation {
-            since: turn.now(),
-            rounds: 0,
-        }
+        Isolation { since: turn.now(), rounds: 0 }
     });
     let retry_at = (!turn.memory.centrals.is_empty()).then(|| {
-        let wait = wait_after_pass(
-            turn.policy,
-            isolation.rounds,
-            pace(tally),
-            floor(turn, tally),
-            turn.moment.draw,
-        );
+        let wait =
+            wait_after_pass(turn.policy, isolation.rounds, pace(tally), floor(turn, tally), turn.moment.draw);
         turn.now().plus(wait)
     });
     // A pass that hints kept from dialling anybody is no round.
     let dialled = u32::from(tally.tried.len() > tally.barred);
-    let isolation = Isolation {
-        rounds: isolation.rounds.saturating_add(dialled),
-        ..isolation
-    };
-    Phase::Waiting(Wait {
-        isolation,
-        departure: outage.departure,
-        retry_at,
-    })
+    let isolation = Isolation { rounds: isolation.rounds.saturating_add(dialled), ..isolation };
+    Phase::Waiting(Wait { isolation, departure: outage.departure, retry_at })
 }
 
 fn pace(tally: &Tally) -> Pace {
-    if tally.fatal > 0 && tally.fatal == tally.tried.len() {
-        Pace::Slowest
-    } else {
-        Pace::Backoff
-    }
+    if tally.fatal > 0 && tally.fatal == tally.tried.len() { Pace::Slowest } else { Pace::Backoff }
 }
 
 /// The smallest hint given in the pass; where hints kept it from dialling anybody, the time to the first one's end.
 fn floor(turn: &Turn<'_>, tally: &Tally) -> Option<Duration> {
     if tally.barred == tally.tried.len() {
-        return turn
-            .memory
-            .centrals
-            .iter()
-            .filter_map(|central| turn.barred_for(central))
-            .min();
+        return turn.memory.centrals.iter().filter_map(|central| turn.barred_for(central)).min();
     }
     tally.hint
 }
@@ -120,15 +84,7 @@ pub(super) fn on_event(turn: &mut Turn<'_>, search: Search, event: Event) -> Pha
             }
             open(turn, epoch, central, info, search.outage)
         }
-        (
-            Progress::Dialling { central, .. },
-            Event::ConnectFailed {
-                fault,
-                message,
-                retry_after,
-                ..
-            },
-        ) => {
+        (Progress::Dialling { central, .. }, Event::ConnectFailed { fault, message, retry_after, .. }) => {
             let mut tally = search.tally;
             if let Some(hint) = retry_after {
                 let hint = turn.bar(&central, hint);
@@ -157,11 +113,7 @@ pub(super) fn abandon(turn: &mut Turn<'_>, progress: &Progress) {
 
 /// Another lineage is never merged (design decision 5): leave it, and tell.
 fn refuse_foreign(turn: &mut Turn<'_>, epoch: u64, central: CentralId, info: SessionInfo) {
-    turn.emit(Effect::Disconnect {
-        epoch,
-        session: info.session,
-        reason: DisconnectReason::Error,
-    });
+    turn.emit(Effect::Disconnect { epoch, session: info.session, reason: DisconnectReason::Error });
     turn.emit(Effect::CloseSession { epoch });
     turn.memory.split_brain = Some(central.clone());
     turn.report(Report::SplitBrain { central });
@@ -172,12 +124,7 @@ fn open(turn: &mut Turn<'_>, epoch: u64, central: CentralId, info: SessionInfo, 
         turn.memory.split_brain = None;
     }
     let sync = sync_plan(&central, info.lineage, &info.replica);
-    turn.emit(Effect::OpenSession {
-        epoch,
-        central: central.clone(),
-        session: info.session.clone(),
-        sync,
-    });
+    turn.emit(Effect::OpenSession { epoch, central: central.clone(), session: info.session.clone(), sync });
     if let Some(Isolation { since, .. }) = outage.isolation {
         turn.report(Report::LeftIsolated { since });
     }
@@ -198,24 +145,11 @@ fn open(turn: &mut Turn<'_>, epoch: u64, central: CentralId, info: SessionInfo, 
 }
 
 fn arrival(departure: Departure, to: CentralId) -> Report {
-    let Departure {
-        from,
-        cause,
-        noticed_at,
-    } = departure;
+    let Departure { from, cause, noticed_at } = departure;
     if from == to {
-        Report::Reconnected {
-            central: to,
-            cause,
-            noticed_at,
-        }
+        Report::Reconnected { central: to, cause, noticed_at }
     } else {
-        Report::FailedOver {
-            from,
-            to,
-            cause,
-            noticed_at,
-        }
+        Report::FailedOver { from, to, cause, noticed_at }
     }
 }
 
@@ -224,12 +158,9 @@ fn arrival(departure: Departure, to: CentralId) -> Report {
 fn sync_plan(central: &CentralId, lineage: LineageMatch, replica: &Replica) -> SyncPlan {
     match (replica, lineage) {
         (Replica::Held { .. }, LineageMatch::Same) => SyncPlan::Resume,
-        (
-            Replica::Held {
-                checkpoint_of: Some(owner),
-            },
-            LineageMatch::Unknown,
-        ) if owner == central => SyncPlan::Resume,
+        (Replica::Held { checkpoint_of: Some(owner) }, LineageMatch::Unknown) if owner == central => {
+            SyncPlan::Resume
+        }
         _ => SyncPlan::Full,
     }
 }
@@ -241,28 +172,15 @@ pub(super) fn on_wait_event(turn: &mut Turn<'_>, wait: Wait, event: &Event) -> P
         Event::ReconnectRequested => wait.retry_at.is_some(),
         _late => false,
     };
-    if due {
-        from_the_top(turn, wait.into_outage())
-    } else {
-        Phase::Waiting(wait)
-    }
+    if due { from_the_top(turn, wait.into_outage()) } else { Phase::Waiting(wait) }
 }
 
 /// A changed list during a pass: who has left is not tried, who is new is tried last, the attempt in flight goes on
 /// unless its node has left.
 pub(super) fn recast(turn: &mut Turn<'_>, search: Search) -> Phase {
-    let Search {
-        progress,
-        mut queue,
-        tally,
-        outage,
-    } = search;
+    let Search { progress, mut queue, tally, outage } = search;
     queue.retain(|central| turn.memory.centrals.contains(central));
-    let new = turn
-        .memory
-        .centrals
-        .iter()
-        .filter(|c| !queue.contains(c) && !tally.tried.contains(c));
+    let new = turn.memory.centrals.iter().filter(|c| !queue.contains(c) && !tally.tried.contains(c));
     let new: Vec<_> = new.cloned().collect();
     queue.extend(new);
     match &progress {
@@ -271,21 +189,13 @@ pub(super) fn recast(turn: &mut Turn<'_>, search: Search) -> Phase {
             advance(turn, queue, tally, outage)
         }
         Progress::Delayed { .. } if queue.is_empty() => advance(turn, queue, tally, outage),
-        _ => Phase::Searching(Search {
-            progress,
-            queue,
-            tally,
-            outage,
-        }),
+        _ => Phase::Searching(Search { progress, queue, tally, outage }),
     }
 }
 
 /// A changed list between two passes: a new situation, so at once and with the delays from the start.
 pub(super) fn restart(turn: &mut Turn<'_>, wait: Wait) -> Phase {
     let mut outage = wait.into_outage();
-    outage.isolation = outage.isolation.map(|isolation| Isolation {
-        rounds: 0,
-        ..isolation
-    });
+    outage.isolation = outage.isolation.map(|isolation| Isolation { rounds: 0, ..isolation });
     from_the_top(turn, outage)
 }

@@ -90,10 +90,7 @@ pub struct Wait {
 
 impl Wait {
     pub(super) fn into_outage(self) -> Outage {
-        Outage {
-            departure: self.departure,
-            isolation: Some(self.isolation),
-        }
+        Outage { departure: self.departure, isolation: Some(self.isolation) }
     }
 }
 

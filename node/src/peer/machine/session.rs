@@ -27,10 +27,7 @@ pub(super) fn on_event(turn: &mut Turn<'_>, mut session: Session, stage: Stage, 
             sync_failed(turn, session, stage, fault, message)
         }
         (Event::ReplicaDiverged { .. }, stage) => {
-            turn.emit(Effect::SyncNow {
-                epoch: session.epoch,
-                plan: SyncPlan::Full,
-            });
+            turn.emit(Effect::SyncNow { epoch: session.epoch, plan: SyncPlan::Full });
             Phase::Open(session, stage)
         }
         (Event::ReconnectRequested, _) => fail_over(turn, session, Cause::Requested),
@@ -54,10 +51,7 @@ fn acked(turn: &mut Turn<'_>, mut session: Session, stage: Stage, action: Action
                 turn.emit(Effect::NormalHeartbeat { epoch });
             }
             if action == Action::Sync {
-                turn.emit(Effect::SyncNow {
-                    epoch,
-                    plan: SyncPlan::Resume,
-                });
+                turn.emit(Effect::SyncNow { epoch, plan: SyncPlan::Resume });
             }
         }
     }
@@ -74,10 +68,7 @@ fn missed(turn: &mut Turn<'_>, mut session: Session, stage: Stage) -> Phase {
     if session.missed >= turn.policy.max_missed {
         return fail_over(turn, session, Cause::HeartbeatTimeout);
     }
-    turn.report(Report::HeartbeatMissed {
-        central: session.central.clone(),
-        missed: session.missed,
-    });
+    turn.report(Report::HeartbeatMissed { central: session.central.clone(), missed: session.missed });
     Phase::Open(session, stage)
 }
 
@@ -89,10 +80,7 @@ fn sync_failed(
     message: String,
 ) -> Phase {
     if fault == Fault::Fatal {
-        turn.report(Report::ConfigurationFault {
-            central: session.central.clone(),
-            message,
-        });
+        turn.report(Report::ConfigurationFault { central: session.central.clone(), message });
     }
     session.sync_failures = session.sync_failures.saturating_add(1);
     if session.sync_failures >= turn.policy.max_sync_failures {
@@ -116,30 +104,14 @@ pub(super) fn fail_over(turn: &mut Turn<'_>, session: Session, cause: Cause) -> 
 
 /// Ends the session for a cause that is followed by a pass.
 pub(super) fn leave(turn: &mut Turn<'_>, session: Session, cause: Cause) -> Outage {
-    let Session {
-        epoch,
-        central: from,
-        id,
-        ..
-    } = session;
+    let Session { epoch, central: from, id, .. } = session;
     close(turn, epoch, id, cause.disconnect_reason());
-    Outage {
-        departure: Some(Departure {
-            from,
-            cause,
-            noticed_at: turn.now(),
-        }),
-        isolation: None,
-    }
+    Outage { departure: Some(Departure { from, cause, noticed_at: turn.now() }), isolation: None }
 }
 
 /// Goodbye, then the end of the session's tasks.
 pub(super) fn close(turn: &mut Turn<'_>, epoch: u64, session: SessionId, reason: DisconnectReason) {
-    turn.emit(Effect::Disconnect {
-        epoch,
-        session,
-        reason,
-    });
+    turn.emit(Effect::Disconnect { epoch, session, reason });
     turn.emit(Effect::CloseSession { epoch });
 }
 
@@ -150,11 +122,7 @@ fn first_dial_delay(turn: &mut Turn<'_>, session: &Session, cause: Cause) -> Dur
         return Duration::ZERO;
     }
     let short = turn.now().since(session.since) < turn.policy.settle_after;
-    turn.memory.short_sessions = if short {
-        turn.memory.short_sessions.saturating_add(1)
-    } else {
-        0
-    };
+    turn.memory.short_sessions = if short { turn.memory.short_sessions.saturating_add(1) } else { 0 };
     let settling = match turn.memory.short_sessions.checked_sub(2) {
         Some(round) => round_base(turn.policy, round),
         None => Duration::ZERO,

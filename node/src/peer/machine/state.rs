@@ -22,17 +22,9 @@ impl State {
     #[must_use]
     pub fn new(centrals: Vec<CentralId>) -> Self {
         let centrals = distinct(centrals);
-        let memory = Memory {
-            centrals,
-            epoch: 0,
-            barred: BTreeMap::new(),
-            split_brain: None,
-            short_sessions: 0,
-        };
-        Self {
-            phase: Phase::Idle,
-            memory,
-        }
+        let memory =
+            Memory { centrals, epoch: 0, barred: BTreeMap::new(), split_brain: None, short_sessions: 0 };
+        Self { phase: Phase::Idle, memory }
     }
 
     /// The state as it is shown to the world (D36).
@@ -40,10 +32,7 @@ impl State {
     pub const fn peer_state(&self) -> PeerState {
         match &self.phase {
             Phase::Idle | Phase::Stopped => PeerState::Disconnected,
-            Phase::Searching(Search {
-                outage: Outage { isolation: None, .. },
-                ..
-            }) => PeerState::Connecting,
+            Phase::Searching(Search { outage: Outage { isolation: None, .. }, .. }) => PeerState::Connecting,
             Phase::Searching(_) | Phase::Waiting(_) => PeerState::Isolated,
             Phase::Open(_, Stage::Fresh) => PeerState::Connected,
             Phase::Open(_, Stage::Monitored(_)) => PeerState::HeartbeatMonitoring,
@@ -69,14 +58,7 @@ impl State {
     #[must_use]
     pub const fn isolated_since(&self) -> Option<Monotonic> {
         match &self.phase {
-            Phase::Searching(Search {
-                outage:
-                    Outage {
-                        isolation: Some(isolation),
-                        ..
-                    },
-                ..
-            })
+            Phase::Searching(Search { outage: Outage { isolation: Some(isolation), .. }, .. })
             | Phase::Waiting(Wait { isolation, .. }) => Some(isolation.since),
             _ => None,
         }
@@ -162,10 +144,7 @@ pub enum Phase {
 impl Phase {
     pub(super) const fn live_epoch(&self) -> Option<u64> {
         match self {
-            Self::Searching(Search {
-                progress: Progress::Dialling { epoch, .. },
-                ..
-            }) => Some(*epoch),
+            Self::Searching(Search { progress: Progress::Dialling { epoch, .. }, .. }) => Some(*epoch),
             Self::Open(session, _) => Some(session.epoch),
             _ => None,
         }

@@ -55,19 +55,11 @@ impl Peer {
 
     fn with(policy: Policy) -> Self {
         let state = State::new(nodes("n0 n1 n2"));
-        Self {
-            state,
-            policy,
-            now: Monotonic::default(),
-            draw: 1.0,
-        }
+        Self { state, policy, now: Monotonic::default(), draw: 1.0 }
     }
 
     fn knowing(centrals: &str) -> Self {
-        Self {
-            state: State::new(nodes(centrals)),
-            ..Self::new()
-        }
+        Self { state: State::new(nodes(centrals)), ..Self::new() }
     }
 
     #[expect(
@@ -76,10 +68,7 @@ impl Peer {
     )]
     fn send(&mut self, event: Event) -> Vec<Effect> {
         let before = self.state.clone();
-        let moment = Moment {
-            now: self.now,
-            draw: self.draw,
-        };
+        let moment = Moment { now: self.now, draw: self.draw };
         let (after, effects) = step(before.clone(), event.clone(), &self.policy, moment);
         let facts = Step {
             before: &before,
@@ -109,10 +98,7 @@ impl Peer {
 
     fn accept_as(&mut self, lineage: LineageMatch) -> Vec<Effect> {
         let epoch = self.epoch();
-        self.send(Event::ConnectOk {
-            epoch,
-            info: info(epoch, lineage),
-        })
+        self.send(Event::ConnectOk { epoch, info: info(epoch, lineage) })
     }
 
     fn refuse(&mut self) -> Vec<Effect> {
@@ -122,12 +108,7 @@ impl Peer {
     fn refuse_with(&mut self, fault: Fault, retry_after: Option<f64>) -> Vec<Effect> {
         let epoch = self.epoch();
         let retry_after = retry_after.map(secs);
-        self.send(Event::ConnectFailed {
-            epoch,
-            fault,
-            message: "refused".into(),
-            retry_after,
-        })
+        self.send(Event::ConnectFailed { epoch, fault, message: "refused".into(), retry_after })
     }
 
     fn ack(&mut self, action: Action) -> Vec<Effect> {
@@ -142,28 +123,17 @@ impl Peer {
 
     fn lose(&mut self) -> Vec<Effect> {
         let epoch = self.epoch();
-        self.send(Event::ConnectionLost {
-            epoch,
-            loss: Loss::Closed,
-        })
+        self.send(Event::ConnectionLost { epoch, loss: Loss::Closed })
     }
 
     fn fail_sync(&mut self, fault: Fault) -> Vec<Effect> {
         let epoch = self.epoch();
-        self.send(Event::SyncFailed {
-            epoch,
-            fault,
-            message: "refused".into(),
-        })
+        self.send(Event::SyncFailed { epoch, fault, message: "refused".into() })
     }
 
     fn probe(&mut self, central: &str, ok: bool) -> Vec<Effect> {
         let (epoch, central) = (self.epoch(), CentralId::new(central));
-        self.send(if ok {
-            Event::ProbeOk { epoch, central }
-        } else {
-            Event::ProbeFailed { epoch, central }
-        })
+        self.send(if ok { Event::ProbeOk { epoch, central } } else { Event::ProbeFailed { epoch, central } })
     }
 
     fn list(&mut self, centrals: &str) -> Vec<Effect> {

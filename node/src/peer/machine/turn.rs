@@ -36,10 +36,7 @@ impl Turn<'_> {
     pub(super) fn dial(&mut self, central: &CentralId) -> u64 {
         self.memory.epoch = self.memory.epoch.saturating_add(1);
         let epoch = self.memory.epoch;
-        self.emit(Effect::Dial {
-            epoch,
-            central: central.clone(),
-        });
+        self.emit(Effect::Dial { epoch, central: central.clone() });
         epoch
     }
 

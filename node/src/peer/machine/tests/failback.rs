@@ -8,10 +8,7 @@ use crate::peer::{
 
 /// Connected to the last node, with failback after ten minutes.
 fn demoted() -> Peer {
-    let mut peer = Peer::with(Policy {
-        failback: Failback::AfterStable(secs(600.0)),
-        ..Policy::default()
-    });
+    let mut peer = Peer::with(Policy { failback: Failback::AfterStable(secs(600.0)), ..Policy::default() });
     peer.start();
     peer.refuse();
     peer.refuse();
@@ -37,25 +34,11 @@ fn failback_moves_after_two_successful_probes() {
     assert_eq!(peer.wait(), Some(30.0));
     assert_eq!(probed(&peer.tick()), Some("n0"));
     let effects = peer.probe("n0", true);
-    assert!(matches!(
-        effects[0],
-        Effect::Disconnect {
-            reason: DisconnectReason::Failover,
-            ..
-        }
-    ));
+    assert!(matches!(effects[0], Effect::Disconnect { reason: DisconnectReason::Failover, .. }));
     assert_eq!(dialled(&effects), Some("n0"));
-    assert_eq!(
-        dialled(&peer.refuse()),
-        Some("n2"),
-        "else back to the node just left"
-    );
+    assert_eq!(dialled(&peer.refuse()), Some("n2"), "else back to the node just left");
     let noticed_at = peer.now;
-    let reconnected = Report::Reconnected {
-        central: central("n2"),
-        cause: Cause::Failback,
-        noticed_at,
-    };
+    let reconnected = Report::Reconnected { central: central("n2"), cause: Cause::Failback, noticed_at };
     assert_eq!(told(&peer.accept()), [reconnected]);
     peer.ack(Action::None);
     assert_eq!(peer.wait(), Some(600.0), "the next try takes as long again");
@@ -67,11 +50,7 @@ fn a_failed_probe_starts_the_count_anew() {
     peer.tick();
     peer.probe("n0", true);
     peer.tick();
-    assert_eq!(
-        probed(&peer.probe("n0", false)),
-        Some("n1"),
-        "the next better node gets its chance"
-    );
+    assert_eq!(probed(&peer.probe("n0", false)), Some("n1"), "the next better node gets its chance");
     peer.probe("n1", false);
     peer.tick();
     assert_eq!(peer.probe("n0", true), [], "one in a row, not two");
@@ -99,25 +78,15 @@ fn an_unanswered_probe_counts_as_failed() {
     peer.tick();
     peer.probe("n0", true);
     peer.tick();
-    assert_eq!(
-        probed(&peer.tick()),
-        Some("n0"),
-        "silence for a whole interval: asked again"
-    );
+    assert_eq!(probed(&peer.tick()), Some("n0"), "silence for a whole interval: asked again");
     assert_eq!(peer.probe("n0", true), [], "and the count starts anew");
-    assert_eq!(
-        peer.probe("n0", true),
-        [],
-        "an answer nobody waits for does not count"
-    );
+    assert_eq!(peer.probe("n0", true), [], "an answer nobody waits for does not count");
 }
 
 #[test]
 fn the_best_node_needs_no_failback() {
-    let mut peer = Peer::monitoring(Policy {
-        failback: Failback::AfterStable(secs(9.0)),
-        ..Policy::default()
-    });
+    let mut peer =
+        Peer::monitoring(Policy { failback: Failback::AfterStable(secs(9.0)), ..Policy::default() });
     assert_eq!(peer.wait(), None);
     peer.list("n3 n0");
     assert_eq!(peer.wait(), Some(9.0), "a better one came into the list");

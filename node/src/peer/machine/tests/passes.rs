@@ -12,14 +12,7 @@ fn start_tries_the_nodes_by_priority_without_delay() {
     assert_eq!(dialled(&peer.refuse()), Some("n1"));
     assert_eq!(dialled(&peer.refuse()), Some("n2"));
     let effects = peer.accept();
-    assert!(matches!(
-        &effects[..],
-        [Effect::OpenSession {
-            epoch: 3,
-            sync: SyncPlan::Resume,
-            ..
-        }]
-    ));
+    assert!(matches!(&effects[..], [Effect::OpenSession { epoch: 3, sync: SyncPlan::Resume, .. }]));
     assert_eq!((peer.shown(), peer.central()), (PeerState::Connected, Some("n2")));
     peer.ack(Action::None);
     assert_eq!(peer.shown(), PeerState::HeartbeatMonitoring);
@@ -45,12 +38,7 @@ fn all_down_isolates_once_and_rounds_go_on_for_ever_until_recovery() {
     assert_eq!(waits[39], 60.0);
     peer.tick();
     peer.refuse();
-    assert_eq!(
-        told(&peer.accept()),
-        [Report::LeftIsolated {
-            since: Monotonic::default()
-        }]
-    );
+    assert_eq!(told(&peer.accept()), [Report::LeftIsolated { since: Monotonic::default() }]);
     assert_eq!((peer.shown(), peer.central()), (PeerState::Connected, Some("n1")));
 }
 
@@ -76,11 +64,7 @@ fn failover_wraps_around_the_list() {
     assert_eq!(dialled(&peer.lose()), Some("n0"));
     assert_eq!(peer.shown(), PeerState::Connecting);
     assert_eq!(dialled(&peer.refuse()), Some("n1"));
-    assert_eq!(
-        dialled(&peer.refuse()),
-        Some("n2"),
-        "the node that failed comes last"
-    );
+    assert_eq!(dialled(&peer.refuse()), Some("n2"), "the node that failed comes last");
     assert_eq!(told(&peer.refuse()), [Report::EnteredIsolated]);
     assert_eq!(dialled(&peer.tick()), Some("n0"), "rounds start from the top");
 }
@@ -92,23 +76,11 @@ fn a_person_can_ask_for_a_new_connection_at_any_time() {
     peer.refuse();
     peer.accept();
     let effects = peer.send(Event::ReconnectRequested);
-    assert!(matches!(
-        effects[0],
-        Effect::Disconnect {
-            reason: DisconnectReason::ClientRequest,
-            ..
-        }
-    ));
+    assert!(matches!(effects[0], Effect::Disconnect { reason: DisconnectReason::ClientRequest, .. }));
     assert_eq!(dialled(&effects), Some("n0"));
     let effects = peer.send(Event::ReconnectRequested);
     assert_eq!(effects[0], Effect::AbandonDial { epoch: 3 });
-    assert_eq!(
-        effects[1],
-        Effect::Dial {
-            epoch: 4,
-            central: central("n0")
-        }
-    );
+    assert_eq!(effects[1], Effect::Dial { epoch: 4, central: central("n0") });
     let mut peer = Peer::isolated();
     assert_eq!(dialled(&peer.send(Event::ReconnectRequested)), Some("n0"));
     assert_eq!(peer.shown(), PeerState::Isolated, "until it succeeds");
@@ -116,10 +88,7 @@ fn a_person_can_ask_for_a_new_connection_at_any_time() {
 
 #[test]
 fn jitter_holds_back_the_first_dial_after_a_lost_connection_only() {
-    let mut peer = Peer::monitoring(Policy {
-        failover_jitter: secs(4.0),
-        ..Policy::default()
-    });
+    let mut peer = Peer::monitoring(Policy { failover_jitter: secs(4.0), ..Policy::default() });
     peer.advance(100.0);
     peer.draw = 0.5;
     let effects = peer.lose();
@@ -148,10 +117,7 @@ fn sessions_that_end_as_soon_as_they_open_slow_the_peer_down() {
     }
     assert_eq!(waits, [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]);
     peer.advance(30.0);
-    assert!(
-        dialled(&peer.lose()).is_some(),
-        "a session that lasted clears the record"
-    );
+    assert!(dialled(&peer.lose()).is_some(), "a session that lasted clears the record");
 }
 
 #[test]
@@ -160,25 +126,11 @@ fn a_changed_list_moves_the_peer_only_if_it_must() {
     assert_eq!(peer.list("n3 n0"), []);
     assert_eq!(peer.central(), Some("n0"));
     let effects = peer.list("n3 n1 n3");
-    assert!(matches!(
-        effects[0],
-        Effect::Disconnect {
-            reason: DisconnectReason::Failover,
-            ..
-        }
-    ));
+    assert!(matches!(effects[0], Effect::Disconnect { reason: DisconnectReason::Failover, .. }));
     assert_eq!(dialled(&effects), Some("n3"));
     assert_eq!(peer.list("n3 n4 n5"), [], "the attempt in flight goes on");
-    assert_eq!(
-        dialled(&peer.list("n4 n6")),
-        Some("n4"),
-        "unless its node has left"
-    );
-    assert_eq!(
-        dialled(&peer.refuse()),
-        Some("n6"),
-        "new nodes are tried in the same pass"
-    );
+    assert_eq!(dialled(&peer.list("n4 n6")), Some("n4"), "unless its node has left");
+    assert_eq!(dialled(&peer.refuse()), Some("n6"), "new nodes are tried in the same pass");
     assert_eq!(told(&peer.refuse()), [Report::EnteredIsolated]);
 }
 

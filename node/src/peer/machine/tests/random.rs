@@ -60,10 +60,7 @@ fn connect_ok() -> impl Strategy<Value = Event> {
     ];
     (lineage, replica).prop_map(|(lineage, replica)| Event::ConnectOk {
         epoch: 0,
-        info: SessionInfo {
-            replica,
-            ..info(0, lineage)
-        },
+        info: SessionInfo { replica, ..info(0, lineage) },
     })
 }
 

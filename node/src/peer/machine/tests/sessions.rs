@@ -7,41 +7,23 @@ use crate::peer::machine::effect::{Cause, DisconnectReason, SyncPlan};
 fn the_second_miss_in_a_row_fails_over() {
     let mut peer = Peer::monitoring(Policy::default());
     peer.advance(60.0);
-    assert_eq!(
-        told(&peer.miss()),
-        [Report::HeartbeatMissed {
-            central: central("n0"),
-            missed: 1
-        }]
-    );
+    assert_eq!(told(&peer.miss()), [Report::HeartbeatMissed { central: central("n0"), missed: 1 }]);
     assert_eq!(peer.shown(), PeerState::HeartbeatMonitoring);
     let noticed_at = peer.now;
     let session = SessionId::new("s1");
     assert_eq!(
         peer.miss(),
         [
-            Effect::Disconnect {
-                epoch: 1,
-                session,
-                reason: DisconnectReason::HeartbeatTimeout
-            },
+            Effect::Disconnect { epoch: 1, session, reason: DisconnectReason::HeartbeatTimeout },
             Effect::CloseSession { epoch: 1 },
-            Effect::Dial {
-                epoch: 2,
-                central: central("n1")
-            },
+            Effect::Dial { epoch: 2, central: central("n1") },
         ]
     );
     peer.advance(4.0);
     assert_eq!(told(&peer.refuse()), [], "a failover counts when it succeeds");
     peer.advance(4.0);
     let (from, to) = (central("n0"), central("n2"));
-    let failed_over = Report::FailedOver {
-        from,
-        to,
-        cause: Cause::HeartbeatTimeout,
-        noticed_at,
-    };
+    let failed_over = Report::FailedOver { from, to, cause: Cause::HeartbeatTimeout, noticed_at };
     assert_eq!(told(&peer.accept()), [failed_over]);
 }
 
@@ -81,15 +63,7 @@ fn a_failover_through_isolation_keeps_the_instant_of_the_loss() {
     let cause = Cause::ConnectionLost(Loss::Closed);
     assert_eq!(
         told(&peer.accept()),
-        [
-            Report::LeftIsolated { since },
-            Report::FailedOver {
-                from,
-                to,
-                cause,
-                noticed_at
-            }
-        ]
+        [Report::LeftIsolated { since }, Report::FailedOver { from, to, cause, noticed_at }]
     );
 }
 
@@ -102,11 +76,7 @@ fn coming_back_to_the_same_node_is_no_failover() {
     assert_eq!(dialled(&effects), Some("n0"), "RECONNECT: the same node first");
     assert_eq!(
         told(&peer.accept()),
-        [Report::Reconnected {
-            central: central("n0"),
-            cause: Cause::SessionRejected,
-            noticed_at
-        }]
+        [Report::Reconnected { central: central("n0"), cause: Cause::SessionRejected, noticed_at }]
     );
 }
 
@@ -124,19 +94,13 @@ fn reconnect_advice_goes_on_behind_the_same_node() {
 
 #[test]
 fn drain_advice_moves_the_peer_at_once() {
-    let mut peer = Peer::monitoring(Policy {
-        failover_jitter: secs(5.0),
-        ..Policy::default()
-    });
+    let mut peer = Peer::monitoring(Policy { failover_jitter: secs(5.0), ..Policy::default() });
     peer.advance(100.0);
     let effects = peer.ack(Action::Failover);
     assert!(matches!(
         &effects[..],
         [
-            Effect::Disconnect {
-                reason: DisconnectReason::Failover,
-                ..
-            },
+            Effect::Disconnect { reason: DisconnectReason::Failover, .. },
             Effect::CloseSession { .. },
             Effect::Dial { .. }
         ]
@@ -152,9 +116,7 @@ fn drain_advice_moves_the_peer_at_once() {
 
 #[test]
 fn a_session_begins_with_what_the_replica_is_worth() {
-    let held = |owner: Option<&str>| Replica::Held {
-        checkpoint_of: owner.map(central),
-    };
+    let held = |owner: Option<&str>| Replica::Held { checkpoint_of: owner.map(central) };
     let cases = [
         (LineageMatch::Same, held(Some("n2")), SyncPlan::Resume),
         (LineageMatch::Same, held(None), SyncPlan::Resume),
@@ -171,10 +133,7 @@ fn a_session_begins_with_what_the_replica_is_worth() {
     for (lineage, replica, expected) in cases {
         let mut peer = Peer::new();
         peer.start();
-        let info = SessionInfo {
-            replica: replica.clone(),
-            ..info(1, lineage)
-        };
+        let info = SessionInfo { replica: replica.clone(), ..info(1, lineage) };
         let effects = peer.send(Event::ConnectOk { epoch: 1, info });
         assert!(
             matches!(&effects[..], [Effect::OpenSession { sync, .. }] if *sync == expected),
@@ -194,10 +153,7 @@ fn three_failed_syncs_in_a_row_fail_over() {
     let effects = peer.fail_sync(Fault::Fatal);
     assert_eq!(
         told(&effects),
-        [Report::ConfigurationFault {
-            central: central("n0"),
-            message: "refused".into()
-        }]
+        [Report::ConfigurationFault { central: central("n0"), message: "refused".into() }]
     );
     assert_eq!(peer.central(), Some("n0"));
     assert_eq!(dialled(&peer.fail_sync(Fault::Passing)), Some("n1"));
@@ -208,17 +164,10 @@ fn a_slowed_heartbeat_returns_to_normal_once() {
     let mut peer = Peer::monitoring(Policy::default());
     let epoch = peer.epoch();
     let (slow, normal) = (Effect::SlowHeartbeat { epoch }, Effect::NormalHeartbeat { epoch });
-    let sync = Effect::SyncNow {
-        epoch,
-        plan: SyncPlan::Resume,
-    };
+    let sync = Effect::SyncNow { epoch, plan: SyncPlan::Resume };
     assert_eq!(peer.ack(Action::None), []);
     assert_eq!(peer.ack(Action::ReduceFrequency), std::slice::from_ref(&slow));
-    assert_eq!(
-        peer.ack(Action::ReduceFrequency),
-        [slow],
-        "the shell doubles again, up to its cap"
-    );
+    assert_eq!(peer.ack(Action::ReduceFrequency), [slow], "the shell doubles again, up to its cap");
     assert_eq!(peer.ack(Action::Sync), [normal, sync.clone()]);
     assert_eq!(peer.ack(Action::Sync), [sync]);
 }
@@ -231,11 +180,7 @@ fn stopping_says_goodbye_and_lasts() {
     assert_eq!(
         effects,
         [
-            Effect::Disconnect {
-                epoch: 1,
-                session,
-                reason: DisconnectReason::Shutdown
-            },
+            Effect::Disconnect { epoch: 1, session, reason: DisconnectReason::Shutdown },
             Effect::CloseSession { epoch: 1 }
         ]
     );
@@ -246,17 +191,9 @@ fn stopping_says_goodbye_and_lasts() {
 
 #[test]
 fn limits_of_zero_count_as_one() {
-    let policy = Policy {
-        max_missed: 0,
-        max_sync_failures: 0,
-        probe_successes: 0,
-        ..Policy::default()
-    };
+    let policy = Policy { max_missed: 0, max_sync_failures: 0, probe_successes: 0, ..Policy::default() };
     assert_eq!(dialled(&Peer::monitoring(policy.clone()).miss()), Some("n1"));
-    assert_eq!(
-        dialled(&Peer::monitoring(policy).fail_sync(Fault::Passing)),
-        Some("n1")
-    );
+    assert_eq!(dialled(&Peer::monitoring(policy).fail_sync(Fault::Passing)), Some("n1"));
 }
 
 #[test]

@@ -23,10 +23,7 @@ state (public state, value of its gauge)
 fn states() -> Vec<(&'static str, Peer)> {
     let mut dialling = Peer::new();
     dialling.start();
-    let mut held = Peer::monitoring(Policy {
-        failover_jitter: secs(3.0),
-        ..Policy::default()
-    });
+    let mut held = Peer::monitoring(Policy { failover_jitter: secs(3.0), ..Policy::default() });
     held.advance(100.0);
     held.lose();
     let mut fresh = Peer::new();
@@ -63,10 +60,7 @@ fn strained() -> Peer {
 }
 
 fn probing() -> Peer {
-    let mut peer = Peer::with(Policy {
-        failback: Failback::AfterStable(secs(600.0)),
-        ..Policy::default()
-    });
+    let mut peer = Peer::with(Policy { failback: Failback::AfterStable(secs(600.0)), ..Policy::default() });
     peer.start();
     peer.refuse();
     peer.accept();
@@ -95,10 +89,7 @@ fn events(peer: &Peer) -> Vec<(&'static str, Event)> {
 }
 
 fn attempt_events(epoch: u64) -> Vec<(&'static str, Event)> {
-    let ok = |lineage| Event::ConnectOk {
-        epoch,
-        info: info(epoch, lineage),
-    };
+    let ok = |lineage| Event::ConnectOk { epoch, info: info(epoch, lineage) };
     let failed = |fault, retry_after: Option<f64>| Event::ConnectFailed {
         epoch,
         fault,
@@ -111,10 +102,7 @@ fn attempt_events(epoch: u64) -> Vec<(&'static str, Event)> {
         ("connect ok, no lineage", ok(LineageMatch::Unknown)),
         ("connect ok, foreign lineage", ok(LineageMatch::Foreign)),
         ("connect failed", failed(Fault::Passing, None)),
-        (
-            "connect failed, retry after 9 s",
-            failed(Fault::Passing, Some(9.0)),
-        ),
+        ("connect failed, retry after 9 s", failed(Fault::Passing, Some(9.0))),
         ("connect failed for good", failed(Fault::Fatal, None)),
     ]
 }
@@ -122,11 +110,7 @@ fn attempt_events(epoch: u64) -> Vec<(&'static str, Event)> {
 fn session_events(epoch: u64) -> Vec<(&'static str, Event)> {
     let acked = |action| Event::HeartbeatAcked { epoch, action };
     let lost = |loss| Event::ConnectionLost { epoch, loss };
-    let sync_failed = |fault| Event::SyncFailed {
-        epoch,
-        fault,
-        message: "refused".into(),
-    };
+    let sync_failed = |fault| Event::SyncFailed { epoch, fault, message: "refused".into() };
     let n0 = CentralId::new("n0");
     vec![
         ("acked", acked(Action::None)),
@@ -143,13 +127,7 @@ fn session_events(epoch: u64) -> Vec<(&'static str, Event)> {
         ("sync failed", sync_failed(Fault::Passing)),
         ("sync failed for good", sync_failed(Fault::Fatal)),
         ("diverged", Event::ReplicaDiverged { epoch }),
-        (
-            "probe ok",
-            Event::ProbeOk {
-                epoch,
-                central: n0.clone(),
-            },
-        ),
+        ("probe ok", Event::ProbeOk { epoch, central: n0.clone() }),
         ("probe failed", Event::ProbeFailed { epoch, central: n0 }),
     ]
 }
@@ -164,11 +142,7 @@ fn every_state_against_every_event() {
         for (name, event) in events(&peer) {
             let (_, mut peer) = states().swap_remove(index);
             let before = peer.state.clone();
-            let effects = if name == "tick" {
-                peer.tick()
-            } else {
-                peer.send(event)
-            };
+            let effects = if name == "tick" { peer.tick() } else { peer.send(event) };
             if peer.state == before && effects.is_empty() {
                 ignored.push(name);
             } else {
@@ -220,27 +194,15 @@ pub(super) fn with_epoch(event: Event, epoch: u64) -> Event {
             info.session = SessionId::new(format!("s{epoch}"));
             Event::ConnectOk { epoch, info }
         }
-        Event::ConnectFailed {
-            fault,
-            message,
-            retry_after,
-            ..
-        } => Event::ConnectFailed {
-            epoch,
-            fault,
-            message,
-            retry_after,
-        },
+        Event::ConnectFailed { fault, message, retry_after, .. } => {
+            Event::ConnectFailed { epoch, fault, message, retry_after }
+        }
         Event::HeartbeatAcked { action, .. } => Event::HeartbeatAcked { epoch, action },
         Event::HeartbeatMissed { .. } => Event::HeartbeatMissed { epoch },
         Event::ConnectionLost { loss, .. } => Event::ConnectionLost { epoch, loss },
         Event::SessionRejected { .. } => Event::SessionRejected { epoch },
         Event::SyncSucceeded { .. } => Event::SyncSucceeded { epoch },
-        Event::SyncFailed { fault, message, .. } => Event::SyncFailed {
-            epoch,
-            fault,
-            message,
-        },
+        Event::SyncFailed { fault, message, .. } => Event::SyncFailed { epoch, fault, message },
         Event::ReplicaDiverged { .. } => Event::ReplicaDiverged { epoch },
         Event::ProbeOk { central, .. } => Event::ProbeOk { epoch, central },
         Event::ProbeFailed { central, .. } => Event::ProbeFailed { epoch, central },
@@ -286,12 +248,8 @@ fn session_text(session: &Session, stage: &Stage) -> String {
         text += " slowed";
     }
     if let Stage::Monitored(Some(Watch { awaiting, passed, .. })) = stage {
-        text += &awaiting
-            .as_ref()
-            .map_or(String::new(), |central| format!(" probes {central}"));
-        text += &passed
-            .as_ref()
-            .map_or(String::new(), |p| format!(" {} ok={}", p.central, p.times));
+        text += &awaiting.as_ref().map_or(String::new(), |central| format!(" probes {central}"));
+        text += &passed.as_ref().map_or(String::new(), |p| format!(" {} ok={}", p.central, p.times));
     }
     text
 }
