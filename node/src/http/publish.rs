@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json,
-    extract::{Path, State},
-    http::{HeaderMap, StatusCode, header},
+    extract::{MatchedPath, Path, Request, State},
+    http::{StatusCode, header},
+    middleware::{Next, from_fn},
     response::{IntoResponse as _, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,7 @@ use crate::{
     central::{CentralNode, publish::Submission},
     register::{limits, names::check_length, seed},
     store::{Publication, StoreError},
+    telemetry,
 };
 
 pub(super) fn routes() -> OpenApiRouter<Served<Arc<CentralNode>>> {
@@ -34,19 +36,20 @@ pub(super) fn routes() -> OpenApiRouter<Served<Arc<CentralNode>>> {
         .routes(routes!(deprecate_blueprint))
         .routes(routes!(reactivate_blueprint))
         .routes(routes!(initialize_register))
+        .route_layer(from_fn(traced))
 }
 
-const PUBLISH: &str = "/api/system-register/publish";
-const DEPRECATE: &str = "/api/system-register/blueprints/{id}/deprecate";
-const REACTIVATE: &str = "/api/system-register/blueprints/{id}/reactivate";
-
-/// The span of a write, in the caller's trace if its `traceparent` names one.
-fn request_span(route: &'static str, headers: &HeaderMap) -> tracing::Span {
-    let span = crate::telemetry::request_span(headers);
-    span.record("otel.name", format_args!("POST {route}"));
-    span.record("http.request.method", "POST");
+/// Runs a write in the span of its request, which is part of the caller's trace if that names one.
+async fn traced(request: Request, next: Next) -> Response {
+    let span = telemetry::request_span(request.headers());
+    let (method, path) = (request.method().as_str(), request.extensions().get::<MatchedPath>());
+    let route = path.map_or("", MatchedPath::as_str);
+    span.record("otel.name", format_args!("{method} {route}"));
+    span.record("http.request.method", method);
     span.record("http.route", route);
-    span
+    let response = next.run(request).instrument(span.clone()).await;
+    span.record("http.response.status_code", response.status().as_u16());
+    response
 }
 
 /// A blueprint to publish.
@@ -113,7 +116,7 @@ impl From<&Publication> for Published {
 /// The answer means durable. The same document under the same id again is no error: it answers 200 with what is
 /// published, and takes no new version.
 #[utoipa::path(
-    post, path = PUBLISH, tag = "publishing", security(("bearer" = [])), request_body = PublishRequest,
+    post, path = "/api/system-register/publish", tag = "publishing", security(("bearer" = [])), request_body = PublishRequest,
     responses(
         (status = 201, description = "Published", body = Published, headers(("location" = String, description = "The new entry"))),
         (status = 200, description = "The same document was published already", body = Published),
@@ -124,35 +127,30 @@ impl From<&Publication> for Published {
 async fn publish_blueprint(
     State(node): State<Arc<CentralNode>>,
     writer: Writer,
-    headers: HeaderMap,
     JsonBody(request): JsonBody<PublishRequest>,
 ) -> Result<Response, Problem> {
-    async {
-        sound(&node)?;
-        if let Some(id) = &request.previous_transaction_id {
-            check_length("previous_transaction_id", id, limits::TRANSACTION_ID_CHARS)?;
-        }
-        let submission = Submission {
-            blueprint_id: request.blueprint_id,
-            document: Box::<str>::from(request.blueprint).into_string().into_bytes(),
-            published_by: request.published_by.unwrap_or(writer.name),
-            metadata: request.metadata.unwrap_or_default(),
-        };
-        let publication = node.publish(submission).await?;
-        let published = Published::from(&publication);
-        if !publication.changed {
-            return Ok(Json(published).into_response());
-        }
-        let location = format!("/api/system-register/blueprints/{}", published.blueprint_id);
-        Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(published)).into_response())
+    sound(&node)?;
+    if let Some(id) = &request.previous_transaction_id {
+        check_length("previous_transaction_id", id, limits::TRANSACTION_ID_CHARS)?;
     }
-    .instrument(request_span(PUBLISH, &headers))
-    .await
+    let submission = Submission {
+        blueprint_id: request.blueprint_id,
+        document: Box::<str>::from(request.blueprint).into_string().into_bytes(),
+        published_by: request.published_by.unwrap_or(writer.name),
+        metadata: request.metadata.unwrap_or_default(),
+    };
+    let publication = node.publish(submission).await?;
+    let published = Published::from(&publication);
+    if !publication.changed {
+        return Ok(Json(published).into_response());
+    }
+    let location = format!("/api/system-register/blueprints/{}", published.blueprint_id);
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(published)).into_response())
 }
 
 /// Deprecates a blueprint: it stays readable, inactive, at a new version.
 #[utoipa::path(
-    post, path = DEPRECATE, tag = "publishing", security(("bearer" = [])),
+    post, path = "/api/system-register/blueprints/{id}/deprecate", tag = "publishing", security(("bearer" = [])),
     params(("id" = String, Path, description = "Blueprint id", example = "invoice-v1")),
     responses(
         (status = 200, description = "It is inactive now, or was before", body = Published),
@@ -163,14 +161,13 @@ async fn deprecate_blueprint(
     State(node): State<Arc<CentralNode>>,
     _writer: Writer,
     Path(id): Path<String>,
-    headers: HeaderMap,
 ) -> Result<Json<Published>, Problem> {
-    set_active(&node, &id, false).instrument(request_span(DEPRECATE, &headers)).await
+    set_active(&node, &id, false).await
 }
 
 /// Makes a deprecated blueprint active again, at a new version.
 #[utoipa::path(
-    post, path = REACTIVATE, tag = "publishing", security(("bearer" = [])),
+    post, path = "/api/system-register/blueprints/{id}/reactivate", tag = "publishing", security(("bearer" = [])),
     params(("id" = String, Path, description = "Blueprint id", example = "invoice-v1")),
     responses(
         (status = 200, description = "It is active now, or was before", body = Published),
@@ -181,9 +178,8 @@ async fn reactivate_blueprint(
     State(node): State<Arc<CentralNode>>,
     _writer: Writer,
     Path(id): Path<String>,
-    headers: HeaderMap,
 ) -> Result<Json<Published>, Problem> {
-    set_active(&node, &id, true).instrument(request_span(REACTIVATE, &headers)).await
+    set_active(&node, &id, true).await
 }
 
 async fn set_active(node: &CentralNode, id: &str, is_active: bool) -> Result<Json<Published>, Problem> {

@@ -75,6 +75,23 @@ async fn each_is_refused<const N: usize>(bodies: [(&str, &[&str]); N]) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_publication_belongs_to_its_callers_trace() {
+    use opentelemetry::trace::TracerProvider as _;
+    use tracing_subscriber::layer::SubscriberExt as _;
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    let provider = opentelemetry_sdk::trace::SdkTracerProvider::default();
+    let tracer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+    let _in_effect = tracing::subscriber::set_default(tracing_subscriber::registry().with(tracer));
+
+    let (router, node) = central(|_| ()).await;
+    let parent = format!("00-{TRACE}-b7ad6b7169203331-01");
+    let headers = [("content-type", "application/json"), ("traceparent", parent.as_str())];
+    call(&router, Method::POST, PUBLISH, &headers, publication("a").into()).await;
+    let stored = node.log.view().iter().next().unwrap().entry().trace_parent.clone();
+    assert!(stored.starts_with(&format!("00-{TRACE}-")) && stored != parent, "{stored}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn bad_json_is_refused_naming_the_place() {
     each_is_refused([
         ("", &["not JSON", "EOF"]),
