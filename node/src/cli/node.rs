@@ -27,7 +27,7 @@ pub struct NodeArgs {
     /// Host name, checked against the role [default: the id, else the machine's name]
     #[arg(long, value_name = "NAME")]
     pub hostname: Option<String>,
-    /// The network, whose central nodes are named *.<NETWORK> [default: sorcha.dev]
+    /// The network, whose central nodes are named `*.NETWORK` [default: sorcha.dev]
     #[arg(long, value_name = "NETWORK")]
     pub network: Option<String>,
     /// Don't check the host name against the role

@@ -1,8 +1,8 @@
 //! The HTTP API (design section 8, contract section 8): health, metrics, the register, and what each role adds.
 //!
-//! Each resource is a file; its handlers carry their own OpenAPI description, and [`openapi`] collects both roles'.
+//! Each resource is a file; its handlers carry their own OpenAPI description, and [`openapi()`] collects both roles'.
 //! A router serves one role: paths of the other one answer 404 and say so. Deliberately absent: any state of its
-//! own, caching, and calls to other nodes. Errors are problem documents without exception ([`problem`]).
+//! own, caching, and calls to other nodes. Errors are problem documents without exception (`problem`).
 
 mod auth;
 mod blueprint;

@@ -1,6 +1,6 @@
 //! The peer role: one session with one central node, a verified replica, reads that always get an answer.
 //!
-//! [`machine`] decides, [`shell`] does: it turns the machine's effects into calls and their results into events.
+//! [`machine`] decides, `shell` does: it turns the machine's effects into calls and their results into events.
 //! Deliberately absent: any listener for other nodes (nothing ever dials a peer), and talk between peers.
 
 pub mod dial;

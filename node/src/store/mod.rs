@@ -1,7 +1,7 @@
 //! Where a register lies on disk: one trait, two stores (design decision 11).
 //!
 //! [`embedded`] is one crash-safe file, [`mongo`] is MongoDB. The same trait serves both roles: a central node
-//! publishes into its store and tails it, a peer applies verified batches to its own. [`contract`] is the one
+//! publishes into its store and tails it, a peer applies verified batches to its own. `contract` is the one
 //! test suite that both must pass.
 
 #[cfg(test)]
