@@ -89,6 +89,28 @@ impl Process {
     }
 }
 
+/// A server of MongoDB's protocol with a file behind it, or `None` where there is no Java to run it.
+///
+/// # Panics
+/// When it does not start, or under CI when there is no Java.
+#[must_use]
+pub fn mongodb(test: &str, port: u16, file: &std::path::Path) -> Option<Process> {
+    let java = std::process::Command::new("java").arg("-version").stderr(Stdio::null()).status();
+    if !java.is_ok_and(|status| status.success()) {
+        #[expect(clippy::disallowed_methods, reason = "in CI a test that can't run is a failure")]
+        let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+        assert!(!in_ci, "{test}: java is not installed");
+        println!("skipped: {test}: java is not installed");
+        return None;
+    }
+    let serve = concat!(env!("CARGO_MANIFEST_DIR"), "/mongo/serve");
+    let mut command = Command::new(serve);
+    command.arg("--port").arg(port.to_string()).arg("--file").arg(file);
+    Some(Process(
+        command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true).spawn().expect("started"),
+    ))
+}
+
 /// Waits until an attempt gives something.
 ///
 /// # Panics

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sorcha_tests::process::{Process, binary, free_ports, get, publish, until};
+use sorcha_tests::process::{Process, binary, free_ports, get, mongodb, publish, until};
 
 struct Files {
     data: tempfile::TempDir,
@@ -32,6 +32,29 @@ impl Files {
             &format!("n{number}.sorcha.dev"),
             "--data-dir",
             data.join(format!("n{number}")).to_str().unwrap(),
+            "--token-file",
+            data.join("tokens").to_str().unwrap(),
+            "--listen-grpc",
+            &format!("127.0.0.1:{}", ports[0]),
+            "--listen-http",
+            &format!("127.0.0.1:{}", ports[1]),
+        ])
+    }
+
+    fn central_on_mongodb(&self, number: u16, ports: [u16; 2], database: u16) -> Process {
+        let data = self.data.path();
+        let uri = data.join("mongodb-uri");
+        std::fs::write(&uri, format!("mongodb://127.0.0.1:{database}/?retryWrites=false\n")).unwrap();
+        Process::start(&[
+            "--config",
+            data.join("sorcha.toml").to_str().unwrap(),
+            "central",
+            "--hostname",
+            &format!("n{number}.sorcha.dev"),
+            "--data-dir",
+            data.join(format!("n{number}")).to_str().unwrap(),
+            "--mongodb-uri-file",
+            uri.to_str().unwrap(),
             "--token-file",
             data.join("tokens").to_str().unwrap(),
             "--listen-grpc",
@@ -175,4 +198,47 @@ async fn the_demo_ends_with_equal_replicas() {
     assert_eq!(last["summary"]["equalReplicas"], 4);
     assert_eq!(last["summary"]["lost"], 0);
     assert!(last["summary"]["published"].as_i64().unwrap() >= 12);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn central_nodes_on_one_mongodb_outlive_its_outage() {
+    let files = Files::new();
+    let [database, grpc0, http0, grpc1, http1, peer_http] = free_ports();
+    let file = files.data.path().join("mongo.mv");
+    let name = "central_nodes_on_one_mongodb_outlive_its_outage";
+    // The central nodes start before their database does.
+    let first = files.central_on_mongodb(0, [grpc0, http0], database);
+    let second = files.central_on_mongodb(1, [grpc1, http1], database);
+    let Some(mut server) = mongodb(name, database, &file) else { return };
+    until("n0 is ready", || get(http0, "/readyz")).await;
+    until("n1 is ready", || get(http1, "/readyz")).await;
+    let peer = files.peer(&[grpc0, grpc1], peer_http);
+    until("the peer is ready", || get(peer_http, "/readyz")).await;
+
+    // Both publish at once into the one register.
+    let burst = |http: u16, prefix: &'static str| async move {
+        for number in 0..15 {
+            publish(http, TOKEN, &format!("{prefix}-{number}")).await.expect("published");
+        }
+    };
+    tokio::join!(burst(http0, "a"), burst(http1, "b"));
+    let at = |version: usize| move |body: &String| body.contains(&format!("\"currentVersion\":{version}"));
+    until("the peer has all", || async { get(peer_http, "/api/system-register").await.filter(at(31)) }).await;
+
+    server.kill().await;
+    let refused = publish(http0, TOKEN, "during").await.unwrap_err();
+    assert!(refused.contains("503"), "{refused}");
+    assert!(get(http0, "/readyz").await.is_some(), "peers are served from the log");
+    assert!(get(peer_http, "/api/system-register/blueprints/b-14").await.is_some());
+
+    let _server = mongodb(name, database, &file);
+    until("publications are taken again", || async { publish(http1, TOKEN, "after").await.ok() }).await;
+    // What was refused as unavailable may have been tried again by nobody: it is there once or not at all.
+    until("the peer has it", || get(peer_http, "/api/system-register/blueprints/after")).await;
+    for id in ["a-0", "a-14", "b-0", "b-14"] {
+        assert!(get(http0, &format!("/api/system-register/blueprints/{id}")).await.is_some(), "{id} is lost");
+    }
+    assert_eq!(peer.terminate().await, Some(0));
+    assert_eq!(first.terminate().await, Some(0));
+    assert_eq!(second.terminate().await, Some(0));
 }

@@ -15,6 +15,9 @@ use crate::{
     store::StoreError,
 };
 
+/// Entries between two log lines of progress (contract section 10).
+const PROGRESS: usize = 100;
+
 /// Why a pull failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PullError {
@@ -131,12 +134,18 @@ async fn repair(session: &Session) -> Result<Pulled, PullError> {
     let mut fetched = Vec::new();
     for version in &bad {
         let mut stream = open(session, version.previous(), 1, false).await?;
-        receive(&mut stream.entries, &mut fetched).await?;
+        let mut one = Vec::new();
+        receive(&mut stream.entries, &mut one).await?;
+        fetched.append(&mut one);
     }
     let mut view = replica.view();
     let mut newer = open(session, view.head(), 0, false).await?;
-    receive(&mut newer.entries, &mut fetched).await?;
+    let mut rest = Vec::new();
+    receive(&mut newer.entries, &mut rest).await?;
+    fetched.append(&mut rest);
+    // The entry after a bad one may have come twice.
     fetched.sort_by_key(|sealed| sealed.entry().version);
+    fetched.dedup_by_key(|sealed| sealed.entry().version);
     let count = fetched.len();
     view.apply(fetched, newer.snapshot.head.unwrap_or_default());
     if newer.snapshot.digest.is_none_or(|digest| digest != view.digest()) {
@@ -213,7 +222,17 @@ async fn receive_some(
     for _ in 0..limit {
         let Some(encoded) = stream.message().await? else { return Ok(false) };
         let sealed = SealedEntry::decode(encoded.0).map_err(|error| PullError::Entry(error.to_string()))?;
+        let (version, last) = (sealed.entry().version, into.last().map(|last| last.entry().version));
+        if last.is_some_and(|last| version <= last) {
+            return Err(PullError::Entry(format!(
+                "version {version} came after {}",
+                last.unwrap_or_default()
+            )));
+        }
         into.push(sealed);
+        if into.len().is_multiple_of(PROGRESS) {
+            tracing::debug!(entries = into.len(), version = version.get(), "sync progress");
+        }
     }
     Ok(true)
 }

@@ -133,6 +133,13 @@ impl Replication {
         let (started, since) = (clock.now(), clock.monotonic());
         let sync_type = if self.plan == SyncPlan::Full { SyncType::Full } else { SyncType::Incremental };
         node.status.send_modify(|status| status.syncing = true);
+        tracing::debug!(
+            central_node_id = self.session.central,
+            session_id = self.session.id,
+            sync_type = sync_type.as_str(),
+            from = from.get(),
+            "sync started"
+        );
         let span = match self.plan {
             SyncPlan::Full => spans::full_sync(&node.id, &self.session.central),
             SyncPlan::Resume => spans::incremental_sync(&node.id, &self.session.central, from),
