@@ -293,6 +293,22 @@ async fn a_diverged_replica_is_found_by_digest_and_fetched_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_central_node_without_push_is_pulled_from_at_leisure() {
+    let data = tempfile::tempdir().unwrap();
+    let mut config = quick("n0.sorcha.dev", data.path());
+    config.sync.push = false;
+    let central = Central::start(config, memory(), 0).await;
+    let peer = Peer::start(quick("edge-0", data.path()), memory(), vec![central.address(0)]).await;
+    peer.until_connected_to("n0.sorcha.dev").await;
+    peer.until_equal(&central).await;
+    // Several times `resubscribe_after`: nobody asks again and again.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert!(peer.node.status().syncs.len() <= 3, "{:?}", peer.node.status().syncs);
+    central.publish("a").await;
+    peer.until_equal(&central).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn capped_pulls_get_everything_in_steps() {
     let data = tempfile::tempdir().unwrap();
     let central = Central::start(quick("n0.sorcha.dev", data.path()), memory(), 0).await;

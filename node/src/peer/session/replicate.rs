@@ -281,6 +281,14 @@ impl Replication {
         self.session.node.status.send_modify(|status| status.subscribed_at = None);
         match (status.code(), meaning(status)) {
             (Code::Ok, _) => {}
+            (Code::Unimplemented, _) => {
+                tracing::info!(
+                    central_node_id = self.session.central,
+                    "the central node offers no push; pulls bring what is new"
+                );
+                self.subscribe_at = None;
+                return;
+            }
             (_, Meaning::Lost(loss)) => {
                 return self.session.tell(Event::ConnectionLost { epoch, loss }).await;
             }
