@@ -14,6 +14,7 @@ pub mod publish;
 pub mod push;
 pub mod serve;
 pub mod session;
+mod stream;
 pub mod sync;
 mod validate;
 

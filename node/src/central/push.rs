@@ -17,8 +17,7 @@ use tonic::{Code, Status, Streaming};
 use super::{
     CentralNode,
     incoming::Connection,
-    session::EndReason,
-    sync::{Caller, EntryStream, STREAM_BUFFER},
+    stream::{Caller, EntryStream, STREAM_BUFFER, ended, too_slow},
     validate,
 };
 use crate::register::{
@@ -27,23 +26,6 @@ use crate::register::{
     names::Version,
     view::RegisterView,
 };
-
-/// The status that a stream ends with when its session does; OK when the peer itself left.
-pub(super) fn ended(reason: EndReason) -> Status {
-    match reason {
-        EndReason::Disconnected => Status::ok("the peer left"),
-        EndReason::TimedOut => Status::not_found("the session is over: its heartbeats stopped"),
-        EndReason::Replaced => Status::not_found("the session was replaced by a newer one of the same peer"),
-        EndReason::Draining => Status::unavailable("this central node is leaving; use the next one"),
-    }
-}
-
-/// The status of a stream whose peer takes nothing.
-pub(super) fn too_slow(timeout: Duration) -> Status {
-    let message =
-        format!("the peer took nothing for {} s; pull, then open the stream again", timeout.as_secs());
-    validate::refused(Code::ResourceExhausted, message, Duration::from_secs(1))
-}
 
 fn second_stream(caller: &Caller) -> Status {
     Status::already_exists(format!("{} has a push stream on this session; one is allowed", caller.peer))

@@ -15,7 +15,8 @@ use super::{
     connect::saturated,
     incoming::Connection,
     no_session, push,
-    session::{NoSession, SessionEnd, SessionId},
+    session::NoSession,
+    stream::{self, Caller, EntryStream, STREAM_BUFFER},
     validate,
 };
 use crate::register::{
@@ -23,37 +24,8 @@ use crate::register::{
     view::RegisterView,
 };
 
-/// Entries in the hands of a stream before its peer has taken them.
-pub(super) const STREAM_BUFFER: usize = 32;
-
-/// A stream of encoded entries.
-pub(super) type EntryStream = ReceiverStream<Result<EncodedEntry, Status>>;
-
 /// The service.
 pub struct SyncService(pub Arc<CentralNode>);
-
-/// A call of a peer that has a session.
-#[derive(Clone, Debug)]
-pub(super) struct Caller {
-    pub(super) peer: PeerId,
-    pub(super) session: SessionId,
-    pub(super) end: SessionEnd,
-}
-
-impl CentralNode {
-    pub(super) fn caller(
-        &self,
-        peer: &PeerId,
-        session_id: &str,
-        connection: &Connection,
-    ) -> Result<Caller, Status> {
-        let mut sessions = self.sessions();
-        let session = sessions
-            .find(peer, session_id, connection)
-            .map_err(|reason| no_session(reason, peer, session_id))?;
-        Ok(Caller { peer: peer.clone(), session: session.id.clone(), end: session.end.clone() })
-    }
-}
 
 #[tonic::async_trait]
 impl raw::system_register_sync_server::SystemRegisterSync for SyncService {
@@ -173,7 +145,7 @@ impl Pull {
             node.sessions().begin_sync(&peer, &session);
             let outcome = tokio::select! {
                 outcome = self.send(&entries) => outcome,
-                reason = end.ended() => Err(push::ended(reason)),
+                reason = end.ended() => Err(stream::ended(reason)),
             };
             node.sessions().end_sync(&peer, &session);
             drop(permit);
@@ -204,7 +176,7 @@ impl Pull {
             match tokio::time::timeout(self.write_timeout, entries.send(message)).await {
                 Ok(Ok(())) => last = sealed.entry().version,
                 Ok(Err(_gone)) => return Ok(None),
-                Err(_elapsed) => return Err(push::too_slow(self.write_timeout)),
+                Err(_elapsed) => return Err(stream::too_slow(self.write_timeout)),
             }
         }
         Ok(Some(self.view.head().max(last)))
