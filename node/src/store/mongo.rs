@@ -1,1 +1,4 @@
 //! MongoDB.
+mod document;
+mod entry_codec;
+mod errors;
