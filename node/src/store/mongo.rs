@@ -1,4 +1,177 @@
-//! MongoDB.
-mod document;
-mod entry_codec;
+//! MongoDB: the contract's collection, shared by several central nodes at once (design decisions 8 to 12).
+//!
+//! Every publication is one insert or one update of one document, at the version after the newest; the unique
+//! index on `version` lets one of several nodes win, and the others try the next number. So versions are dense
+//! without a transaction: each of 1 to head is some entry's `version` or in some entry's `supersedes`. Writes are
+//! acknowledged by a majority and reads see only what a majority has, so nothing that was read is ever undone.
+//!
+//! Deliberately absent: multi-document transactions (a plain server has none), a counter document (a crash between
+//! counter and entry would leave a gap) and any trust in change streams (they only wake the poll).
+
 mod errors;
+mod document;
+mod fields;
+mod entry_codec;
+mod meta;
+mod read;
+mod database;
+mod tail;
+mod publish;
+mod load;
+mod replica;
+
+#[cfg(test)]
+mod outage_tests;
+#[cfg(test)]
+mod tamper_tests;
+#[cfg(test)]
+mod test_server;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::{Mutex, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+use self::{
+    database::Database,
+    errors::{Failure, Outcome},
+    publish::Change,
+    tail::Tail,
+};
+use super::{Checkpoint, Draft, Loaded, Publication, StateChange, Store, StoreError};
+use crate::{
+    config::MongoDb,
+    register::{entry::SealedEntry, lineage::Genesis, names::Version, view::RegisterView},
+};
+
+/// A register in MongoDB.
+#[derive(Debug)]
+pub struct MongoStore {
+    db: Database,
+    known: watch::Sender<Known>,
+    /// Newest version that this process published; the recorder writes it down.
+    published: watch::Sender<Version>,
+    /// Held while the head record is written, or replaced with the rest of the register.
+    recording: Arc<Mutex<()>>,
+    /// One publication of this process at a time asks for a version; others would only lose the race.
+    turn: Mutex<()>,
+    /// A replica as it was stored last, for the seal over it.
+    replica: Mutex<Option<RegisterView>>,
+    tail: Tail,
+    _recorder: AbortOnDropHandle<()>,
+}
+
+/// What this process knows of the register.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    /// Newest version that was read or written; a replica's position.
+    newest: Version,
+    /// A replica is not dense, and its only writer is this process.
+    is_replica: bool,
+    /// Why publications are refused.
+    damage: Option<String>,
+    /// A replacement was begun whose outcome is not known.
+    is_unsettled: bool,
+}
+
+impl MongoStore {
+    /// Connects and makes the indexes. Must be called inside a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when no server answers in time: try again. [`StoreError::Internal`] when the
+    /// connection string, the user or an existing index will not do.
+    pub async fn connect(uri: &str, config: &MongoDb) -> Result<Self, StoreError> {
+        let db = Database::connect(uri, config).await?;
+        let damage = match db.create_indexes(&db.entries).await {
+            Ok(()) => None,
+            // Found by `load` too, entry by entry; but nothing may be published without the index.
+            Err(Failure::Duplicate) => Some("two entries have the same version".to_owned()),
+            Err(other) => return Err(other.into()),
+        };
+        let (published, newest) = watch::channel(Version::ZERO);
+        let recording = Arc::new(Mutex::new(()));
+        let recorder = tokio::spawn(publish::record_heads(db.clone(), newest, Arc::clone(&recording)));
+        Ok(Self {
+            tail: Tail::new(config),
+            known: watch::Sender::new(Known { damage, ..Known::default() }),
+            published,
+            recording,
+            turn: Mutex::default(),
+            replica: Mutex::default(),
+            _recorder: AbortOnDropHandle::new(recorder),
+            db,
+        })
+    }
+
+    /// Notes that a version is in the database; waiting readers are woken.
+    fn note_newest(&self, version: Version) {
+        self.known.send_if_modified(|known| {
+            let is_newer = version > known.newest;
+            known.newest = known.newest.max(version);
+            is_newer
+        });
+    }
+}
+
+#[async_trait]
+impl Store for MongoStore {
+    fn kind(&self) -> &'static str {
+        "mongodb"
+    }
+
+    async fn load(&self) -> Result<Loaded, StoreError> {
+        let mut replica = self.replica.lock().await;
+        self.load_into(&mut replica).await.map_err(Failure::into_error)
+    }
+
+    async fn init_genesis(&self, genesis: Genesis) -> Result<Genesis, StoreError> {
+        self.insert_genesis(&genesis).await.map_err(Failure::into_error)
+    }
+
+    async fn publish(&self, draft: Draft) -> Result<Publication, StoreError> {
+        draft.validate()?;
+        let json = publish::encode_draft(draft.clone()).await?;
+        self.carry_out(Change::Publish { draft: &draft, json: &json }).await
+    }
+
+    async fn set_active(&self, change: StateChange) -> Result<Publication, StoreError> {
+        self.carry_out(Change::SetActive(&change)).await
+    }
+
+    async fn read_after(&self, after: Version, limit: usize) -> Result<Vec<Arc<SealedEntry>>, StoreError> {
+        self.entries_after(after, limit).await.map_err(Failure::into_error)
+    }
+
+    async fn changed(&self, after: Version) {
+        self.wait_for_more_than(after).await;
+    }
+
+    async fn apply(&self, entries: Vec<Arc<SealedEntry>>, checkpoint: Checkpoint) -> Result<(), StoreError> {
+        self.apply_batch(entries, checkpoint).await.map_err(Failure::into_error)
+    }
+
+    async fn replace(
+        &self,
+        genesis: Option<Genesis>,
+        entries: Vec<Arc<SealedEntry>>,
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<(), StoreError> {
+        self.replace_register(genesis, entries, checkpoint).await.map_err(Failure::into_error)
+    }
+
+    /// Nothing is left to do: every write is acknowledged by a majority, in their journals.
+    async fn flush(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// Runs work that takes a processor for long, such as on a document of 16 MB, away from the runtime's tasks.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

@@ -196,7 +196,11 @@ fn write_array(out: &mut Vec<u8>, items: &RawDocument, depth: usize) -> Result<(
 }
 
 fn check_depth(depth: usize) -> Result<(), NotCanonical> {
-    if depth > MAX_DEPTH { not_canonical(format!("it is nested deeper than {MAX_DEPTH} levels")) } else { Ok(()) }
+    if depth > MAX_DEPTH {
+        not_canonical(format!("it is nested deeper than {MAX_DEPTH} levels"))
+    } else {
+        Ok(())
+    }
 }
 
 fn write_int64(out: &mut Vec<u8>, number: i64) -> Result<(), NotCanonical> {
@@ -284,7 +288,9 @@ mod tests {
 
     #[test]
     fn people_can_query_what_is_stored() {
-        let bson = stored(r#"{"$schema":"s","a.b":[1,2.5,12345678901,1e300],"name":"x","nested":{"$id":null,"cost$":true}}"#);
+        let bson = stored(
+            r#"{"$schema":"s","a.b":[1,2.5,12345678901,1e300],"name":"x","nested":{"$id":null,"cost$":true}}"#,
+        );
         let expected = doc! {
             "\u{ff04}schema": "s", "a\u{ff0e}b": [1, 2.5, 12_345_678_901_i64, 1e300], "name": "x",
             "nested": { "\u{ff04}id": Bson::Null, "cost$": true },
@@ -294,7 +300,10 @@ mod tests {
 
     #[test]
     fn keys_with_the_escapes_own_characters_stay_apart() {
-        let keys = ["$a", "＄a", "＼＄a", "＼$a", "a.b", "a．b", "a＼．b", "＼", "＼＼", "＼0", "\0", "", "$", "a$", "a＄"];
+        let keys = [
+            "$a", "＄a", "＼＄a", "＼$a", "a.b", "a．b", "a＼．b", "＼", "＼＼", "＼0", "\0", "", "$", "a$",
+            "a＄",
+        ];
         let mut seen = std::collections::HashSet::new();
         for key in keys {
             let escaped = escape_key(key).unwrap().into_string();
@@ -314,7 +323,9 @@ mod tests {
         assert!(refused(doc! { "a": -0.0 }).contains("as a double"));
         assert!(refused(doc! { "a": [f64::NAN] }).contains("NaN"));
         assert!(refused(doc! { "a": 1_i64 << 53 }).contains("64-bit"));
-        assert!(refused(doc! { "a": mongodb::bson::oid::ObjectId::from_bytes([1; 12]) }).contains("ObjectId"));
+        assert!(
+            refused(doc! { "a": mongodb::bson::oid::ObjectId::from_bytes([1; 12]) }).contains("ObjectId")
+        );
         assert!(refused(doc! { "a": { "b.c": 1 } }).contains("b.c"));
     }
 
@@ -337,7 +348,8 @@ mod tests {
     }
 
     fn json() -> impl Strategy<Value = serde_json::Value> {
-        let text = prop_oneof!["[a-z$.＄．＼0\\\\\"\u{1}€😀]{0,6}", ".{0,4}"].prop_map(|t| t.replace('\0', ""));
+        let text =
+            prop_oneof!["[a-z$.＄．＼0\\\\\"\u{1}€😀]{0,6}", ".{0,4}"].prop_map(|t| t.replace('\0', ""));
         let leaf = prop_oneof![
             Just(serde_json::Value::Null),
             any::<bool>().prop_map(Into::into),

@@ -7,14 +7,16 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use mongodb::bson::{
-    Binary, DateTime, RawArray, RawArrayBuf, RawBsonRef, RawDocument, RawDocumentBuf, raw::cstr, spec::BinarySubtype,
+    Binary, DateTime, RawArrayBuf, RawDocument, RawDocumentBuf, raw::cstr, spec::BinarySubtype,
 };
 use sha2::{Digest as _, Sha256};
 use sorcha_proto::REGISTER_ID;
 
-use super::document::{self, NotCanonical, escape_key, unescape_key};
+use super::{
+    document::{self, escape_key},
+    fields::{Fields, damaged, decode_versions},
+};
 use crate::{
-    clock::Timestamp,
     register::{
         canonical::Document,
         entry::{Entry, SealedEntry},
@@ -44,11 +46,15 @@ pub(super) struct Stored {
 /// # Errors
 /// [`StoreError::Unstorable`] when it would not.
 pub(super) fn encode_document(id: &BlueprintId, json: &Document) -> Result<RawDocumentBuf, StoreError> {
-    let unstorable = |why: String| StoreError::Unstorable(format!("MongoDB can't keep the document of blueprint {id}: {why}"));
+    let unstorable = |why: String| {
+        StoreError::Unstorable(format!("MongoDB can't keep the document of blueprint {id}: {why}"))
+    };
     let bson = document::to_bson(json.bytes()).map_err(|error| unstorable(error.to_string()))?;
     let back = document::to_json(&bson).map_err(|error| unstorable(error.to_string()))?;
     if back != *json.bytes() {
-        return Err(unstorable("it is not canonical JSON (RFC 8785), so its exact bytes would be lost".to_owned()));
+        return Err(unstorable(
+            "it is not canonical JSON (RFC 8785), so its exact bytes would be lost".to_owned(),
+        ));
     }
     Ok(bson)
 }
@@ -82,7 +88,10 @@ pub(super) fn encode(
         out.append(cstr!("traceParent"), entry.trace_parent.as_str());
     }
     if !supersedes.is_empty() {
-        out.append(cstr!("supersedes"), supersedes.iter().map(|version| version.get()).collect::<RawArrayBuf>());
+        out.append(
+            cstr!("supersedes"),
+            supersedes.iter().map(|version| version.get()).collect::<RawArrayBuf>(),
+        );
     }
     out.append(cstr!("entryHash"), binary(&entry_hash(sealed.leaf(), supersedes)));
     check_size(&entry.blueprint_id, out.as_bytes().len(), MAX_DOCUMENT_BYTES - STATE_CHANGE_BYTES)?;
@@ -92,7 +101,10 @@ pub(super) fn encode(
 fn encode_metadata(metadata: &BTreeMap<String, String>) -> Result<RawDocumentBuf, StoreError> {
     let mut out = RawDocumentBuf::new();
     for (key, value) in metadata {
-        out.append(escape_key(key).map_err(|error| StoreError::Unstorable(error.to_string()))?, value.as_str());
+        out.append(
+            escape_key(key).map_err(|error| StoreError::Unstorable(error.to_string()))?,
+            value.as_str(),
+        );
     }
     Ok(out)
 }
@@ -132,7 +144,11 @@ pub(super) fn entry_hash(leaf: Leaf, supersedes: &[Version]) -> [u8; 32] {
 /// # Errors
 /// A [`Finding`] that names version and id, as far as they can be read, and what is wrong.
 pub(super) fn decode(raw: &RawDocument) -> Result<Stored, Finding> {
-    decode_fields(raw).map_err(|fault| Finding { version: stated_version(raw), blueprint_id: stated_id(raw), fault })
+    decode_fields(raw).map_err(|fault| Finding {
+        version: stated_version(raw),
+        blueprint_id: stated_id(raw),
+        fault,
+    })
 }
 
 /// The version that a document states, whether it verifies or not.
@@ -157,11 +173,14 @@ fn decode_fields(raw: &RawDocument) -> Result<Stored, Fault> {
         return Err(Fault::Damaged(format!("its registerId is not {REGISTER_ID}")));
     }
     if fields.text("checksum")? != json.checksum().to_string() {
-        return Err(Fault::Damaged(format!("its checksum does not fit its document, whose SHA-256 is {}", json.checksum())));
+        return Err(Fault::Damaged(format!(
+            "its checksum does not fit its document, whose SHA-256 is {}",
+            json.checksum()
+        )));
     }
     let entry = Entry {
-        blueprint_id: BlueprintId::new(fields.text("_id")?).map_err(invalid)?,
-        version: Version::new("version", fields.int64("version")?).map_err(invalid)?,
+        blueprint_id: BlueprintId::new(fields.text("_id")?).map_err(|error| invalid(&error))?,
+        version: Version::new("version", fields.int64("version")?).map_err(|error| invalid(&error))?,
         document: json,
         published_at: fields.date("publishedAt")?,
         published_by: fields.text("publishedBy")?.to_owned(),
@@ -173,126 +192,17 @@ fn decode_fields(raw: &RawDocument) -> Result<Stored, Fault> {
     let supersedes = fields.supersedes()?;
     let hash = fields.bytes("entryHash")?;
     fields.expect_no_others()?;
-    entry.validate().map_err(invalid)?;
+    entry.validate().map_err(|error| invalid(&error))?;
     let sealed = entry.seal();
-    if hash != entry_hash(sealed.leaf(), &supersedes) { Err(Fault::Altered) } else { Ok(Stored { sealed, supersedes }) }
+    if hash != entry_hash(sealed.leaf(), &supersedes) {
+        Err(Fault::Altered)
+    } else {
+        Ok(Stored { sealed, supersedes })
+    }
 }
 
-fn damaged(field: &str, why: &NotCanonical) -> Fault {
-    Fault::Damaged(format!("its field {field:?} is not what a node writes: {why}"))
-}
-
-fn invalid(error: InvalidField) -> Fault {
+fn invalid(error: &InvalidField) -> Fault {
     Fault::Damaged(error.to_string())
-}
-
-fn decode_versions(array: &RawArray) -> Result<Vec<Version>, NotCanonical> {
-    let items = RawDocument::from_bytes(array.as_bytes())?;
-    let mut versions = Vec::new();
-    for (at, item) in items.iter().enumerate() {
-        let (key, value) = item?;
-        match value {
-            RawBsonRef::Int64(number) if key.as_str() == at.to_string() => versions.push(
-                Version::new("supersedes", number).map_err(|error| NotCanonical::new(error.to_string()))?,
-            ),
-            other => return Err(NotCanonical::new(format!("element {} is {other:?}", key.as_str()))),
-        }
-    }
-    Ok(versions)
-}
-
-/// The fields of a document, each taken once.
-struct Fields<'a>(BTreeMap<&'a str, RawBsonRef<'a>>);
-
-impl<'a> Fields<'a> {
-    fn read(raw: &'a RawDocument) -> Result<Self, Fault> {
-        let mut fields = BTreeMap::new();
-        for field in raw {
-            let (key, value) = field.map_err(|error| Fault::Damaged(format!("not readable as BSON: {error}")))?;
-            if fields.insert(key.as_str(), value).is_some() {
-                return Err(Fault::Damaged(format!("it has the field {:?} twice", key.as_str())));
-            }
-        }
-        Ok(Self(fields))
-    }
-
-    fn take<T>(&mut self, key: &str, read: impl FnOnce(RawBsonRef<'a>) -> Option<T>) -> Result<T, Fault> {
-        let value = self.0.remove(key).ok_or_else(|| Fault::Damaged(format!("its field {key:?} is missing")))?;
-        read(value).ok_or_else(|| Fault::Damaged(format!("its field {key:?} is of type {:?}", value.element_type())))
-    }
-
-    fn text(&mut self, key: &str) -> Result<&'a str, Fault> {
-        self.take(key, |value| value.as_str())
-    }
-
-    fn object(&mut self, key: &str) -> Result<&'a RawDocument, Fault> {
-        self.take(key, |value| value.as_document())
-    }
-
-    fn int64(&mut self, key: &str) -> Result<i64, Fault> {
-        self.take(key, |value| value.as_i64())
-    }
-
-    fn boolean(&mut self, key: &str) -> Result<bool, Fault> {
-        self.take(key, |value| value.as_bool())
-    }
-
-    fn date(&mut self, key: &str) -> Result<Timestamp, Fault> {
-        self.take(key, |value| value.as_datetime()).map(|date| Timestamp::from_millis(date.timestamp_millis()))
-    }
-
-    fn bytes(&mut self, key: &str) -> Result<&'a [u8], Fault> {
-        self.take(key, |value| value.as_binary().filter(|b| b.subtype == BinarySubtype::Generic).map(|b| b.bytes))
-    }
-
-    fn optional_text(&mut self, key: &str) -> Result<String, Fault> {
-        if !self.0.contains_key(key) {
-            return Ok(String::new());
-        }
-        match self.text(key)? {
-            "" => Err(present_but_empty(key)),
-            text => Ok(text.to_owned()),
-        }
-    }
-
-    fn metadata(&mut self) -> Result<BTreeMap<String, String>, Fault> {
-        const KEY: &str = "metadata";
-        let mut pairs = BTreeMap::new();
-        if !self.0.contains_key(KEY) {
-            return Ok(pairs);
-        }
-        for pair in self.object(KEY)? {
-            let (key, value) = pair.map_err(|error| damaged(KEY, &error.into()))?;
-            let (Some(key), Some(value)) = (unescape_key(key.as_str()), value.as_str()) else {
-                return Err(damaged(KEY, &NotCanonical::new(format!("its pair {:?}", key.as_str()))));
-            };
-            if pairs.last_key_value().is_some_and(|(last, _): (&String, _)| **last >= *key) {
-                return Err(damaged(KEY, &NotCanonical::new(format!("the key {key:?} is out of order"))));
-            }
-            pairs.insert(key.into_owned(), value.to_owned());
-        }
-        if pairs.is_empty() { Err(present_but_empty(KEY)) } else { Ok(pairs) }
-    }
-
-    fn supersedes(&mut self) -> Result<Vec<Version>, Fault> {
-        const KEY: &str = "supersedes";
-        if !self.0.contains_key(KEY) {
-            return Ok(Vec::new());
-        }
-        let versions = decode_versions(self.take(KEY, |value| value.as_array())?).map_err(|why| damaged(KEY, &why))?;
-        if versions.is_empty() { Err(present_but_empty(KEY)) } else { Ok(versions) }
-    }
-
-    fn expect_no_others(&self) -> Result<(), Fault> {
-        match self.0.keys().next() {
-            Some(key) => Err(Fault::Damaged(format!("it has a field {key:?}, which no node writes"))),
-            None => Ok(()),
-        }
-    }
-}
-
-fn present_but_empty(key: &str) -> Fault {
-    Fault::Damaged(format!("its field {key:?} is empty; a node would have left it out"))
 }
 
 #[cfg(test)]
@@ -324,8 +234,16 @@ mod tests {
         let document = full();
         let keys: Vec<_> = document.keys().map(String::as_str).collect();
         let contract = [
-            "_id", "registerId", "document", "publishedAt", "publishedBy", "version", "isActive",
-            "publicationTransactionId", "checksum", "metadata",
+            "_id",
+            "registerId",
+            "document",
+            "publishedAt",
+            "publishedBy",
+            "version",
+            "isActive",
+            "publicationTransactionId",
+            "checksum",
+            "metadata",
         ];
         assert_eq!(keys[..10], contract);
         assert_eq!(keys[10..], ["traceParent", "supersedes", "entryHash"]);

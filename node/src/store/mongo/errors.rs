@@ -16,8 +16,8 @@ pub(super) enum Failure {
     Duplicate,
     /// The reply was larger than a message may be; fewer documents at a time will do.
     Oversize(String),
-    /// The collection is not there.
-    NoCollection,
+    /// An index with the same name or keys has other options.
+    IndexConflict(String),
     /// It may work later, and a write may have happened or still happen. The error is the answer if it never works.
     Retry(StoreError),
     /// It will not work by trying again.
@@ -27,7 +27,8 @@ pub(super) enum Failure {
 /// The driver's result with the failure sorted.
 pub(super) type Outcome<T> = Result<T, Failure>;
 
-const NAMESPACE_NOT_FOUND: i32 = 26;
+/// `IndexOptionsConflict` and `IndexKeySpecsConflict`.
+const INDEX_CONFLICT: [i32; 2] = [85, 86];
 /// `AuthenticationFailed` and `Unauthorized`.
 const REFUSED: [i32; 2] = [18, 13];
 const OUT_OF_DISK_SPACE: i32 = 14031;
@@ -64,16 +65,20 @@ const OVER_MAXIMUM: &str = "over maximum";
 impl Failure {
     /// No answer within the time that an operation has.
     pub(super) fn timed_out(after: Duration) -> Self {
-        Self::Retry(StoreError::Unavailable(format!("no answer from MongoDB within {}", humantime::format_duration(after))))
+        Self::Retry(StoreError::Unavailable(format!(
+            "no answer from MongoDB within {}",
+            humantime::format_duration(after)
+        )))
     }
 
     /// The answer for a caller when nothing more is tried.
     pub(super) fn into_error(self) -> StoreError {
         match self {
             Self::Retry(error) | Self::Final(error) => error,
-            Self::Oversize(why) => StoreError::Internal(why),
-            Self::Duplicate => StoreError::Internal("MongoDB reports a duplicate key where none can be".to_owned()),
-            Self::NoCollection => StoreError::Internal("MongoDB does not find the collection".to_owned()),
+            Self::Oversize(why) | Self::IndexConflict(why) => StoreError::Internal(why),
+            Self::Duplicate => {
+                StoreError::Internal("MongoDB reports a duplicate key where none can be".to_owned())
+            }
         }
     }
 }
@@ -98,7 +103,8 @@ impl From<Finding> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let text = error.to_string();
+        // Not the error's own text, which repeats the server's whole reply as hex digits.
+        let text = text(&error.kind);
         let unavailable = || Self::Retry(StoreError::Unavailable(text.clone()));
         match *error.kind {
             ErrorKind::Io(_)
@@ -106,10 +112,12 @@ impl From<Error> for Failure {
             | ErrorKind::ServerSelection { .. }
             | ErrorKind::DnsResolve { .. } => unavailable(),
             ErrorKind::Authentication { .. } => refused(&text),
-            ErrorKind::InvalidResponse { ref message, .. } if message.contains(OVER_MAXIMUM) => Self::Oversize(text),
+            ErrorKind::InvalidResponse { ref message, .. } if message.contains(OVER_MAXIMUM) => {
+                Self::Oversize(text)
+            }
             _ if error.contains_label("RetryableWriteError") => unavailable(),
-            ref kind => match code(kind) {
-                Some(code) => by_code(code, text),
+            ref kind => match server_error(kind) {
+                Some((code, _)) => by_code(code, text),
                 None => Self::Final(StoreError::Internal(text)),
             },
         }
@@ -120,8 +128,8 @@ fn by_code(code: i32, text: String) -> Failure {
     if DUPLICATE_KEY.contains(&code) {
         return Failure::Duplicate;
     }
-    if code == NAMESPACE_NOT_FOUND {
-        return Failure::NoCollection;
+    if INDEX_CONFLICT.contains(&code) {
+        return Failure::IndexConflict(text);
     }
     if REFUSED.contains(&code) {
         return refused(&text);
@@ -142,16 +150,27 @@ fn refused(text: &str) -> Failure {
     )))
 }
 
-/// The server's code, wherever the driver put it. Of many write errors the first that is no duplicate key counts.
-fn code(kind: &ErrorKind) -> Option<i32> {
+fn text(kind: &ErrorKind) -> String {
+    match server_error(kind) {
+        Some((code, message)) => format!("MongoDB says {message:?} (code {code})"),
+        None => kind.to_string(),
+    }
+}
+
+/// The server's code and message, wherever the driver put them. Of many write errors the first that is no
+/// duplicate key counts.
+fn server_error(kind: &ErrorKind) -> Option<(i32, &str)> {
     match kind {
-        ErrorKind::Command(error) => Some(error.code),
-        ErrorKind::Write(WriteFailure::WriteError(error)) => Some(error.code),
-        ErrorKind::Write(WriteFailure::WriteConcernError(error)) => Some(error.code),
+        ErrorKind::Command(error) => Some((error.code, &error.message)),
+        ErrorKind::Write(WriteFailure::WriteError(error)) => Some((error.code, &error.message)),
+        ErrorKind::Write(WriteFailure::WriteConcernError(error)) => Some((error.code, &error.message)),
         ErrorKind::InsertMany(failed) => {
-            let codes = || failed.write_errors.iter().flatten().map(|error| error.code);
-            let other = codes().find(|code| !DUPLICATE_KEY.contains(code));
-            other.or_else(|| failed.write_concern_error.as_ref().map(|error| error.code)).or_else(|| codes().next())
+            let errors = || failed.write_errors.iter().flatten().map(|error| (error.code, &*error.message));
+            let concern = || failed.write_concern_error.as_ref().map(|error| (error.code, &*error.message));
+            errors()
+                .find(|(code, _)| !DUPLICATE_KEY.contains(code))
+                .or_else(concern)
+                .or_else(|| errors().next())
         }
         _ => None,
     }
@@ -169,7 +188,10 @@ mod tests {
     fn codes_lead_to_what_a_caller_can_do() {
         assert!(matches!(by_code(11000, String::new()), Failure::Duplicate));
         assert!(matches!(sorted(14031, ""), StoreError::Full(_)));
-        assert!(matches!(sorted(8000, "you are over your space quota, using 513 MB of 512 MB"), StoreError::Full(_)));
+        assert!(matches!(
+            sorted(8000, "you are over your space quota, using 513 MB of 512 MB"),
+            StoreError::Full(_)
+        ));
         assert!(matches!(sorted(10107, "not primary"), StoreError::Unavailable(_)));
         assert!(matches!(sorted(64, "waiting for replication timed out"), StoreError::Unavailable(_)));
         assert!(matches!(sorted(2, "BadValue"), StoreError::Internal(_)));

@@ -1,0 +1,189 @@
+//! Reading and verifying a whole register at start-up (FR-022, SC-012, design decision 6).
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use mongodb::bson::{RawDocumentBuf, doc};
+
+use super::{
+    Known, MongoStore, Outcome, blocking,
+    entry_codec::{Stored, stated_version},
+    errors::Failure,
+    meta::{
+        APPLYING, CHECKPOINT, GENESIS, HEAD, Position, REPLACING, decode_genesis, decode_position,
+        decode_replacement, encode_genesis,
+    },
+    read::Verified,
+    tail::drop_moved,
+};
+use crate::{
+    register::{
+        integrity::{self, Fault, Finding},
+        lineage::Genesis,
+        names::Version,
+        view::RegisterView,
+    },
+    store::{Loaded, StoreError},
+};
+
+/// Missing versions that are named one by one.
+const NAMED_GAPS: i64 = 1000;
+
+impl MongoStore {
+    /// Reads everything. A replacement that a crash cut off is finished first.
+    pub(super) async fn load_into(&self, replica: &mut Option<RegisterView>) -> Outcome<Loaded> {
+        let mut meta = self.db.read_meta().await?;
+        if let Some(Ok(unfinished)) = meta.get(REPLACING).map(|raw| decode_replacement(raw)) {
+            tracing::info!(head = %unfinished.head, "finishing a replacement of the register that was cut off");
+            self.finish_replacement(&unfinished).await?;
+            meta = self.db.read_meta().await?;
+        }
+        // After the head record: entries that are published meanwhile only add to what it asks for.
+        let read = self.db.read(doc! {}, usize::MAX).await?;
+        let loaded = blocking(move || assess(&meta, read)).await;
+        let is_replica = loaded.checkpoint.is_some();
+        *replica = is_replica.then(|| loaded.view.clone());
+        let newest = loaded.view.head();
+        let damage = loaded.findings.first().map(ToString::to_string);
+        if damage.is_none() && !is_replica && newest > Version::ZERO {
+            self.published.send_replace(newest);
+        }
+        self.known.send_replace(Known { newest, is_replica, damage, is_unsettled: false });
+        Ok(loaded)
+    }
+
+    /// Stores a genesis unless there is one.
+    pub(super) async fn insert_genesis(&self, genesis: &Genesis) -> Outcome<Genesis> {
+        let document = encode_genesis(genesis)?;
+        match self.db.bounded(self.db.meta.insert_one(document)).await {
+            Ok(_) => return Ok(genesis.clone()),
+            // Stored or not: what is there counts.
+            Err(Failure::Duplicate | Failure::Retry(_)) => {}
+            Err(other) => return Err(other),
+        }
+        let Some(raw) = self.db.bounded(self.db.meta.find_one(doc! { "_id": GENESIS })).await? else {
+            return Err(Failure::Retry(StoreError::Unavailable(
+                "whether the genesis was stored is not known yet".to_owned(),
+            )));
+        };
+        decode_genesis(&raw).map_err(|why| Finding::whole(Fault::Genesis(why)).into())
+    }
+}
+
+/// What is read makes a register and findings.
+fn assess(meta: &BTreeMap<String, RawDocumentBuf>, read: Vec<Verified>) -> Loaded {
+    let mut findings = Vec::new();
+    let genesis = genesis(meta, &mut findings);
+    if meta.contains_key(REPLACING) {
+        let why = "the record of an unfinished replacement of the register is not readable";
+        findings.push(Finding::whole(Fault::Store(why.to_owned())));
+    }
+    let contents = Contents::sort(read);
+    findings.extend(contents.unsound.iter().map(|(finding, _)| finding.clone()));
+    let position = meta.get(CHECKPOINT).map(|raw| decode_position(raw));
+    match position {
+        Some(Some(position)) => {
+            let is_applying = recorded(meta, APPLYING) > position.checkpoint.version;
+            assess_replica(genesis, contents, position, is_applying, findings)
+        }
+        Some(None) => {
+            findings.push(Finding::whole(Fault::Damaged("the sync checkpoint".to_owned())));
+            Loaded { view: contents.view(genesis, Version::ZERO), checkpoint: None, findings }
+        }
+        None => {
+            findings.extend(contents.gaps(recorded(meta, HEAD)));
+            Loaded { view: contents.view(genesis, Version::ZERO), checkpoint: None, findings }
+        }
+    }
+}
+
+fn genesis(meta: &BTreeMap<String, RawDocumentBuf>, findings: &mut Vec<Finding>) -> Option<Arc<Genesis>> {
+    match decode_genesis(meta.get(GENESIS)?) {
+        Ok(genesis) => Some(Arc::new(genesis)),
+        Err(why) => {
+            findings.push(Finding::whole(Fault::Genesis(why)));
+            None
+        }
+    }
+}
+
+fn recorded(meta: &BTreeMap<String, RawDocumentBuf>, id: &str) -> Version {
+    meta.get(id).and_then(|raw| stated_version(raw)).unwrap_or_default()
+}
+
+/// A replica is not dense (a full sync carries active entries only); its seal tells whether it is whole.
+fn assess_replica(
+    genesis: Option<Arc<Genesis>>,
+    mut contents: Contents,
+    position: Position,
+    is_applying: bool,
+    mut findings: Vec<Finding>,
+) -> Loaded {
+    let Position { checkpoint, seal } = position;
+    let held = contents.sound.len();
+    contents.sound.retain(|stored| stored.sealed.entry().version <= checkpoint.version);
+    if contents.sound.len() < held {
+        let entries = held - contents.sound.len();
+        tracing::info!(entries, position = %checkpoint.version, "entries of an unfinished batch are left out; the next sync brings them");
+    }
+    let view = contents.view(genesis, checkpoint.version);
+    if is_applying {
+        let why = "a batch that replaces entries was cut off; sync again";
+        findings.push(Finding::whole(Fault::Store(why.to_owned())));
+    }
+    if findings.is_empty() {
+        findings.extend(integrity::check_seal(&view, seal));
+    }
+    Loaded { view, checkpoint: Some(checkpoint), findings }
+}
+
+/// The documents of the collection.
+struct Contents {
+    /// Ascending, one per blueprint.
+    sound: Vec<Stored>,
+    /// With the superseded versions that they claim.
+    unsound: Vec<(Finding, Vec<Version>)>,
+}
+
+impl Contents {
+    fn sort(read: Vec<Verified>) -> Self {
+        let (mut sound, mut unsound) = (Vec::new(), Vec::new());
+        for verified in read {
+            match verified {
+                Verified::Sound(stored) => sound.push(stored),
+                Verified::Unsound { finding, supersedes } => unsound.push((finding, supersedes)),
+            }
+        }
+        drop_moved(&mut sound);
+        Self { sound, unsound }
+    }
+
+    fn view(&self, genesis: Option<Arc<Genesis>>, head: Version) -> RegisterView {
+        RegisterView::with_entries(
+            genesis,
+            self.sound.iter().map(|stored| Arc::clone(&stored.sealed)).collect(),
+            head,
+        )
+    }
+
+    /// Versions that nothing accounts for. What a damaged document claims counts where nothing else does, so that
+    /// one damaged field is one finding.
+    fn gaps(&self, recorded: Version) -> Vec<Finding> {
+        let mut held: Vec<Version> = self.sound.iter().map(|stored| stored.sealed.entry().version).collect();
+        let mut superseded: Vec<Version> =
+            self.sound.iter().flat_map(|stored| stored.supersedes.clone()).collect();
+        let head = held.last().copied().unwrap_or_default().max(recorded);
+        let mut seen: std::collections::BTreeSet<Version> = held.iter().chain(&superseded).copied().collect();
+        for (finding, supersedes) in &self.unsound {
+            held.extend(finding.version.filter(|version| *version <= head && seen.insert(*version)));
+            superseded
+                .extend(supersedes.iter().filter(|version| **version <= head && seen.insert(**version)));
+        }
+        let missing = head.get() - i64::try_from(seen.len()).unwrap_or(i64::MAX);
+        if missing > NAMED_GAPS {
+            let why =
+                format!("{missing} of the versions 1 to {head} are missing, or the head record is wrong");
+            return vec![Finding::whole(Fault::Store(why))];
+        }
+        integrity::check_dense(head, &held, &superseded)
+    }
+}

@@ -1,0 +1,225 @@
+//! Following what other central nodes publish: polling is the truth, a change stream only wakes it (decision 10).
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::StreamExt as _;
+use mongodb::bson::{Document, doc};
+use tokio::{sync::Notify, time::sleep};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{MongoStore, Outcome, database::Entries, entry_codec::Stored, errors::Failure, read::Verified};
+use crate::{
+    config::MongoDb,
+    register::{entry::SealedEntry, names::Version},
+    store::StoreError,
+};
+
+/// Longest pause between two polls while the database is away.
+const MAX_OUTAGE_PAUSE: Duration = Duration::from_secs(5);
+/// Pause before a broken change stream is opened again; the poll goes on meanwhile.
+const REOPEN_AFTER: Duration = Duration::from_secs(5);
+
+/// How a store follows the database.
+#[derive(Debug)]
+pub(super) struct Tail {
+    poll_min: Duration,
+    poll_max: Duration,
+    use_change_stream: bool,
+    wake: Arc<Notify>,
+    stream: OnceLock<AbortOnDropHandle<()>>,
+    /// Polls in a row that failed.
+    failures: AtomicU32,
+}
+
+impl Tail {
+    pub(super) fn new(config: &MongoDb) -> Self {
+        Self {
+            poll_min: config.poll_min,
+            poll_max: config.poll_max.max(config.poll_min),
+            use_change_stream: config.change_stream,
+            wake: Arc::default(),
+            stream: OnceLock::new(),
+            failures: AtomicU32::new(0),
+        }
+    }
+
+    /// Opens the change stream when somebody waits for the first time.
+    fn follow(&self, entries: &Entries) {
+        if self.use_change_stream {
+            self.stream.get_or_init(|| {
+                AbortOnDropHandle::new(tokio::spawn(wake_on_change(entries.clone(), Arc::clone(&self.wake))))
+            });
+        }
+    }
+
+    /// Logs the first failed poll of an outage; returns how long to pause.
+    fn failed(&self, failure: Failure) -> Duration {
+        let before = self.failures.fetch_add(1, Ordering::Relaxed);
+        if before == 0 {
+            tracing::warn!(reason = %failure.into_error(), "MongoDB can't be polled; trying again until it can");
+        }
+        self.poll_max.saturating_mul(1 << before.min(10)).min(MAX_OUTAGE_PAUSE)
+    }
+
+    fn answered(&self) {
+        if self.failures.swap(0, Ordering::Relaxed) > 0 {
+            tracing::info!("MongoDB can be polled again");
+        }
+    }
+}
+
+impl MongoStore {
+    /// Returns once there is something newer, or once per failed poll so that the caller meets the error itself.
+    pub(super) async fn wait_for_more_than(&self, after: Version) {
+        let mut known = self.known.subscribe();
+        self.tail.follow(&self.db.entries);
+        let mut interval = self.tail.poll_min;
+        loop {
+            let (newest, is_replica) = {
+                let known = known.borrow_and_update();
+                (known.newest, known.is_replica)
+            };
+            if newest > after {
+                return;
+            }
+            tokio::select! {
+                _ = known.changed() => { interval = self.tail.poll_min; continue; }
+                () = self.tail.wake.notified(), if !is_replica => interval = self.tail.poll_min,
+                () = sleep(interval), if !is_replica => {}
+            }
+            match self.db.head().await {
+                Ok(head) => {
+                    self.tail.answered();
+                    if head > after {
+                        return;
+                    }
+                    interval = interval.saturating_mul(2).min(self.tail.poll_max);
+                }
+                Err(failure) => return sleep(self.tail.failed(failure)).await,
+            }
+        }
+    }
+
+    /// Entries after a version, verified.
+    ///
+    /// A version that is missing between them can't be filled later: it is inserted only by who saw the one
+    /// before it as the head. It belongs to a blueprint that has moved on, and is in its `supersedes`.
+    pub(super) async fn entries_after(&self, after: Version, limit: usize) -> Outcome<Vec<Arc<SealedEntry>>> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let known = self.known.borrow().clone();
+        let mut versions = doc! { "$gt": after.get() };
+        if known.is_replica {
+            // What lies beyond the position is of a batch that was not finished.
+            versions.insert("$lte", known.newest.get());
+        }
+        let found = self.db.read(doc! { "version": versions }, limit).await?;
+        let is_all = found.len() < limit;
+        let mut stored = found.into_iter().map(sound).collect::<Result<Vec<_>, _>>()?;
+        if is_all && !known.is_replica {
+            warn_of_gaps(after, &stored);
+        }
+        drop_moved(&mut stored);
+        if let Some(last) = stored.last().filter(|_| !known.is_replica) {
+            self.note_newest(last.sealed.entry().version);
+        }
+        Ok(stored.into_iter().map(|stored| stored.sealed).collect())
+    }
+}
+
+fn sound(verified: Verified) -> Result<Stored, StoreError> {
+    match verified {
+        Verified::Sound(stored) => Ok(stored),
+        Verified::Unsound { finding, .. } => Err(StoreError::Damaged(finding.to_string())),
+    }
+}
+
+/// A blueprint that took a new version while the cursor was on its way is found twice; the newer one counts.
+pub(super) fn drop_moved(stored: &mut Vec<Stored>) {
+    let mut seen = BTreeSet::new();
+    let mut is_newest: Vec<bool> =
+        stored.iter().rev().map(|s| seen.insert(s.sealed.entry().blueprint_id.clone())).collect();
+    stored.retain(|_| is_newest.pop().unwrap_or(true));
+}
+
+/// All entries after a version account for all versions after it; tells when they don't.
+fn warn_of_gaps(after: Version, stored: &[Stored]) {
+    let Some(head) = stored.last().map(|stored| stored.sealed.entry().version) else { return };
+    let missing = missing_between(after, head, stored);
+    if missing > 0 {
+        tracing::warn!(%after, %head, missing, "versions are missing in MongoDB: entries were removed by someone else");
+    }
+}
+
+fn missing_between(after: Version, head: Version, stored: &[Stored]) -> i64 {
+    let of = |stored: &Stored| [&stored.supersedes[..], &[stored.sealed.entry().version]].concat();
+    let accounted: BTreeSet<Version> =
+        stored.iter().flat_map(of).filter(|version| *version > after && *version <= head).collect();
+    head.get() - after.get() - i64::try_from(accounted.len()).unwrap_or(i64::MAX)
+}
+
+/// Wakes the poll on every change, for as long as the server has change streams.
+async fn wake_on_change(entries: Entries, wake: Arc<Notify>) {
+    // The documents themselves are not wanted: they may have 16 MB.
+    let ids_only = doc! { "$project": { "_id": 1, "operationType": 1, "ns": 1, "documentKey": 1 } };
+    loop {
+        match entries.watch().pipeline([ids_only.clone()]).await {
+            Ok(stream) => {
+                let mut events = stream.with_type::<Document>();
+                while let Some(Ok(_)) = events.next().await {
+                    wake.notify_one();
+                }
+            }
+            Err(error) => match Failure::from(error) {
+                Failure::Retry(_) => {}
+                other => {
+                    tracing::debug!(reason = %other.into_error(), "no change stream here; polling alone");
+                    return;
+                }
+            },
+        }
+        sleep(REOPEN_AFTER).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{register::entry::tests::entry, store::contract::version};
+
+    fn stored(id: &str, number: i64, supersedes: &[i64]) -> Stored {
+        Stored {
+            sealed: entry(id, number).seal(),
+            supersedes: supersedes.iter().map(|n| version(*n)).collect(),
+        }
+    }
+
+    #[test]
+    fn superseded_versions_are_no_gap() {
+        let all = [stored("b", 2, &[]), stored("a", 5, &[1, 3]), stored("c", 6, &[4])];
+        assert_eq!(missing_between(Version::ZERO, version(6), &all), 0);
+        assert_eq!(missing_between(version(2), version(6), &all[1..]), 0);
+        assert_eq!(missing_between(Version::ZERO, version(6), &all[1..]), 1);
+    }
+
+    #[test]
+    fn of_a_blueprint_that_moved_the_newer_state_counts() {
+        let mut read = vec![
+            stored("a", 1, &[]),
+            stored("b", 2, &[]),
+            stored("a", 3, &[1]),
+            stored("b", 4, &[2]),
+            stored("c", 5, &[]),
+        ];
+        drop_moved(&mut read);
+        assert_eq!(read.iter().map(|s| s.sealed.entry().version.get()).collect::<Vec<_>>(), [3, 4, 5]);
+    }
+}

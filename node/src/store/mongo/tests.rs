@@ -1,0 +1,298 @@
+//! What holds on MongoDB beside the contract of every store.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use mongodb::{
+    IndexModel,
+    bson::{Document, doc},
+};
+use tokio::time::timeout;
+
+use super::{
+    entry_codec::{MAX_DOCUMENT_BYTES, STATE_CHANGE_BYTES},
+    meta::{HEAD, Position, REPLACING, Replacement, encode_replacement},
+    test_server::Databases,
+    *,
+};
+use crate::{
+    register::{entry::tests::entry, lineage::tests::genesis, view::RegisterView},
+    store::contract::{self, checkpoint, draft, id, version},
+};
+
+pub(super) fn change(name: &str, is_active: bool) -> StateChange {
+    StateChange {
+        blueprint_id: id(name),
+        is_active,
+        transaction_id: format!("tx-{name}-{is_active}"),
+        trace_parent: String::new(),
+    }
+}
+
+pub(super) async fn publish(store: &MongoStore, name: &str) -> Publication {
+    store.publish(draft(name, &format!(r#"{{"id":"{name}"}}"#))).await.unwrap()
+}
+
+/// Versions after `after` as a reader sees them.
+pub(super) async fn versions_after(store: &MongoStore, after: i64) -> Vec<i64> {
+    let entries = store.read_after(version(after), usize::MAX).await.unwrap();
+    entries.iter().map(|sealed| sealed.entry().version.get()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passes_the_contract() {
+    let Some(databases) = Databases::for_test("passes_the_contract") else { return };
+    contract::run(|| async { databases.open(&databases.fresh()).await }).await;
+    databases.drop_all().await;
+}
+
+/// Publishes its own blueprints and one that others publish too, deprecates one of its own in five and one that
+/// others deprecate too; returns the versions that it was given.
+async fn central_node(store: Arc<MongoStore>, name: &'static str) -> Vec<i64> {
+    let mut given = Vec::new();
+    for number in 0..25 {
+        let own = format!("{name}-{number}");
+        let mut done = vec![publish(&store, &own).await, publish(&store, &format!("common-{number}")).await];
+        if number % 5 == 4 {
+            done.push(store.set_active(change(&own, false)).await.unwrap());
+            done.push(store.set_active(change(&format!("common-{number}"), false)).await.unwrap());
+        }
+        given.extend(done.iter().filter(|p| p.changed).map(|p| p.entry.entry().version.get()));
+    }
+    given
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nodes_publish_to_one_database_at_once() {
+    const VERSIONS: i64 = 3 * (25 + 5) + 25 + 5;
+    let Some(databases) = Databases::for_test("three_nodes_publish_to_one_database_at_once") else { return };
+    let config = databases.fresh();
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        nodes.push(Arc::new(databases.open(&config).await));
+    }
+    let publishing: Vec<_> = nodes
+        .iter()
+        .zip(["n0", "n1", "n2"])
+        .map(|(store, name)| tokio::spawn(central_node(Arc::clone(store), name)))
+        .collect();
+    let tails: Vec<_> =
+        nodes.iter().map(|store| tokio::spawn(follow(Arc::clone(store), version(VERSIONS)))).collect();
+    let mut given = Vec::new();
+    for node in publishing {
+        given.extend(node.await.unwrap());
+    }
+    given.sort_unstable();
+    assert_eq!(given, (1..=VERSIONS).collect::<Vec<_>>(), "each version is given once");
+    let loaded = nodes[0].load().await.unwrap();
+    assert_eq!(loaded.findings, []);
+    assert_eq!((loaded.view.head(), loaded.view.len()), (version(VERSIONS), 100));
+    for tail in tails {
+        let followed = timeout(Duration::from_secs(30), tail).await.unwrap().unwrap();
+        assert_eq!(followed.seal(), loaded.view.seal(), "who follows has the whole register");
+    }
+    databases.drop_all().await;
+}
+
+/// What a central node does: waits for more, reads it, keeps it.
+async fn follow(store: Arc<MongoStore>, until: Version) -> RegisterView {
+    let mut view = RegisterView::new(None);
+    while view.head() < until {
+        store.changed(view.head()).await;
+        let more = store.read_after(view.head(), 7).await.unwrap();
+        assert!(more.windows(2).all(|pair| pair[0].entry().version < pair[1].entry().version));
+        view.apply(more, Version::ZERO);
+    }
+    view
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn has_the_contracts_indexes() {
+    let Some(databases) = Databases::for_test("has_the_contracts_indexes") else { return };
+    let config = databases.fresh();
+    let store = databases.open(&config).await;
+    store.replace(None, vec![entry("a", 1).seal()], None).await.unwrap();
+    let raw = databases.raw(&config).await;
+    let listed = raw.database.run_command(doc! { "listIndexes": &config.collection }).await.unwrap();
+    let keys: Vec<(Document, bool)> = listed
+        .get_document("cursor")
+        .unwrap()
+        .get_array("firstBatch")
+        .unwrap()
+        .iter()
+        .map(|index| index.as_document().unwrap())
+        .map(|index| (index.get_document("key").unwrap().clone(), index.get_bool("unique").unwrap_or(false)))
+        .collect();
+    for wanted in
+        [(doc! { "version": 1 }, true), (doc! { "publishedAt": -1 }, false), (doc! { "isActive": 1 }, false)]
+    {
+        assert!(keys.contains(&wanted), "{keys:?}");
+    }
+    databases.drop_all().await;
+}
+
+#[tokio::test]
+async fn an_index_that_is_not_unique_is_named() {
+    let Some(databases) = Databases::for_test("an_index_that_is_not_unique_is_named") else { return };
+    let config = databases.fresh();
+    let raw = databases.raw(&config).await;
+    raw.entries.create_index(IndexModel::builder().keys(doc! { "version": 1 }).build()).await.unwrap();
+    let refused = databases.try_open(&config).await.unwrap_err();
+    assert!(refused.to_string().contains("drop that index and start again"), "{refused}");
+    databases.drop_all().await;
+}
+
+#[tokio::test]
+async fn the_largest_documents_are_kept_and_read() {
+    const COUNT: usize = 4;
+    let Some(databases) = Databases::for_test("the_largest_documents_are_kept_and_read") else { return };
+    let config = databases.fresh();
+    let store = databases.open(&config).await;
+    let large = |size: usize| format!(r#"{{"x":"{}"}}"#, "x".repeat(size));
+    let size = MAX_DOCUMENT_BYTES - STATE_CHANGE_BYTES - 1000;
+    for number in 0..COUNT {
+        store.publish(draft(&format!("b{number}"), &large(size))).await.unwrap();
+    }
+    let off = store.set_active(change("b0", false)).await.unwrap();
+    assert_eq!(off.entry.entry().document.bytes().len(), size + 8);
+    assert_eq!(versions_after(&store, 0).await, [2, 3, 4, 5], "in a reply of 64 MB if the server lets it");
+    assert_eq!(store.load().await.unwrap().findings, []);
+    let refused = store.publish(draft("larger", &large(size + 1000))).await.unwrap_err();
+    assert!(
+        matches!(&refused, StoreError::Unstorable(why) if why.contains("limit is 16777216 bytes")),
+        "{refused}"
+    );
+    databases.drop_all().await;
+}
+
+#[tokio::test]
+async fn a_version_that_was_seen_is_never_given_again() {
+    let Some(databases) = Databases::for_test("a_version_that_was_seen_is_never_given_again") else { return };
+    let config = MongoDb { timeout: Duration::from_secs(1), ..databases.fresh() };
+    let (writer, reader) = (databases.open(&config).await, databases.open(&config).await);
+    publish(&writer, "a").await;
+    publish(&writer, "b").await;
+    assert_eq!(versions_after(&reader, 0).await, [1, 2]);
+    databases.raw(&config).await.entries.delete_one(doc! { "version": 2_i64 }).await.unwrap();
+    for store in [&writer, &reader] {
+        let refused = store.publish(draft("c", "{}")).await.unwrap_err();
+        assert!(
+            matches!(&refused, StoreError::Damaged(why) if why.contains("version 2 was there")),
+            "{refused}"
+        );
+    }
+    databases.drop_all().await;
+}
+
+#[tokio::test]
+async fn a_restored_register_accounts_for_versions_it_lost() {
+    let Some(databases) = Databases::for_test("a_restored_register_accounts_for_versions_it_lost") else {
+        return;
+    };
+    let config = databases.fresh();
+    let store = databases.open(&config).await;
+    publish(&store, "old").await;
+    let entries = vec![entry("a", 3).seal(), entry("b", 4).seal(), entry("c", 9).seal()];
+    store.replace(Some(genesis(1)), entries.clone(), None).await.unwrap();
+    assert_eq!(publish(&store, "d").await.entry.entry().version, version(10));
+    let loaded = databases.open(&config).await.load().await.unwrap();
+    assert_eq!(loaded.findings, []);
+    assert_eq!(loaded.view.iter().take(3).cloned().collect::<Vec<_>>(), entries);
+    let far = store.replace(None, vec![entry("a", i64::MAX / 2).seal()], None).await.unwrap_err();
+    assert!(matches!(far, StoreError::Unstorable(_)), "{far}");
+    assert_eq!(store.load().await.unwrap().view.head(), version(10), "the old register stays");
+    databases.drop_all().await;
+}
+
+/// A register whose replacement stopped right after it was recorded as complete, or one step further.
+async fn cut_off_replacement(databases: &Databases, config: &MongoDb, is_swapped: bool) {
+    let store = databases.open(config).await;
+    store.init_genesis(genesis(1)).await.unwrap();
+    publish(&store, "old").await;
+    let view = RegisterView::with_entries(None, vec![entry("new", 2).seal()], version(5));
+    store.write_incoming(&view, Default::default()).await.unwrap();
+    let position = Some(Position { checkpoint: checkpoint(5), seal: Some(view.seal()) });
+    let replacement = Replacement { genesis: Some(genesis(2)), position, head: version(5) };
+    store.db.put_meta(REPLACING, encode_replacement(&replacement).unwrap()).await.unwrap();
+    if is_swapped {
+        store.db.swap_in().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_replacement_that_was_cut_off_is_finished() {
+    let Some(databases) = Databases::for_test("a_replacement_that_was_cut_off_is_finished") else { return };
+    for is_swapped in [false, true] {
+        let config = databases.fresh();
+        cut_off_replacement(&databases, &config, is_swapped).await;
+        for _ in 0..2 {
+            let loaded = databases.open(&config).await.load().await.unwrap();
+            assert_eq!(loaded.findings, []);
+            assert_eq!(loaded.view.lineage(), Some(genesis(2).lineage()));
+            assert_eq!(loaded.checkpoint, Some(checkpoint(5)));
+            assert_eq!(loaded.view.iter().cloned().collect::<Vec<_>>(), [entry("new", 2).seal()]);
+        }
+    }
+    databases.drop_all().await;
+}
+
+#[tokio::test]
+async fn what_a_cut_off_batch_left_does_not_count() {
+    let Some(databases) = Databases::for_test("what_a_cut_off_batch_left_does_not_count") else { return };
+    let config = databases.fresh();
+    let store = databases.open(&config).await;
+    store.apply(vec![entry("a", 1).seal(), entry("b", 3).seal()], checkpoint(3)).await.unwrap();
+    let sound = store.load().await.unwrap().view.seal();
+    let raw = databases.raw(&config).await;
+    let position = raw.meta.find_one(doc! { "_id": "checkpoint" }).await.unwrap().unwrap();
+    let cut_off = async |entries| {
+        store.apply(entries, checkpoint(6)).await.unwrap();
+        raw.meta.replace_one(doc! { "_id": "checkpoint" }, &position).await.unwrap();
+        databases.open(&config).await
+    };
+
+    let restarted = cut_off(vec![entry("c", 5).seal()]).await;
+    let loaded = restarted.load().await.unwrap();
+    assert_eq!((loaded.findings.as_slice(), loaded.view.seal()), (&[][..], sound));
+    assert_eq!(versions_after(&restarted, 0).await, [1, 3]);
+    restarted.apply(vec![entry("c", 5).seal()], checkpoint(6)).await.unwrap();
+    assert_eq!(restarted.load().await.unwrap().findings, [], "the batch came again");
+
+    let mut deprecated = entry("a", 6);
+    deprecated.is_active = false;
+    let restarted = cut_off(vec![deprecated.seal()]).await;
+    let findings = restarted.load().await.unwrap().findings;
+    assert!(findings[0].to_string().contains("sync again"), "{findings:?}");
+    restarted.replace(None, vec![entry("b", 3).seal()], Some(checkpoint(6))).await.unwrap();
+    assert_eq!(restarted.load().await.unwrap().findings, []);
+    databases.drop_all().await;
+}
+
+#[tokio::test]
+async fn the_head_is_recorded_and_versions_are_int64() {
+    let Some(databases) = Databases::for_test("the_head_is_recorded_and_versions_are_int64") else { return };
+    let config = databases.fresh();
+    let store = databases.open(&config).await;
+    publish(&store, "a").await;
+    publish(&store, "b").await;
+    store.set_active(change("a", false)).await.unwrap();
+    let raw = databases.raw(&config).await;
+    wait_for_head(&raw, 3).await;
+    let stored = raw.entries.find_one(doc! { "_id": "a" }).await.unwrap().unwrap();
+    assert_eq!(stored.get_i64("version").unwrap(), 3);
+    assert_eq!(stored.get_array("supersedes").unwrap(), &[1_i64.into()]);
+    let keys: BTreeSet<_> = stored.keys().map(String::as_str).collect();
+    assert!(!keys.contains("traceParent"), "the change was not traced");
+    databases.drop_all().await;
+}
+
+/// The recorder writes a moment after the publication.
+pub(super) async fn wait_for_head(raw: &test_server::Raw, number: i64) {
+    for _ in 0..500 {
+        let head = raw.meta.find_one(doc! { "_id": HEAD }).await.unwrap();
+        if head.is_some_and(|head| head.get_i64("version").unwrap() == number) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the head {number} is not recorded");
+}
