@@ -1,9 +1,10 @@
 //! MongoDB: the contract's collection, shared by several central nodes at once (design decisions 8 to 12).
 //!
-//! Every publication is one insert or one update of one document, at the version after the newest; the unique
-//! index on `version` lets one of several nodes win, and the others try the next number. So versions are dense
-//! without a transaction: each of 1 to head is some entry's `version` or in some entry's `supersedes`. Writes are
-//! acknowledged by a majority and reads see only what a majority has, so nothing that was read is ever undone.
+//! Every publication is one insert or one update of one document, at the version after the newest. Each document
+//! lists all versions that its blueprint has had, under a unique index: of several nodes one gets a version, and
+//! the others try the next, even if a deprecation has taken the blueprint on meanwhile. So versions are dense
+//! without a transaction: each of 1 to head is in exactly one list. Writes are acknowledged by a majority and
+//! reads see only what a majority has, so nothing that was read is ever undone.
 //!
 //! Deliberately absent: multi-document transactions (a plain server has none), a counter document (a crash between
 //! counter and entry would leave a gap) and any trust in change streams (they only wake the poll).

@@ -92,12 +92,19 @@ impl Database {
         bounded(self.timeout, operation).await
     }
 
-    /// Makes the indexes of contract section 7, `version` unique (D19).
+    /// Makes the indexes of contract section 7, `version` unique (D19), and one that keeps a superseded version
+    /// from being given again; that one leaves out what no node wrote.
     pub(super) async fn create_indexes(&self, collection: &Entries) -> Outcome<()> {
-        let index = |keys: Document| IndexModel::builder().keys(keys).build();
-        let mut by_version = index(doc! { "version": 1 });
-        by_version.options = Some(IndexOptions::builder().unique(true).build());
-        let indexes = [by_version, index(doc! { "publishedAt": -1 }), index(doc! { "isActive": 1 })];
+        let index = |keys: Document, options: Option<IndexOptions>| {
+            IndexModel::builder().keys(keys).options(options).build()
+        };
+        let unique = || IndexOptions::builder().unique(true);
+        let indexes = [
+            index(doc! { "version": 1 }, Some(unique().build())),
+            index(doc! { "versions": 1 }, Some(unique().sparse(true).build())),
+            index(doc! { "publishedAt": -1 }, None),
+            index(doc! { "isActive": 1 }, None),
+        ];
         match self.bounded(collection.create_indexes(indexes)).await {
             Err(Failure::IndexConflict(why)) => Err(Failure::Final(StoreError::Internal(format!(
                 "{} has an index with the keys of one that this node needs (is the one on `version` not unique?): {why}; \

@@ -1,8 +1,11 @@
 //! One entry as a document of the contract's collection (contract section 7), and back.
 //!
-//! Beside the contract's fields there are three of ours: `traceParent`, `supersedes` (the versions that the
-//! blueprint had before, so that every version of the register is accounted for) and `entryHash`, which covers
+//! Beside the contract's fields there are three of ours: `traceParent`, `versions` and `entryHash`, which covers
 //! every other field. Optional fields are absent when empty, never present and empty.
+//!
+//! `versions` lists every version that the entry accounts for, ascending: those that the blueprint had before, and
+//! its own. Under a unique index it keeps a number from being given again after a deprecation has taken the
+//! blueprint on to another, and it lets a reader see that no version is missing.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -29,7 +32,7 @@ use crate::{
 /// MongoDB's limit on one document, bytes.
 pub(super) const MAX_DOCUMENT_BYTES: usize = 16 * 1024 * 1024;
 /// Part of it that a publication leaves free, so that the blueprint can be deprecated and reactivated later:
-/// each change adds a number to `supersedes`.
+/// each change adds a number to `versions`.
 pub(super) const STATE_CHANGE_BYTES: usize = 64 * 1024;
 
 /// An entry read from the database.
@@ -87,12 +90,8 @@ pub(super) fn encode(
     if !entry.trace_parent.is_empty() {
         out.append(cstr!("traceParent"), entry.trace_parent.as_str());
     }
-    if !supersedes.is_empty() {
-        out.append(
-            cstr!("supersedes"),
-            supersedes.iter().map(|version| version.get()).collect::<RawArrayBuf>(),
-        );
-    }
+    let versions = supersedes.iter().chain([&entry.version]).map(|version| version.get());
+    out.append(cstr!("versions"), versions.collect::<RawArrayBuf>());
     out.append(cstr!("entryHash"), binary(&entry_hash(sealed.leaf(), supersedes)));
     check_size(&entry.blueprint_id, out.as_bytes().len(), MAX_DOCUMENT_BYTES - STATE_CHANGE_BYTES)?;
     Ok(out)
@@ -156,9 +155,9 @@ pub(super) fn stated_version(raw: &RawDocument) -> Option<Version> {
     Version::new("version", raw.get_i64("version").ok()?).ok()
 }
 
-/// The superseded versions that a document states, whether it verifies or not.
-pub(super) fn stated_supersedes(raw: &RawDocument) -> Vec<Version> {
-    raw.get_array("supersedes").ok().and_then(|array| decode_versions(array).ok()).unwrap_or_default()
+/// The versions that a document states to account for, whether it verifies or not.
+pub(super) fn stated_versions(raw: &RawDocument) -> Vec<Version> {
+    raw.get_array("versions").ok().and_then(|array| decode_versions(array).ok()).unwrap_or_default()
 }
 
 fn stated_id(raw: &RawDocument) -> Option<BlueprintId> {
@@ -189,7 +188,7 @@ fn decode_fields(raw: &RawDocument) -> Result<Stored, Fault> {
         metadata: fields.metadata()?,
         trace_parent: fields.optional_text("traceParent")?,
     };
-    let supersedes = fields.supersedes()?;
+    let supersedes = fields.versions_before(entry.version)?;
     let hash = fields.bytes("entryHash")?;
     fields.expect_no_others()?;
     entry.validate().map_err(|error| invalid(&error))?;
@@ -246,7 +245,7 @@ mod tests {
             "metadata",
         ];
         assert_eq!(keys[..10], contract);
-        assert_eq!(keys[10..], ["traceParent", "supersedes", "entryHash"]);
+        assert_eq!(keys[10..], ["traceParent", "versions", "entryHash"]);
         assert_eq!(document.get_i64("version").unwrap(), 3);
         assert_eq!(document.get_datetime("publishedAt").unwrap().timestamp_millis(), 1_700_000_000_123);
         assert_eq!(document.get_document("metadata").unwrap(), &doc! {"a．b$c": "é", "category": "test"});
@@ -254,7 +253,7 @@ mod tests {
         bare.transaction_id = String::new();
         bare.metadata.clear();
         let bare = Bdoc::try_from(raw(bare, &[])).unwrap();
-        for absent in ["publicationTransactionId", "metadata", "traceParent", "supersedes"] {
+        for absent in ["publicationTransactionId", "metadata", "traceParent"] {
             assert!(!bare.contains_key(absent), "{absent}");
         }
     }
@@ -291,8 +290,10 @@ mod tests {
             ("metadata", doc! {"category": "test", "a．b$c": "é"}.into()),
             ("metadata", doc! {"category": "test"}.into()),
             ("traceParent", "".into()),
-            ("supersedes", vec![1_i64].into()),
-            ("supersedes", vec![2_i64, 1].into()),
+            ("versions", vec![1_i64, 3].into()),
+            ("versions", vec![2_i64, 1, 3].into()),
+            ("versions", vec![1_i64, 2].into()),
+            ("versions", Bson::Array(vec![])),
             ("entryHash", binary(&[0; 32]).into()),
             ("extra", 1.into()),
         ];

@@ -89,14 +89,15 @@ impl<'a> Fields<'a> {
         if pairs.is_empty() { Err(present_but_empty(KEY)) } else { Ok(pairs) }
     }
 
-    pub(super) fn supersedes(&mut self) -> Result<Vec<Version>, Fault> {
-        const KEY: &str = "supersedes";
-        if !self.0.contains_key(KEY) {
-            return Ok(Vec::new());
+    /// The list of versions, which ends with the entry's own; returns those before.
+    pub(super) fn versions_before(&mut self, own: Version) -> Result<Vec<Version>, Fault> {
+        const KEY: &str = "versions";
+        let array = self.take(KEY, |value| value.as_array())?;
+        let mut versions = decode_versions(array).map_err(|why| damaged(KEY, &why))?;
+        if versions.pop() != Some(own) || !versions.iter().chain([&own]).is_sorted_by(|a, b| a < b) {
+            return Err(damaged(KEY, &NotCanonical::new("it does not ascend to the entry's own")));
         }
-        let versions =
-            decode_versions(self.take(KEY, |value| value.as_array())?).map_err(|why| damaged(KEY, &why))?;
-        if versions.is_empty() { Err(present_but_empty(KEY)) } else { Ok(versions) }
+        Ok(versions)
     }
 
     pub(super) fn expect_no_others(&self) -> Result<(), Fault> {
@@ -127,7 +128,7 @@ pub(super) fn decode_versions(array: &RawArray) -> Result<Vec<Version>, NotCanon
         let (key, value) = item?;
         match value {
             RawBsonRef::Int64(number) if key.as_str() == at.to_string() => versions.push(
-                Version::new("supersedes", number).map_err(|error| NotCanonical::new(error.to_string()))?,
+                Version::new("versions", number).map_err(|error| NotCanonical::new(error.to_string()))?,
             ),
             other => return Err(NotCanonical::new(format!("element {} is {other:?}", key.as_str()))),
         }

@@ -140,7 +140,7 @@ fn assess_replica(
 struct Contents {
     /// Ascending, one per blueprint.
     sound: Vec<Stored>,
-    /// With the superseded versions that they claim.
+    /// With the versions that they claim to account for.
     unsound: Vec<(Finding, Vec<Version>)>,
 }
 
@@ -150,7 +150,7 @@ impl Contents {
         for verified in read {
             match verified {
                 Verified::Sound(stored) => sound.push(stored),
-                Verified::Unsound { finding, supersedes } => unsound.push((finding, supersedes)),
+                Verified::Unsound { finding, versions } => unsound.push((finding, versions)),
             }
         }
         drop_moved(&mut sound);
@@ -173,10 +173,9 @@ impl Contents {
             self.sound.iter().flat_map(|stored| stored.supersedes.clone()).collect();
         let head = held.last().copied().unwrap_or_default().max(recorded);
         let mut seen: std::collections::BTreeSet<Version> = held.iter().chain(&superseded).copied().collect();
-        for (finding, supersedes) in &self.unsound {
+        for (finding, versions) in &self.unsound {
             held.extend(finding.version.filter(|version| *version <= head && seen.insert(*version)));
-            superseded
-                .extend(supersedes.iter().filter(|version| **version <= head && seen.insert(**version)));
+            superseded.extend(versions.iter().filter(|version| **version <= head && seen.insert(**version)));
         }
         let missing = head.get() - i64::try_from(seen.len()).unwrap_or(i64::MAX);
         if missing > NAMED_GAPS {

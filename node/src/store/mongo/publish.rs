@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     register::{
-        entry::{Entry, SealedEntry},
+        entry::Entry,
         names::{BlueprintId, Leaf, Version},
     },
     store::{Draft, Publication, StateChange, StoreError},
@@ -32,7 +32,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// Longest random delay after another node took the version, as a power of two in milliseconds.
 const MAX_RACE_DELAY_LOG2: u32 = 6;
 /// What a change of state adds to a document beside its texts: the names of fields that were absent, one number
-/// in `supersedes`.
+/// in `versions`.
 const CHANGE_OVERHEAD_BYTES: usize = 128;
 
 /// What is to become the next version.
@@ -213,7 +213,7 @@ impl MongoStore {
         let supersedes = [&stored.supersedes[..], &[before.version]].concat();
         let filter = doc! { "_id": change.blueprint_id.as_str(), "version": before.version.get() };
         tries.uncertain.push(sealed.leaf());
-        let update = state_update(&sealed, before, entry_hash(sealed.leaf(), &supersedes));
+        let update = state_update(sealed.entry(), entry_hash(sealed.leaf(), &supersedes));
         match self.db.bounded(self.db.entries.update_one(filter, update)).await {
             Ok(result) if result.matched_count == 1 => Ok(Some(Publication { entry: sealed, changed: true })),
             Ok(_) | Err(Failure::Duplicate) => {
@@ -233,8 +233,9 @@ impl MongoStore {
 
     /// The version after the newest. A number that was seen in use is never given again: peers hold its entry.
     async fn next_version(&self) -> Outcome<Version> {
-        let head = self.db.head().await?;
+        // Before the head is read: the tail may see more meanwhile.
         let seen = self.known.borrow().newest;
+        let head = self.db.head().await?;
         if head < seen {
             return Err(Failure::Retry(StoreError::Damaged(format!(
                 "MongoDB ends at version {head}, but version {seen} was there: its newest entries were removed, or an \
@@ -250,8 +251,7 @@ fn race_delay(races: u32) -> Duration {
 }
 
 /// The one update that moves a blueprint to its next version.
-fn state_update(after: &SealedEntry, before: &Entry, hash: [u8; 32]) -> Document {
-    let entry = after.entry();
+fn state_update(entry: &Entry, hash: [u8; 32]) -> Document {
     let mut set =
         doc! { "version": entry.version.get(), "isActive": entry.is_active, "entryHash": binary(&hash) };
     let mut unset = Document::new();
@@ -264,7 +264,7 @@ fn state_update(after: &SealedEntry, before: &Entry, hash: [u8; 32]) -> Document
             set.insert(key, text);
         }
     }
-    let mut update = doc! { "$set": set, "$push": { "supersedes": before.version.get() } };
+    let mut update = doc! { "$set": set, "$push": { "versions": entry.version.get() } };
     // Servers before 5.0 refuse an empty one.
     if !unset.is_empty() {
         update.insert("$unset", unset);

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{
     database::Database,
-    entry_codec::{Stored, decode, stated_supersedes, stated_version},
+    entry_codec::{Stored, decode, stated_version, stated_versions},
     errors::{Failure, Outcome},
 };
 use crate::{
@@ -29,14 +29,14 @@ const VERIFY_QUEUE: usize = 8;
 /// A document of the collection: a verified entry, or what is wrong with it and what it claims.
 pub(super) enum Verified {
     Sound(Stored),
-    Unsound { finding: Finding, supersedes: Vec<Version> },
+    Unsound { finding: Finding, versions: Vec<Version> },
 }
 
 impl Verified {
     fn new(raw: &RawDocument) -> Self {
         match decode(raw) {
             Ok(stored) => Self::Sound(stored),
-            Err(finding) => Self::Unsound { finding, supersedes: stated_supersedes(raw) },
+            Err(finding) => Self::Unsound { finding, versions: stated_versions(raw) },
         }
     }
 }

@@ -109,8 +109,8 @@ impl MongoStore {
 
     /// Entries after a version, verified.
     ///
-    /// A version that is missing between them can't be filled later: it is inserted only by who saw the one
-    /// before it as the head. It belongs to a blueprint that has moved on, and is in its `supersedes`.
+    /// A version that is missing between them can't be filled later: a version is stored only by who saw the one
+    /// before it, and only once. It belongs to a blueprint that has moved on, and is in its `versions`.
     pub(super) async fn entries_after(&self, after: Version, limit: usize) -> Outcome<Vec<Arc<SealedEntry>>> {
         if limit == 0 {
             return Ok(Vec::new());
