@@ -8,9 +8,13 @@ use std::{env, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 3] =
-    ["sorcha/peer/v1/CentralNodeConnection.proto", "sorcha/peer/v1/Heartbeat.proto", "sorcha/peer/v1/SystemRegisterSync.proto"];
+const FILES: [&str; 3] = [
+    "sorcha/peer/v1/CentralNodeConnection.proto",
+    "sorcha/peer/v1/Heartbeat.proto",
+    "sorcha/peer/v1/SystemRegisterSync.proto",
+];
 
+#[expect(clippy::disallowed_methods, reason = "cargo tells build scripts where to write by the environment")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     for file in FILES {
         println!("cargo:rerun-if-changed={file}");
@@ -19,10 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let all = protox::compile(FILES, ["."])?;
     fs::write(out.join("descriptors.bin"), all.encode_to_vec())?;
-    tonic_prost_build::configure()
-        .bytes(".")
-        .btree_map(".")
-        .compile_fds(all)?;
+    tonic_prost_build::configure().bytes(".").btree_map(".").compile_fds(all)?;
 
     let raw = out.join("raw");
     fs::create_dir_all(&raw)?;

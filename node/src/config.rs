@@ -40,6 +40,17 @@ pub enum Role {
     Peer,
 }
 
+impl Role {
+    /// `central` or `peer`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Central => "central",
+            Self::Peer => "peer",
+        }
+    }
+}
+
 /// A node's configuration.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -202,7 +213,12 @@ pub struct Heartbeat {
 
 impl Default for Heartbeat {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(30), timeout: Duration::from_secs(30), max_missed: 2, include_metrics: true }
+        Self {
+            interval: Duration::from_secs(30),
+            timeout: Duration::from_secs(30),
+            max_missed: 2,
+            include_metrics: true,
+        }
     }
 }
 
@@ -487,9 +503,13 @@ impl Config {
             figment = figment.merge(Toml::file_exact(path));
         }
         // Kubernetes puts SORCHA_…_SERVICE_HOST and the like into pods beside a Service named sorcha-…
-        let from_service_links =
-            |key: &str| ["_service_host", "_service_port", "_port"].iter().any(|end| key.ends_with(end)) || key.contains("_port_");
+        let from_service_links = |key: &str| {
+            ["_service_host", "_service_port", "_port"].iter().any(|end| key.ends_with(end))
+                || key.contains("_port_")
+        };
         let environment = Env::prefixed(ENV_PREFIX)
+            // The commands' own variable, no setting of a node.
+            .ignore(&["token_file"])
             .filter(move |key| !from_service_links(&key.as_str().to_ascii_lowercase()))
             .map(|key| key.as_str().replace("__", ".").into());
         figment
@@ -503,7 +523,8 @@ impl Config {
     #[must_use]
     pub fn with_identity(mut self, machine: &str) -> Self {
         if self.node.id.is_empty() {
-            self.node.id = if self.node.hostname.is_empty() { machine.to_owned() } else { self.node.hostname.clone() };
+            self.node.id =
+                if self.node.hostname.is_empty() { machine.to_owned() } else { self.node.hostname.clone() };
         }
         if self.node.hostname.is_empty() {
             self.node.hostname.clone_from(&self.node.id);
@@ -541,16 +562,21 @@ impl Config {
 
     fn validate_identity(&self, role: Role) -> Result<(), ConfigError> {
         let Node { id, hostname, .. } = &self.node;
-        check_length("node.hostname", hostname, limits::HOSTNAME_CHARS).map_err(|e| ConfigError::field("node.hostname", &e))?;
+        check_length("node.hostname", hostname, limits::HOSTNAME_CHARS)
+            .map_err(|e| ConfigError::field("node.hostname", &e))?;
         match role {
             Role::Peer => {
                 PeerId::new(id).map_err(|e| ConfigError::field("node.id", &e))?;
             }
             Role::Central if id.is_empty() => {
-                return Err(ConfigError::Invalid { setting: "node.id", problem: "is empty; name this central node".into() });
+                return Err(ConfigError::Invalid {
+                    setting: "node.id",
+                    problem: "is empty; name this central node".into(),
+                });
             }
             Role::Central => {
-                check_length("node.id", id, limits::NODE_ID_CHARS).map_err(|e| ConfigError::field("node.id", &e))?;
+                check_length("node.id", id, limits::NODE_ID_CHARS)
+                    .map_err(|e| ConfigError::field("node.id", &e))?;
             }
         }
         if !self.node.validate_hostname {
@@ -576,7 +602,8 @@ impl Config {
         for central in &self.central_nodes {
             central.validate()?;
             if central.id() == self.node.id || central.host == self.node.hostname {
-                let problem = format!("{} is this node itself; a node does not replicate from itself", central.id());
+                let problem =
+                    format!("{} is this node itself; a node does not replicate from itself", central.id());
                 return Err(ConfigError::Invalid { setting: "central_nodes", problem });
             }
             if !seen.insert(central.id()) {
@@ -602,9 +629,11 @@ impl Config {
         let MongoDb { uri, uri_file, .. } = &self.store.mongodb;
         match (uri, uri_file) {
             (Some(uri), _) => Ok(Some(uri.clone())),
-            (None, Some(path)) => std::fs::read_to_string(path)
-                .map(|text| Some(text.trim().to_owned()))
-                .map_err(|source| ConfigError::File { setting: "store.mongodb.uri_file", path: path.clone(), source }),
+            (None, Some(path)) => {
+                std::fs::read_to_string(path).map(|text| Some(text.trim().to_owned())).map_err(|source| {
+                    ConfigError::File { setting: "store.mongodb.uri_file", path: path.clone(), source }
+                })
+            }
             (None, None) => Ok(None),
         }
     }

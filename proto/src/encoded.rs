@@ -52,7 +52,12 @@ mod tests {
 
     #[test]
     fn same_bytes_as_the_generated_message() {
-        let entry = SystemRegisterEntry { blueprint_id: "a".into(), version: 7, is_active: true, ..Default::default() };
+        let entry = SystemRegisterEntry {
+            blueprint_id: "a".into(),
+            version: 7,
+            is_active: true,
+            ..Default::default()
+        };
         let bytes = entry.encode_to_vec();
         let encoded = EncodedEntry::decode(bytes.as_slice()).expect("decoding takes any bytes");
         assert_eq!(encoded.encode_to_vec(), bytes);

@@ -9,13 +9,27 @@ mod encoded;
 pub use encoded::EncodedEntry;
 
 /// Messages, clients and servers of package `sorcha.peer.v1`.
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::unwrap_used, clippy::needless_pass_by_value)]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::needless_pass_by_value
+)]
 pub mod v1 {
     tonic::include_proto!("sorcha.peer.v1");
 }
 
 /// `SystemRegisterSync` over [`EncodedEntry`].
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::unwrap_used, clippy::needless_pass_by_value)]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::needless_pass_by_value
+)]
 pub mod raw {
     include!(concat!(env!("OUT_DIR"), "/raw/sorcha.peer.v1.rs"));
 }

@@ -42,7 +42,11 @@ impl CentralNodeAddress {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let refuse = |problem: String| Err(ConfigError::Invalid { setting: "central_nodes", problem });
         if self.host.is_empty() || self.host.chars().count() > limits::HOSTNAME_CHARS {
-            return refuse(format!("host {:?} must have 1 to {} characters", self.host, limits::HOSTNAME_CHARS));
+            return refuse(format!(
+                "host {:?} must have 1 to {} characters",
+                self.host,
+                limits::HOSTNAME_CHARS
+            ));
         }
         if self.host.contains(|c: char| c.is_whitespace() || "/@?#".contains(c)) {
             return refuse(format!("host {:?} is not a host name or an IP address", self.host));
@@ -91,8 +95,11 @@ struct CentralNodesFile {
 /// [`ConfigError`] naming the file and what is wrong in it.
 pub fn read_central_nodes(path: &Path) -> Result<Vec<CentralNodeAddress>, ConfigError> {
     const SETTING: &str = "central_nodes_file";
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::File { setting: SETTING, path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::File {
+        setting: SETTING,
+        path: path.to_owned(),
+        source,
+    })?;
     let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     let parsed: Result<CentralNodesFile, String> = if is_json {
         serde_json::from_str(&text).map_err(|error| error.to_string())
@@ -101,7 +108,10 @@ pub fn read_central_nodes(path: &Path) -> Result<Vec<CentralNodeAddress>, Config
         Figment::from(figment::providers::Toml::string(&text)).extract().map_err(|error| error.to_string())
     };
     let nodes = parsed
-        .map_err(|problem| ConfigError::Invalid { setting: SETTING, problem: format!("{}: {problem}", path.display()) })?
+        .map_err(|problem| ConfigError::Invalid {
+            setting: SETTING,
+            problem: format!("{}: {problem}", path.display()),
+        })?
         .central_nodes;
     nodes.iter().try_for_each(CentralNodeAddress::validate)?;
     Ok(nodes)

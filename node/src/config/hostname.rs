@@ -16,9 +16,13 @@ impl HostnamePattern {
     /// Whether a host name matches, label by label.
     #[must_use]
     pub fn matches(&self, hostname: &str) -> bool {
-        let (pattern, labels): (Vec<_>, Vec<_>) = (self.0.split('.').collect(), hostname.split('.').collect());
+        let (pattern, labels): (Vec<_>, Vec<_>) =
+            (self.0.split('.').collect(), hostname.split('.').collect());
         pattern.len() == labels.len()
-            && pattern.iter().zip(&labels).all(|(wanted, label)| !label.is_empty() && (*wanted == "*" || wanted == label))
+            && pattern
+                .iter()
+                .zip(&labels)
+                .all(|(wanted, label)| !label.is_empty() && (*wanted == "*" || wanted == label))
     }
 }
 
@@ -36,7 +40,9 @@ mod tests {
     fn a_star_is_exactly_one_label() {
         let pattern = HostnamePattern::new("*.sorcha.dev".into());
         assert!(pattern.matches("n0.sorcha.dev"));
-        for other in ["sorcha.dev", ".sorcha.dev", "a.n0.sorcha.dev", "N0.Sorcha.dev", "n0.sorcha.dev.evil", ""] {
+        for other in
+            ["sorcha.dev", ".sorcha.dev", "a.n0.sorcha.dev", "N0.Sorcha.dev", "n0.sorcha.dev.evil", ""]
+        {
             assert!(!pattern.matches(other), "{other}");
         }
     }

@@ -96,3 +96,25 @@ fn central_nodes_file_in_both_formats() {
     let bad = file("[[central_nodes]]\nhots = 'n1'\n");
     assert!(read_central_nodes(bad.path()).unwrap_err().to_string().contains("hots"));
 }
+
+#[test]
+fn every_setting_is_documented() {
+    fn leaves(prefix: &str, value: &serde_json::Value, into: &mut Vec<String>) {
+        let is_section = value.as_object().filter(|map| !map.contains_key("per_second"));
+        match is_section {
+            Some(map) if !map.contains_key("secs") => {
+                let path =
+                    |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
+                map.iter().for_each(|(key, value)| leaves(&path(key), value, into));
+            }
+            _ => into.push(prefix.to_owned()),
+        }
+    }
+    let manual = include_str!("../../../docs/configuration.md");
+    let mut settings = Vec::new();
+    leaves("", &serde_json::to_value(Config::default()).unwrap(), &mut settings);
+    assert!(settings.len() > 50, "{settings:?}");
+    let missing: Vec<_> =
+        settings.iter().filter(|setting| !manual.contains(&format!("`{setting}`"))).collect();
+    assert!(missing.is_empty(), "not in docs/configuration.md: {missing:?}");
+}

@@ -1,7 +1,7 @@
 //! What holds at every step of [`machine`](super::machine): pure predicates for tests, simulation and
 //! `debug_assert!` in the shell.
 //!
-//! ```ignore
+//! ```text
 //! debug_assert_eq!(violated(&Step { before: &before, event: &event, after: &after, .. }), Vec::<&str>::new());
 //! ```
 
@@ -11,7 +11,8 @@ use super::{
         deadline,
         effect::{Effect, Report},
         event::Event,
-        state::{PeerState, Phase, Progress, Search, State},
+        phase::{Progress, Search},
+        state::{PeerState, Phase, State},
     },
 };
 use crate::clock::Monotonic;
@@ -169,10 +170,9 @@ pub fn stopped_for_good(step: &Step<'_>) -> bool {
 /// Isolation is reported exactly when the public state enters it, or leaves it for a session (contract section 6.4).
 #[must_use]
 pub fn isolation_is_told_once(step: &Step<'_>) -> bool {
-    let count =
-        |wanted: fn(&Report) -> bool| {
-            step.effects.iter().filter(|e| matches!(e, Effect::Report(report) if wanted(report))).count()
-        };
+    let count = |wanted: fn(&Report) -> bool| {
+        step.effects.iter().filter(|e| matches!(e, Effect::Report(report) if wanted(report))).count()
+    };
     let entered = count(|report| matches!(report, Report::EnteredIsolated));
     let left = count(|report| matches!(report, Report::LeftIsolated { .. }));
     let before = step.before.isolated_since();
@@ -208,7 +208,9 @@ pub fn misses_below_limit(step: &Step<'_>) -> bool {
 /// A pass tries a node once: none is both behind and ahead of it.
 #[must_use]
 pub fn nodes_tried_once_a_pass(step: &Step<'_>) -> bool {
-    let Phase::Searching(Search { queue, tally, .. }) = &step.after.phase else { return true };
+    let Phase::Searching(Search { queue, tally, .. }) = &step.after.phase else {
+        return true;
+    };
     let mut nodes: Vec<_> = tally.tried.iter().chain(queue).collect();
     let all = nodes.len();
     nodes.sort();

@@ -23,6 +23,7 @@ pub mod effect;
 pub mod event;
 mod failback;
 mod pass;
+pub mod phase;
 mod session;
 pub mod state;
 mod turn;
@@ -30,7 +31,8 @@ mod turn;
 use self::{
     effect::{Cause, DisconnectReason, Effect},
     event::Event,
-    state::{Outage, Phase, Progress, Search, Session, Stage, State, Wait, Watch},
+    phase::{Outage, Progress, Search, Session, Stage, Wait, Watch},
+    state::{Phase, State},
     turn::Turn,
 };
 use super::failover::{CentralId, Policy, distinct};

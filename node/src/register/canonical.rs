@@ -102,8 +102,13 @@ impl<'de> DeserializeSeed<'de> for Unambiguous {
 }
 
 /// Accepts an integer whose digits canonical JSON keeps.
-fn check_integer<E: serde::de::Error>(number: impl fmt::Display, magnitude: u64, double: f64) -> Result<(), E> {
-    let keeps_digits = || serde_json_canonicalizer::to_string(&double).is_ok_and(|text| text == number.to_string());
+fn check_integer<E: serde::de::Error>(
+    number: impl fmt::Display,
+    magnitude: u64,
+    double: f64,
+) -> Result<(), E> {
+    let keeps_digits =
+        || serde_json_canonicalizer::to_string(&double).is_ok_and(|text| text == number.to_string());
     if magnitude <= MAX_SAFE_INTEGER || keeps_digits() {
         return Ok(());
     }
@@ -152,10 +157,15 @@ impl<'de> Visitor<'de> for Unambiguous {
         let mut seen = HashSet::new();
         while let Some(key) = members.next_key::<Key>()? {
             if key.0.contains('\0') {
-                return Err(serde::de::Error::custom(format_args!("the key {:?} holds a NUL character", key.0)));
+                return Err(serde::de::Error::custom(format_args!(
+                    "the key {:?} holds a NUL character",
+                    key.0
+                )));
             }
             if let Some(key) = seen.replace(key.0) {
-                return Err(serde::de::Error::custom(format_args!("the key {key:?} appears twice in one object")));
+                return Err(serde::de::Error::custom(format_args!(
+                    "the key {key:?} appears twice in one object"
+                )));
             }
             members.next_value_seed(Self)?;
         }
@@ -180,7 +190,10 @@ mod tests {
 
     #[test]
     fn follows_rfc_8785() {
-        assert_eq!(canonical(r#" { "b" : 1.0, "a" : [ true , null ], "€": 1e2 } "#), r#"{"a":[true,null],"b":1,"€":100}"#);
+        assert_eq!(
+            canonical(r#" { "b" : 1.0, "a" : [ true , null ], "€": 1e2 } "#),
+            r#"{"a":[true,null],"b":1,"€":100}"#
+        );
         // Keys sort by UTF-16 code units: U+1F600 (a surrogate pair) before U+FB33.
         assert_eq!(canonical("{\"\u{fb33}\":1,\"\u{1F600}\":2}"), "{\"\u{1F600}\":2,\"\u{fb33}\":1}");
         assert_eq!(canonical(r#"{"n":333333333.33333329,"z":-0.0}"#), r#"{"n":333333333.3333333,"z":0}"#);
@@ -211,7 +224,8 @@ mod tests {
         let text = |size: usize| format!("{{\"d\":\"{}\"}}", "x".repeat(size));
         let overhead = text(0).len();
         assert!(Document::canonicalize(text(limits::DOCUMENT_BYTES - overhead).as_bytes()).is_ok());
-        let over = Document::canonicalize(text(limits::DOCUMENT_BYTES - overhead + 1).as_bytes()).unwrap_err();
+        let over =
+            Document::canonicalize(text(limits::DOCUMENT_BYTES - overhead + 1).as_bytes()).unwrap_err();
         assert!(over.to_string().contains("16777217"), "{over}");
     }
 

@@ -136,7 +136,19 @@ mod tests {
         assert_ne!(base, built_at_once(71, 1..=70), "head");
         assert_ne!(base, built_at_once(70, 1..=69), "missing");
         let mut swapped = VersionTree::default();
-        swapped.update(version(70), (1..=70).map(|v| (version(v), Some(leaf(match v { 3 => 4, 4 => 3, v => v })))));
+        swapped.update(
+            version(70),
+            (1..=70).map(|v| {
+                (
+                    version(v),
+                    Some(leaf(match v {
+                        3 => 4,
+                        4 => 3,
+                        v => v,
+                    })),
+                )
+            }),
+        );
         assert_ne!(base, swapped.digest(version(70)), "order");
     }
 

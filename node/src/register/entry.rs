@@ -87,6 +87,18 @@ impl Entry {
         check_metadata(&self.metadata)
     }
 
+    /// When this state of the entry came to be: the publication, or the deprecation or reactivation after it, by
+    /// the time in its UUIDv7 transaction id; the publication instant where that id is none of ours.
+    #[must_use]
+    pub fn changed_at(&self) -> Timestamp {
+        let stamped = uuid::Uuid::parse_str(&self.transaction_id).ok().and_then(|id| id.get_timestamp());
+        let millis = stamped.and_then(|stamp| {
+            let (seconds, nanos) = stamp.to_unix();
+            i64::try_from(seconds.checked_mul(1000)?.checked_add(u64::from(nanos / 1_000_000))?).ok()
+        });
+        millis.map_or(self.published_at, Timestamp::from_millis).max(self.published_at)
+    }
+
     /// Encodes once, for every later use.
     #[must_use]
     pub fn seal(self) -> Arc<SealedEntry> {
@@ -181,8 +193,11 @@ impl SealedEntry {
         entry.validate()?;
         let header = entry.header();
         let leaf = leaf_of(&header);
-        let encoded =
-            if is_encoding_of(&encoded, &header, entry.document.bytes()) { encoded } else { encode(&header, entry.document.bytes()) };
+        let encoded = if is_encoding_of(&encoded, &header, entry.document.bytes()) {
+            encoded
+        } else {
+            encode(&header, entry.document.bytes())
+        };
         Ok(Arc::new(Self { entry, encoded, leaf }))
     }
 
@@ -236,7 +251,10 @@ pub(crate) mod tests {
         Entry {
             blueprint_id: BlueprintId::new(id).unwrap(),
             version: Version::new("version", version).unwrap(),
-            document: Document::canonicalize(format!(r#"{{"id":"{id}","name":"Blueprint {id}"}}"#).as_bytes()).unwrap(),
+            document: Document::canonicalize(
+                format!(r#"{{"id":"{id}","name":"Blueprint {id}"}}"#).as_bytes(),
+            )
+            .unwrap(),
             published_at: Timestamp::from_millis(1_700_000_000_000 + version),
             published_by: "tester".into(),
             is_active: true,
@@ -244,6 +262,16 @@ pub(crate) mod tests {
             metadata: BTreeMap::from([("category".into(), "test".into()), ("tags".into(), "a,b".into())]),
             trace_parent: String::new(),
         }
+    }
+
+    #[test]
+    fn a_state_change_has_its_own_time() {
+        let mut entry = entry("a", 1);
+        assert_eq!(entry.changed_at(), entry.published_at);
+        let later = entry.published_at.as_millis() + 86_400_000;
+        let id = uuid::Builder::from_unix_timestamp_millis(later.unsigned_abs(), &[7; 10]).into_uuid();
+        entry.transaction_id = id.to_string();
+        assert_eq!(entry.changed_at(), Timestamp::from_millis(later));
     }
 
     #[test]
@@ -282,7 +310,8 @@ pub(crate) mod tests {
 
     #[test]
     fn limits_are_enforced_with_the_field_named() {
-        let broken: [(&str, fn(&mut Entry)); 5] = [
+        type Breaks = fn(&mut Entry);
+        let broken: [(&str, Breaks); 5] = [
             ("published_by", |e| e.published_by = String::new()),
             ("published_by", |e| e.published_by = "x".repeat(256)),
             ("metadata", |e| _ = e.metadata.insert("k".into(), "v".repeat(4096))),

@@ -113,12 +113,18 @@ pub struct Examination {
 pub fn examine(records: &[Record]) -> Examination {
     /// Below this many records a second thread costs more than it saves.
     const PER_THREAD: usize = 512;
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(records.len() / PER_THREAD).max(1);
+    let threads =
+        thread::available_parallelism().map_or(1, NonZero::get).min(records.len() / PER_THREAD).max(1);
     let size = records.len().div_ceil(threads).max(1);
     let checked: Vec<Vec<Result<Arc<SealedEntry>, Finding>>> = thread::scope(|scope| {
-        let workers: Vec<_> =
-            records.chunks(size).map(|chunk| scope.spawn(|| chunk.iter().map(check_record).collect())).collect();
-        workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        let workers: Vec<_> = records
+            .chunks(size)
+            .map(|chunk| scope.spawn(|| chunk.iter().map(check_record).collect()))
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
     });
     let mut examination = Examination::default();
     for result in checked.into_iter().flatten() {
@@ -136,7 +142,11 @@ fn check_record(record: &Record) -> Result<Arc<SealedEntry>, Finding> {
     let id = Some(sealed.entry().blueprint_id.clone());
     let stated = sealed.entry().version;
     if stated != record.version {
-        return Err(Finding::at(record.version, id, Fault::Misplaced(format!("the entry states version {stated}"))));
+        return Err(Finding::at(
+            record.version,
+            id,
+            Fault::Misplaced(format!("the entry states version {stated}")),
+        ));
     }
     // Bytes that decode to the same entry but are not its encoding were changed too.
     if sealed.encoded() != &record.encoded {
@@ -179,8 +189,12 @@ pub fn check_seal(view: &RegisterView, stored: Option<Seal>) -> Option<Finding> 
         None if view.is_empty() => return None,
         None => "it is missing".to_owned(),
         Some(stored) if stored == actual => return None,
-        Some(stored) if stored.head != actual.head => format!("it states head {}, the entries end at {}", stored.head, actual.head),
-        Some(stored) if stored.count != actual.count => format!("it states {} entries, {} are held", stored.count, actual.count),
+        Some(stored) if stored.head != actual.head => {
+            format!("it states head {}, the entries end at {}", stored.head, actual.head)
+        }
+        Some(stored) if stored.count != actual.count => {
+            format!("it states {} entries, {} are held", stored.count, actual.count)
+        }
         Some(_) => "the digest of the entries differs".to_owned(),
     };
     Some(Finding::whole(Fault::Seal(difference)))
@@ -222,7 +236,11 @@ mod tests {
     fn records(count: i64) -> Vec<Record> {
         (1..=count)
             .map(|v| entry(&format!("b{v}"), v).seal())
-            .map(|s| Record { version: s.entry().version, encoded: s.encoded().clone(), leaf: Some(s.leaf()) })
+            .map(|s| Record {
+                version: s.entry().version,
+                encoded: s.encoded().clone(),
+                leaf: Some(s.leaf()),
+            })
             .collect()
     }
 
@@ -266,7 +284,11 @@ mod tests {
 
         let mut extra = good.clone();
         let rogue = entry("rogue", 6).seal();
-        extra.push(Record { version: version(6), encoded: rogue.encoded().clone(), leaf: Some(rogue.leaf()) });
+        extra.push(Record {
+            version: version(6),
+            encoded: rogue.encoded().clone(),
+            leaf: Some(rogue.leaf()),
+        });
         assert_eq!(look(&extra), [(6, Fault::Extra)]);
 
         let mut swapped = good.clone();

@@ -27,3 +27,6 @@ pub const TRANSACTION_ID_CHARS: usize = 255;
 pub const TRACE_PARENT_CHARS: usize = 55;
 /// Greatest difference between a heartbeat's timestamp and the receiver's clock, milliseconds (D6).
 pub const CLOCK_SKEW_MILLIS: i64 = 60_000;
+/// Greatest version that a register may reach (ours): the hash tree has a slot for each, so that a number from
+/// elsewhere decides how much memory is taken.
+pub const MAX_VERSION: i64 = 1 << 26;

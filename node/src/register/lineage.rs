@@ -141,11 +141,20 @@ impl Genesis {
                 administrators: vec![Administrator {
                     identity: "system".to_owned(),
                     public_key: hex::encode(key.verifying_key().as_bytes()),
-                    permissions: vec![Permission::Add, Permission::Remove, Permission::ModifyControl, Permission::Record],
+                    permissions: vec![
+                        Permission::Add,
+                        Permission::Remove,
+                        Permission::ModifyControl,
+                        Permission::Record,
+                    ],
                     granted_at: now,
                 }],
             },
-            workflow_history: vec![WorkflowStep { action: "create-register".to_owned(), at: now, by: creator.to_owned() }],
+            workflow_history: vec![WorkflowStep {
+                action: "create-register".to_owned(),
+                at: now,
+                by: creator.to_owned(),
+            }],
         };
         let signature = hex::encode(key.sign(&canonical(&record)?).to_bytes());
         let bytes = canonical(&SignedRecord { record, signature })?;
@@ -165,8 +174,13 @@ impl Genesis {
         if record.register_id != REGISTER_ID {
             return Err(InvalidGenesis::Register(record.register_id));
         }
-        let first = record.control_record.administrators.first().ok_or(InvalidGenesis::Control("names no administrator"))?;
-        let key = public_key(&first.public_key).ok_or(InvalidGenesis::Control("holds an invalid public key"))?;
+        let first = record
+            .control_record
+            .administrators
+            .first()
+            .ok_or(InvalidGenesis::Control("names no administrator"))?;
+        let key =
+            public_key(&first.public_key).ok_or(InvalidGenesis::Control("holds an invalid public key"))?;
         let signature = signature(&signed.signature).ok_or(InvalidGenesis::Signature)?;
         key.verify_strict(&canonical(&record)?, &signature).map_err(|_| InvalidGenesis::Signature)?;
         let lineage = Lineage::from_bytes(Sha256::digest(&bytes).into());

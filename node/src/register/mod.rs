@@ -1,12 +1,13 @@
 //! The system register as pure data: entries, canonical documents, genesis and lineage, digest, the in-memory
 //! view that everything is served from, and its integrity rules. No I/O, no clock, no randomness.
 
-pub mod canonical;
-pub mod digest;
-pub mod entry;
-pub mod integrity;
-pub mod lineage;
 pub mod limits;
 pub mod names;
+pub mod canonical;
+pub mod entry;
+pub mod lineage;
 pub mod seed;
+pub mod digest;
 pub mod view;
+pub mod integrity;
+pub mod bundle;

@@ -30,7 +30,9 @@ pub enum InvalidField {
         unit: &'static str,
     },
     /// A field has a character outside its pattern.
-    #[error("{field} has the character {found:?} at position {position}; allowed are a-z, A-Z, 0-9, '-' and '_'")]
+    #[error(
+        "{field} has the character {found:?} at position {position}; allowed are a-z, A-Z, 0-9, '-' and '_'"
+    )]
     Pattern {
         /// Name of the field as in the contract.
         field: &'static str,
@@ -159,10 +161,10 @@ impl Version {
     /// Validates a number from the wire or a store.
     ///
     /// # Errors
-    /// [`InvalidField::Range`] when negative; `field` is the name the error gives.
+    /// [`InvalidField::Range`] when negative or beyond what a register may reach; `field` is the name the error gives.
     pub fn new(field: &'static str, value: i64) -> Result<Self, InvalidField> {
-        if value < 0 {
-            return Err(InvalidField::Range { field, actual: value.to_string(), expected: "0 or more" });
+        if !(0..=limits::MAX_VERSION).contains(&value) {
+            return Err(InvalidField::Range { field, actual: value.to_string(), expected: "0 to 67108864" });
         }
         Ok(Self(value))
     }
@@ -339,6 +341,9 @@ mod tests {
     #[test]
     fn versions_refuse_negative_numbers_from_everywhere() {
         assert!(Version::new("last_known_version", -1).is_err());
+        assert!(Version::new("head", limits::MAX_VERSION).is_ok());
+        let beyond = Version::new("head", limits::MAX_VERSION + 1).unwrap_err().to_string();
+        assert_eq!(beyond, "head is 67108865; it must be 0 to 67108864");
         assert!(serde_json::from_str::<Version>("-1").is_err());
         assert_eq!(Version::ZERO.previous(), Version::ZERO);
     }

@@ -43,7 +43,8 @@ mod tests {
         assert_eq!(json["id"], id.as_str());
         assert_eq!(json["@context"], "https://sorcha.dev/blueprints/v1");
         assert_eq!(json["version"], "1.0.0");
-        let actions: Vec<_> = json["actions"].as_array().unwrap().iter().map(|a| a["id"].as_str().unwrap()).collect();
+        let actions: Vec<_> =
+            json["actions"].as_array().unwrap().iter().map(|a| a["id"].as_str().unwrap()).collect();
         assert_eq!(actions, ["validate-request", "create-register", "publish-transaction"]);
         assert_eq!(metadata["isDefault"], "true");
     }

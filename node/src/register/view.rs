@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use imbl::{HashMap, OrdMap};
+use sha2::{Digest as _, Sha256};
 
 use super::{
     digest::VersionTree,
@@ -41,7 +42,7 @@ pub struct Seal {
     pub head: Version,
     /// Entries held.
     pub count: u64,
-    /// Digest of all of them.
+    /// Digest of all of them and of the lineage.
     pub held: RegisterDigest,
 }
 
@@ -56,7 +57,11 @@ impl RegisterView {
 
     /// A register with these entries, at `head` or at the highest version among them, whichever is higher.
     #[must_use]
-    pub fn with_entries(genesis: Option<Arc<Genesis>>, entries: Vec<Arc<SealedEntry>>, head: Version) -> Self {
+    pub fn with_entries(
+        genesis: Option<Arc<Genesis>>,
+        entries: Vec<Arc<SealedEntry>>,
+        head: Version,
+    ) -> Self {
         let mut view = Self::new(genesis);
         view.apply(entries, head);
         view
@@ -162,7 +167,12 @@ impl RegisterView {
     /// Summary of everything held.
     #[must_use]
     pub fn seal(&self) -> Seal {
-        Seal { head: self.head, count: self.entries.len() as u64, held: self.held_tree.digest(self.head) }
+        let mut hasher = Sha256::new();
+        hasher.update(b"sorcha-register-seal-v1\0");
+        hasher.update(self.held_tree.digest(self.head).as_bytes());
+        hasher.update(self.lineage().map_or([0; 32], |lineage| *lineage.as_bytes()));
+        let held = RegisterDigest::from_bytes(hasher.finalize().into());
+        Seal { head: self.head, count: self.entries.len() as u64, held }
     }
 
     /// Entries held, inactive ones included.

@@ -44,7 +44,12 @@ pub(crate) fn checkpoint(number: i64) -> Checkpoint {
 }
 
 fn change(name: &str, is_active: bool) -> StateChange {
-    StateChange { blueprint_id: id(name), is_active, transaction_id: format!("tx-{name}-{is_active}"), trace_parent: String::new() }
+    StateChange {
+        blueprint_id: id(name),
+        is_active,
+        transaction_id: format!("tx-{name}-{is_active}"),
+        trace_parent: String::new(),
+    }
 }
 
 async fn publish(store: &dyn Store, name: &str) -> Publication {
@@ -105,7 +110,9 @@ async fn the_same_bytes_again_change_nothing(store: &dyn Store) {
 async fn other_content_under_a_known_id_is_refused(store: &dyn Store) {
     let first = publish(store, "a").await;
     let refused = store.publish(draft("a", r#"{"id":"other"}"#)).await;
-    assert!(matches!(refused, Err(StoreError::Conflict { checksum, .. }) if checksum == first.entry.entry().document.checksum()));
+    assert!(
+        matches!(refused, Err(StoreError::Conflict { checksum, .. }) if checksum == first.entry.entry().document.checksum())
+    );
     assert_eq!(all(store).await, [first.entry]);
 }
 
@@ -113,9 +120,13 @@ async fn deprecation_takes_a_new_version(store: &dyn Store) {
     publish(store, "a").await;
     publish(store, "b").await;
     let off = store.set_active(change("a", false)).await.unwrap();
-    assert_eq!((off.changed, off.entry.entry().version, off.entry.entry().is_active), (true, version(3), false));
+    assert_eq!(
+        (off.changed, off.entry.entry().version, off.entry.entry().is_active),
+        (true, version(3), false)
+    );
     assert!(!store.set_active(change("a", false)).await.unwrap().changed);
-    let versions = |entries: Vec<Arc<SealedEntry>>| entries.iter().map(|e| e.entry().version.get()).collect::<Vec<_>>();
+    let versions =
+        |entries: Vec<Arc<SealedEntry>>| entries.iter().map(|e| e.entry().version.get()).collect::<Vec<_>>();
     assert_eq!(versions(all(store).await), [2, 3], "one record per blueprint, at its newest version");
     let on = store.set_active(change("a", true)).await.unwrap();
     assert_eq!((on.entry.entry().version, on.entry.entry().is_active), (version(4), true));
@@ -171,7 +182,10 @@ async fn concurrent_publishers_leave_no_gap(store: Arc<impl Store>) {
     assert_eq!(loaded.findings, []);
     let deprecations = PUBLISHERS * EACH / 5;
     assert_eq!(loaded.view.head().get(), (PUBLISHERS * EACH + deprecations) as i64);
-    assert_eq!((loaded.view.len(), loaded.view.active()), (PUBLISHERS * EACH, PUBLISHERS * EACH - deprecations));
+    assert_eq!(
+        (loaded.view.len(), loaded.view.active()),
+        (PUBLISHERS * EACH, PUBLISHERS * EACH - deprecations)
+    );
 }
 
 async fn waiting_readers_are_woken(store: Arc<impl Store>) {
@@ -207,7 +221,11 @@ async fn replica_applies_batches_with_their_position(store: &dyn Store) {
     let loaded = store.load().await.unwrap();
     assert_eq!(loaded.findings, []);
     assert_eq!(loaded.checkpoint, Some(checkpoint(6)));
-    assert_eq!((loaded.view.head(), loaded.view.len()), (version(6), 2), "the head is the position, not the last entry");
+    assert_eq!(
+        (loaded.view.head(), loaded.view.len()),
+        (version(6), 2),
+        "the head is the position, not the last entry"
+    );
 }
 
 async fn replica_ignores_what_it_knows(store: &dyn Store) {
@@ -233,5 +251,9 @@ async fn replacing_leaves_nothing_behind(store: &dyn Store) {
     store.replace(Some(genesis(1)), vec![], None).await.unwrap();
     let empty = store.load().await.unwrap();
     assert!(empty.view.is_empty() && empty.checkpoint.is_none() && empty.findings.is_empty());
-    assert_eq!(publish(store, "a").await.entry.entry().version, version(1), "a replaced register counts anew");
+    assert_eq!(
+        publish(store, "a").await.entry.entry().version,
+        version(1),
+        "a replaced register counts anew"
+    );
 }

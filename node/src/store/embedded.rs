@@ -62,7 +62,9 @@ impl EmbeddedStore {
     pub async fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, StoreError> {
         let path = path.as_ref().to_owned();
         let cache = options.cache_bytes;
-        let work = move || guarded(|| open_file(&path, cache).and_then(|db| tables::load(&db).map(|loaded| (db, loaded))));
+        let work = move || {
+            guarded(|| open_file(&path, cache).and_then(|db| tables::load(&db).map(|loaded| (db, loaded))))
+        };
         let (db, loaded) = if options.inline { work() } else { run_blocking(work).await }?;
         Ok(Self::start(db, loaded, options))
     }
@@ -72,7 +74,11 @@ impl EmbeddedStore {
     ///
     /// # Errors
     /// As for `open`, but for an unreadable file.
-    pub async fn open_replica(path: impl AsRef<Path>, options: Options, now_millis: i64) -> Result<Self, StoreError> {
+    pub async fn open_replica(
+        path: impl AsRef<Path>,
+        options: Options,
+        now_millis: i64,
+    ) -> Result<Self, StoreError> {
         let path = path.as_ref();
         match Self::open(path, options.clone()).await {
             Err(StoreError::Damaged(why)) => {
@@ -102,7 +108,10 @@ impl EmbeddedStore {
         Self { ops, state }
     }
 
-    async fn ask<T>(&self, op: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Op) -> Result<T, StoreError> {
+    async fn ask<T>(
+        &self,
+        op: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Op,
+    ) -> Result<T, StoreError> {
         let gone = || StoreError::Unavailable("the store has been closed".to_owned());
         let (reply, answer) = oneshot::channel();
         self.ops.send(op(reply)).await.map_err(|_| gone())?;
@@ -166,9 +175,10 @@ fn open_file(path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
             .map_err(|error| StoreError::Internal(format!("create {}: {error}", directory.display())))?;
     }
     Builder::new().set_cache_size(cache_bytes).create(path).map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen => {
-            StoreError::Unavailable(format!("{} is in use by another process (a running node?)", path.display()))
-        }
+        DatabaseError::DatabaseAlreadyOpen => StoreError::Unavailable(format!(
+            "{} is in use by another process (a running node?)",
+            path.display()
+        )),
         other => opening(other),
     })
 }
@@ -189,7 +199,9 @@ fn opening(error: DatabaseError) -> StoreError {
 fn io_error(error: &std::io::Error) -> StoreError {
     use std::io::ErrorKind;
     match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => StoreError::Full(error.to_string()),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            StoreError::Full(error.to_string())
+        }
         _ => StoreError::Internal(error.to_string()),
     }
 }

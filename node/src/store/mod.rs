@@ -20,9 +20,9 @@ use crate::{
         canonical::Document,
         entry::{Entry, SealedEntry, check_metadata, check_published_by},
         integrity::Finding,
+        limits,
         lineage::Genesis,
         names::{BlueprintId, Checksum, InvalidField, Lineage, Version, check_length},
-        limits,
         view::RegisterView,
     },
 };
@@ -166,7 +166,9 @@ pub enum StoreError {
     #[error("{0}")]
     Unstorable(String),
     /// The stored register failed its integrity check; it takes no publication until it is restored.
-    #[error("the register failed its integrity check ({0}); run `sorcha-node register restore` or `register reseed`")]
+    #[error(
+        "the register failed its integrity check ({0}); run `sorcha-node register restore` or `register reseed`"
+    )]
     Damaged(String),
     /// Anything else the store reports.
     #[error("the store failed: {0}")]

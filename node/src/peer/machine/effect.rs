@@ -1,6 +1,6 @@
 //! What is to be done: the outputs of [`step`](super::step), in the order in which the shell starts them.
 
-use super::{event::Loss, state::SessionId};
+use super::{event::Loss, phase::SessionId};
 use crate::{clock::Monotonic, peer::failover::CentralId};
 
 /// One thing for the shell to do. Nothing here reports back but by an event with the effect's epoch.

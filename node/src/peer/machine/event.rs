@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::state::SessionId;
+use super::phase::SessionId;
 use crate::{peer::failover::CentralId, register::names::Version};
 
 /// Something the shell observed or was told. Events of an attempt or session carry its epoch; one of another epoch
@@ -115,9 +115,11 @@ impl Event {
             | Self::ReplicaDiverged { epoch }
             | Self::ProbeOk { epoch, .. }
             | Self::ProbeFailed { epoch, .. } => Some(*epoch),
-            Self::Start | Self::CentralNodesChanged(_) | Self::ReconnectRequested | Self::Tick | Self::Stop => {
-                None
-            }
+            Self::Start
+            | Self::CentralNodesChanged(_)
+            | Self::ReconnectRequested
+            | Self::Tick
+            | Self::Stop => None,
         }
     }
 }
@@ -133,6 +135,19 @@ pub struct SessionInfo {
     pub lineage: LineageMatch,
     /// What the peer holds.
     pub replica: Replica,
+}
+
+impl SessionInfo {
+    /// The answer of a central node of another lineage that opened no session: it says the same as one that did.
+    #[must_use]
+    pub fn refused_for_lineage() -> Self {
+        Self {
+            session: SessionId::new(""),
+            central_version: Version::ZERO,
+            lineage: LineageMatch::Foreign,
+            replica: Replica::Diverged,
+        }
+    }
 }
 
 /// How the lineage a central node serves relates to the replica's (design decision 5).

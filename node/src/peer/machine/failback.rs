@@ -4,8 +4,10 @@
 use super::{
     effect::{Cause, Effect},
     event::Event,
-    pass, session,
-    state::{Passed, Phase, Session, Stage, Watch},
+    pass,
+    phase::{Passed, Session, Stage, Watch},
+    session,
+    state::Phase,
     turn::Turn,
 };
 use crate::peer::failover::{CentralId, Failback, order_back_to};
@@ -63,7 +65,7 @@ fn probe(turn: &mut Turn<'_>, session: Session, watch: Watch, candidate: Option<
 fn passed(turn: &mut Turn<'_>, session: Session, watch: Watch, central: &CentralId) -> Phase {
     let before = watch.passed.filter(|passed| passed.central == *central).map_or(0, |passed| passed.times);
     let passed = Passed { central: central.clone(), times: before.saturating_add(1) };
-    if passed.times >= turn.policy.probe_successes.max(1) {
+    if passed.times >= turn.policy.probe_successes {
         return move_to(turn, session, central);
     }
     probe(turn, session, Watch { passed: Some(passed), ..watch }, None)

@@ -5,7 +5,8 @@ use std::{collections::VecDeque, time::Duration};
 use super::{
     effect::{DisconnectReason, Effect, Report, SyncPlan},
     event::{Event, Fault, LineageMatch, Replica, SessionInfo},
-    state::{Beat, Departure, Isolation, Outage, Phase, Progress, Search, Session, Stage, Tally, Wait},
+    phase::{Beat, Departure, Isolation, Outage, Progress, Search, Session, Stage, Tally, Wait},
+    state::Phase,
     turn::Turn,
 };
 use crate::peer::failover::{CentralId, Pace, wait_after_pass};
@@ -48,13 +49,8 @@ fn exhausted(turn: &mut Turn<'_>, tally: &Tally, outage: Outage) -> Phase {
         Isolation { since: turn.now(), rounds: 0 }
     });
     let retry_at = (!turn.memory.centrals.is_empty()).then(|| {
-        let wait = wait_after_pass(
-            turn.policy,
-            isolation.rounds,
-            pace(tally),
-            floor(turn, tally),
-            turn.moment.draw,
-        );
+        let wait =
+            wait_after_pass(turn.policy, isolation.rounds, pace(tally), floor(turn, tally), turn.moment.draw);
         turn.now().plus(wait)
     });
     // A pass that hints kept from dialling anybody is no round.
@@ -124,7 +120,6 @@ fn refuse_foreign(turn: &mut Turn<'_>, epoch: u64, central: CentralId, info: Ses
 }
 
 fn open(turn: &mut Turn<'_>, epoch: u64, central: CentralId, info: SessionInfo, outage: Outage) -> Phase {
-    turn.memory.barred.remove(&central);
     if matches!(info.lineage, LineageMatch::Same | LineageMatch::FirstVisit) {
         turn.memory.split_brain = None;
     }

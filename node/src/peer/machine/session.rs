@@ -6,7 +6,8 @@ use super::{
     effect::{Cause, DisconnectReason, Effect, Report, SyncPlan},
     event::{Action, Event, Fault},
     failback, pass,
-    state::{Beat, Departure, Outage, Phase, Session, Stage},
+    phase::{Beat, Departure, Outage, Session, SessionId, Stage},
+    state::Phase,
     turn::Turn,
 };
 use crate::peer::failover::{full_jitter, order_after, order_from, round_base};
@@ -64,7 +65,7 @@ fn acked(turn: &mut Turn<'_>, mut session: Session, stage: Stage, action: Action
 
 fn missed(turn: &mut Turn<'_>, mut session: Session, stage: Stage) -> Phase {
     session.missed = session.missed.saturating_add(1);
-    if session.missed >= turn.policy.max_missed.max(1) {
+    if session.missed >= turn.policy.max_missed {
         return fail_over(turn, session, Cause::HeartbeatTimeout);
     }
     turn.report(Report::HeartbeatMissed { central: session.central.clone(), missed: session.missed });
@@ -82,7 +83,7 @@ fn sync_failed(
         turn.report(Report::ConfigurationFault { central: session.central.clone(), message });
     }
     session.sync_failures = session.sync_failures.saturating_add(1);
-    if session.sync_failures >= turn.policy.max_sync_failures.max(1) {
+    if session.sync_failures >= turn.policy.max_sync_failures {
         return fail_over(turn, session, Cause::SyncFailed);
     }
     Phase::Open(session, stage)
@@ -109,12 +110,7 @@ pub(super) fn leave(turn: &mut Turn<'_>, session: Session, cause: Cause) -> Outa
 }
 
 /// Goodbye, then the end of the session's tasks.
-pub(super) fn close(
-    turn: &mut Turn<'_>,
-    epoch: u64,
-    session: super::state::SessionId,
-    reason: DisconnectReason,
-) {
+pub(super) fn close(turn: &mut Turn<'_>, epoch: u64, session: SessionId, reason: DisconnectReason) {
     turn.emit(Effect::Disconnect { epoch, session, reason });
     turn.emit(Effect::CloseSession { epoch });
 }
@@ -122,7 +118,7 @@ pub(super) fn close(
 /// None as a rule. Two things hold back the first dial: the policy's jitter after a lost connection, and sessions
 /// that keep ending as soon as they are open, which would otherwise make the peer circle at full speed.
 fn first_dial_delay(turn: &mut Turn<'_>, session: &Session, cause: Cause) -> Duration {
-    if matches!(cause, Cause::Requested | Cause::Delisted | Cause::Failback) {
+    if matches!(cause, Cause::Requested | Cause::Delisted) {
         return Duration::ZERO;
     }
     let short = turn.now().since(session.since) < turn.policy.settle_after;

@@ -1,8 +1,11 @@
-//! Tests of the machine: the whole transition table, scenarios, and random histories; all of them check every
+//! Tests of the machine: the whole transition table, stories, and random histories; all of them check every
 //! invariant at every step.
 
+mod failback;
+mod passes;
 mod random;
-mod scenarios;
+mod refusals;
+mod sessions;
 mod table;
 
 use std::time::Duration;
@@ -11,7 +14,8 @@ use super::{
     Moment, deadline,
     effect::{Effect, Report},
     event::{Action, Event, Fault, LineageMatch, Loss, Replica, SessionInfo},
-    state::{PeerState, SessionId, State},
+    phase::SessionId,
+    state::{PeerState, State},
     step,
 };
 use crate::{
@@ -25,6 +29,10 @@ use crate::{
 
 fn nodes(names: &str) -> Vec<CentralId> {
     names.split_whitespace().map(CentralId::new).collect()
+}
+
+fn central(name: &str) -> CentralId {
+    CentralId::new(name)
 }
 
 fn secs(seconds: f64) -> Duration {
@@ -54,6 +62,10 @@ impl Peer {
         Self { state: State::new(nodes(centrals)), ..Self::new() }
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "events are made on the spot; tests read better without &"
+    )]
     fn send(&mut self, event: Event) -> Vec<Effect> {
         let before = self.state.clone();
         let moment = Moment { now: self.now, draw: self.draw };
@@ -114,6 +126,16 @@ impl Peer {
         self.send(Event::ConnectionLost { epoch, loss: Loss::Closed })
     }
 
+    fn fail_sync(&mut self, fault: Fault) -> Vec<Effect> {
+        let epoch = self.epoch();
+        self.send(Event::SyncFailed { epoch, fault, message: "refused".into() })
+    }
+
+    fn probe(&mut self, central: &str, ok: bool) -> Vec<Effect> {
+        let (epoch, central) = (self.epoch(), CentralId::new(central));
+        self.send(if ok { Event::ProbeOk { epoch, central } } else { Event::ProbeFailed { epoch, central } })
+    }
+
     fn list(&mut self, centrals: &str) -> Vec<Effect> {
         self.send(Event::CentralNodesChanged(nodes(centrals)))
     }
@@ -135,14 +157,7 @@ impl Peer {
         self.send(Event::Tick)
     }
 
-    /// The node being dialled or connected.
-    fn dialled(effects: &[Effect]) -> Option<&str> {
-        effects.iter().find_map(|effect| match effect {
-            Effect::Dial { central, .. } => Some(central.as_str()),
-            _ => None,
-        })
-    }
-
+    /// The node of the open session.
     fn central(&self) -> Option<&str> {
         self.state.session().map(|session| session.central.as_str())
     }
@@ -180,9 +195,18 @@ fn info(epoch: u64, lineage: LineageMatch) -> SessionInfo {
     }
 }
 
-fn reports(effects: &[Effect]) -> Vec<&Report> {
-    let report = |effect| match effect {
-        &Effect::Report(ref report) => Some(report),
+/// The node that gets dialled.
+fn dialled(effects: &[Effect]) -> Option<&str> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Dial { central, .. } => Some(central.as_str()),
+        _ => None,
+    })
+}
+
+/// The facts told.
+fn told(effects: &[Effect]) -> Vec<Report> {
+    let report = |effect: &Effect| match effect {
+        Effect::Report(report) => Some(report.clone()),
         _ => None,
     };
     effects.iter().filter_map(report).collect()

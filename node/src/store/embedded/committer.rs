@@ -27,8 +27,17 @@ pub(super) enum Op {
     InitGenesis(Genesis, Reply<Genesis>),
     Publish(Draft, Reply<Publication>),
     SetActive(StateChange, Reply<Publication>),
-    Apply { entries: Vec<Arc<SealedEntry>>, checkpoint: Checkpoint, reply: Reply<()> },
-    Replace { genesis: Option<Genesis>, entries: Vec<Arc<SealedEntry>>, checkpoint: Option<Checkpoint>, reply: Reply<()> },
+    Apply {
+        entries: Vec<Arc<SealedEntry>>,
+        checkpoint: Checkpoint,
+        reply: Reply<()>,
+    },
+    Replace {
+        genesis: Option<Genesis>,
+        entries: Vec<Arc<SealedEntry>>,
+        checkpoint: Option<Checkpoint>,
+        reply: Reply<()>,
+    },
     Flush(Reply<()>),
 }
 
@@ -40,14 +49,15 @@ impl Op {
             Self::InitGenesis(_, reply) => drop(reply.send(Err(error))),
             Self::Publish(_, reply) => drop(reply.send(Err(error))),
             Self::SetActive(_, reply) => drop(reply.send(Err(error))),
-            Self::Apply { reply, .. } | Self::Replace { reply, .. } | Self::Flush(reply) => drop(reply.send(Err(error))),
+            Self::Apply { reply, .. } | Self::Replace { reply, .. } | Self::Flush(reply) => {
+                drop(reply.send(Err(error)))
+            }
         }
     }
 }
 
 /// An answer that may be given once its transaction is committed, or the error that the commit met.
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-
 
 pub(super) struct Committer {
     db: Arc<Database>,
@@ -59,7 +69,12 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub(super) fn new(db: Database, state: Loaded, options: Options, published: watch::Sender<Arc<Loaded>>) -> Self {
+    pub(super) fn new(
+        db: Database,
+        state: Loaded,
+        options: Options,
+        published: watch::Sender<Arc<Loaded>>,
+    ) -> Self {
         Self { db: Arc::new(db), state, options, published, flush_due: None }
     }
 
@@ -150,7 +165,12 @@ fn answer_with<T: Send + 'static>(answers: &mut Vec<Answer>, reply: Reply<T>, va
 }
 
 /// Performs one operation. What it alone gets wrong is its answer; an error returned here fails the whole group.
-fn perform(state: &mut Loaded, writer: &Writer<'_>, op: Op, answers: &mut Vec<Answer>) -> Result<(), StoreError> {
+fn perform(
+    state: &mut Loaded,
+    writer: &Writer<'_>,
+    op: Op,
+    answers: &mut Vec<Answer>,
+) -> Result<(), StoreError> {
     match op {
         Op::InitGenesis(genesis, reply) => match state.view.genesis() {
             Some(present) => answer_with(answers, reply, Ok(Genesis::clone(present))),
@@ -218,8 +238,10 @@ fn publish(state: &Loaded, draft: Draft) -> Result<Publication, StoreError> {
 
 fn set_active(state: &Loaded, change: &StateChange) -> Result<Publication, StoreError> {
     refuse_if_damaged(state)?;
-    let present =
-        state.view.get(&change.blueprint_id).ok_or_else(|| StoreError::NotFound(change.blueprint_id.clone()))?;
+    let present = state
+        .view
+        .get(&change.blueprint_id)
+        .ok_or_else(|| StoreError::NotFound(change.blueprint_id.clone()))?;
     if present.entry().is_active == change.is_active {
         return Ok(Publication { entry: Arc::clone(present), changed: false });
     }
@@ -227,9 +249,17 @@ fn set_active(state: &Loaded, change: &StateChange) -> Result<Publication, Store
     Ok(Publication { entry, changed: true })
 }
 
-fn take(state: &mut Loaded, writer: &Writer<'_>, entries: Vec<Arc<SealedEntry>>, head: Version) -> Result<(), StoreError> {
-    let known = |sealed: &Arc<SealedEntry>| state.view.get(&sealed.entry().blueprint_id).map(|old| old.entry().version);
-    let newer: Vec<_> = entries.into_iter().filter(|e| known(e).is_none_or(|old| old < e.entry().version)).collect();
+fn take(
+    state: &mut Loaded,
+    writer: &Writer<'_>,
+    entries: Vec<Arc<SealedEntry>>,
+    head: Version,
+) -> Result<(), StoreError> {
+    let known = |sealed: &Arc<SealedEntry>| {
+        state.view.get(&sealed.entry().blueprint_id).map(|old| old.entry().version)
+    };
+    let newer: Vec<_> =
+        entries.into_iter().filter(|e| known(e).is_none_or(|old| old < e.entry().version)).collect();
     let superseded: Vec<_> = newer.iter().filter_map(known).collect();
     writer.put(&newer, &superseded)?;
     state.view.apply(newer, head);

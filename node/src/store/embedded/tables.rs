@@ -162,7 +162,8 @@ impl Meta {
 /// The checkpoint's JSON followed by its SHA-256, so that no flipped bit goes unnoticed.
 fn encode_checkpoint(checkpoint: &Checkpoint) -> Result<Vec<u8>, StoreError> {
     use sha2::Digest as _;
-    let mut bytes = serde_json::to_vec(checkpoint).map_err(|error| StoreError::Internal(error.to_string()))?;
+    let mut bytes =
+        serde_json::to_vec(checkpoint).map_err(|error| StoreError::Internal(error.to_string()))?;
     let digest = sha2::Sha256::digest(&bytes);
     bytes.extend_from_slice(&digest);
     Ok(bytes)

@@ -88,7 +88,13 @@ async fn no_flipped_bit_in_the_file_goes_unnoticed() {
     let store = open(&path).await.unwrap();
     store.init_genesis(genesis(1)).await.unwrap();
     for number in 0..30 {
-        store.publish(draft(&format!("b{number}"), &format!(r#"{{"n":{number},"text":"{}"}}"#, "x".repeat(200)))).await.unwrap();
+        store
+            .publish(draft(
+                &format!("b{number}"),
+                &format!(r#"{{"n":{number},"text":"{}"}}"#, "x".repeat(200)),
+            ))
+            .await
+            .unwrap();
     }
     store.apply(vec![], checkpoint(30)).await.unwrap();
     store.flush().await.unwrap();
@@ -124,7 +130,12 @@ async fn a_damaged_register_takes_no_publication_until_it_is_replaced() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let mut bytes = std::fs::read(&path).unwrap();
-    let places: Vec<_> = bytes.windows(marker.len()).enumerate().filter(|(_, w)| *w == marker.as_bytes()).map(|(at, _)| at).collect();
+    let places: Vec<_> = bytes
+        .windows(marker.len())
+        .enumerate()
+        .filter(|(_, w)| *w == marker.as_bytes())
+        .map(|(at, _)| at)
+        .collect();
     for at in places {
         bytes[at] ^= 1;
     }

@@ -1,0 +1,221 @@
+//! `CentralNodeConnection`: sessions open and close here (contract sections 3.1, 5, 6.2).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sorcha_proto::v1::{self, central_node_connection_server::CentralNodeConnection};
+use tonic::{Code, Request, Response, Status};
+
+use super::{
+    CentralNode, Condition,
+    incoming::Connection,
+    no_session,
+    session::{Health, Refused, Session, SessionId},
+    validate,
+};
+use crate::{
+    clock::Monotonic,
+    register::names::{Lineage, PeerId},
+};
+
+/// The service.
+pub struct ConnectionService(pub Arc<CentralNode>);
+
+#[tonic::async_trait]
+impl CentralNodeConnection for ConnectionService {
+    async fn connect_to_central_node(
+        &self,
+        request: Request<v1::ConnectRequest>,
+    ) -> Result<Response<v1::ConnectionResponse>, Status> {
+        let connection = Connection::of(&request);
+        let request = request.into_inner();
+        let peer = validate::peer_id(&request.peer_id)?;
+        let held = validate::version("last_known_version", request.last_known_version)?;
+        validate::peer_info(request.peer_info.as_ref(), &peer)?;
+        let node = &self.0;
+        node.limiters.connect(&peer).map_err(|wait| node.exhausted("connect", &peer, wait))?;
+        node.accepts_peers()?;
+        node.same_lineage(&peer, &request.lineage)?;
+
+        let (id, clock) = (SessionId::from_bits(node.env.random.bits()), &node.env.clock);
+        let at = (clock.now(), clock.monotonic());
+        node.sessions()
+            .open(id.clone(), &peer, held, connection, at)
+            .map_err(|refused| node.refuse(&peer, refused))?;
+        node.record_peers();
+        tracing::info!(peer_id = %peer, session_id = id.as_str(), version = held.get(), "peer connected");
+        Ok(Response::new(node.connection_response(&id)))
+    }
+
+    async fn disconnect_from_central_node(
+        &self,
+        request: Request<v1::DisconnectRequest>,
+    ) -> Result<Response<v1::DisconnectionResponse>, Status> {
+        let request = request.into_inner();
+        let peer = validate::peer_id(&request.peer_id)?;
+        let node = &self.0;
+        node.sessions()
+            .close(&peer, &request.session_id)
+            .map_err(|reason| no_session(reason, &peer, &request.session_id))?;
+        node.record_peers();
+        tracing::info!(peer_id = %peer, session_id = request.session_id, reason = request.reason, "peer disconnected");
+        Ok(Response::new(v1::DisconnectionResponse {
+            success: true,
+            message: "session closed".to_owned(),
+            disconnected_at: node.env.clock.now().as_millis(),
+        }))
+    }
+
+    async fn get_central_node_status(
+        &self,
+        request: Request<v1::StatusRequest>,
+    ) -> Result<Response<v1::CentralNodeStatus>, Status> {
+        let request = request.into_inner();
+        let filter = match request.peer_id.as_str() {
+            "" => None,
+            id => Some(validate::peer_id(id)?),
+        };
+        Ok(Response::new(self.0.status(filter.as_ref(), request.include_peer_list)))
+    }
+}
+
+impl CentralNode {
+    /// UNAVAILABLE makes a peer try the next central node (contract section 5).
+    pub(super) fn accepts_peers(&self) -> Result<(), Status> {
+        let refusal = match self.condition() {
+            Condition::Healthy | Condition::Degraded => return Ok(()),
+            Condition::Draining => "this central node is leaving; use the next one".to_owned(),
+            Condition::Unhealthy(findings) => {
+                format!(
+                    "the register of this central node has {} integrity findings; use the next node",
+                    findings.len()
+                )
+            }
+        };
+        self.env.metrics.refused("condition");
+        Err(Status::unavailable(refusal))
+    }
+
+    /// Another lineage is never merged (design decision 5).
+    fn same_lineage(&self, peer: &PeerId, stated: &Bytes) -> Result<(), Status> {
+        if stated.is_empty() {
+            return Ok(());
+        }
+        let theirs = Lineage::from_slice(stated).ok_or_else(|| {
+            Status::invalid_argument(format!("lineage has {} bytes; it must have 32", stated.len()))
+        })?;
+        match self.log.view().lineage() {
+            Some(ours) if ours != theirs => {
+                self.env.metrics.refused("lineage");
+                tracing::error!(peer_id = %peer, %ours, %theirs, "split brain: a peer holds a replica of another lineage");
+                let mut status = Status::failed_precondition(format!(
+                    "split brain: {peer} holds lineage {}, this node serves {}; nothing was merged. An administrator \
+                     decides with `sorcha-node register adopt`",
+                    theirs.short(),
+                    ours.short()
+                ));
+                // The peer tells a split brain from other refusals by the lineage served here.
+                if let Ok(lineage) = ours.to_string().parse() {
+                    status.metadata_mut().insert(sorcha_proto::metadata::LINEAGE, lineage);
+                }
+                Err(status)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn refuse(&self, peer: &PeerId, refused: Refused) -> Status {
+        match refused {
+            Refused::AlreadyConnected => {
+                self.env.metrics.refused("already_connected");
+                Status::already_exists(format!(
+                    "{peer} has a live session on another connection; disconnect it first"
+                ))
+            }
+            Refused::Full => {
+                self.env.metrics.refused("max_peers");
+                let message = format!(
+                    "this node holds its limit of {} peers; use the next one",
+                    self.config.limits.max_peers
+                );
+                validate::refused(Code::ResourceExhausted, message, self.config.heartbeat.interval)
+            }
+        }
+    }
+
+    fn connection_response(&self, id: &SessionId) -> v1::ConnectionResponse {
+        let view = self.log.view();
+        v1::ConnectionResponse {
+            success: true,
+            message: "connected".to_owned(),
+            session_id: id.as_str().to_owned(),
+            central_node_id: self.id().to_owned(),
+            current_system_register_version: view.head().get(),
+            connected_at: self.env.clock.now().as_millis(),
+            heartbeat_interval_seconds: saturated(self.config.heartbeat.interval.as_secs()),
+            config: Some(v1::ConnectionConfig {
+                heartbeat_timeout_seconds: saturated(self.config.heartbeat.timeout.as_secs()),
+                periodic_sync_interval_minutes: saturated(self.config.sync.interval.as_secs() / 60),
+                push_notifications_enabled: self.config.sync.push,
+                max_concurrent_syncs: saturated(self.config.limits.max_concurrent_full_syncs as u64),
+            }),
+            lineage: view
+                .lineage()
+                .map(|lineage| Bytes::copy_from_slice(lineage.as_bytes()))
+                .unwrap_or_default(),
+            register_digest: Bytes::copy_from_slice(view.digest().as_bytes()),
+            genesis: view.genesis().map(|genesis| genesis.bytes().clone()).unwrap_or_default(),
+        }
+    }
+
+    /// The node's condition; `filter` narrows the peer list (D25).
+    #[must_use]
+    pub fn status(&self, filter: Option<&PeerId>, include_peers: bool) -> v1::CentralNodeStatus {
+        let view = self.log.view();
+        let now = self.env.clock.monotonic();
+        let sessions = self.sessions();
+        let listed = |session: &&Session| include_peers && filter.is_none_or(|peer| *peer == session.peer_id);
+        let health = match self.condition() {
+            Condition::Healthy => v1::NodeHealth::Healthy,
+            Condition::Degraded => v1::NodeHealth::Degraded,
+            Condition::Unhealthy(_) => v1::NodeHealth::Unhealthy,
+            Condition::Draining => v1::NodeHealth::Maintenance,
+        };
+        v1::CentralNodeStatus {
+            node_id: self.id().to_owned(),
+            health: health.into(),
+            current_system_register_version: view.head().get(),
+            total_blueprints: saturated(view.len() as u64),
+            active_peer_count: saturated(sessions.live().len() as u64),
+            last_blueprint_published_at: view.last_published_at().as_millis(),
+            uptime_seconds: i64::try_from(self.uptime().as_secs()).unwrap_or(i64::MAX),
+            connected_peers: sessions
+                .live()
+                .filter(listed)
+                .map(|session| self.connected_peer(session, now))
+                .collect(),
+        }
+    }
+
+    fn connected_peer(&self, session: &Session, now: Monotonic) -> v1::ConnectedPeerInfo {
+        use v1::PeerConnectionStatus as Status;
+        let status = match session.health(now, self.config.heartbeat.interval) {
+            Health::Healthy if session.syncing > 0 => Status::Syncing,
+            Health::Healthy => Status::Connected,
+            _ => Status::HeartbeatTimeout,
+        };
+        v1::ConnectedPeerInfo {
+            peer_id: session.peer_id.to_string(),
+            session_id: session.id.as_str().to_owned(),
+            connected_at: session.connected_at.as_millis(),
+            last_heartbeat_at: session.last_heartbeat_at.as_millis(),
+            last_sync_version: session.position.get(),
+            status: status.into(),
+        }
+    }
+}
+
+/// A count as the contract's int32.
+pub(super) fn saturated(count: u64) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}

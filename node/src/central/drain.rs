@@ -1,0 +1,58 @@
+//! Leaving without a version missed (design decision 18), and the sweep of sessions that have stopped.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::{CentralNode, session::EndReason};
+
+/// How often the session table is swept, and a leaving node looks whether its peers are gone.
+const SWEEP: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(20);
+/// How many sweeps between two clean-ups of the token buckets.
+const SWEEPS_PER_CLEANUP: u32 = 60;
+
+impl CentralNode {
+    /// Ends silent sessions, for ever.
+    pub(super) async fn sweep(&self) {
+        for round in 1u32.. {
+            sleep(SWEEP).await;
+            let gone = self.sessions().expire(self.env.clock.monotonic());
+            for peer in &gone {
+                tracing::warn!(peer_id = %peer, "peer taken as failed; its session is over");
+            }
+            if !gone.is_empty() {
+                self.record_peers();
+            }
+            if round.is_multiple_of(SWEEPS_PER_CLEANUP) {
+                self.limiters.forget_idle();
+            }
+        }
+    }
+
+    /// Tells every peer to move, at random moments within `drain.spread`, and waits until they are gone or
+    /// `drain.timeout` is over. New connects are refused from the first moment.
+    pub async fn drain(self: &Arc<Self>) {
+        self.draining.send_replace(true);
+        let ends: Vec<_> = self.sessions().live().map(|session| session.end.clone()).collect();
+        tracing::info!(peers = ends.len(), "draining: peers are told to move");
+        let (start, spread) = (Instant::now(), self.config.drain.spread);
+        for end in ends {
+            let at = start + spread.mul_f64(self.env.random.unit());
+            tokio::spawn(async move {
+                sleep_until(at).await;
+                end.end(EndReason::Draining);
+            });
+        }
+        let gone = async {
+            while self.sessions().live().len() > 0 {
+                sleep(LOOK).await;
+            }
+        };
+        let left = match timeout(self.config.drain.timeout, gone).await {
+            Ok(()) => 0,
+            Err(_elapsed) => self.sessions().live().len(),
+        };
+        tracing::info!(peers_left = left, "drained");
+    }
+}

@@ -1,0 +1,256 @@
+//! `Heartbeat`: acknowledgements with a recommended action (contract sections 3.2, 6.3, design decision 3).
+
+use std::{pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+use sorcha_proto::v1::{self, RecommendedAction, ReplicaComparison, heartbeat_server::Heartbeat};
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use super::{
+    CentralNode,
+    connect::saturated,
+    incoming::Connection,
+    no_session,
+    session::{Beat, Health, NoSession, SessionTable},
+    validate,
+};
+use crate::{
+    clock::Timestamp,
+    register::{
+        limits,
+        names::{RegisterDigest, Version},
+        view::RegisterView,
+    },
+};
+
+/// The service.
+pub struct HeartbeatService(pub Arc<CentralNode>);
+
+#[tonic::async_trait]
+impl Heartbeat for HeartbeatService {
+    async fn send_heartbeat(
+        &self,
+        request: Request<v1::HeartbeatMessage>,
+    ) -> Result<Response<v1::HeartbeatAcknowledgement>, Status> {
+        let connection = Connection::of(&request);
+        self.0.heartbeat(&request.into_inner(), &connection).await.map(Response::new)
+    }
+
+    type MonitorHeartbeatStream =
+        Pin<Box<dyn Stream<Item = Result<v1::HeartbeatAcknowledgement, Status>> + Send>>;
+
+    async fn monitor_heartbeat(
+        &self,
+        request: Request<Streaming<v1::HeartbeatMessage>>,
+    ) -> Result<Response<Self::MonitorHeartbeatStream>, Status> {
+        let connection = Connection::of(&request);
+        let node = Arc::clone(&self.0);
+        let acknowledgements = request.into_inner().then(move |message| {
+            let (node, connection) = (Arc::clone(&node), connection.clone());
+            async move {
+                match node.heartbeat(&message?, &connection).await {
+                    Ok(acknowledgement) => Ok(acknowledgement),
+                    // On the stream a refusal is an acknowledgement, and the stream lives on (D4, decision 16).
+                    Err(refusal) => Ok(node.refusal(&refusal)),
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(acknowledgements)))
+    }
+
+    async fn get_heartbeat_status(
+        &self,
+        request: Request<v1::HeartbeatStatusRequest>,
+    ) -> Result<Response<v1::HeartbeatStatus>, Status> {
+        let request = request.into_inner();
+        let peer = validate::peer_id(&request.peer_id)?;
+        let (node, interval) = (&self.0, self.0.config.heartbeat.interval);
+        let now = node.env.clock.monotonic();
+        let head = node.log.view().head();
+        let sessions = node.sessions();
+        let (session, health) = sessions
+            .look_up(&peer, now)
+            .filter(|(session, _)| request.session_id.is_empty() || session.id.as_str() == request.session_id)
+            .ok_or_else(|| no_session(NoSession::Unknown, &peer, "?"))?;
+        let live = health != Health::Disconnected;
+        Ok(Response::new(v1::HeartbeatStatus {
+            peer_id: peer.to_string(),
+            session_id: session.id.as_str().to_owned(),
+            last_heartbeat_time: if session.received == 0 {
+                0
+            } else {
+                session.last_heartbeat_at.as_millis()
+            },
+            missed_heartbeats: if live { saturated(session.missed(now, interval)) } else { 0 },
+            is_healthy: health == Health::Healthy,
+            status_message: describe(health).to_owned(),
+            total_heartbeats_received: wide(session.received),
+            total_heartbeats_missed: wide(session.missed_in_all(now, interval)),
+            average_latency_ms: session.average_latency_ms(),
+            last_known_sync_version: session.reported.get(),
+            version_lag: head.get() - session.reported.get(),
+            health_status: wire(health).into(),
+        }))
+    }
+}
+
+const fn describe(health: Health) -> &'static str {
+    match health {
+        Health::Healthy => "on time",
+        Health::Warning => "one heartbeat missed",
+        Health::Critical => "two heartbeats missed",
+        Health::TimedOut => "taken as failed",
+        Health::Disconnected => "the peer left",
+    }
+}
+
+const fn wire(health: Health) -> v1::HeartbeatHealthStatus {
+    match health {
+        Health::Healthy => v1::HeartbeatHealthStatus::Healthy,
+        Health::Warning => v1::HeartbeatHealthStatus::Warning,
+        Health::Critical => v1::HeartbeatHealthStatus::Critical,
+        Health::TimedOut => v1::HeartbeatHealthStatus::Timeout,
+        Health::Disconnected => v1::HeartbeatHealthStatus::Disconnected,
+    }
+}
+
+fn wide(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+impl CentralNode {
+    async fn heartbeat(
+        &self,
+        message: &v1::HeartbeatMessage,
+        connection: &Connection,
+    ) -> Result<v1::HeartbeatAcknowledgement, Status> {
+        let received = self.env.clock.monotonic();
+        let received_at = self.env.clock.now();
+        let (peer, version) = validate::heartbeat(message, received_at)?;
+        self.limiters.heartbeat(&peer).map_err(|wait| self.exhausted("heartbeat", &peer, wait))?;
+        let beat = Beat {
+            sent_at: Timestamp::from_millis(message.timestamp),
+            received_at,
+            version,
+            blueprint_count: message.metrics.as_ref().map(|metrics| metrics.blueprint_count),
+        };
+        {
+            let mut sessions = self.sessions();
+            let session = sessions
+                .find(&peer, &message.session_id, connection)
+                .map_err(|reason| no_session(reason, &peer, &message.session_id))?;
+            SessionTable::beat(session, beat, received, self.config.heartbeat.interval);
+        }
+        if version > self.log.view().head()
+            && let Err(error) = self.log.refresh().await
+        {
+            tracing::debug!(%error, "can't look for what a peer is ahead by");
+        }
+        let view = self.log.view();
+        let digest = RegisterDigest::from_slice(&message.register_digest);
+        let replica = compare(&view, version, digest);
+        if replica == ReplicaComparison::Ahead {
+            tracing::error!(peer_id = %peer, version = version.get(), head = view.head().get(), "integrity fault: a peer is ahead of this node's register");
+        }
+        let action = recommend(*self.draining.borrow(), replica, version < view.head());
+        if self.config.log.heartbeats {
+            tracing::info!(peer_id = %peer, session_id = message.session_id, sequence = message.sequence_number, version = version.get(), "heartbeat");
+        }
+        let latency = self.env.clock.monotonic().since(received);
+        Ok(v1::HeartbeatAcknowledgement {
+            success: true,
+            message: remark(action, replica).to_owned(),
+            recommended_action: action.into(),
+            server_latency_ms: wide(u64::try_from(latency.as_millis()).unwrap_or(u64::MAX)),
+            replica: replica.into(),
+            ..self.acknowledgement(&view)
+        })
+    }
+
+    fn acknowledgement(&self, view: &RegisterView) -> v1::HeartbeatAcknowledgement {
+        v1::HeartbeatAcknowledgement {
+            timestamp: self.env.clock.now().as_millis(),
+            central_node_id: self.id().to_owned(),
+            current_system_register_version: view.head().get(),
+            register_digest: Bytes::copy_from_slice(view.digest().as_bytes()),
+            ..v1::HeartbeatAcknowledgement::default()
+        }
+    }
+
+    fn refusal(&self, status: &Status) -> v1::HeartbeatAcknowledgement {
+        let action = match status.code() {
+            Code::NotFound | Code::FailedPrecondition => RecommendedAction::Reconnect,
+            Code::ResourceExhausted => RecommendedAction::ReduceFrequency,
+            _ => RecommendedAction::None,
+        };
+        v1::HeartbeatAcknowledgement {
+            success: false,
+            message: status.message().chars().take(limits::ACK_MESSAGE_CHARS).collect(),
+            recommended_action: action.into(),
+            ..self.acknowledgement(&self.log.view())
+        }
+    }
+}
+
+/// How a replica at (version, digest) stands to the register (design decisions 3, 24, 26).
+fn compare(view: &RegisterView, version: Version, digest: Option<RegisterDigest>) -> ReplicaComparison {
+    if version > view.head() {
+        return ReplicaComparison::Ahead;
+    }
+    match (digest, view.digest_at(version)) {
+        (Some(theirs), Some(ours)) if theirs == ours => ReplicaComparison::Equal,
+        (Some(_), Some(_)) => ReplicaComparison::Diverged,
+        _ => ReplicaComparison::Unknown,
+    }
+}
+
+/// The acknowledgement's recommended action (contract section 6.3).
+const fn recommend(draining: bool, replica: ReplicaComparison, behind: bool) -> RecommendedAction {
+    if draining {
+        RecommendedAction::Failover
+    } else if behind || matches!(replica, ReplicaComparison::Diverged) {
+        RecommendedAction::Sync
+    } else {
+        RecommendedAction::None
+    }
+}
+
+const fn remark(action: RecommendedAction, replica: ReplicaComparison) -> &'static str {
+    match (action, replica) {
+        (RecommendedAction::Failover, _) => "this node is leaving; use the next one",
+        (_, ReplicaComparison::Diverged) => "the replica's digest differs at its version; fetch it anew",
+        (_, ReplicaComparison::Ahead) => "the replica is ahead of this node's register",
+        (RecommendedAction::Sync, _) => "newer versions are there",
+        _ => "OK",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::register::entry::tests::entry;
+
+    #[test]
+    fn comparison_and_action_by_position_and_digest() {
+        let mut view = RegisterView::new(None);
+        view.apply(vec![entry("a", 1).seal()], Version::ZERO);
+        let at_one = view.digest();
+        view.apply(vec![entry("b", 2).seal()], Version::ZERO);
+        let number = |n| Version::new("version", n).unwrap();
+        let rows = [
+            (2, Some(view.digest()), ReplicaComparison::Equal, RecommendedAction::None),
+            (1, Some(at_one), ReplicaComparison::Equal, RecommendedAction::Sync),
+            (2, Some(at_one), ReplicaComparison::Diverged, RecommendedAction::Sync),
+            (2, None, ReplicaComparison::Unknown, RecommendedAction::None),
+            (1, None, ReplicaComparison::Unknown, RecommendedAction::Sync),
+            (3, Some(at_one), ReplicaComparison::Ahead, RecommendedAction::None),
+        ];
+        for (version, digest, comparison, action) in rows {
+            let found = compare(&view, number(version), digest);
+            assert_eq!(found, comparison, "version {version}");
+            assert_eq!(recommend(false, found, number(version) < view.head()), action, "version {version}");
+            assert_eq!(recommend(true, found, false), RecommendedAction::Failover);
+        }
+    }
+}

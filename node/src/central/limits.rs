@@ -1,0 +1,157 @@
+//! Rates per identity and for the whole node (contract section 6.10, D32, design decision 17).
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock as _, Reference},
+    middleware::NoOpMiddleware,
+    nanos::Nanos,
+    state::{InMemoryState, NotKeyed, keyed::DashMapStateStore},
+};
+
+use crate::{
+    clock::{Clock, Monotonic},
+    config::{self, Rate},
+    register::names::PeerId,
+};
+
+/// The node's clock in the shape that the token buckets want.
+#[derive(Clone)]
+struct BucketClock(Arc<dyn Clock>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct BucketInstant(Monotonic);
+
+impl Reference for BucketInstant {
+    fn duration_since(&self, earlier: Self) -> Nanos {
+        self.0.since(earlier.0).into()
+    }
+
+    fn saturating_sub(&self, duration: Nanos) -> Self {
+        let start = Monotonic::default();
+        let elapsed = self.0.since(start).saturating_sub(duration.into());
+        Self(Monotonic::from_start(elapsed))
+    }
+}
+
+impl std::ops::Add<Nanos> for BucketInstant {
+    type Output = Self;
+    fn add(self, duration: Nanos) -> Self {
+        Self(self.0.plus(duration.into()))
+    }
+}
+
+impl governor::clock::Clock for BucketClock {
+    type Instant = BucketInstant;
+    fn now(&self) -> BucketInstant {
+        BucketInstant(self.0.monotonic())
+    }
+}
+
+type PerPeer = RateLimiter<PeerId, DashMapStateStore<PeerId>, BucketClock, NoOpMiddleware<BucketInstant>>;
+type Whole = RateLimiter<NotKeyed, InMemoryState, BucketClock, NoOpMiddleware<BucketInstant>>;
+
+/// All token buckets of a central node.
+pub struct Limiters {
+    clock: BucketClock,
+    connects: PerPeer,
+    all_connects: Whole,
+    full_syncs: PerPeer,
+    heartbeats: PerPeer,
+}
+
+/// No token is left; one will be after this time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exhausted(pub Duration);
+
+impl Limiters {
+    /// Buckets as configured, full.
+    #[must_use]
+    pub fn new(limits: &config::Limits, heartbeat_interval: Duration, clock: Arc<dyn Clock>) -> Self {
+        let clock = BucketClock(clock);
+        let heartbeats = Rate {
+            per_second: limits.heartbeat_rate_factor
+                / heartbeat_interval.as_secs_f64().max(f64::MIN_POSITIVE),
+            burst: limits.heartbeat_burst,
+        };
+        let per_peer = |rate| RateLimiter::new(quota(rate), DashMapStateStore::default(), clock.clone());
+        Self {
+            connects: per_peer(limits.connects),
+            all_connects: RateLimiter::direct_with_clock(quota(limits.all_connects), clock.clone()),
+            full_syncs: per_peer(limits.full_syncs),
+            heartbeats: per_peer(heartbeats),
+            clock,
+        }
+    }
+
+    /// A connect: first the node's bucket, then the identity's.
+    ///
+    /// # Errors
+    /// [`Exhausted`] with the time after which a token is there.
+    pub fn connect(&self, peer: &PeerId) -> Result<(), Exhausted> {
+        self.all_connects
+            .check()
+            .map_err(|not_until| Exhausted(not_until.wait_time_from(self.clock.now())))?;
+        self.check(&self.connects, peer)
+    }
+
+    /// A full sync.
+    ///
+    /// # Errors
+    /// [`Exhausted`] with the time after which a token is there.
+    pub fn full_sync(&self, peer: &PeerId) -> Result<(), Exhausted> {
+        self.check(&self.full_syncs, peer)
+    }
+
+    /// A heartbeat.
+    ///
+    /// # Errors
+    /// [`Exhausted`] with the time after which a token is there.
+    pub fn heartbeat(&self, peer: &PeerId) -> Result<(), Exhausted> {
+        self.check(&self.heartbeats, peer)
+    }
+
+    fn check(&self, bucket: &PerPeer, peer: &PeerId) -> Result<(), Exhausted> {
+        bucket.check_key(peer).map_err(|not_until| Exhausted(not_until.wait_time_from(self.clock.now())))
+    }
+
+    /// Forgets identities whose buckets are full again, so that memory follows the peers that are there.
+    pub fn forget_idle(&self) {
+        self.connects.retain_recent();
+        self.full_syncs.retain_recent();
+        self.heartbeats.retain_recent();
+    }
+}
+
+fn quota(rate: Rate) -> Quota {
+    let period = Duration::from_secs_f64(1.0 / rate.per_second.clamp(1e-6, 1e9));
+    let burst = NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN);
+    Quota::with_period(period).map_or_else(|| Quota::per_second(burst), |quota| quota.allow_burst(burst))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::VirtualClock;
+
+    #[tokio::test(start_paused = true)]
+    async fn buckets_follow_the_clock_and_say_when_to_come_back() {
+        let clock: Arc<dyn Clock> = Arc::new(VirtualClock::new(crate::clock::Timestamp::from_millis(0), 0));
+        let limiters = Limiters::new(&config::Limits::default(), Duration::from_secs(30), clock);
+        let (a, b) = (PeerId::new("a").unwrap(), PeerId::new("b").unwrap());
+        for _ in 0..3 {
+            limiters.connect(&a).unwrap();
+        }
+        let Exhausted(wait) = limiters.connect(&a).unwrap_err();
+        assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1), "{wait:?}");
+        limiters.connect(&b).unwrap();
+        tokio::time::advance(wait).await;
+        limiters.connect(&a).unwrap();
+
+        limiters.full_sync(&a).unwrap();
+        limiters.full_sync(&a).unwrap();
+        let Exhausted(wait) = limiters.full_sync(&a).unwrap_err();
+        assert!(wait > Duration::from_secs(55), "{wait:?}");
+    }
+}

@@ -1,0 +1,155 @@
+//! The central role: holds the register, accepts peers, serves syncs and pushes, takes publications.
+//!
+//! Everything a peer is served comes from [`log::RegisterLog`]; the store is only read by its tail and written by
+//! [`publish`]. Deliberately absent: queues per peer (a push stream is a cursor into the log), calls to other
+//! central nodes, and any use of the Kubernetes API.
+
+pub mod connect;
+pub mod drain;
+pub mod heartbeat;
+pub mod incoming;
+pub mod limits;
+pub mod log;
+pub mod publish;
+pub mod push;
+pub mod serve;
+pub mod session;
+pub mod sync;
+mod validate;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Semaphore, watch};
+use tonic::{Code, Status};
+
+use self::{
+    limits::{Exhausted, Limiters},
+    log::RegisterLog,
+    session::{NoSession, Rules, SessionTable},
+};
+use crate::{
+    clock::Monotonic,
+    config::Config,
+    env::Env,
+    register::{integrity::Finding, names::PeerId},
+};
+
+/// What a central node says of itself (contract NodeHealth).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Accepts peers and publications.
+    Healthy,
+    /// Serves peers from its log; the store does not answer, so publications are refused.
+    Degraded,
+    /// The register failed its integrity check: takes no peer and no publication.
+    Unhealthy(Vec<Finding>),
+    /// Leaving: peers are told to move.
+    Draining,
+}
+
+/// A central node; shared by its services.
+pub struct CentralNode {
+    /// Its settings.
+    pub config: Arc<Config>,
+    /// Its surroundings.
+    pub env: Env,
+    /// Its log of the register.
+    pub log: RegisterLog,
+    started: Monotonic,
+    findings: Vec<Finding>,
+    sessions: Mutex<SessionTable>,
+    limiters: Limiters,
+    full_syncs: Arc<Semaphore>,
+    draining: watch::Sender<bool>,
+}
+
+impl CentralNode {
+    /// A node over a verified register; with `findings` it refuses peers and publications (design decision 6).
+    #[must_use]
+    pub fn new(config: Arc<Config>, env: Env, log: RegisterLog, findings: Vec<Finding>) -> Arc<Self> {
+        let rules = Rules {
+            interval: config.heartbeat.interval,
+            max_missed: config.heartbeat.max_missed,
+            max_peers: config.limits.max_peers,
+        };
+        let limiters = Limiters::new(&config.limits, config.heartbeat.interval, Arc::clone(&env.clock));
+        env.metrics.findings(findings.len());
+        for finding in &findings {
+            tracing::error!(%finding, "register integrity failure");
+        }
+        Arc::new(Self {
+            started: env.clock.monotonic(),
+            sessions: Mutex::new(SessionTable::new(rules)),
+            full_syncs: Arc::new(Semaphore::new(config.limits.max_concurrent_full_syncs)),
+            draining: watch::Sender::new(false),
+            limiters,
+            findings,
+            config,
+            env,
+            log,
+        })
+    }
+
+    /// Its identity on the wire (D26: the configured name).
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.config.node.id
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        if *self.draining.borrow() {
+            Condition::Draining
+        } else if !self.findings.is_empty() {
+            Condition::Unhealthy(self.findings.clone())
+        } else if !self.log.is_reachable() {
+            Condition::Degraded
+        } else {
+            Condition::Healthy
+        }
+    }
+
+    /// Time since start.
+    #[must_use]
+    pub fn uptime(&self) -> std::time::Duration {
+        self.env.clock.monotonic().since(self.started)
+    }
+
+    /// The session table; never held across an await.
+    pub fn sessions(&self) -> MutexGuard<'_, SessionTable> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn record_peers(&self) {
+        let count = self.sessions().live().len();
+        self.env.metrics.peers(count);
+    }
+
+    fn exhausted(&self, what: &'static str, peer: &PeerId, Exhausted(wait): Exhausted) -> Status {
+        self.env.metrics.refused(what);
+        let message = format!("too many {what} calls of {peer}; come back in {} ms", wait.as_millis().max(1));
+        validate::refused(Code::ResourceExhausted, message, wait)
+    }
+
+    /// What failed the register's integrity check; with any, publications are refused.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+}
+
+/// Contract section 5 and D4: which code a missing session gets.
+fn no_session(reason: NoSession, peer: &PeerId, id: &str) -> Status {
+    match reason {
+        NoSession::NotConnected => {
+            Status::failed_precondition(format!("{peer} is not connected; call ConnectToCentralNode first"))
+        }
+        NoSession::Unknown if id.is_empty() => Status::not_found(format!(
+            "session_id is empty; {peer} must send the one from ConnectToCentralNode"
+        )),
+        NoSession::Unknown => Status::not_found(format!(
+            "this node knows no such session of {peer}; call ConnectToCentralNode again"
+        )),
+    }
+}

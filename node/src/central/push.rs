@@ -1,0 +1,340 @@
+//! Pushes: each stream is a cursor into the log with its own pace (contract section 6.6, design decisions 2-4).
+//!
+//! There is no queue per peer that could overflow: a slow peer's cursor falls behind, entries that were superseded
+//! in the meantime are skipped, and a peer that takes nothing for the write time-out loses its stream and pulls.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use sorcha_proto::{
+    EncodedEntry,
+    v1::{self, NotificationType},
+};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status, Streaming};
+
+use super::{
+    CentralNode,
+    incoming::Connection,
+    session::EndReason,
+    sync::{Caller, EntryStream, STREAM_BUFFER},
+    validate,
+};
+use crate::register::{
+    entry::{Entry, SealedEntry},
+    limits,
+    names::Version,
+    view::RegisterView,
+};
+
+/// The status that a stream ends with when its session does; OK when the peer itself left.
+pub(super) fn ended(reason: EndReason) -> Status {
+    match reason {
+        EndReason::Disconnected => Status::ok("the peer left"),
+        EndReason::TimedOut => Status::not_found("the session is over: its heartbeats stopped"),
+        EndReason::Replaced => Status::not_found("the session was replaced by a newer one of the same peer"),
+        EndReason::Draining => Status::unavailable("this central node is leaving; use the next one"),
+    }
+}
+
+/// The status of a stream whose peer takes nothing.
+pub(super) fn too_slow(timeout: Duration) -> Status {
+    let message =
+        format!("the peer took nothing for {} s; pull, then open the stream again", timeout.as_secs());
+    validate::refused(Code::ResourceExhausted, message, Duration::from_secs(1))
+}
+
+fn second_stream(caller: &Caller) -> Status {
+    Status::already_exists(format!("{} has a push stream on this session; one is allowed", caller.peer))
+}
+
+/// Releases the session's push stream however the task ends.
+struct PushGuard {
+    node: Arc<CentralNode>,
+    caller: Caller,
+}
+
+impl PushGuard {
+    fn open(node: &Arc<CentralNode>, caller: Caller) -> Result<Self, Status> {
+        if !node.config.sync.push {
+            return Err(Status::unimplemented(
+                "this central node offers no push (sync.push = false); pull instead",
+            ));
+        }
+        if !node.sessions().begin_push(&caller.peer, &caller.session) {
+            return Err(second_stream(&caller));
+        }
+        tracing::info!(peer_id = %caller.peer, session_id = caller.session.as_str(), "push subscriber added");
+        Ok(Self { node: Arc::clone(node), caller })
+    }
+}
+
+impl Drop for PushGuard {
+    fn drop(&mut self) {
+        self.node.sessions().end_push(&self.caller.peer, &self.caller.session);
+        tracing::info!(peer_id = %self.caller.peer, session_id = self.caller.session.as_str(), "push subscriber removed");
+    }
+}
+
+/// `SubscribeToPushNotifications`: notices of what is published from now on.
+pub(super) fn notify(
+    node: &Arc<CentralNode>,
+    caller: Caller,
+    filters: v1::SubscriptionFilters,
+) -> Result<ReceiverStream<Result<v1::BlueprintNotification, Status>>, Status> {
+    let guard = PushGuard::open(node, caller)?;
+    let (notices, stream) = mpsc::channel(STREAM_BUFFER);
+    let views = node.log.subscribe();
+    tokio::spawn(async move {
+        let end = guard.caller.end.clone();
+        let outcome = tokio::select! {
+            outcome = send_notices(&guard, views, &filters, &notices) => outcome,
+            reason = end.ended() => Err(ended(reason)),
+            () = notices.closed() => Ok(()),
+        };
+        finish(&guard, outcome, &notices);
+    });
+    Ok(ReceiverStream::new(stream))
+}
+
+fn finish<T>(guard: &PushGuard, outcome: Result<(), Status>, stream: &mpsc::Sender<Result<T, Status>>) {
+    let Err(status) = outcome else { return };
+    if status.code() == Code::ResourceExhausted {
+        guard.node.env.metrics.push_failed();
+        tracing::warn!(peer_id = %guard.caller.peer, reason = status.message(), "push stream dropped");
+    }
+    if status.code() != Code::Ok {
+        // The peer may have gone; then nobody hears it.
+        drop(stream.try_send(Err(status)));
+    }
+}
+
+async fn send_notices(
+    guard: &PushGuard,
+    mut views: watch::Receiver<Arc<RegisterView>>,
+    filters: &v1::SubscriptionFilters,
+    notices: &mpsc::Sender<Result<v1::BlueprintNotification, Status>>,
+) -> Result<(), Status> {
+    let timeout = guard.node.config.limits.push_write_timeout;
+    let mut known = Arc::clone(&views.borrow_and_update());
+    let mut sequence = 0;
+    while views.changed().await.is_ok() {
+        let view = Arc::clone(&views.borrow_and_update());
+        for sealed in view.after(known.head()) {
+            let entry = sealed.entry();
+            let kind = kind_of(entry, &known);
+            if !wanted(filters, entry, kind) {
+                continue;
+            }
+            sequence += 1;
+            match tokio::time::timeout(timeout, notices.send(Ok(notice(entry, kind, sequence)))).await {
+                Ok(Ok(())) => guard.node.env.metrics.notice_sent(),
+                Ok(Err(_gone)) => return Ok(()),
+                Err(_elapsed) => return Err(too_slow(timeout)),
+            }
+        }
+        known = view;
+    }
+    Ok(())
+}
+
+/// What happened to an entry, by what the subscriber's view held before.
+fn kind_of(entry: &Entry, before: &RegisterView) -> NotificationType {
+    match (entry.is_active, before.get(&entry.blueprint_id)) {
+        (false, _) => NotificationType::BlueprintDeprecated,
+        (true, Some(_)) => NotificationType::BlueprintUpdated,
+        (true, None) => NotificationType::BlueprintPublished,
+    }
+}
+
+/// Whether a notice passes the filters: each kind that is given must match; within a kind any value will do,
+/// but metadata must have all pairs (U6).
+fn wanted(filters: &v1::SubscriptionFilters, entry: &Entry, kind: NotificationType) -> bool {
+    let one_of = |list: &[String], value: &str| list.is_empty() || list.iter().any(|item| item == value);
+    one_of(&filters.blueprint_ids, entry.blueprint_id.as_str())
+        && one_of(&filters.publisher_ids, &entry.published_by)
+        && (filters.notification_types.is_empty() || filters.notification_types.contains(&kind.into()))
+        && filters.metadata_filters.iter().all(|(key, value)| entry.metadata.get(key) == Some(value))
+}
+
+fn notice(entry: &Entry, kind: NotificationType, sequence_number: i64) -> v1::BlueprintNotification {
+    v1::BlueprintNotification {
+        blueprint_id: entry.blueprint_id.to_string(),
+        version: entry.version.get(),
+        published_at: entry.published_at.as_millis(),
+        published_by: entry.published_by.clone(),
+        blueprint_summary: summary(entry),
+        r#type: kind.into(),
+        checksum: entry.document.checksum().to_string(),
+        sequence_number,
+    }
+}
+
+/// A preview of a document: its id, name, version and description, as far as 4 KB reach (U10).
+fn summary(entry: &Entry) -> Bytes {
+    #[derive(serde::Deserialize, serde::Serialize)]
+    struct Preview {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        description: Option<serde_json::Value>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<serde_json::Value>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<serde_json::Value>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<serde_json::Value>,
+    }
+    let Ok(mut preview) = serde_json::from_slice::<Preview>(entry.document.bytes()) else {
+        return Bytes::new();
+    };
+    let mut fits = || {
+        let bytes = serde_json_canonicalizer::to_vec(&preview).unwrap_or_default();
+        preview.description = None;
+        (bytes.len() <= limits::SUMMARY_BYTES).then(|| Bytes::from(bytes))
+    };
+    fits().or_else(fits).unwrap_or_default()
+}
+
+/// `ReceivePushNotification`: whole entries from the version that the first acknowledgement names.
+pub(super) async fn receive(
+    node: &Arc<CentralNode>,
+    mut acknowledgements: Streaming<v1::PushAcknowledgement>,
+    connection: Connection,
+) -> Result<EntryStream, Status> {
+    let timeout = node.config.heartbeat.timeout;
+    let first = tokio::time::timeout(timeout, acknowledgements.message())
+        .await
+        .map_err(|_| {
+            Status::deadline_exceeded(
+                "no first acknowledgement came; it names the session and the version held",
+            )
+        })??
+        .ok_or_else(|| Status::invalid_argument("the stream ended before its first acknowledgement"))?;
+    let peer = validate::peer_id(&first.peer_id)?;
+    let held = validate::version("acknowledged_version", first.acknowledged_version)?;
+    let caller = node.caller(&peer, &first.session_id, &connection)?;
+    let guard = PushGuard::open(node, caller)?;
+    let (entries, stream) = mpsc::channel(STREAM_BUFFER);
+    let views = node.log.subscribe();
+    tokio::spawn(async move {
+        let end = guard.caller.end.clone();
+        let mut delivery = Delivery { sent: held, unacknowledged: VecDeque::new(), views };
+        let outcome = tokio::select! {
+            outcome = delivery.run(&guard, &mut acknowledgements, &entries) => outcome,
+            reason = end.ended() => Err(ended(reason)),
+            () = entries.closed() => Ok(()),
+        };
+        finish(&guard, outcome, &entries);
+    });
+    Ok(ReceiverStream::new(stream))
+}
+
+/// A peer's cursor: what was sent, and what of it is not acknowledged yet.
+struct Delivery {
+    sent: Version,
+    unacknowledged: VecDeque<Arc<SealedEntry>>,
+    views: watch::Receiver<Arc<RegisterView>>,
+}
+
+impl Delivery {
+    async fn run(
+        &mut self,
+        guard: &PushGuard,
+        acknowledgements: &mut Streaming<v1::PushAcknowledgement>,
+        entries: &mpsc::Sender<Result<EncodedEntry, Status>>,
+    ) -> Result<(), Status> {
+        let limits = &guard.node.config.limits;
+        loop {
+            let view = Arc::clone(&self.views.borrow_and_update());
+            let window_open = self.unacknowledged.len() < limits.push_window;
+            let next = view.next_after(self.sent).filter(|_| window_open).cloned();
+            let waits_for_peer = next.is_some() || !self.unacknowledged.is_empty();
+            tokio::select! {
+                acknowledgement = acknowledgements.message() => match acknowledgement? {
+                    Some(acknowledgement) => self.acknowledged(guard, &acknowledgement)?,
+                    None => return Ok(()),
+                },
+                permit = entries.reserve(), if next.is_some() => {
+                    let (Ok(permit), Some(sealed)) = (permit, next) else { return Ok(()) };
+                    permit.send(Ok(EncodedEntry(sealed.encoded().clone())));
+                    self.sent = sealed.entry().version;
+                    self.unacknowledged.push_back(sealed);
+                }
+                changed = self.views.changed(), if next.is_none() => if changed.is_err() { return Ok(()) },
+                () = tokio::time::sleep(limits.push_write_timeout), if waits_for_peer => {
+                    return Err(too_slow(limits.push_write_timeout));
+                }
+            }
+        }
+    }
+
+    fn acknowledged(&mut self, guard: &PushGuard, message: &v1::PushAcknowledgement) -> Result<(), Status> {
+        let version = validate::version("acknowledged_version", message.acknowledged_version)?;
+        if version > self.sent {
+            return Err(Status::invalid_argument(format!(
+                "acknowledged_version is {version}; only versions up to {} were sent",
+                self.sent
+            )));
+        }
+        let now = guard.node.env.clock.now();
+        while let Some(sealed) = self.unacknowledged.pop_front_if(|sealed| sealed.entry().version <= version)
+        {
+            let entry = sealed.entry();
+            let since = Duration::from_millis(now.millis_since(entry.changed_at()).max(0).unsigned_abs());
+            guard.node.env.metrics.push_acknowledged(since);
+            crate::telemetry::acknowledged(entry, &guard.caller.peer, since);
+        }
+        guard.node.sessions().advance(&guard.caller.peer, &guard.caller.session, version, now);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::register::entry::tests::entry;
+
+    #[test]
+    fn filters_combine_across_kinds() {
+        let entry = entry("a", 1);
+        let published = NotificationType::BlueprintPublished;
+        let matches = |change: fn(&mut v1::SubscriptionFilters)| {
+            let mut filters = v1::SubscriptionFilters::default();
+            change(&mut filters);
+            wanted(&filters, &entry, published)
+        };
+        assert!(matches(|_| ()));
+        assert!(matches(|f| f.blueprint_ids = vec!["b".into(), "a".into()]));
+        assert!(!matches(|f| f.blueprint_ids = vec!["b".into()]));
+        assert!(!matches(|f| f.publisher_ids = vec!["system".into()]));
+        assert!(!matches(|f| f.notification_types = vec![NotificationType::BlueprintDeprecated.into()]));
+        assert!(matches(|f| f.metadata_filters = [("category".into(), "test".into())].into()));
+        let one_missing = |f: &mut v1::SubscriptionFilters| {
+            f.metadata_filters = [("category".into(), "test".into()), ("x".into(), "y".into())].into();
+        };
+        assert!(!matches(one_missing));
+    }
+
+    #[test]
+    fn kinds_follow_what_was_known_before() {
+        let mut before = RegisterView::new(None);
+        let mut off = entry("a", 2);
+        off.is_active = false;
+        assert_eq!(kind_of(&entry("a", 1), &before), NotificationType::BlueprintPublished);
+        before.apply(vec![entry("a", 1).seal()], Version::ZERO);
+        assert_eq!(kind_of(&off, &before), NotificationType::BlueprintDeprecated);
+        assert_eq!(kind_of(&entry("a", 3), &before), NotificationType::BlueprintUpdated);
+    }
+
+    #[test]
+    fn summaries_stay_below_their_limit() {
+        let with = |description: usize| {
+            let mut entry = entry("a", 1);
+            let json = format!(r#"{{"id":"a","name":"A","description":"{}"}}"#, "x".repeat(description));
+            entry.document = crate::register::canonical::Document::canonicalize(json.as_bytes()).unwrap();
+            summary(&entry)
+        };
+        assert_eq!(with(3), r#"{"description":"xxx","id":"a","name":"A"}"#);
+        assert_eq!(with(5000), r#"{"id":"a","name":"A"}"#);
+    }
+}

@@ -1,0 +1,130 @@
+use super::*;
+use crate::central::incoming::Tracked;
+
+const INTERVAL: Duration = Duration::from_secs(30);
+
+fn table() -> SessionTable {
+    SessionTable::new(Rules { interval: INTERVAL, max_missed: 2, max_peers: 2 })
+}
+
+fn peer(name: &str) -> PeerId {
+    PeerId::new(name).unwrap()
+}
+
+fn at(seconds: u64) -> (Timestamp, Monotonic) {
+    let elapsed = Duration::from_secs(seconds);
+    (Timestamp::from_millis(1_700_000_000_000).plus(elapsed), Monotonic::from_start(elapsed))
+}
+
+fn version(number: i64) -> Version {
+    Version::new("version", number).unwrap()
+}
+
+fn open(table: &mut SessionTable, name: &str, bits: u128, seconds: u64) -> Result<SessionId, Refused> {
+    let connection = Connection::default();
+    table
+        .open(SessionId::from_bits(bits), &peer(name), Version::ZERO, connection, at(seconds))
+        .map(|s| s.id.clone())
+}
+
+fn beat(table: &mut SessionTable, name: &str, id: &SessionId, seconds: u64, held: i64) {
+    let beat = Beat {
+        sent_at: at(seconds).0,
+        received_at: at(seconds).0,
+        version: version(held),
+        blueprint_count: None,
+    };
+    let session = table.find(&peer(name), id.as_str(), &Connection::default()).unwrap();
+    SessionTable::beat(session, beat, at(seconds).1, INTERVAL);
+}
+
+#[test]
+fn exactly_one_interval_is_still_in_time() {
+    let mut table = table();
+    open(&mut table, "a", 1, 0).unwrap();
+    let session = &table.live[&peer("a")];
+    let missed = |millis| session.missed(Monotonic::from_start(Duration::from_millis(millis)), INTERVAL);
+    assert_eq!(
+        [missed(0), missed(30_000), missed(30_001), missed(60_000), missed(60_001), missed(90_001)],
+        [0, 0, 1, 1, 2, 3]
+    );
+}
+
+#[test]
+fn a_live_session_is_not_replaced_a_dead_one_is() {
+    let mut table = table();
+    let tracked = Tracked::new((), None);
+    let connection = tonic::transport::server::Connected::connect_info(&tracked);
+    table.open(SessionId::from_bits(1), &peer("a"), Version::ZERO, connection, at(0)).unwrap();
+    assert_eq!(open(&mut table, "a", 2, 1), Err(Refused::AlreadyConnected));
+    let end = table.live[&peer("a")].end.clone();
+    drop(tracked);
+    assert!(open(&mut table, "a", 2, 1).is_ok(), "its connection is closed");
+    assert_eq!(end.reason.get(), Some(&EndReason::Replaced));
+    assert!(open(&mut table, "a", 3, 92).is_ok(), "its heartbeats have stopped");
+}
+
+#[test]
+fn a_late_close_of_the_old_session_harms_nothing() {
+    let mut table = table();
+    let old = open(&mut table, "a", 1, 0).unwrap();
+    let new = open(&mut table, "a", 2, 100).unwrap();
+    assert_eq!(table.close(&peer("a"), old.as_str()), Err(NoSession::Unknown));
+    table.advance(&peer("a"), &old, version(99), at(100).0);
+    assert_eq!(table.live[&peer("a")].position, Version::ZERO);
+    assert_eq!(table.close(&peer("a"), new.as_str()), Ok(()));
+    assert_eq!(table.look_up(&peer("a"), at(101).1).unwrap().1, Health::Disconnected);
+}
+
+#[test]
+fn sessions_are_found_by_peer_and_handle_together() {
+    let mut table = table();
+    let a = open(&mut table, "a", 1, 0).unwrap();
+    open(&mut table, "b", 2, 0).unwrap();
+    let mut find = |name: &str, id: &str| table.find(&peer(name), id, &Connection::default()).map(|_| ());
+    assert_eq!(find("a", a.as_str()), Ok(()));
+    assert_eq!(find("b", a.as_str()), Err(NoSession::Unknown));
+    assert_eq!(find("c", ""), Err(NoSession::NotConnected));
+    assert_eq!(find("c", "x"), Err(NoSession::Unknown));
+    assert_eq!(find("a", ""), Err(NoSession::Unknown));
+}
+
+#[test]
+fn the_table_is_bounded() {
+    let mut table = table();
+    open(&mut table, "a", 1, 0).unwrap();
+    open(&mut table, "b", 2, 0).unwrap();
+    assert_eq!(open(&mut table, "c", 3, 0), Err(Refused::Full));
+}
+
+#[test]
+fn silence_ends_a_session_after_the_critical_miss() {
+    let mut table = table();
+    let id = open(&mut table, "a", 1, 0).unwrap();
+    beat(&mut table, "a", &id, 10, 5);
+    assert!(table.expire(at(100).1).is_empty());
+    assert_eq!(table.look_up(&peer("a"), at(100).1).unwrap().1, Health::Critical);
+    assert_eq!(table.expire(at(101).1), [peer("a")]);
+    assert_eq!(table.look_up(&peer("a"), at(101).1).unwrap().1, Health::TimedOut);
+    assert_eq!(table.live().len(), 0);
+}
+
+#[test]
+fn positions_never_fall_reports_may() {
+    let mut table = table();
+    let id = open(&mut table, "a", 1, 0).unwrap();
+    beat(&mut table, "a", &id, 10, 5);
+    beat(&mut table, "a", &id, 20, 3);
+    let session = &table.live[&peer("a")];
+    assert_eq!((session.position, session.reported, session.received), (version(5), version(3), 2));
+}
+
+#[test]
+fn one_push_stream_at_a_time() {
+    let mut table = table();
+    let id = open(&mut table, "a", 1, 0).unwrap();
+    assert!(table.begin_push(&peer("a"), &id));
+    assert!(!table.begin_push(&peer("a"), &id));
+    table.end_push(&peer("a"), &id);
+    assert!(table.begin_push(&peer("a"), &id));
+}

@@ -1,0 +1,264 @@
+//! `SystemRegisterSync`: pulls, straight from the encoded log (contract sections 3.3, 6.5).
+
+use std::{sync::Arc, time::Duration};
+
+use sorcha_proto::{
+    EncodedEntry, metadata, raw,
+    v1::{self, CheckpointStatus},
+};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use super::{
+    CentralNode,
+    connect::saturated,
+    incoming::Connection,
+    no_session, push,
+    session::{NoSession, SessionEnd, SessionId},
+    validate,
+};
+use crate::register::{
+    names::{PeerId, Version},
+    view::RegisterView,
+};
+
+/// Entries in the hands of a stream before its peer has taken them.
+pub(super) const STREAM_BUFFER: usize = 32;
+
+/// A stream of encoded entries.
+pub(super) type EntryStream = ReceiverStream<Result<EncodedEntry, Status>>;
+
+/// The service.
+pub struct SyncService(pub Arc<CentralNode>);
+
+/// A call of a peer that has a session.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) peer: PeerId,
+    pub(super) session: SessionId,
+    pub(super) end: SessionEnd,
+}
+
+impl CentralNode {
+    pub(super) fn caller(
+        &self,
+        peer: &PeerId,
+        session_id: &str,
+        connection: &Connection,
+    ) -> Result<Caller, Status> {
+        let mut sessions = self.sessions();
+        let session = sessions
+            .find(peer, session_id, connection)
+            .map_err(|reason| no_session(reason, peer, session_id))?;
+        Ok(Caller { peer: peer.clone(), session: session.id.clone(), end: session.end.clone() })
+    }
+}
+
+#[tonic::async_trait]
+impl raw::system_register_sync_server::SystemRegisterSync for SyncService {
+    type FullSyncStream = EntryStream;
+    type IncrementalSyncStream = EntryStream;
+    type SubscribeToPushNotificationsStream = ReceiverStream<Result<v1::BlueprintNotification, Status>>;
+    type ReceivePushNotificationStream = EntryStream;
+
+    async fn full_sync(&self, request: Request<v1::SyncRequest>) -> Result<Response<EntryStream>, Status> {
+        self.sync(request, true).await
+    }
+
+    async fn incremental_sync(
+        &self,
+        request: Request<v1::SyncRequest>,
+    ) -> Result<Response<EntryStream>, Status> {
+        self.sync(request, false).await
+    }
+
+    async fn subscribe_to_push_notifications(
+        &self,
+        request: Request<v1::SubscriptionRequest>,
+    ) -> Result<Response<Self::SubscribeToPushNotificationsStream>, Status> {
+        let connection = Connection::of(&request);
+        let request = request.into_inner();
+        let peer = validate::peer_id(&request.peer_id)?;
+        let caller = self.0.caller(&peer, &request.session_id, &connection)?;
+        push::notify(&self.0, caller, request.filters.unwrap_or_default()).map(Response::new)
+    }
+
+    async fn get_sync_checkpoint(
+        &self,
+        request: Request<v1::CheckpointRequest>,
+    ) -> Result<Response<v1::SyncCheckpoint>, Status> {
+        let request = request.into_inner();
+        let peer = validate::peer_id(&request.peer_id)?;
+        self.0.checkpoint(&peer, &request.session_id).map(Response::new)
+    }
+
+    async fn receive_push_notification(
+        &self,
+        request: Request<Streaming<v1::PushAcknowledgement>>,
+    ) -> Result<Response<EntryStream>, Status> {
+        let connection = Connection::of(&request);
+        push::receive(&self.0, request.into_inner(), connection).await.map(Response::new)
+    }
+}
+
+impl SyncService {
+    async fn sync(
+        &self,
+        request: Request<v1::SyncRequest>,
+        full: bool,
+    ) -> Result<Response<EntryStream>, Status> {
+        let connection = Connection::of(&request);
+        let request = request.into_inner();
+        let peer = validate::peer_id(&request.peer_id)?;
+        let held = validate::version("last_known_version", request.last_known_version)?;
+        let node = &self.0;
+        let caller = node.caller(&peer, &request.session_id, &connection)?;
+        // D12: from nothing, or when told to, the active entries; else everything newer, inactive ones too.
+        let full = full || request.full_sync || held == Version::ZERO;
+        let permit = if full { Some(node.admit_full_sync(&peer).await?) } else { None };
+        if held > node.log.view().head()
+            && let Err(error) = node.log.refresh().await
+        {
+            tracing::debug!(%error, "can't look for what a peer is ahead by");
+        }
+        let pull = Pull {
+            view: node.log.view(),
+            after: if full { Version::ZERO } else { held },
+            active_only: full,
+            // U5: a negative cap is no cap, as in the reference.
+            cap: usize::try_from(request.max_blueprints).ok().filter(|cap| *cap > 0).unwrap_or(usize::MAX),
+            write_timeout: node.config.limits.push_write_timeout,
+        };
+        let snapshot = Arc::clone(&pull.view);
+        let mut response = Response::new(pull.start(Arc::clone(node), caller, permit));
+        describe(&snapshot, response.metadata_mut());
+        Ok(response)
+    }
+}
+
+/// Added response metadata: what the stream is a snapshot of.
+fn describe(view: &RegisterView, metadata: &mut tonic::metadata::MetadataMap) {
+    let lineage = view.lineage().map(|lineage| lineage.to_string()).unwrap_or_default();
+    for (key, value) in [
+        (metadata::LINEAGE, lineage),
+        (metadata::VERSION, view.head().to_string()),
+        (metadata::DIGEST, view.digest().to_string()),
+    ] {
+        if let Ok(value) = value.parse() {
+            metadata.insert(key, value);
+        }
+    }
+}
+
+/// One pull: a cursor over a snapshot of the register.
+struct Pull {
+    view: Arc<RegisterView>,
+    after: Version,
+    active_only: bool,
+    cap: usize,
+    write_timeout: Duration,
+}
+
+impl Pull {
+    fn start(
+        self,
+        node: Arc<CentralNode>,
+        caller: Caller,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> EntryStream {
+        let (entries, stream) = mpsc::channel(STREAM_BUFFER);
+        tokio::spawn(async move {
+            let Caller { peer, session, end } = caller;
+            node.sessions().begin_sync(&peer, &session);
+            let outcome = tokio::select! {
+                outcome = self.send(&entries) => outcome,
+                reason = end.ended() => Err(push::ended(reason)),
+            };
+            node.sessions().end_sync(&peer, &session);
+            drop(permit);
+            match outcome {
+                // A finished stream moves the node's view of the peer (D13).
+                Ok(Some(version)) => node.sessions().advance(&peer, &session, version, node.env.clock.now()),
+                Ok(None) => {}
+                // The peer may have gone; then nobody hears it.
+                Err(status) => drop(entries.try_send(Err(status))),
+            }
+        });
+        ReceiverStream::new(stream)
+    }
+
+    /// Streams the entries; the version that the peer is at afterwards, or `None` when it went away.
+    async fn send(
+        &self,
+        entries: &mpsc::Sender<Result<EncodedEntry, Status>>,
+    ) -> Result<Option<Version>, Status> {
+        let mut last = self.after;
+        let wanted =
+            self.view.after(self.after).filter(|sealed| sealed.entry().is_active || !self.active_only);
+        for (count, sealed) in wanted.enumerate() {
+            if count == self.cap {
+                return Ok(Some(last));
+            }
+            let message = Ok(EncodedEntry(sealed.encoded().clone()));
+            match tokio::time::timeout(self.write_timeout, entries.send(message)).await {
+                Ok(Ok(())) => last = sealed.entry().version,
+                Ok(Err(_gone)) => return Ok(None),
+                Err(_elapsed) => return Err(push::too_slow(self.write_timeout)),
+            }
+        }
+        Ok(Some(self.view.head().max(last)))
+    }
+}
+
+impl CentralNode {
+    async fn admit_full_sync(&self, peer: &PeerId) -> Result<OwnedSemaphorePermit, Status> {
+        self.limiters.full_sync(peer).map_err(|wait| self.exhausted("full sync", peer, wait))?;
+        let wait = self.config.limits.full_sync_wait;
+        match tokio::time::timeout(wait, Arc::clone(&self.full_syncs).acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_closed)) => Err(Status::unavailable("this central node is leaving")),
+            Err(_elapsed) => {
+                self.env.metrics.refused("full_sync_slots");
+                let slots = self.config.limits.max_concurrent_full_syncs;
+                let message =
+                    format!("all {slots} full-sync slots are taken; come back in {} ms", wait.as_millis());
+                Err(validate::refused(Code::ResourceExhausted, message, wait))
+            }
+        }
+    }
+
+    /// The peer's position as this node knows it (D13).
+    fn checkpoint(&self, peer: &PeerId, session_id: &str) -> Result<v1::SyncCheckpoint, Status> {
+        let head = self.log.view().head();
+        let sessions = self.sessions();
+        let (session, _) = sessions
+            .look_up(peer, self.env.clock.monotonic())
+            .filter(|(session, _)| session_id.is_empty() || session.id.as_str() == session_id)
+            .ok_or_else(|| no_session(NoSession::Unknown, peer, "?"))?;
+        let status = match (session.syncing > 0, session.position < head) {
+            (true, _) => CheckpointStatus::Syncing,
+            (false, true) => CheckpointStatus::Behind,
+            (false, false) => CheckpointStatus::UpToDate,
+        };
+        let synced = session.last_sync_at;
+        let due = synced.map(|at| at.plus(self.config.sync.interval));
+        let count = if session.blueprint_count > 0 {
+            session.blueprint_count
+        } else {
+            // Until the peer reports its own count: what it holds if it holds everything up to its position.
+            saturated(
+                self.log.view().iter().take_while(|e| e.entry().version <= session.position).count() as u64
+            )
+        };
+        Ok(v1::SyncCheckpoint {
+            peer_id: peer.to_string(),
+            current_version: session.position.get(),
+            last_sync_time: synced.map_or(0, crate::clock::Timestamp::as_millis),
+            total_blueprints: count,
+            central_node_id: self.id().to_owned(),
+            next_sync_due: due.map_or(0, crate::clock::Timestamp::as_millis),
+            status: status.into(),
+        })
+    }
+}

@@ -1,0 +1,247 @@
+//! `publish`: sends blueprint documents to a central node.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, value::RawValue};
+
+use super::{
+    Outcome, OutputFormat,
+    api::{Api, ApiArgs},
+    blueprint::{Blueprint, is_stdin, prepare},
+    console::{Console, count_bar, printable},
+    table,
+};
+use crate::register::{
+    entry::{check_metadata, check_published_by},
+    names::BlueprintId,
+};
+
+/// A document of 16 MB over a slow line.
+const TIMEOUT: Duration = Duration::from_secs(120);
+/// Up to this many files take too short for a progress bar.
+const FEW_FILES: usize = 20;
+
+/// Flags of `publish`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The answer means that the blueprint is stored durably; peers get it within moments. An id is \
+    published once: the same document again is answered with the version it has, another document is refused.\n\
+    \n\
+    Examples:\n  \
+    sorcha-node publish invoice-v1.json --token-file token\n  \
+    sorcha-node publish blueprints/*.json --metadata category=trade --published-by ci --output json\n  \
+    generate | sorcha-node publish - --id generated-v1 --url http://n0.sorcha.dev:8080"
+)]
+pub struct PublishArgs {
+    /// Files with one JSON-LD document each; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The node to talk to.
+    #[command(flatten)]
+    pub api: ApiArgs,
+    /// Id to publish under [default: the document's `id` where it is a valid one, else the name of the file]
+    #[arg(long, value_name = "ID")]
+    pub id: Option<BlueprintId>,
+    /// An extra pair to keep with the blueprint, such as category or tags; repeat it
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
+    pub metadata: Vec<(String, String)>,
+    /// Who publishes [default: whom the node takes the token for]
+    #[arg(long, value_name = "NAME", value_parser = parse_publisher)]
+    pub published_by: Option<String>,
+    /// Form of the output
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub output: OutputFormat,
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as KEY=VALUE".to_owned()),
+    }
+}
+
+fn parse_publisher(text: &str) -> Result<String, String> {
+    check_published_by(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
+}
+
+impl PublishArgs {
+    /// What no single flag shows.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.id.is_some() && self.files.len() > 1 {
+            return Err(format!("--id names one blueprint, but there are {} files", self.files.len()));
+        }
+        if self.files.iter().filter(|file| is_stdin(file)).count() > 1 {
+            return Err("standard input (-) can be read only once".to_owned());
+        }
+        let metadata = self.metadata();
+        if metadata.len() < self.metadata.len() {
+            return Err("--metadata gives the same key twice".to_owned());
+        }
+        check_metadata(&metadata).map_err(|error| error.to_string())
+    }
+
+    fn metadata(&self) -> BTreeMap<String, String> {
+        self.metadata.iter().cloned().collect()
+    }
+}
+
+/// What became of one file.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    file: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blueprint_id: Option<String>,
+    result: &'static str,
+    #[serde(flatten)]
+    answer: Option<Published>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// The node's answer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Published {
+    /// The register's version that the publication got.
+    pub(crate) version: i64,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    transaction_id: Value,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    published_at: Value,
+}
+
+/// Publishes each file; a file that fails does not keep the others from being published.
+///
+/// # Errors
+/// Only what concerns all files: an unreadable token file, a closed standard output.
+pub async fn run(args: &PublishArgs, console: &mut Console<'_>) -> anyhow::Result<Outcome> {
+    let api = Api::new(&args.api, TIMEOUT)?;
+    let bar = count_bar(args.files.len() as u64, "publishing");
+    if args.files.len() <= FEW_FILES {
+        bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
+    }
+    let mut rows = Vec::new();
+    for file in &args.files {
+        let row = publish(file, args, &api, console).await?;
+        if args.output == OutputFormat::Json {
+            bar.suspend(|| {
+                writeln!(console.out, "{}", serde_json::to_string(&row)?).map_err(anyhow::Error::from)
+            })?;
+        }
+        rows.push(row);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let failed = rows.iter().any(|row| row.error.is_some());
+    if args.output == OutputFormat::Table {
+        show(&rows, console)?;
+    }
+    Ok(if failed { Outcome::Failed } else { Outcome::Done })
+}
+
+/// One file is told in a sentence, several in a table.
+fn show(rows: &[Row], console: &mut Console<'_>) -> anyhow::Result<()> {
+    if let [row] = rows {
+        let id = row.blueprint_id.as_deref().unwrap_or("nothing");
+        match (&row.error, &row.answer) {
+            (Some(error), _) => console.remark(&format!("error: {}: {error}", printable(&row.file)))?,
+            (None, Some(answer)) if row.result == UNCHANGED => {
+                writeln!(console.out, "{id} is already published, at version {}", answer.version)?;
+            }
+            (None, answer) => {
+                let version = answer.as_ref().map_or(0, |answer| answer.version);
+                writeln!(console.out, "published {id} at version {version}")?;
+            }
+        }
+        return Ok(());
+    }
+    let cells = rows.iter().map(|row| {
+        let id = row.blueprint_id.clone().unwrap_or_else(|| row.file.clone());
+        let version = row.answer.as_ref().map_or_else(|| "-".to_owned(), |answer| answer.version.to_string());
+        let result = row
+            .error
+            .as_ref()
+            .map_or_else(|| row.result.to_owned(), |error| format!("{}: {error}", row.result));
+        [id, version, result]
+    });
+    writeln!(console.out, "{}", table::columns(["ID", "VERSION", "RESULT"], cells))?;
+    Ok(())
+}
+
+const PUBLISHED: &str = "published";
+const UNCHANGED: &str = "unchanged";
+const FAILED: &str = "failed";
+
+async fn publish(
+    file: &Path,
+    args: &PublishArgs,
+    api: &Api,
+    console: &mut Console<'_>,
+) -> anyhow::Result<Row> {
+    let shown = file.display().to_string();
+    let failed = |blueprint_id, error: String| Row {
+        file: shown.clone(),
+        blueprint_id,
+        result: FAILED,
+        answer: None,
+        error: Some(error),
+    };
+    let blueprint = match prepare(file, args.id.as_ref()) {
+        Ok(blueprint) => blueprint,
+        Err(error) => return Ok(failed(None, super::console::error_text(&error))),
+    };
+    if !blueprint.has_context {
+        let remark = format!(
+            "warning: {}: the document has no @context, so nothing says what its terms mean",
+            printable(&shown)
+        );
+        console.remark(&remark)?;
+    }
+    let id = blueprint.id.to_string();
+    match send(&blueprint, args, api).await {
+        Ok((result, answer)) => {
+            Ok(Row { file: shown, blueprint_id: Some(id), result, answer: Some(answer), error: None })
+        }
+        Err(error) => Ok(failed(Some(id), super::console::error_text(&error))),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    blueprint_id: &'a str,
+    blueprint: &'a RawValue,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    published_by: Option<&'a str>,
+}
+
+async fn send(
+    blueprint: &Blueprint,
+    args: &PublishArgs,
+    api: &Api,
+) -> anyhow::Result<(&'static str, Published)> {
+    let document: &RawValue = serde_json::from_slice(blueprint.document.bytes())?;
+    let body = Body {
+        blueprint_id: blueprint.id.as_str(),
+        blueprint: document,
+        metadata: args.metadata(),
+        published_by: args.published_by.as_deref(),
+    };
+    let (status, answer) =
+        api.post(&["api", "system-register", "publish"], serde_json::to_vec(&body)?).await?;
+    let answer =
+        Published::deserialize(&answer).map_err(|error| api.not_understood(status, error.to_string()))?;
+    Ok((if status == reqwest::StatusCode::CREATED { PUBLISHED } else { UNCHANGED }, answer))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! `register import` and `register restore`: a bundle becomes the stored register.
+
+use std::{
+    fs::File,
+    io::{self, BufReader},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+
+use super::summary::Summary;
+use crate::{
+    cli::{
+        Outcome, OutputFormat,
+        console::{Answer, Console, byte_bar, spinner},
+        store::{self, Present},
+    },
+    clock::{Clock, Timestamp},
+    config::Config,
+    register::bundle::{self, Bundle},
+    store::{Checkpoint, Loaded, Store},
+};
+
+/// Flags of `register import`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The whole bundle is checked before anything is stored. A peer that was filled this way fetches \
+    only what is newer when it connects; a central node goes on from the bundle's head version.\n\
+    \n\
+    Example:\n  \
+    sorcha-node register import backup.sorcha --data-dir /var/lib/sorcha"
+)]
+pub struct ImportArgs {
+    /// The bundle; - is standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Form of the summary
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub output: OutputFormat,
+}
+
+/// Flags of `register restore`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The whole bundle is checked before anything is replaced, and what is there is kept if storing \
+    fails. On a central node, whatever was published after the bundle was written is lost, and peers that hold it will \
+    report that they are ahead until they copy the register anew.\n\
+    \n\
+    Examples:\n  \
+    sorcha-node register restore backup.sorcha --data-dir /var/lib/sorcha\n  \
+    sorcha-node register restore backup.sorcha --mongodb-uri-file uri --yes"
+)]
+pub struct RestoreArgs {
+    /// The bundle; - is standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Don't ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Take a bundle of another lineage, which is another register
+    #[arg(long)]
+    pub other_lineage: bool,
+    /// Form of the summary
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub output: OutputFormat,
+}
+
+/// Reads and verifies a whole bundle.
+pub(super) fn read_bundle(file: &Path) -> anyhow::Result<Bundle> {
+    let shown = file.display();
+    if file == Path::new("-") {
+        return bundle::read(BufReader::new(io::stdin().lock())).context("standard input");
+    }
+    let opened = File::open(file).with_context(|| format!("open {shown}"))?;
+    let length = opened.metadata().with_context(|| format!("open {shown}"))?.len();
+    let bar = byte_bar(length, "checking the bundle");
+    let bundle = bundle::read(BufReader::new(bar.wrap_read(opened))).with_context(|| shown.to_string())?;
+    bar.finish_and_clear();
+    Ok(bundle)
+}
+
+/// Fills an empty store.
+pub(super) async fn import(
+    args: &ImportArgs,
+    config: &Config,
+    clock: &dyn Clock,
+    console: &mut Console<'_>,
+) -> anyhow::Result<Outcome> {
+    let bundle = read_bundle(&args.file)?;
+    let store = store::open(config).await?;
+    let loaded = store.load().await?;
+    if !is_empty(&loaded) {
+        bail!(
+            "{} holds a register already ({}); `register restore` replaces it",
+            store::describe(config),
+            in_short(&loaded)
+        );
+    }
+    put(&*store, &bundle, clock.now()).await?;
+    tell(&*store, config, args.output, console).await
+}
+
+fn is_empty(loaded: &Loaded) -> bool {
+    let Loaded { view, checkpoint, findings } = loaded;
+    view.is_empty() && view.genesis().is_none() && checkpoint.is_none() && findings.is_empty()
+}
+
+fn in_short(Loaded { view, findings, .. }: &Loaded) -> String {
+    let lineage = view
+        .lineage()
+        .map_or_else(|| "unknown lineage".to_owned(), |lineage| format!("lineage {}", lineage.short()));
+    let damage = if findings.is_empty() { String::new() } else { format!(", findings: {}", findings.len()) };
+    format!("entries: {}, head version {}, {lineage}{damage}", view.len(), view.head())
+}
+
+/// Replaces what is there.
+pub(super) async fn restore(
+    args: &RestoreArgs,
+    config: &Config,
+    clock: &dyn Clock,
+    console: &mut Console<'_>,
+) -> anyhow::Result<Outcome> {
+    let bundle = read_bundle(&args.file)?;
+    let place = store::describe(config);
+    let store = match store::look(config).await? {
+        Present::Nothing => store::open(config).await?,
+        Present::Unreadable(why) => {
+            let consequence = format!("{place} is not readable ({why}); it will be set aside.");
+            if !confirmed(args, &consequence, console)? {
+                return Ok(Outcome::Failed);
+            }
+            store::open_for_replacement(config, clock.now()).await?
+        }
+        Present::Store(store) => {
+            let loaded = store.load().await?;
+            if !is_empty(&loaded) {
+                let consequence = replacing(&loaded, &bundle, args, &place)?;
+                if !confirmed(args, &consequence, console)? {
+                    return Ok(Outcome::Failed);
+                }
+            }
+            store
+        }
+    };
+    put(&*store, &bundle, clock.now()).await?;
+    tell(&*store, config, args.output, console).await
+}
+
+/// What a restore would do, or why it must not.
+fn replacing(loaded: &Loaded, bundle: &Bundle, args: &RestoreArgs, place: &str) -> anyhow::Result<String> {
+    let (present, new) = (loaded.view.lineage(), bundle.header.genesis.lineage());
+    let same = match present {
+        Some(present) if present != new && !args.other_lineage => bail!(
+            "the bundle is of another register: its lineage is {}, the stored one's is {}; add --other-lineage if that is \
+             what you want",
+            new.short(),
+            present.short()
+        ),
+        Some(present) if present != new => "a register of another lineage",
+        Some(_) => "a bundle of the same lineage",
+        None => "a bundle; whether it is of the same lineage can't be told",
+    };
+    let (old, head) = (loaded.view.head(), bundle.header.head);
+    let lost = if present == Some(new) && head < old {
+        format!(" Versions {} to {old} will be lost.", head.next())
+    } else {
+        String::new()
+    };
+    Ok(format!(
+        "{place} ({}) will be replaced by {same} (entries: {}, head version {head}), exported {} by {}.{lost}",
+        in_short(loaded),
+        bundle.entries.len(),
+        bundle.header.created_at,
+        bundle.header.created_by
+    ))
+}
+
+fn confirmed(args: &RestoreArgs, consequence: &str, console: &mut Console<'_>) -> anyhow::Result<bool> {
+    if args.yes {
+        return Ok(true);
+    }
+    match console.ask(consequence)? {
+        Answer::Yes => Ok(true),
+        Answer::No => {
+            console.remark("nothing was changed")?;
+            Ok(false)
+        }
+        Answer::Nobody => bail!("{consequence} Add --yes to go on; there is no terminal to ask on"),
+    }
+}
+
+/// The position is the bundle's head, and the next pull is due at once.
+async fn put(store: &dyn Store, Bundle { header, entries }: &Bundle, now: Timestamp) -> anyhow::Result<()> {
+    let checkpoint = Checkpoint {
+        version: header.head,
+        last_sync_time: header.created_at,
+        next_sync_due: now,
+        central_node_id: String::new(),
+        adopt: None,
+    };
+    let progress = spinner("storing the register");
+    let entries = entries.iter().map(Arc::clone).collect();
+    store.replace(Some(header.genesis.clone()), entries, Some(checkpoint)).await?;
+    store.flush().await?;
+    progress.finish_and_clear();
+    Ok(())
+}
+
+/// Shows what is stored now.
+async fn tell(
+    store: &dyn Store,
+    config: &Config,
+    output: OutputFormat,
+    console: &mut Console<'_>,
+) -> anyhow::Result<Outcome> {
+    let loaded = store.load().await?;
+    Summary::of_store(store::describe(config), &loaded).write(output, console.out)?;
+    Ok(if loaded.findings.is_empty() { Outcome::Done } else { Outcome::Failed })
+}

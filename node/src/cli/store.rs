@@ -1,0 +1,161 @@
+//! The store of a node that is stopped, as the register tools reach it.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::{
+    node::{NodeSettings, utf8_path},
+    overrides::Overrides,
+};
+use crate::{
+    clock::Timestamp,
+    config::{self, Config},
+    store::{
+        Store, StoreError,
+        embedded::{EmbeddedStore, FILE_NAME, Options},
+    },
+};
+
+/// Flags that say where the register lies.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Where the register lies")]
+pub struct StoreArgs {
+    /// The node's data directory; the register is register.redb in it [default: ./data]
+    #[arg(long, global = true, value_name = "DIR", value_parser = utf8_path)]
+    pub data_dir: Option<PathBuf>,
+    /// File with the MongoDB connection string, when the register lies there
+    #[arg(long, global = true, value_name = "FILE", value_parser = utf8_path, conflicts_with = "mongodb_uri")]
+    pub mongodb_uri_file: Option<PathBuf>,
+    /// The MongoDB connection string; other users of this machine can see it, prefer the file
+    #[arg(long, global = true, value_name = "URI")]
+    pub mongodb_uri: Option<String>,
+}
+
+impl NodeSettings for StoreArgs {
+    fn add_to(&self, overrides: &mut Overrides) {
+        overrides.set_path("store.data_dir", self.data_dir.as_deref());
+        if let Some(file) = &self.mongodb_uri_file {
+            overrides.clear("store.mongodb.uri");
+            overrides.set_path("store.mongodb.uri_file", Some(file));
+        }
+        if let Some(uri) = &self.mongodb_uri {
+            overrides.set("store.mongodb.uri", Some(uri));
+        }
+    }
+}
+
+/// Where the configuration puts the register.
+enum Place {
+    File(PathBuf),
+    MongoDb { uri: String },
+}
+
+impl Place {
+    fn of(config: &Config) -> anyhow::Result<Self> {
+        Ok(match config.mongodb_uri()? {
+            Some(uri) => Self::MongoDb { uri },
+            None => Self::File(config.store.data_dir.join(FILE_NAME)),
+        })
+    }
+}
+
+/// Where the register lies, for people; without the connection string, which may hold a password.
+#[must_use]
+pub fn describe(config: &Config) -> String {
+    match Place::of(config) {
+        Ok(Place::File(path)) => path.display().to_string(),
+        _ => format!("MongoDB, database {}", config.store.mongodb.database),
+    }
+}
+
+/// Opens the store; an embedded one is made when there is none.
+///
+/// # Errors
+/// When it is in use, damaged beyond reading, or can't be reached: with the remedy.
+pub async fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    match Place::of(config)? {
+        Place::MongoDb { uri } => connect(&uri, &config.store.mongodb).await,
+        Place::File(path) => match EmbeddedStore::open(&path, options(config)).await {
+            Ok(store) => Ok(Arc::new(store)),
+            Err(error) => Err(explained(error)).with_context(|| format!("open {}", path.display())),
+        },
+    }
+}
+
+/// Opens the store, but makes none: a mistyped directory must not look like an empty register.
+///
+/// # Errors
+/// As [`open`], and when there is none.
+pub async fn open_existing(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    if let Place::File(path) = Place::of(config)?
+        && !exists(&path)?
+    {
+        anyhow::bail!(
+            "there is no register at {}; name the node's data directory with --data-dir",
+            path.display()
+        );
+    }
+    open(config).await
+}
+
+/// Opens the store to put another register into it. A file that can't be read is set aside, not destroyed.
+///
+/// # Errors
+/// As [`open`], but for a file that can't be read.
+pub async fn open_for_replacement(config: &Config, now: Timestamp) -> anyhow::Result<Arc<dyn Store>> {
+    let Place::File(path) = Place::of(config)? else {
+        return open(config).await;
+    };
+    match EmbeddedStore::open_replica(&path, options(config), now.as_millis()).await {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error) => Err(explained(error)).with_context(|| format!("open {}", path.display())),
+    }
+}
+
+/// What lies where the configuration puts the register.
+pub(crate) enum Present {
+    /// Nothing yet; only a file can be missing.
+    Nothing,
+    /// A file that is no database any more.
+    Unreadable(String),
+    /// A store, which may be empty.
+    Store(Arc<dyn Store>),
+}
+
+/// Looks what is there, without making anything.
+pub(crate) async fn look(config: &Config) -> anyhow::Result<Present> {
+    if let Place::File(path) = Place::of(config)?
+        && !exists(&path)?
+    {
+        return Ok(Present::Nothing);
+    }
+    match open(config).await {
+        Ok(store) => Ok(Present::Store(store)),
+        Err(error) => match error.downcast_ref::<StoreError>() {
+            Some(StoreError::Damaged(why)) => Ok(Present::Unreadable(why.clone())),
+            _ => Err(error),
+        },
+    }
+}
+
+fn exists(path: &std::path::Path) -> anyhow::Result<bool> {
+    path.try_exists().with_context(|| format!("look for {}", path.display()))
+}
+
+fn options(config: &Config) -> Options {
+    let config::Store { cache_bytes, flush_within, .. } = config.store;
+    Options { cache_bytes, flush_within, ..Options::default() }
+}
+
+/// Only one process can have the file open: say what to do about the other one.
+fn explained(error: StoreError) -> anyhow::Error {
+    let in_use = matches!(error, StoreError::Unavailable(_));
+    let error = anyhow::Error::new(error);
+    if in_use { error.context("stop the node that uses it first, then run this again") } else { error }
+}
+
+async fn connect(uri: &str, mongodb: &config::MongoDb) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(Arc::new(crate::store::mongo::MongoStore::connect(uri, mongodb).await?))
+}

@@ -1,0 +1,175 @@
+//! `/api/system-register/blueprints/{id}`: one entry, and its document byte for byte.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension, Json,
+    extract::Path,
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse as _, Response},
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    NodeHandle, Served,
+    blueprints::BlueprintItem,
+    openapi::Fails,
+    problem::{Kind, Problem},
+    query::{Known, Params},
+    reading::Register,
+};
+use crate::{
+    register::{
+        entry::{Entry, SealedEntry},
+        names::{BlueprintId, Version},
+    },
+    store::StoreError,
+};
+
+/// Media type of a blueprint document by itself.
+pub(super) const LD_JSON: &str = "application/ld+json";
+
+pub(super) fn routes() -> OpenApiRouter<Served<NodeHandle>> {
+    OpenApiRouter::default().routes(routes!(get_blueprint)).routes(routes!(get_blueprint_version))
+}
+
+/// An entry with its document.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({
+    "blueprintId": "invoice-v1", "version": 42, "publishedAt": "2026-11-22T09:30:00.000Z", "publishedBy": "alice", "isActive": true,
+    "checksum": "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", "metadata": {"category": "finance"},
+    "transactionId": "019a9f6e-7c00-7000-8000-000000000000",
+    "blueprint": {"@context": "https://sorcha.dev/blueprints/v1", "id": "invoice-v1", "name": "Invoice"}
+}))]
+struct BlueprintWithDocument<'a> {
+    #[serde(flatten)]
+    item: BlueprintItem,
+    /// The document, as it was published.
+    #[schema(value_type = Object)]
+    blueprint: &'a RawValue,
+}
+
+/// One entry with its document.
+///
+/// With `Accept: application/ld+json` or `raw=true` the answer is the document alone, in the exact canonical bytes
+/// that `checksum` covers.
+#[utoipa::path(
+    get, path = "/api/system-register/blueprints/{id}", tag = "register",
+    params(
+        ("id" = String, Path, description = "Blueprint id", min_length = 1, max_length = 255, example = "invoice-v1"),
+        ("raw" = Option<bool>, Query, description = "The document alone"),
+    ),
+    responses(
+        (status = 200, description = "The entry, or its document", content(
+            (BlueprintWithDocument<'_> = "application/json"), (serde_json::Value = "application/ld+json"),
+        )),
+        Fails<400>, Fails<404>, Fails<406>
+    )
+)]
+async fn get_blueprint(
+    Extension(register): Extension<Arc<Register>>,
+    Path(id): Path<String>,
+    params: Params,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let sealed = find(&register, &id)?;
+    represent(&register, sealed, &params.only(&["raw"])?, &headers)
+}
+
+/// One entry, if it is at this version.
+///
+/// The register keeps the newest state of each blueprint; an earlier version of it is not found.
+#[utoipa::path(
+    get, path = "/api/system-register/blueprints/{id}/versions/{version}", tag = "register",
+    params(
+        ("id" = String, Path, description = "Blueprint id", min_length = 1, max_length = 255, example = "invoice-v1"),
+        ("version" = i64, Path, description = "Register-wide version", minimum = 1, example = 42),
+        ("raw" = Option<bool>, Query, description = "The document alone"),
+    ),
+    responses(
+        (status = 200, description = "The entry, or its document", content(
+            (BlueprintWithDocument<'_> = "application/json"), (serde_json::Value = "application/ld+json"),
+        )),
+        Fails<400>, Fails<404>, Fails<406>
+    )
+)]
+async fn get_blueprint_version(
+    Extension(register): Extension<Arc<Register>>,
+    Path((id, version)): Path<(String, String)>,
+    params: Params,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let sealed = find(&register, &id)?;
+    let number = version.parse().ok().and_then(|number| Version::new("version", number).ok());
+    let asked = number
+        .ok_or_else(|| Problem::invalid(format!("version is {version:?}; it must be a whole number")))?;
+    let held = sealed.entry().version;
+    if asked != held {
+        return Err(Problem::new(
+            Kind::NOT_FOUND,
+            format!("blueprint {id} is at version {held}, not at {asked}"),
+        ));
+    }
+    represent(&register, sealed, &params.only(&["raw"])?, &headers)
+}
+
+fn find<'a>(register: &'a Register, id: &str) -> Result<&'a Arc<SealedEntry>, Problem> {
+    let id = BlueprintId::new(id)?;
+    register.view.get(&id).ok_or_else(|| StoreError::NotFound(id).into())
+}
+
+fn represent(
+    register: &Register,
+    sealed: &SealedEntry,
+    params: &Known,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let entry = sealed.entry();
+    let raw = params.flag("raw")?.unwrap_or_else(|| prefers_document(headers));
+    let mut response = if raw {
+        // The document never changes, its entry does.
+        register.answer(&entry.document.checksum().to_string(), || {
+            Ok(([(header::CONTENT_TYPE, LD_JSON)], entry.document.bytes().clone()).into_response())
+        })
+    } else {
+        register.answer(&sealed.leaf().to_string(), || with_document(entry))
+    }?;
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    Ok(response)
+}
+
+fn with_document(entry: &Entry) -> Result<Response, Problem> {
+    // A replica keeps what the central node sent, which of another make need not be JSON (D10).
+    let blueprint = serde_json::from_slice(entry.document.bytes()).map_err(|_| {
+        let detail = format!(
+            "the document of {} is not JSON; ask for {LD_JSON}, or with ?raw=true",
+            entry.blueprint_id
+        );
+        Problem::new(Kind::NOT_ACCEPTABLE, detail)
+    })?;
+    Ok(Json(BlueprintWithDocument { item: entry.into(), blueprint }).into_response())
+}
+
+/// Whether `Accept` names the document's media type, and not JSON before it.
+fn prefers_document(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut best: Option<(f32, bool)> = None;
+    for range in accepted.flat_map(|value| value.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let is_document = match parts.next() {
+            Some(name) if name.eq_ignore_ascii_case(LD_JSON) => true,
+            Some(name) if name.eq_ignore_ascii_case("application/json") => false,
+            _ => continue,
+        };
+        let quality =
+            parts.find_map(|part| part.strip_prefix("q=")).map_or(1.0, |q| q.parse().unwrap_or(0.0));
+        if quality > best.map_or(0.0, |(best, _)| best) {
+            best = Some((quality, is_document));
+        }
+    }
+    best.is_some_and(|(_, is_document)| is_document)
+}

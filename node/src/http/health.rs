@@ -1,0 +1,246 @@
+//! Is it alive, is it ready, how is it: probes that mean something (design section 6).
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    NodeHandle, Served,
+    instant::Instant,
+    openapi::NotReady,
+    problem::{Kind, Problem},
+    role_name,
+};
+use crate::{
+    central::{CentralNode, Condition, session},
+    peer::{PeerNode, machine::state::PeerState},
+    register::integrity::Finding,
+};
+
+pub(super) fn routes() -> OpenApiRouter<Served<NodeHandle>> {
+    OpenApiRouter::default()
+        .routes(routes!(livez))
+        .routes(routes!(readyz))
+        .routes(routes!(health))
+        .routes(routes!(api_health))
+}
+
+/// How a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = NodeStatus)]
+pub(super) enum Status {
+    /// All is well.
+    Healthy,
+    /// It serves its role, impaired.
+    Degraded,
+    /// A peer that reaches no central node; it serves its last replica.
+    Isolated,
+    /// A central node whose register failed its integrity check.
+    Unhealthy,
+    /// A central node that is leaving.
+    Draining,
+}
+
+impl NodeHandle {
+    /// How the node is, and why where that is not plain.
+    pub(super) fn status(&self) -> (Status, Option<String>) {
+        match self {
+            Self::Central(node) => match node.condition() {
+                Condition::Healthy => (Status::Healthy, None),
+                Condition::Degraded => {
+                    let why =
+                        "the store does not answer; peers are served from the log, publications are refused";
+                    (Status::Degraded, Some(why.to_owned()))
+                }
+                Condition::Unhealthy(findings) => (Status::Unhealthy, Some(summary(&findings))),
+                Condition::Draining => (Status::Draining, Some("this central node is leaving".to_owned())),
+            },
+            Self::Peer(node) => peer_status(node),
+        }
+    }
+
+    fn readiness(&self) -> Result<(), String> {
+        match self {
+            Self::Central(_) => match self.status() {
+                (Status::Healthy | Status::Degraded, _) => Ok(()),
+                (_, why) => Err(why.unwrap_or_default()),
+            },
+            Self::Peer(node) => {
+                let (loaded, state) = (node.replica.state(), node.status().state);
+                let serves_what_it_has = state == PeerState::Isolated && !loaded.view.is_empty();
+                if loaded.checkpoint.is_some() || serves_what_it_has {
+                    return Ok(());
+                }
+                Err(format!("this peer holds no replica yet; its connection is {state}"))
+            }
+        }
+    }
+}
+
+fn peer_status(node: &PeerNode) -> (Status, Option<String>) {
+    let (status, findings) = (node.status(), node.replica.findings());
+    if let Some(central) = &status.split_brain {
+        let why = format!(
+            "split brain: {central} serves another lineage; nothing was merged (`sorcha-node register adopt`)"
+        );
+        return (Status::Degraded, Some(why));
+    }
+    if status.state == PeerState::Isolated {
+        return (
+            Status::Isolated,
+            Some("no central node can be reached; the last replica is served".to_owned()),
+        );
+    }
+    if !findings.is_empty() {
+        return (Status::Degraded, Some(summary(&findings)));
+    }
+    match status.last_sync_error {
+        Some(error) => (Status::Degraded, Some(format!("the last sync failed: {error}"))),
+        None => (Status::Healthy, None),
+    }
+}
+
+/// The first findings, and how many there are.
+fn summary(findings: &[Finding]) -> String {
+    let shown: Vec<String> = findings.iter().take(3).map(ToString::to_string).collect();
+    format!("{} integrity findings: {}", findings.len(), shown.join("; "))
+}
+
+/// A probe's answer.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({"status": "Ready"}))]
+struct Probe {
+    status: &'static str,
+}
+
+/// Is the process alive?
+#[utoipa::path(get, path = "/livez", tag = "health", responses((status = 200, description = "It is", body = Probe)))]
+async fn livez() -> Json<Probe> {
+    Json(Probe { status: "Alive" })
+}
+
+/// Does the node serve its role?
+///
+/// A central node does when its register is sound and it is not leaving, even while its store does not answer. A
+/// peer does once it holds a verified replica, isolated or not.
+#[utoipa::path(get, path = "/readyz", tag = "health", responses((status = 200, description = "It does", body = Probe), NotReady))]
+async fn readyz(State(node): State<NodeHandle>) -> Result<Json<Probe>, Problem> {
+    node.readiness().map_err(|why| Problem::new(Kind::NOT_READY, why))?;
+    Ok(Json(Probe { status: "Ready" }))
+}
+
+/// The node's health in short.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({"status": "Isolated", "reason": "no central node can be reached", "role": "Peer", "uptime": 86400}))]
+struct Health {
+    status: Status,
+    /// Why, where that is not plain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// `Central` or `Peer`.
+    role: &'static str,
+    /// Seconds since start.
+    uptime: u64,
+}
+
+/// How the node is; 200 also for an isolated peer, which goes on serving.
+#[utoipa::path(get, path = "/health", tag = "health", responses((status = 200, description = "It serves", body = Health), NotReady))]
+async fn health(State(node): State<NodeHandle>) -> Result<Json<Health>, Problem> {
+    let (status, reason) = serving(&node)?;
+    Ok(Json(Health { status, reason, role: role_name(node.role()), uptime: node.uptime().as_secs() }))
+}
+
+fn serving(node: &NodeHandle) -> Result<(Status, Option<String>), Problem> {
+    match node.status() {
+        (Status::Unhealthy | Status::Draining, why) => {
+            Err(Problem::new(Kind::NOT_READY, why.unwrap_or_default()))
+        }
+        status => Ok(status),
+    }
+}
+
+/// The node's health with numbers.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({
+    "status": "Healthy", "service": "sorcha-node", "timestamp": "2026-11-22T09:30:00.000Z", "version": "0.1.0",
+    "uptime": 86400,
+    "metrics": {"totalPeers": 97, "healthyPeers": 96, "unhealthyPeers": 1, "averageLatencyMs": 1.8, "queueSize": 0}
+}))]
+struct DetailedHealth {
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    service: &'static str,
+    timestamp: Instant,
+    /// Version of the software.
+    version: &'static str,
+    /// Seconds since start.
+    uptime: u64,
+    metrics: HealthMetrics,
+}
+
+/// A central node counts its peers' sessions, a peer the central nodes that it knows.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct HealthMetrics {
+    total_peers: usize,
+    healthy_peers: usize,
+    unhealthy_peers: usize,
+    average_latency_ms: f64,
+    /// Syncs that run now.
+    queue_size: usize,
+}
+
+/// How the node is, with counts of its connections.
+#[utoipa::path(
+    get, path = "/api/health", tag = "health",
+    responses((status = 200, description = "It serves", body = DetailedHealth), NotReady)
+)]
+async fn api_health(State(node): State<NodeHandle>) -> Result<Json<DetailedHealth>, Problem> {
+    let (status, reason) = serving(&node)?;
+    Ok(Json(DetailedHealth {
+        status,
+        reason,
+        service: "sorcha-node",
+        timestamp: node.env().clock.now().into(),
+        version: env!("CARGO_PKG_VERSION"),
+        uptime: node.uptime().as_secs(),
+        metrics: match &node {
+            NodeHandle::Central(node) => central_metrics(node),
+            NodeHandle::Peer(node) => peer_metrics(node),
+        },
+    }))
+}
+
+fn central_metrics(node: &CentralNode) -> HealthMetrics {
+    let (now, interval) = (node.env.clock.monotonic(), node.config.heartbeat.interval);
+    let sessions = node.sessions();
+    let healthy = sessions.live().filter(|s| s.health(now, interval) == session::Health::Healthy).count();
+    let total = sessions.live().len();
+    let latency: f64 = sessions.live().map(session::Session::average_latency_ms).sum();
+    HealthMetrics {
+        total_peers: total,
+        healthy_peers: healthy,
+        unhealthy_peers: total - healthy,
+        average_latency_ms: if total == 0 { 0.0 } else { latency / total as f64 },
+        queue_size: sessions.live().map(|s| s.syncing).sum(),
+    }
+}
+
+fn peer_metrics(node: &PeerNode) -> HealthMetrics {
+    let status = node.status();
+    HealthMetrics {
+        total_peers: status.central_nodes.len(),
+        healthy_peers: status.central_nodes.iter().filter(|central| central.is_active()).count(),
+        unhealthy_peers: status
+            .central_nodes
+            .iter()
+            .filter(|central| central.consecutive_failures > 0)
+            .count(),
+        average_latency_ms: status.heartbeat.average_ms(),
+        queue_size: usize::from(status.syncing),
+    }
+}

@@ -1,0 +1,244 @@
+//! Writing to the register, on central nodes (FR-019, design decisions 7 to 9).
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tracing::Instrument as _;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    Served,
+    auth::Writer,
+    body::JsonBody,
+    instant::Instant,
+    openapi::Fails,
+    problem::{Kind, Problem},
+};
+use crate::{
+    central::{CentralNode, publish::Submission},
+    register::{limits, names::check_length, seed},
+    store::{Publication, StoreError},
+};
+
+pub(super) fn routes() -> OpenApiRouter<Served<Arc<CentralNode>>> {
+    OpenApiRouter::default()
+        .routes(routes!(publish_blueprint))
+        .routes(routes!(deprecate_blueprint))
+        .routes(routes!(reactivate_blueprint))
+        .routes(routes!(initialize_register))
+}
+
+const PUBLISH: &str = "/api/system-register/publish";
+const DEPRECATE: &str = "/api/system-register/blueprints/{id}/deprecate";
+const REACTIVATE: &str = "/api/system-register/blueprints/{id}/reactivate";
+
+/// The span of a write, in the caller's trace if its `traceparent` names one.
+fn request_span(route: &'static str, headers: &HeaderMap) -> tracing::Span {
+    let span = crate::telemetry::request_span(headers);
+    span.record("otel.name", format_args!("POST {route}"));
+    span.record("http.request.method", "POST");
+    span.record("http.route", route);
+    span
+}
+
+/// A blueprint to publish.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(example = json!({
+    "blueprintId": "invoice-v1", "metadata": {"category": "finance"},
+    "blueprint": {"@context": "https://sorcha.dev/blueprints/v1", "id": "invoice-v1", "name": "Invoice"}
+}))]
+struct PublishRequest {
+    /// Key of the new entry; published once.
+    #[schema(min_length = 1, max_length = 255, pattern = r"^[a-zA-Z0-9\-_]+$")]
+    blueprint_id: String,
+    /// The document: any JSON object of up to 16 MB in canonical form.
+    #[schema(value_type = Object)]
+    blueprint: Box<RawValue>,
+    /// Checked and otherwise unused: the register has no place for it.
+    #[serde(default)]
+    #[schema(max_length = 255)]
+    previous_transaction_id: Option<String>,
+    /// Extra pairs, up to 4096 bytes of keys and values together.
+    #[serde(default)]
+    metadata: Option<BTreeMap<String, String>>,
+    /// Who publishes; the token's name when it is not given.
+    #[serde(default)]
+    #[schema(min_length = 1, max_length = 255)]
+    published_by: Option<String>,
+}
+
+/// What is published now.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({
+    "transactionId": "019a9f6e-7c00-7000-8000-000000000000", "blueprintId": "invoice-v1", "version": 42, "isActive": true,
+    "publishedAt": "2026-11-22T09:30:00.000Z", "checksum": "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+}))]
+struct Published {
+    /// Audit link of the publication or change.
+    transaction_id: String,
+    blueprint_id: String,
+    /// Register-wide version of the entry's newest state.
+    version: i64,
+    published_at: Instant,
+    checksum: String,
+    is_active: bool,
+}
+
+impl From<&Publication> for Published {
+    fn from(publication: &Publication) -> Self {
+        let entry = publication.entry.entry();
+        Self {
+            transaction_id: entry.transaction_id.clone(),
+            blueprint_id: entry.blueprint_id.to_string(),
+            version: entry.version.get(),
+            published_at: entry.published_at.into(),
+            checksum: entry.document.checksum().to_string(),
+            is_active: entry.is_active,
+        }
+    }
+}
+
+/// Publishes a blueprint.
+///
+/// The answer means durable. The same document under the same id again is no error: it answers 200 with what is
+/// published, and takes no new version.
+#[utoipa::path(
+    post, path = PUBLISH, tag = "publishing", security(("bearer" = [])), request_body = PublishRequest,
+    responses(
+        (status = 201, description = "Published", body = Published, headers(("location" = String, description = "The new entry"))),
+        (status = 200, description = "The same document was published already", body = Published),
+        Fails<400>, Fails<401>, Fails<403>, Fails<408>, Fails<409>, Fails<413>, Fails<415>, Fails<422>, Fails<500>,
+        Fails<503>, Fails<507>
+    )
+)]
+async fn publish_blueprint(
+    State(node): State<Arc<CentralNode>>,
+    writer: Writer,
+    headers: HeaderMap,
+    JsonBody(request): JsonBody<PublishRequest>,
+) -> Result<Response, Problem> {
+    async {
+        sound(&node)?;
+        if let Some(id) = &request.previous_transaction_id {
+            check_length("previous_transaction_id", id, limits::TRANSACTION_ID_CHARS)?;
+        }
+        let submission = Submission {
+            blueprint_id: request.blueprint_id,
+            document: Box::<str>::from(request.blueprint).into_string().into_bytes(),
+            published_by: request.published_by.unwrap_or(writer.name),
+            metadata: request.metadata.unwrap_or_default(),
+        };
+        let publication = node.publish(submission).await?;
+        let published = Published::from(&publication);
+        if !publication.changed {
+            return Ok(Json(published).into_response());
+        }
+        let location = format!("/api/system-register/blueprints/{}", published.blueprint_id);
+        Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(published)).into_response())
+    }
+    .instrument(request_span(PUBLISH, &headers))
+    .await
+}
+
+/// Deprecates a blueprint: it stays readable, inactive, at a new version.
+#[utoipa::path(
+    post, path = DEPRECATE, tag = "publishing", security(("bearer" = [])),
+    params(("id" = String, Path, description = "Blueprint id", example = "invoice-v1")),
+    responses(
+        (status = 200, description = "It is inactive now, or was before", body = Published),
+        Fails<400>, Fails<401>, Fails<403>, Fails<404>, Fails<500>, Fails<503>, Fails<507>
+    )
+)]
+async fn deprecate_blueprint(
+    State(node): State<Arc<CentralNode>>,
+    _writer: Writer,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Published>, Problem> {
+    set_active(&node, &id, false).instrument(request_span(DEPRECATE, &headers)).await
+}
+
+/// Makes a deprecated blueprint active again, at a new version.
+#[utoipa::path(
+    post, path = REACTIVATE, tag = "publishing", security(("bearer" = [])),
+    params(("id" = String, Path, description = "Blueprint id", example = "invoice-v1")),
+    responses(
+        (status = 200, description = "It is active now, or was before", body = Published),
+        Fails<400>, Fails<401>, Fails<403>, Fails<404>, Fails<500>, Fails<503>, Fails<507>
+    )
+)]
+async fn reactivate_blueprint(
+    State(node): State<Arc<CentralNode>>,
+    _writer: Writer,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Published>, Problem> {
+    set_active(&node, &id, true).instrument(request_span(REACTIVATE, &headers)).await
+}
+
+async fn set_active(node: &CentralNode, id: &str, is_active: bool) -> Result<Json<Published>, Problem> {
+    sound(node)?;
+    Ok(Json(Published::from(&node.set_active(id, is_active).await?)))
+}
+
+/// A register with findings takes no publication (design decision 6), draining or not.
+fn sound(node: &CentralNode) -> Result<(), Problem> {
+    node.findings().first().map_or(Ok(()), |finding| Err(StoreError::Damaged(finding.to_string()).into()))
+}
+
+/// Outcome of an initialisation.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({"message": "the register is initialized, at version 42", "status": "AlreadyInitialized"}))]
+struct Initialized {
+    message: String,
+    /// `Initialized` or `AlreadyInitialized`.
+    status: &'static str,
+}
+
+/// Makes sure that the register holds its first entry.
+///
+/// Idempotent, and rarely needed: a central node does this when it starts.
+#[utoipa::path(
+    post, path = "/api/system-register/initialize", tag = "publishing", security(("bearer" = [])),
+    responses(
+        (status = 200, description = "The register is initialized", body = Initialized),
+        Fails<401>, Fails<403>, Fails<500>, Fails<503>, Fails<507>
+    )
+)]
+async fn initialize_register(
+    State(node): State<Arc<CentralNode>>,
+    _writer: Writer,
+) -> Result<Json<Initialized>, Problem> {
+    sound(&node)?;
+    if node.log.view().genesis().is_none() {
+        let why =
+            "the register has no genesis record; a central node makes it when it starts: restart this one";
+        return Err(Problem::new(Kind::NOT_READY, why));
+    }
+    let status = if node.log.view().is_empty() { publish_seed(&node).await? } else { "AlreadyInitialized" };
+    let message = format!("the register is initialized, at version {}", node.log.view().head());
+    Ok(Json(Initialized { message, status }))
+}
+
+async fn publish_seed(node: &CentralNode) -> Result<&'static str, Problem> {
+    let (id, document, metadata) =
+        seed::seed().map_err(|error| Problem::new(Kind::INTERNAL, error.to_string()))?;
+    let submission = Submission {
+        blueprint_id: id.to_string(),
+        document: document.bytes().to_vec(),
+        published_by: seed::PUBLISHER.to_owned(),
+        metadata,
+    };
+    Ok(if node.publish(submission).await?.changed { "Initialized" } else { "AlreadyInitialized" })
+}

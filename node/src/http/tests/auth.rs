@@ -1,0 +1,159 @@
+//! Who may write.
+
+use std::{io::Write as _, time::Duration};
+
+use tempfile::NamedTempFile;
+
+use super::*;
+use crate::config::{ConfigError, Http};
+
+const ALICE: &str = "alice-token-0123456789";
+const PUBLISH: &str = "/api/system-register/publish";
+
+fn file(content: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(content.as_bytes()).unwrap();
+    file
+}
+
+fn with_tokens(file: &NamedTempFile) -> impl FnOnce(&mut Config) {
+    let path = file.path().to_owned();
+    move |config| config.http = Http { token_file: Some(path), ..Http::default() }
+}
+
+async fn publish(router: &Router, authorization: &[&str], id: &str) -> Reply {
+    let mut headers = vec![("content-type", "application/json")];
+    headers.extend(authorization.iter().map(|value| ("authorization", *value)));
+    call(router, Method::POST, PUBLISH, &headers, publication(id).into()).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_names_the_publisher() {
+    let file = file(&format!("# who may publish\n\nalice: {ALICE}\n  0123456789abcdef  \n"));
+    let (router, _) = central(with_tokens(&file)).await;
+    assert_eq!(publish(&router, &[&format!("Bearer {ALICE}")], "a").await.status, StatusCode::CREATED);
+    assert_eq!(publish(&router, &["bearer 0123456789abcdef"], "b").await.status, StatusCode::CREATED);
+    let publisher = async |id: &str| {
+        get(&router, &format!("/api/system-register/blueprints/{id}")).await.json()["publishedBy"].clone()
+    };
+    assert_eq!((publisher("a").await, publisher("b").await), ("alice".into(), "publisher".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_valid_token_nothing_is_written_or_read_of_the_body() {
+    let file = file(ALICE);
+    let (router, node) = central(with_tokens(&file)).await;
+    for authorization in
+        [vec![], vec!["Bearer wrong-token-0123456789"], vec!["Basic YTpi"], vec!["Bearer"], vec![ALICE]]
+    {
+        let reply = publish(&router, &authorization, "a").await;
+        let detail = reply.problem(401, "unauthorized");
+        assert!(!detail.contains("wrong-token"), "a token must not be shown: {detail}");
+        assert_eq!(reply.header("www-authenticate"), "Bearer realm=\"sorcha\"");
+    }
+    let unread = Body::from_stream(futures::stream::once(async {
+        panic!("read") as Result<Bytes, std::convert::Infallible>
+    }));
+    post(&router, PUBLISH, unread).await.problem(401, "unauthorized");
+    assert_eq!(node.log.view().head().get(), 0);
+    assert_eq!(get(&router, "/api/system-register").await.status, StatusCode::OK, "reads need no token");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_post_needs_a_token() {
+    let file = file(ALICE);
+    let (central, _) = central(with_tokens(&file)).await;
+    let (peer, _) = peer(with_tokens(&file)).await;
+    let api = crate::http::openapi();
+    let posts = || {
+        api.paths
+            .paths
+            .iter()
+            .filter(|(_, item)| item.post.is_some())
+            .map(|(path, _)| path.replace("{id}", "a"))
+    };
+    assert_eq!(posts().count(), 8);
+    for path in posts() {
+        let own =
+            if post(&central, &path, "").await.status == StatusCode::NOT_FOUND { &peer } else { &central };
+        post(own, &path, "").await.problem(401, "unauthorized");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_tokens_writes_are_off_and_say_how_to_turn_them_on() {
+    let (router, _) = central(|config| config.http = Http::default()).await;
+    let detail = publish(&router, &[], "a").await.problem(403, "writes-disabled");
+    assert!(detail.contains("http.token_file") && detail.contains("http.insecure_writes"), "{detail}");
+    let detail = publish(&router, &[&format!("Bearer {ALICE}")], "a").await.problem(403, "writes-disabled");
+    assert!(!detail.contains(ALICE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_file_is_read_again_when_it_changes() {
+    let file = file(ALICE);
+    let (router, _) = central(with_tokens(&file)).await;
+    let bob = "Bearer bob-token-0123456789";
+    publish(&router, &[bob], "a").await.problem(401, "unauthorized");
+    std::fs::write(file.path(), "bob: bob-token-0123456789\n").unwrap();
+    publish(&router, &[bob], "a").await.problem(401, "unauthorized");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(publish(&router, &[bob], "a").await.status, StatusCode::CREATED);
+    publish(&router, &[&format!("Bearer {ALICE}")], "b").await.problem(401, "unauthorized");
+    for broken in [Some("short"), None] {
+        match broken {
+            Some(content) => std::fs::write(file.path(), content).unwrap(),
+            None => std::fs::remove_file(file.path()).unwrap(),
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(
+            publish(&router, &[bob], "a").await.status,
+            StatusCode::OK,
+            "an unreadable file changes nothing"
+        );
+    }
+    std::fs::write(file.path(), "# nobody\n").unwrap();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    publish(&router, &[bob], "a").await.problem(401, "unauthorized");
+}
+
+#[test]
+fn a_bad_token_file_is_a_start_up_error_that_shows_no_token() {
+    let refuse = |content: &str| {
+        let file = file(content);
+        let http = Http { token_file: Some(file.path().to_owned()), ..Http::default() };
+        Auth::new(&http, env_clock()).map(|_| ()).unwrap_err().to_string()
+    };
+    for (content, parts) in [
+        (
+            "ok: 0123456789abcdef\nalice: 0123456789abcde",
+            vec!["http.token_file", "line 2", "15 characters", "16 or more"],
+        ),
+        ("alice: 0123456789 abcdef", vec!["line 1", "no HTTP header carries"]),
+        ("alice: 0123456789abcdé\u{20ac}", vec!["line 1", "no HTTP header carries"]),
+        (": 0123456789abcdef", vec!["line 1", "name"]),
+        ("a: 0123456789abcdef\nb: 0123456789abcdef", vec!["line 2", "already"]),
+    ] {
+        let message = refuse(content);
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+        assert!(!message.contains("0123456789"), "{message}");
+    }
+    let http = Http { token_file: Some("/nonexistent/tokens".into()), ..Http::default() };
+    let error = Auth::new(&http, env_clock()).map(|_| ()).unwrap_err();
+    assert!(matches!(error, ConfigError::File { setting: "http.token_file", .. }), "{error}");
+}
+
+fn env_clock() -> Arc<dyn crate::clock::Clock> {
+    Arc::new(Frozen)
+}
+
+struct Frozen;
+
+impl crate::clock::Clock for Frozen {
+    fn now(&self) -> Timestamp {
+        START
+    }
+    fn monotonic(&self) -> crate::clock::Monotonic {
+        crate::clock::Monotonic::default()
+    }
+}

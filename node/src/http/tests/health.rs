@@ -1,0 +1,177 @@
+//! Probes, node, central nodes, metrics: both roles.
+
+use prometheus::{IntCounter, Registry};
+
+use super::*;
+use crate::{
+    config::CentralNodeAddress,
+    peer::{
+        machine::state::PeerState,
+        status::{CentralNodeInfo, CentralNodeState},
+    },
+    register::integrity::Fault,
+    store::{Draft, StoreError},
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_sound_central_node_is_alive_ready_and_healthy() {
+    let (router, _) = central(|_| ()).await;
+    assert_eq!(get(&router, "/livez").await.json()["status"], "Alive");
+    assert_eq!(get(&router, "/readyz").await.json()["status"], "Ready");
+    let health = get(&router, "/health").await.json();
+    assert_eq!(health, serde_json::json!({"status": "Healthy", "role": "Central", "uptime": 0}));
+    let health = get(&router, "/api/health").await.json();
+    let metrics = serde_json::json!({
+        "totalPeers": 0, "healthyPeers": 0, "unhealthyPeers": 0, "averageLatencyMs": 0.0, "queueSize": 0
+    });
+    assert_eq!((&health["metrics"], &health["service"]), (&metrics, &"sorcha-node".into()));
+    assert_eq!(
+        (&health["timestamp"], &health["version"]),
+        (&START_TEXT.into(), &env!("CARGO_PKG_VERSION").into())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_central_node_without_its_store_is_degraded_but_ready() {
+    let (router, node) = central(|_| ()).await;
+    node.log.note_reachable(Err(&StoreError::Unavailable("gone".into())));
+    assert_eq!(get(&router, "/readyz").await.status, StatusCode::OK);
+    assert_eq!(get(&router, "/health").await.json()["status"], "Degraded");
+    let health = get(&router, "/api/node/health").await.json();
+    assert_eq!((&health["status"], &health["storeReachable"]), (&"Degraded".into(), &false.into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_or_leaving_central_node_is_not_ready() {
+    let findings = vec![Finding::whole(Fault::Seal("differs".into()))];
+    let (router, _) = central_over(Arc::new(store()), findings, |_| ()).await;
+    assert_eq!(get(&router, "/livez").await.status, StatusCode::OK);
+    for path in ["/readyz", "/health", "/api/health"] {
+        assert!(get(&router, path).await.problem(503, "not-ready").contains("seal: differs"));
+    }
+    let report = get(&router, "/api/node/health").await.json();
+    assert_eq!((&report["status"], &report["integrityFindings"]), (&"Unhealthy".into(), &1.into()));
+
+    let (router, node) = central(|_| ()).await;
+    node.drain().await;
+    for path in ["/readyz", "/health"] {
+        assert!(get(&router, path).await.problem(503, "not-ready").contains("leaving"));
+    }
+    assert_eq!(get(&router, "/api/node/health").await.json()["status"], "Draining");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_is_ready_once_it_holds_a_replica() {
+    let (router, node) = empty_peer(|_| ()).await;
+    assert!(get(&router, "/readyz").await.problem(503, "not-ready").contains("Disconnected"));
+    node.change_status(|status| status.state = PeerState::Isolated);
+    get(&router, "/readyz").await.problem(503, "not-ready");
+    assert_eq!(get(&router, "/health").await.json()["status"], "Isolated", "200, and it says so");
+    let view = RegisterView::new(Some(Arc::new(genesis(1))));
+    node.replica.replace(view, &provenance(START)).await.unwrap();
+    assert_eq!(get(&router, "/readyz").await.status, StatusCode::OK, "an empty register is a replica too");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_isolated_peer_serves_an_imported_replica() {
+    let store = store();
+    let blueprint = entry("a", 1);
+    let draft = Draft {
+        blueprint_id: blueprint.blueprint_id,
+        document: blueprint.document,
+        published_at: START,
+        published_by: "tester".into(),
+        transaction_id: String::new(),
+        metadata: Default::default(),
+        trace_parent: String::new(),
+    };
+    store.publish(draft).await.unwrap();
+    let replica = Replica::load(Arc::new(store)).await.unwrap();
+    let config = config("edge-0", |_| ());
+    let id = PeerId::new("edge-0").unwrap();
+    let node = PeerNode::new(Arc::clone(&config), env(), id, replica, Arc::new(PlainText));
+    let auth = Auth::new(&config.http, Arc::clone(&node.env.clock)).unwrap();
+    let router = router(NodeHandle::Peer(Arc::clone(&node)), auth, Registry::new());
+    get(&router, "/readyz").await.problem(503, "not-ready");
+    node.change_status(|status| status.state = PeerState::Isolated);
+    assert_eq!(get(&router, "/readyz").await.status, StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peers_health_tells_what_is_wrong() {
+    let (router, node) = peer(|_| ()).await;
+    assert_eq!(
+        get(&router, "/health").await.json(),
+        serde_json::json!({"status": "Healthy", "role": "Peer", "uptime": 0})
+    );
+    node.change_status(|status| status.last_sync_error = Some("no answer".into()));
+    assert_eq!(get(&router, "/health").await.json()["reason"], "the last sync failed: no answer");
+    node.change_status(|status| status.split_brain = Some("n1".into()));
+    let health = get(&router, "/api/node/health").await.json();
+    assert_eq!((&health["status"], &health["connection"]), (&"Degraded".into(), &"Disconnected".into()));
+    assert!(health["reason"].as_str().unwrap().contains("split brain: n1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn node_info_of_both_roles() {
+    let (router, node) = peer(|_| ()).await;
+    node.change_status(|status| status.central_node_id = Some("n0.sorcha.dev".into()));
+    let info = get(&router, "/api/node/info").await.json();
+    let expected = serde_json::json!({
+        "nodeId": "edge-0", "nodeType": "Peer", "isCentralNode": false, "hostname": "edge-0",
+        "connectedCentralNode": "n0.sorcha.dev", "version": env!("CARGO_PKG_VERSION"), "uptime": 0,
+        "lineage": genesis(1).lineage().to_string(), "registerVersion": 4,
+        "registerDigest": node.replica.view().digest().to_string(), "storeKind": "embedded"
+    });
+    assert_eq!(info, expected);
+    let (router, _) = central(|_| ()).await;
+    let info = get(&router, "/api/node/info").await.json();
+    assert_eq!((&info["nodeType"], &info["isCentralNode"]), (&"Central".into(), &true.into()));
+    assert_eq!((&info["connectedCentralNode"], &info["storeKind"]), (&Value::Null, &"embedded".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn central_nodes_as_each_role_knows_them() {
+    let (router, _) = central(|_| ()).await;
+    let own = get(&router, "/api/central-nodes").await.json();
+    let expected = serde_json::json!([{
+        "nodeId": "n0.sorcha.dev", "hostname": "n0.sorcha.dev", "port": 5000, "priority": 0, "connectionStatus": "Connected",
+        "isActive": true, "lastSuccessfulConnection": null, "lastConnectionAttempt": null, "consecutiveFailures": 0, "lastError": null
+    }]);
+    assert_eq!(own, expected);
+
+    let (router, node) = peer(|_| ()).await;
+    let address =
+        CentralNodeAddress { id: Some("n1".into()), host: "10.0.0.2".into(), port: 5001, priority: 1 };
+    node.change_status(|status| {
+        status.central_nodes = vec![CentralNodeInfo {
+            state: CentralNodeState::Failed,
+            last_attempt: Some(START),
+            consecutive_failures: 3,
+            last_error: Some("refused".into()),
+            ..CentralNodeInfo::new(address)
+        }];
+    });
+    let known = get(&router, "/api/connection/central-nodes").await.json();
+    let expected = serde_json::json!([{
+        "nodeId": "n1", "hostname": "10.0.0.2", "port": 5001, "priority": 1, "connectionStatus": "Failed", "isActive": false,
+        "lastSuccessfulConnection": null, "lastConnectionAttempt": START_TEXT, "consecutiveFailures": 3, "lastError": "refused"
+    }]);
+    assert_eq!(known, expected);
+    assert_eq!(get(&router, "/api/central-nodes").await.json(), known);
+    assert_eq!(get(&router, "/api/health").await.json()["metrics"]["unhealthyPeers"], 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_are_prometheus_text() {
+    let (_, node) = central(|_| ()).await;
+    let registry = Registry::new();
+    let counter = IntCounter::new("publications", "Publications.").unwrap();
+    registry.register(Box::new(counter.clone())).unwrap();
+    counter.inc();
+    let auth = Auth::new(&node.config.http, Arc::clone(&node.env.clock)).unwrap();
+    let router = router(NodeHandle::Central(node), auth, registry);
+    let reply = get(&router, "/metrics").await;
+    assert_eq!((reply.status, reply.header("content-type")), (StatusCode::OK, "text/plain; version=0.0.4"));
+    assert!(std::str::from_utf8(&reply.body).unwrap().contains("publications 1\n"));
+}

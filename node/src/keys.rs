@@ -1,0 +1,228 @@
+//! The node's Ed25519 signing key, kept beside its data.
+//!
+//! A central node signs the genesis of a register that it creates. The key is a PKCS#8 PEM file, as
+//! `openssl genpkey -algorithm ed25519` writes it, so that an administrator can bring one along.
+
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use ed25519_dalek::{
+    SigningKey,
+    pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, spki::der::pem::LineEnding},
+};
+use rand::{TryRng as _, rngs::SysRng};
+
+/// File name of the key inside a data directory.
+pub const FILE_NAME: &str = "signing.key";
+
+/// No key file is larger; more is some other file.
+const FILE_BYTES: u64 = 16 * 1024;
+
+/// Why there is no signing key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file is there but can't be read.
+    #[error("read the signing key {path}: {source}")]
+    Read {
+        /// The key file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file holds something else.
+    #[error(
+        "{path} does not hold an Ed25519 key in PKCS#8 PEM: {reason}; put the right key there, or move the file away \
+         and a new key is made"
+    )]
+    Format {
+        /// The key file.
+        path: PathBuf,
+        /// What the parser says.
+        reason: String,
+    },
+    /// A new key can't be stored.
+    #[error("write the signing key {path}: {source}")]
+    Write {
+        /// The key file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The operating system gives no randomness.
+    #[error("the operating system gives no randomness for a signing key: {0}")]
+    Randomness(String),
+}
+
+/// Loads `<data_dir>/signing.key`, or makes it when there is none.
+///
+/// Of several processes that make it at once, one wins and all use its key.
+///
+/// # Errors
+/// [`KeyError`] naming the file and what to do.
+pub fn load_or_create(data_dir: &Path) -> Result<SigningKey, KeyError> {
+    let path = data_dir.join(FILE_NAME);
+    if let Some(key) = load(&path)? {
+        return Ok(key);
+    }
+    let key = generate()?;
+    let stored = store(&path, &key).map_err(|source| KeyError::Write { path: path.clone(), source })?;
+    if stored == Stored::ByUs {
+        tracing::info!(file = %path.display(), "signing key created");
+        return Ok(key);
+    }
+    let vanished = || KeyError::Read { path: path.clone(), source: ErrorKind::NotFound.into() };
+    load(&path)?.ok_or_else(vanished)
+}
+
+fn load(path: &Path) -> Result<Option<SigningKey>, KeyError> {
+    let unreadable = |source| KeyError::Read { path: path.to_owned(), source };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let wrong = |reason: String| KeyError::Format { path: path.to_owned(), reason };
+    let mut bytes = Vec::new();
+    (&file).take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_BYTES {
+        return Err(wrong(format!("it has more than {FILE_BYTES} bytes")));
+    }
+    let pem = String::from_utf8(bytes).map_err(|_| wrong("it is not text".to_owned()))?;
+    let key = SigningKey::from_pkcs8_pem(&pem).map_err(|error| wrong(error.to_string()))?;
+    warn_if_open(path, &file);
+    Ok(Some(key))
+}
+
+/// Whose key lies in the file now.
+#[derive(PartialEq, Eq)]
+enum Stored {
+    ByUs,
+    ByAnother,
+}
+
+/// Writes the key beside its place and moves it there: a crash leaves a whole key or none.
+fn store(path: &Path, key: &SigningKey) -> io::Result<Stored> {
+    let directory = path.parent().unwrap_or_else(|| Path::new("."));
+    fs::create_dir_all(directory)?;
+    let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(io::Error::other)?;
+    // A named temporary file has mode 0600 from its first moment.
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(pem.as_bytes())?;
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Ok(_) => {
+            File::open(directory)?.sync_all()?;
+            Ok(Stored::ByUs)
+        }
+        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Ok(Stored::ByAnother),
+        Err(error) => Err(error.error),
+    }
+}
+
+fn generate() -> Result<SigningKey, KeyError> {
+    let mut secret = [0; 32];
+    SysRng.try_fill_bytes(&mut secret).map_err(|error| KeyError::Randomness(error.to_string()))?;
+    Ok(SigningKey::from_bytes(&secret))
+}
+
+/// Group access is tolerated: Kubernetes gives it to the files of a volume with an `fsGroup`.
+#[cfg(unix)]
+fn warn_if_open(path: &Path, file: &File) {
+    if let Some(mode) = open_to_others(file) {
+        let mode = format!("{mode:04o}");
+        tracing::warn!(file = %path.display(), mode, "every user of this machine can get at the signing key; chmod 600 it");
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_if_open(_: &Path, _: &File) {}
+
+#[cfg(unix)]
+fn open_to_others(file: &File) -> Option<u32> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = file.metadata().ok()?.permissions().mode() & 0o7777;
+    (mode & 0o007 != 0).then_some(mode)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Made by `openssl genpkey -algorithm ed25519` (OpenSSL 3).
+    const OPENSSL: &str = "-----BEGIN PRIVATE KEY-----\n\
+        MC4CAQAwBQYDK2VwBCIEINREbGG4LEk8VryjGRSZ3hErOQsxGuLp8ZOwYpWImNrw\n\
+        -----END PRIVATE KEY-----\n";
+
+    #[test]
+    fn is_made_once_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("not/there/yet");
+        let made = load_or_create(&data).unwrap();
+        assert_eq!(made, load_or_create(&data).unwrap());
+        let other = load_or_create(&dir.path().join("other")).unwrap();
+        assert_ne!(made, other);
+        assert_eq!(fs::read_dir(&data).unwrap().count(), 1, "temporary files are left");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_its_owner_may_read_it_and_more_is_noticed() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        load_or_create(dir.path()).unwrap();
+        let path = dir.path().join(FILE_NAME);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(open_to_others(&File::open(&path).unwrap()), None);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(open_to_others(&File::open(&path).unwrap()), Some(0o644));
+        load_or_create(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn threads_that_start_at_once_share_one_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| load_or_create(dir.path()).unwrap())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(keys.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+
+    #[test]
+    fn a_key_made_by_openssl_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE_NAME), OPENSSL).unwrap();
+        let key = load_or_create(dir.path()).unwrap();
+        assert!(hex::encode(key.to_bytes()).starts_with("d4446c61"));
+    }
+
+    #[test]
+    fn other_content_is_refused_with_the_remedy_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE_NAME);
+        for content in
+            [&b""[..], b"hello", b"\xff\xfe", OPENSSL.replace("MC4C", "MC4D").as_bytes(), &[b'x'; 20_000]]
+        {
+            fs::write(&path, content).unwrap();
+            let error = load_or_create(dir.path()).unwrap_err().to_string();
+            assert!(error.contains("signing.key") && error.contains("PKCS#8 PEM"), "{error}");
+            assert_eq!(fs::read(&path).unwrap(), content);
+        }
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_read_or_written_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(FILE_NAME)).unwrap();
+        let error = load_or_create(dir.path()).unwrap_err().to_string();
+        assert!(error.starts_with("read the signing key"), "{error}");
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = load_or_create(&file.join("below")).unwrap_err().to_string();
+        assert!(error.contains("the signing key"), "{error}");
+    }
+}

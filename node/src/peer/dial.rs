@@ -1,0 +1,59 @@
+//! Opening connections to central nodes: the network as an injected dependency (design decision 23).
+
+use async_trait::async_trait;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::config::{CentralNodeAddress, Config};
+
+/// HTTP/2 flow-control windows, bytes: large enough that a full sync is not paced by round trips.
+const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+
+/// Opens connections.
+#[async_trait]
+pub trait Dialer: Send + Sync + 'static {
+    /// Opens a connection; the caller bounds the time.
+    ///
+    /// # Errors
+    /// [`tonic::transport::Error`] when the central node can't be reached.
+    async fn dial(
+        &self,
+        address: &CentralNodeAddress,
+        config: &Config,
+    ) -> Result<Channel, tonic::transport::Error>;
+}
+
+/// Plain HTTP/2 over TCP.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PlainText;
+
+/// The endpoint of a central node with time-outs, keepalive and windows as configured.
+///
+/// # Errors
+/// [`tonic::transport::Error`] when the address is no URI.
+pub fn endpoint(address: &CentralNodeAddress, config: &Config) -> Result<Endpoint, tonic::transport::Error> {
+    let host = if address.host.contains(':') && !address.host.starts_with('[') {
+        format!("[{}]", address.host)
+    } else {
+        address.host.clone()
+    };
+    Ok(Endpoint::from_shared(format!("http://{host}:{}", address.port))?
+        .connect_timeout(config.connect.dial_timeout)
+        .http2_keep_alive_interval(config.keepalive.interval)
+        .keep_alive_timeout(config.keepalive.timeout)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .tcp_nodelay(true))
+}
+
+#[async_trait]
+impl Dialer for PlainText {
+    async fn dial(
+        &self,
+        address: &CentralNodeAddress,
+        config: &Config,
+    ) -> Result<Channel, tonic::transport::Error> {
+        endpoint(address, config)?.connect().await
+    }
+}

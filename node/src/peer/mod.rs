@@ -1,0 +1,135 @@
+//! The peer role: one session with one central node, a verified replica, reads that always get an answer.
+//!
+//! [`machine`] decides, [`shell`] does: it turns the machine's effects into calls and their results into events.
+//! Deliberately absent: any listener for other nodes (nothing ever dials a peer), and talk between peers.
+
+pub mod dial;
+pub mod failover;
+pub mod invariants;
+pub mod machine;
+pub mod replica;
+mod session;
+mod shell;
+pub mod status;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::{dial::Dialer, replica::Replica, status::PeerStatus};
+use crate::{clock::Monotonic, config::Config, env::Env, register::names::PeerId, store::StoreError};
+
+/// A peer; shared by its shell and its HTTP API.
+pub struct PeerNode {
+    /// Its settings.
+    pub config: Arc<Config>,
+    /// Its surroundings.
+    pub env: Env,
+    /// Its identity.
+    pub id: PeerId,
+    /// Its copy of the register.
+    pub replica: Replica,
+    dialer: Arc<dyn Dialer>,
+    started: Monotonic,
+    status: watch::Sender<PeerStatus>,
+    commands: mpsc::Sender<Command>,
+    inbox: std::sync::Mutex<Option<mpsc::Receiver<Command>>>,
+}
+
+/// What a user asks of a running peer.
+#[derive(Debug)]
+pub enum Command {
+    /// Leave the session, if any, and connect again from the first central node on.
+    Reconnect,
+    /// Pull now; answers with the number of entries moved, or why not.
+    Sync {
+        /// Fetch everything anew.
+        full: bool,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<usize, String>>,
+    },
+    /// Open the push stream now if it is closed.
+    Subscribe,
+}
+
+/// Commands that wait for the shell.
+const COMMANDS: usize = 16;
+
+impl PeerNode {
+    /// A peer over a loaded replica. It does nothing until [`PeerNode::run`].
+    #[must_use]
+    pub fn new(
+        config: Arc<Config>,
+        env: Env,
+        id: PeerId,
+        replica: Replica,
+        dialer: Arc<dyn Dialer>,
+    ) -> Arc<Self> {
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        for finding in replica.findings() {
+            tracing::error!(%finding, "replica integrity failure; it will be fetched again");
+        }
+        env.metrics.findings(replica.findings().len());
+        env.metrics.version(replica.head().get());
+        Arc::new(Self {
+            started: env.clock.monotonic(),
+            status: watch::Sender::new(PeerStatus::new(env.clock.now(), &[])),
+            inbox: std::sync::Mutex::new(Some(inbox)),
+            config,
+            env,
+            id,
+            replica,
+            dialer,
+            commands,
+        })
+    }
+
+    /// Connects, replicates and fails over until `shutdown`; then leaves its session and makes the replica durable.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the replica can't be made durable at the end.
+    pub async fn run(self: &Arc<Self>, shutdown: impl Future<Output = ()>) -> Result<(), StoreError> {
+        let inbox = self.inbox.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        match inbox {
+            Some(inbox) => shell::run(Arc::clone(self), inbox, shutdown).await,
+            // A second run of the same peer has nothing to do.
+            None => shutdown.await,
+        }
+        self.replica.flush().await
+    }
+
+    /// The newest snapshot.
+    #[must_use]
+    pub fn status(&self) -> PeerStatus {
+        self.status.borrow().clone()
+    }
+
+    /// Follows the snapshot.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<PeerStatus> {
+        self.status.subscribe()
+    }
+
+    /// Time since start.
+    #[must_use]
+    pub fn uptime(&self) -> std::time::Duration {
+        self.env.clock.monotonic().since(self.started)
+    }
+
+    /// Hands a command to the running shell; false when none runs.
+    pub async fn command(&self, command: Command) -> bool {
+        self.commands.send(command).await.is_ok()
+    }
+
+    /// Plays the shell's part: changes the snapshot.
+    #[cfg(test)]
+    pub(crate) fn change_status(&self, change: impl FnOnce(&mut PeerStatus)) {
+        self.status.send_modify(change);
+    }
+
+    /// Plays the shell's part: takes the commands.
+    #[cfg(test)]
+    pub(crate) fn take_commands(&self) -> Option<mpsc::Receiver<Command>> {
+        self.inbox.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+    }
+}

@@ -1,0 +1,148 @@
+//! The replica: the local store and the view over it, written by one task at a time (FR-025, decision 12).
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, watch};
+
+use crate::{
+    clock::Timestamp,
+    register::{
+        entry::SealedEntry,
+        integrity::Finding,
+        lineage::Genesis,
+        names::{Lineage, Version},
+        view::RegisterView,
+    },
+    store::{Checkpoint, Loaded, Store, StoreError},
+};
+
+/// A peer's copy of the register.
+pub struct Replica {
+    store: Arc<dyn Store>,
+    state: watch::Sender<Arc<Loaded>>,
+    writing: Mutex<()>,
+}
+
+/// When and from whom a change of the replica came.
+#[derive(Clone, Debug)]
+pub struct Provenance {
+    /// Central node that sent it.
+    pub central_node_id: String,
+    /// When it was complete.
+    pub at: Timestamp,
+    /// When the next pull is due.
+    pub next_due: Timestamp,
+}
+
+impl Provenance {
+    fn checkpoint(&self, version: Version) -> Checkpoint {
+        Checkpoint {
+            version,
+            last_sync_time: self.at,
+            next_sync_due: self.next_due,
+            central_node_id: self.central_node_id.clone(),
+            adopt: None,
+        }
+    }
+}
+
+impl Replica {
+    /// Loads what the store holds; damaged entries are left out of the view and listed as findings.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store can't be read.
+    pub async fn load(store: Arc<dyn Store>) -> Result<Self, StoreError> {
+        let loaded = store.load().await?;
+        Ok(Self { store, state: watch::Sender::new(Arc::new(loaded)), writing: Mutex::new(()) })
+    }
+
+    /// The newest view.
+    #[must_use]
+    pub fn view(&self) -> RegisterView {
+        self.state.borrow().view.clone()
+    }
+
+    /// View, checkpoint and findings.
+    #[must_use]
+    pub fn state(&self) -> Arc<Loaded> {
+        Arc::clone(&self.state.borrow())
+    }
+
+    /// Follows the replica.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Loaded>> {
+        self.state.subscribe()
+    }
+
+    /// Version up to which everything is held.
+    #[must_use]
+    pub fn head(&self) -> Version {
+        self.state.borrow().view.head()
+    }
+
+    /// What is damaged and not fetched again yet.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        self.state.borrow().findings.clone()
+    }
+
+    /// The lineage that an administrator chose to replace this replica with.
+    #[must_use]
+    pub fn adopting(&self) -> Option<Lineage> {
+        self.state.borrow().checkpoint.as_ref().and_then(|checkpoint| checkpoint.adopt)
+    }
+
+    /// Applies newer entries and moves the position to `head`, or to the last of them if that is higher.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing has changed then.
+    pub async fn apply(
+        &self,
+        entries: Vec<Arc<SealedEntry>>,
+        head: Version,
+        from: &Provenance,
+    ) -> Result<(), StoreError> {
+        let _one_at_a_time = self.writing.lock().await;
+        let before = self.state();
+        let last = entries.last().map_or(Version::ZERO, |sealed| sealed.entry().version);
+        let checkpoint = from.checkpoint(before.view.head().max(head).max(last));
+        self.store.apply(entries.clone(), checkpoint.clone()).await?;
+        let mut after = Loaded::clone(&before);
+        drop(before);
+        after.view.apply(entries, checkpoint.version);
+        after.checkpoint = Some(checkpoint);
+        self.state.send_replace(Arc::new(after));
+        Ok(())
+    }
+
+    /// Replaces everything; readers see the old replica until the new one is stored whole.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the old replica is kept then.
+    pub async fn replace(&self, view: RegisterView, from: &Provenance) -> Result<(), StoreError> {
+        let _one_at_a_time = self.writing.lock().await;
+        let checkpoint = from.checkpoint(view.head());
+        let genesis = view.genesis().map(|genesis| Genesis::clone(genesis));
+        self.store.replace(genesis, view.iter().cloned().collect(), Some(checkpoint.clone())).await?;
+        self.state.send_replace(Arc::new(Loaded {
+            view,
+            checkpoint: Some(checkpoint),
+            findings: Vec::new(),
+        }));
+        Ok(())
+    }
+
+    /// Makes everything durable, before the process ends.
+    ///
+    /// # Errors
+    /// [`StoreError`] when that fails.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        self.store.flush().await
+    }
+
+    /// Kind of the store that the replica lies in.
+    #[must_use]
+    pub fn store_kind(&self) -> &'static str {
+        self.store.kind()
+    }
+}

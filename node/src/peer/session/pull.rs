@@ -1,0 +1,230 @@
+//! Pulls: full, incremental, and the repair of what was found damaged (contract section 6.5, design decisions 6, 25).
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use sorcha_proto::{EncodedEntry, metadata, v1};
+use tonic::{Status, Streaming, metadata::MetadataMap};
+
+use super::Session;
+use crate::{
+    register::{
+        entry::SealedEntry,
+        names::{Lineage, RegisterDigest, Version},
+        view::RegisterView,
+    },
+    store::StoreError,
+};
+
+/// Why a pull failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PullError {
+    #[error("{:?}: {}", .0.code(), .0.message())]
+    Call(#[from] Status),
+    #[error("the central node sent a bad entry: {0}")]
+    Entry(String),
+    #[error("what the central node sent does not have the digest it stated; nothing of it was taken")]
+    Digest,
+    #[error("the central node serves another lineage now; nothing of it was taken")]
+    Lineage,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a central node says its stream is a snapshot of; nothing, from one of the original contract.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Snapshot {
+    head: Option<Version>,
+    digest: Option<RegisterDigest>,
+}
+
+/// What was received of a full sync that broke off; the next try goes on from there.
+#[derive(Debug, Default)]
+pub(super) struct Partial {
+    lineage: Option<Lineage>,
+    entries: Vec<Arc<SealedEntry>>,
+}
+
+impl Partial {
+    fn last(&self) -> Version {
+        self.entries.last().map_or(Version::ZERO, |sealed| sealed.entry().version)
+    }
+}
+
+/// The outcome of a pull that brought nothing wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pulled {
+    /// This many entries came, and the replica equals the central node's register at the head it stated.
+    Complete(usize),
+    /// This many entries came, but the replica's digest is not the central node's: it must be fetched anew.
+    Diverged(usize),
+}
+
+/// Fetches everything and replaces the replica by it, all or nothing.
+pub(super) async fn full(session: &Session, partial: &mut Partial) -> Result<usize, PullError> {
+    let lineage = session.genesis.as_ref().map(|genesis| genesis.lineage());
+    if partial.lineage != lineage {
+        *partial = Partial { lineage, entries: Vec::new() };
+    }
+    let snapshot = loop {
+        let before = partial.last();
+        let mut stream = open(session, before, 0, before == Version::ZERO).await?;
+        let count = receive(&mut stream.entries, &mut partial.entries).await?;
+        if !capped(session, count) {
+            break stream.snapshot;
+        }
+    };
+    let received = std::mem::take(partial).entries;
+    let count = received.len();
+    let head = snapshot.head.unwrap_or_default();
+    let view = RegisterView::with_entries(session.genesis.clone(), received, head);
+    if snapshot.digest.is_some_and(|digest| digest != view.digest()) {
+        return Err(PullError::Digest);
+    }
+    session.node.replica.replace(view, &session.provenance()).await?;
+    heard(session, snapshot);
+    Ok(count)
+}
+
+/// Fetches what is newer than the replica, in batches that are committed one by one.
+pub(super) async fn incremental(session: &Session) -> Result<Pulled, PullError> {
+    let replica = &session.node.replica;
+    if !replica.findings().is_empty() {
+        return repair(session).await;
+    }
+    let mut total = 0;
+    loop {
+        let mut stream = open(session, replica.head(), 0, false).await?;
+        let mut count = 0;
+        loop {
+            let mut batch = Vec::with_capacity(session.node.config.sync.batch);
+            let more = receive_some(&mut stream.entries, &mut batch, session.node.config.sync.batch).await?;
+            count += batch.len();
+            let head = if more || capped(session, count) {
+                Version::ZERO
+            } else {
+                stream.snapshot.head.unwrap_or_default()
+            };
+            if !batch.is_empty() || !more {
+                replica.apply(batch, head, &session.provenance()).await?;
+            }
+            if !more {
+                break;
+            }
+        }
+        total += count;
+        if !capped(session, count) {
+            heard(session, stream.snapshot);
+            let view = replica.view();
+            let comparable = stream.snapshot.head == Some(view.head());
+            let differs = comparable && stream.snapshot.digest.is_some_and(|digest| digest != view.digest());
+            return Ok(if differs { Pulled::Diverged(total) } else { Pulled::Complete(total) });
+        }
+    }
+}
+
+/// Fetches only what was found damaged or missing, and what is newer; then the whole replica must have the
+/// central node's digest, or all of it is fetched anew.
+async fn repair(session: &Session) -> Result<Pulled, PullError> {
+    let replica = &session.node.replica;
+    let findings = replica.findings();
+    let bad: BTreeSet<Version> = findings.iter().filter_map(|finding| finding.version).collect();
+    let mut fetched = Vec::new();
+    for version in &bad {
+        let mut stream = open(session, version.previous(), 1, false).await?;
+        receive(&mut stream.entries, &mut fetched).await?;
+    }
+    let mut view = replica.view();
+    let mut newer = open(session, view.head(), 0, false).await?;
+    receive(&mut newer.entries, &mut fetched).await?;
+    fetched.sort_by_key(|sealed| sealed.entry().version);
+    let count = fetched.len();
+    view.apply(fetched, newer.snapshot.head.unwrap_or_default());
+    if newer.snapshot.digest.is_none_or(|digest| digest != view.digest()) {
+        return Ok(Pulled::Diverged(count));
+    }
+    replica.replace(view, &session.provenance()).await?;
+    tracing::info!(
+        findings = findings.len(),
+        entries = count,
+        central_node_id = session.central,
+        "replica repaired"
+    );
+    heard(session, newer.snapshot);
+    Ok(Pulled::Complete(count))
+}
+
+struct Opened {
+    entries: Streaming<EncodedEntry>,
+    snapshot: Snapshot,
+}
+
+/// Opens a stream; `cap` 0 means the configured one. A `full` pull asks for the active entries only.
+async fn open(session: &Session, after: Version, cap: u32, full: bool) -> Result<Opened, PullError> {
+    let cap = if cap == 0 { session.node.config.sync.max_blueprints } else { cap };
+    let request = v1::SyncRequest {
+        peer_id: session.node.id.to_string(),
+        last_known_version: after.get(),
+        full_sync: full,
+        session_id: session.id.clone(),
+        max_blueprints: i32::try_from(cap).unwrap_or(i32::MAX),
+        request_time: session.node.env.clock.now().as_millis(),
+    };
+    let mut client = session.sync_client();
+    let response =
+        if full { client.full_sync(request).await? } else { client.incremental_sync(request).await? };
+    let lineage = text(response.metadata(), metadata::LINEAGE).and_then(Lineage::from_hex);
+    let expected = session.genesis.as_ref().map(|genesis| genesis.lineage());
+    if lineage.is_some() && lineage != expected {
+        return Err(PullError::Lineage);
+    }
+    let snapshot = Snapshot {
+        head: text(response.metadata(), metadata::VERSION)
+            .and_then(|v| Version::new("version", v.parse().ok()?).ok()),
+        digest: text(response.metadata(), metadata::DIGEST).and_then(RegisterDigest::from_hex),
+    };
+    Ok(Opened { entries: response.into_inner(), snapshot })
+}
+
+fn text<'m>(metadata: &'m MetadataMap, key: &str) -> Option<&'m str> {
+    metadata.get(key)?.to_str().ok()
+}
+
+fn capped(session: &Session, count: usize) -> bool {
+    let cap = session.node.config.sync.max_blueprints as usize;
+    cap > 0 && count >= cap
+}
+
+/// Receives a whole stream; its clean end is the end mark.
+async fn receive(
+    stream: &mut Streaming<EncodedEntry>,
+    into: &mut Vec<Arc<SealedEntry>>,
+) -> Result<usize, PullError> {
+    let before = into.len();
+    while receive_some(stream, into, usize::MAX).await? {}
+    Ok(into.len() - before)
+}
+
+/// Receives up to `limit` entries, each checked, in rising version; false at the end of the stream.
+async fn receive_some(
+    stream: &mut Streaming<EncodedEntry>,
+    into: &mut Vec<Arc<SealedEntry>>,
+    limit: usize,
+) -> Result<bool, PullError> {
+    for _ in 0..limit {
+        let Some(encoded) = stream.message().await? else { return Ok(false) };
+        let sealed = SealedEntry::decode(encoded.0).map_err(|error| PullError::Entry(error.to_string()))?;
+        into.push(sealed);
+    }
+    Ok(true)
+}
+
+fn heard(session: &Session, snapshot: Snapshot) {
+    let node = &session.node;
+    let view = node.replica.view();
+    let central = snapshot.head.unwrap_or(view.head());
+    let equal = snapshot.digest.is_none_or(|digest| digest == view.digest());
+    node.status.send_modify(|status| {
+        status.hear_of(central.max(status.central_version), view.head(), equal, node.env.clock.now())
+    });
+    node.env.metrics.version(view.head().get());
+}

@@ -1,0 +1,298 @@
+//! The replication loop of a session: the one task that writes the replica. It syncs, holds the push stream open,
+//! pulls on its timer, and does what it is asked to (contract sections 6.1, 6.5, 6.6).
+
+use std::time::Duration;
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+use tonic::{Code, Status};
+use tracing::Instrument as _;
+
+use super::{
+    Session,
+    faults::{Meaning, fault, meaning, retry_after},
+    pull::{self, Partial, PullError, Pulled},
+    push::{self, Arrival, First, Push},
+};
+use crate::{
+    peer::{
+        machine::{
+            effect::SyncPlan,
+            event::{Event, Fault},
+        },
+        status::SyncRecord,
+    },
+    telemetry::{metrics::SyncType, spans},
+};
+
+/// Log progress of long syncs, and the first wait after a failed one.
+const RETRY: Duration = Duration::from_secs(1);
+const SLOWEST_RETRY: Duration = Duration::from_secs(60);
+
+/// What the replication task is asked to do.
+pub(in crate::peer) enum Request {
+    /// Pull; a user waits for the answer, or the machine asked.
+    Sync { plan: SyncPlan, reply: Option<oneshot::Sender<Result<usize, String>>> },
+    /// Open the push stream now if it is closed.
+    Subscribe,
+}
+
+impl Request {
+    /// Tells the user, if one waits, that it was not done.
+    pub(in crate::peer) fn refuse(self, why: &str) {
+        if let Self::Sync { reply: Some(reply), .. } = self {
+            drop(reply.send(Err(why.to_owned())));
+        }
+    }
+}
+
+/// Runs until the session ends. A session that is over is noticed here first: the push stream breaks.
+pub(super) async fn run(session: Session, plan: SyncPlan, mut requests: mpsc::Receiver<Request>) {
+    let mut task = Replication {
+        partial: Partial::default(),
+        push: None,
+        failures: 0,
+        pull_at: Instant::now(),
+        plan,
+        subscribe_at: session.node.config.sync.push.then(Instant::now),
+        session,
+    };
+    // With everything held already the push stream alone brings what is newer; a pull would be a second round trip.
+    if plan == SyncPlan::Resume && task.push_resumes() {
+        task.subscribe().await;
+    }
+    loop {
+        tokio::select! {
+            biased;
+            request = requests.recv() => match request {
+                Some(request) => task.serve(request).await,
+                None => return,
+            },
+            () = tokio::time::sleep_until(task.pull_at) => drop(task.pull().await),
+            () = due(task.subscribe_at), if task.push.is_none() => task.subscribe().await,
+            first = next(&mut task.push) => task.arrived(first).await,
+        }
+    }
+}
+
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next(push: &mut Option<Push>) -> Result<First, Status> {
+    match push {
+        Some(push) => push.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+struct Replication {
+    session: Session,
+    /// The kind of the next pull.
+    plan: SyncPlan,
+    partial: Partial,
+    push: Option<Push>,
+    failures: u32,
+    pull_at: Instant,
+    subscribe_at: Option<Instant>,
+}
+
+impl Replication {
+    fn push_resumes(&self) -> bool {
+        self.session.node.config.sync.push
+            && !self.session.node.config.sync.force_full_on_startup
+            && self.session.node.replica.findings().is_empty()
+            && self.session.genesis.is_some()
+    }
+
+    async fn serve(&mut self, request: Request) {
+        match request {
+            Request::Subscribe if self.push.is_none() => self.subscribe().await,
+            Request::Subscribe => {}
+            Request::Sync { plan, reply } => {
+                if plan == SyncPlan::Full {
+                    self.plan = SyncPlan::Full;
+                }
+                let outcome = self.pull().await;
+                if let Some(reply) = reply {
+                    drop(reply.send(outcome));
+                }
+            }
+        }
+    }
+
+    /// One pull, with its record, its event and the time of the next.
+    async fn pull(&mut self) -> Result<usize, String> {
+        let node = std::sync::Arc::clone(&self.session.node);
+        let (clock, from) = (&node.env.clock, node.replica.head());
+        let (started, since) = (clock.now(), clock.monotonic());
+        let sync_type = if self.plan == SyncPlan::Full { SyncType::Full } else { SyncType::Incremental };
+        node.status.send_modify(|status| status.syncing = true);
+        let span = match self.plan {
+            SyncPlan::Full => spans::full_sync(&node.id, &self.session.central),
+            SyncPlan::Resume => spans::incremental_sync(&node.id, &self.session.central, from),
+        };
+        let outcome = async {
+            match self.plan {
+                SyncPlan::Full => pull::full(&self.session, &mut self.partial).await.map(Pulled::Complete),
+                SyncPlan::Resume => pull::incremental(&self.session).await,
+            }
+        };
+        let outcome = outcome.instrument(span.clone()).await;
+        let elapsed = clock.monotonic().since(since);
+        spans::finish(&span, elapsed, &outcome);
+        let (entries, error) = match &outcome {
+            Ok(Pulled::Complete(entries) | Pulled::Diverged(entries)) => (*entries, None),
+            Err(error) => (0, Some(error.to_string())),
+        };
+        spans::blueprints(&span, entries);
+        let to = node.replica.head();
+        node.status.send_modify(|status| {
+            status.syncing = false;
+            let id = status.syncs.front().map_or(1, |newest| newest.id + 1);
+            let ended = clock.now();
+            status.push_sync(SyncRecord {
+                id,
+                sync_type,
+                started,
+                ended,
+                entries,
+                from,
+                to,
+                error: error.clone(),
+            });
+        });
+        match error {
+            None => {
+                node.env.metrics.sync_done(sync_type, entries, elapsed);
+                tracing::info!(
+                    central_node_id = self.session.central,
+                    session_id = self.session.id,
+                    sync_type = sync_type.as_str(),
+                    duration_ms = elapsed.as_millis(),
+                    entries,
+                    from = from.get(),
+                    to = to.get(),
+                    "sync done"
+                );
+            }
+            Some(_) => node.env.metrics.sync_failed(sync_type),
+        }
+        self.pulled(outcome).await;
+        error.map_or(Ok(entries), Err)
+    }
+
+    async fn pulled(&mut self, outcome: Result<Pulled, PullError>) {
+        let epoch = self.session.epoch;
+        match outcome {
+            Ok(Pulled::Complete(_)) => {
+                self.plan = SyncPlan::Resume;
+                self.failures = 0;
+                self.pull_at = Instant::now() + self.session.node.config.sync.interval;
+                self.session.tell(Event::SyncSucceeded { epoch }).await;
+            }
+            Ok(Pulled::Diverged(_)) => {
+                tracing::error!(central_node_id = self.session.central, "replica diverged; fetching it anew");
+                self.plan = SyncPlan::Full;
+                self.pull_at = Instant::now();
+            }
+            Err(error) => self.failed(&error).await,
+        }
+    }
+
+    async fn failed(&mut self, error: &PullError) {
+        let epoch = self.session.epoch;
+        self.failures += 1;
+        let mut wait = RETRY.saturating_mul(1 << self.failures.min(6)).min(SLOWEST_RETRY);
+        let mut found = Fault::Passing;
+        if let PullError::Call(status) = error {
+            match meaning(status) {
+                Meaning::Lost(loss) => return self.session.tell(Event::ConnectionLost { epoch, loss }).await,
+                Meaning::Rejected => return self.session.tell(Event::SessionRejected { epoch }).await,
+                Meaning::Call(_) => found = fault(status.code()),
+            }
+            wait = retry_after(status)
+                .map_or(wait, |hint| hint + wait.mul_f64(self.session.node.env.random.unit()));
+        }
+        self.pull_at = Instant::now() + wait;
+        tracing::warn!(
+            central_node_id = self.session.central, session_id = self.session.id, %error,
+            retry_in_ms = wait.as_millis(), "sync failed"
+        );
+        // A refusal for rate is no failure of the node: the hint says when to come back.
+        if !matches!(error, PullError::Call(status) if status.code() == Code::ResourceExhausted) {
+            self.session.tell(Event::SyncFailed { epoch, fault: found, message: error.to_string() }).await;
+        }
+    }
+
+    async fn subscribe(&mut self) {
+        match push::open(&self.session).await {
+            Ok(push) => {
+                let resumes = matches!(push, Push::Entries { .. })
+                    && self.plan == SyncPlan::Resume
+                    && self.push_resumes();
+                self.push = Some(push);
+                if resumes {
+                    // The stream starts at the version held: the next pull is the periodic one.
+                    self.pull_at = self.pull_at.max(Instant::now() + self.session.node.config.sync.interval);
+                }
+                let now = self.session.node.env.clock.now();
+                self.session.node.status.send_modify(|status| status.subscribed_at = Some(now));
+            }
+            Err(status) => self.unsubscribed(&status).await,
+        }
+    }
+
+    async fn arrived(&mut self, first: Result<First, Status>) {
+        let Some(push) = &mut self.push else { return };
+        let arrival = match first {
+            Ok(first) => push.take(&self.session, first).await,
+            Err(status) => return self.unsubscribed(&status).await,
+        };
+        match arrival {
+            Ok(Arrival::Stored) => {}
+            Ok(Arrival::PullNow) => drop(self.pull().await),
+            Ok(Arrival::Ended) => self.unsubscribed(&Status::ok("the stream ended")).await,
+            Err(error) => {
+                // What can't be stored now is fetched again by the pull.
+                self.push = None;
+                self.resubscribe();
+                self.failed(&error).await;
+            }
+        }
+    }
+
+    /// The push stream is closed or was refused: what that means, and when to open it again.
+    async fn unsubscribed(&mut self, status: &Status) {
+        let epoch = self.session.epoch;
+        self.push = None;
+        self.session.node.status.send_modify(|status| status.subscribed_at = None);
+        match (status.code(), meaning(status)) {
+            (Code::Ok, _) => {}
+            (_, Meaning::Lost(loss)) => {
+                return self.session.tell(Event::ConnectionLost { epoch, loss }).await;
+            }
+            (_, Meaning::Rejected) => return self.session.tell(Event::SessionRejected { epoch }).await,
+            (code, Meaning::Call(_)) => {
+                tracing::warn!(
+                    central_node_id = self.session.central,
+                    ?code,
+                    reason = status.message(),
+                    "push stream closed"
+                );
+            }
+        }
+        self.resubscribe();
+        // What was published meanwhile is pulled, now if a hint does not say later.
+        self.pull_at = self.pull_at.min(Instant::now() + retry_after(status).unwrap_or_default());
+    }
+
+    fn resubscribe(&mut self) {
+        self.subscribe_at = Some(Instant::now() + self.session.node.config.sync.resubscribe_after);
+    }
+}

@@ -1,0 +1,277 @@
+//! What a peer knows of itself and of its central nodes: in memory, never shared, lost on restart (FR-037,
+//! contract section 7: ActivePeerInfo, CentralNodeInfo). HTTP, logs and the reporter read this snapshot.
+
+use std::{collections::VecDeque, time::Duration};
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::machine::state::PeerState;
+use crate::{
+    clock::Timestamp,
+    config::CentralNodeAddress,
+    register::names::{RegisterDigest, Version},
+    telemetry::metrics::SyncType,
+};
+
+/// Syncs and transitions that are remembered.
+const HISTORY: usize = 50;
+/// Round trips that are averaged (contract section 3.2).
+const ROUND_TRIPS: usize = 10;
+
+/// A peer's snapshot of itself.
+#[derive(Clone, Debug)]
+pub struct PeerStatus {
+    /// State of the connection (D36).
+    pub state: PeerState,
+    /// Since when.
+    pub since: Timestamp,
+    /// Central node connected to.
+    pub central_node_id: Option<String>,
+    /// Handle of the session.
+    pub session_id: Option<String>,
+    /// Start of the session.
+    pub connected_at: Option<Timestamp>,
+    /// Since when no central node could be reached.
+    pub isolated_since: Option<Timestamp>,
+    /// A central node with a register of another lineage was met; nothing was merged.
+    pub split_brain: Option<String>,
+    /// The central node says that this replica is ahead of its register.
+    pub ahead: bool,
+    /// Newest version at the central node, as last heard.
+    pub central_version: Version,
+    /// The replica was last known to equal its central node's head at this instant.
+    pub fresh_as_of: Option<Timestamp>,
+    /// Heartbeats.
+    pub heartbeat: HeartbeatCounters,
+    /// Moves to another central node since start.
+    pub failovers: u64,
+    /// Since when the push stream is open.
+    pub subscribed_at: Option<Timestamp>,
+    /// A pull runs now.
+    pub syncing: bool,
+    /// Why the last pull failed; `None` after one that succeeded.
+    pub last_sync_error: Option<String>,
+    /// The newest pulls, newest first.
+    pub syncs: VecDeque<SyncRecord>,
+    /// The newest transitions, newest first.
+    pub transitions: VecDeque<Transition>,
+    /// The configured central nodes, in priority order.
+    pub central_nodes: Vec<CentralNodeInfo>,
+    /// Publication to persistence of the newest pushed entries.
+    pub push_latencies: VecDeque<Duration>,
+}
+
+/// Heartbeat counters of a peer.
+#[derive(Clone, Debug, Default)]
+pub struct HeartbeatCounters {
+    /// Sequence number of the newest one.
+    pub sequence: i64,
+    /// Sent since start.
+    pub sent: u64,
+    /// Acknowledged since start.
+    pub acknowledged: u64,
+    /// Missed in a row.
+    pub missed: u32,
+    /// When the newest was sent.
+    pub last_sent: Option<Timestamp>,
+    /// When the newest was acknowledged.
+    pub last_acknowledged: Option<Timestamp>,
+    round_trips: VecDeque<Duration>,
+}
+
+impl HeartbeatCounters {
+    /// Notes an acknowledgement.
+    pub fn acknowledge(&mut self, now: Timestamp, round_trip: Duration) {
+        self.acknowledged += 1;
+        self.missed = 0;
+        self.last_acknowledged = Some(now);
+        self.round_trips.truncate(ROUND_TRIPS - 1);
+        self.round_trips.push_front(round_trip);
+    }
+
+    /// Round trip of the newest heartbeat.
+    #[must_use]
+    pub fn last_round_trip(&self) -> Option<Duration> {
+        self.round_trips.front().copied()
+    }
+
+    /// Mean round trip of the last 10, milliseconds.
+    #[must_use]
+    pub fn average_ms(&self) -> f64 {
+        let sum: Duration = self.round_trips.iter().sum();
+        if self.round_trips.is_empty() {
+            0.0
+        } else {
+            sum.as_secs_f64() * 1000.0 / self.round_trips.len() as f64
+        }
+    }
+}
+
+/// How a configured central node stands, as this peer knows it (contract section 6.11).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub enum CentralNodeState {
+    /// Not tried, or left.
+    #[default]
+    Disconnected,
+    /// Being tried.
+    Connecting,
+    /// In use.
+    Connected,
+    /// The last try or connection failed.
+    Failed,
+    /// In use, with a heartbeat missed.
+    HeartbeatTimeout,
+}
+
+/// A configured central node (contract section 7).
+#[derive(Clone, Debug)]
+pub struct CentralNodeInfo {
+    /// Its address, identity and priority.
+    pub address: CentralNodeAddress,
+    /// How it stands.
+    pub state: CentralNodeState,
+    /// Newest try.
+    pub last_attempt: Option<Timestamp>,
+    /// Newest success.
+    pub last_success: Option<Timestamp>,
+    /// Failures since the last success.
+    pub consecutive_failures: u32,
+    /// Why the newest try failed.
+    pub last_error: Option<String>,
+}
+
+impl CentralNodeInfo {
+    /// One that was never tried.
+    #[must_use]
+    pub const fn new(address: CentralNodeAddress) -> Self {
+        Self {
+            address,
+            state: CentralNodeState::Disconnected,
+            last_attempt: None,
+            last_success: None,
+            consecutive_failures: 0,
+            last_error: None,
+        }
+    }
+
+    /// The one in use; at most one is.
+    #[must_use]
+    pub const fn is_active(&self) -> bool {
+        matches!(self.state, CentralNodeState::Connected | CentralNodeState::HeartbeatTimeout)
+    }
+}
+
+/// A pull that has ended.
+#[derive(Clone, Debug)]
+pub struct SyncRecord {
+    /// Its number since start.
+    pub id: u64,
+    /// Full or incremental.
+    pub sync_type: SyncType,
+    /// Start.
+    pub started: Timestamp,
+    /// End.
+    pub ended: Timestamp,
+    /// Entries moved.
+    pub entries: usize,
+    /// Position before.
+    pub from: Version,
+    /// Position after.
+    pub to: Version,
+    /// Why it failed, if it did.
+    pub error: Option<String>,
+}
+
+/// A change worth telling.
+#[derive(Clone, Debug)]
+pub struct Transition {
+    /// When.
+    pub at: Timestamp,
+    /// What happened, in one line.
+    pub what: String,
+}
+
+impl PeerStatus {
+    /// A peer that has just started.
+    #[must_use]
+    pub fn new(now: Timestamp, central_nodes: &[CentralNodeAddress]) -> Self {
+        Self {
+            state: PeerState::Disconnected,
+            since: now,
+            central_node_id: None,
+            session_id: None,
+            connected_at: None,
+            isolated_since: None,
+            split_brain: None,
+            ahead: false,
+            central_version: Version::ZERO,
+            fresh_as_of: None,
+            heartbeat: HeartbeatCounters::default(),
+            failovers: 0,
+            subscribed_at: None,
+            syncing: false,
+            last_sync_error: None,
+            syncs: VecDeque::new(),
+            transitions: VecDeque::new(),
+            central_nodes: central_nodes.iter().cloned().map(CentralNodeInfo::new).collect(),
+            push_latencies: VecDeque::new(),
+        }
+    }
+
+    /// The configured central node of this id.
+    pub fn central_node(&mut self, id: &str) -> Option<&mut CentralNodeInfo> {
+        self.central_nodes.iter_mut().find(|central| central.address.id() == id)
+    }
+
+    /// Remembers a pull.
+    pub fn push_sync(&mut self, record: SyncRecord) {
+        self.last_sync_error.clone_from(&record.error);
+        self.syncs.truncate(HISTORY - 1);
+        self.syncs.push_front(record);
+    }
+
+    /// Remembers a transition.
+    pub fn push_transition(&mut self, at: Timestamp, what: String) {
+        self.transitions.truncate(HISTORY - 1);
+        self.transitions.push_front(Transition { at, what });
+    }
+
+    /// Remembers how long a pushed entry took from its publication.
+    pub fn push_latency(&mut self, latency: Duration) {
+        const LATENCIES: usize = 1000;
+        self.push_latencies.truncate(LATENCIES - 1);
+        self.push_latencies.push_front(latency);
+    }
+
+    /// Notes what a central node said its register is at, and whether this replica equals it.
+    pub fn hear_of(&mut self, central: Version, held: Version, equal: bool, now: Timestamp) {
+        self.central_version = central;
+        if equal && held == central {
+            self.fresh_as_of = Some(now);
+        }
+    }
+
+    /// Versions behind the central node.
+    #[must_use]
+    pub const fn lag(&self, held: Version) -> i64 {
+        let lag = self.central_version.get() - held.get();
+        if lag < 0 { 0 } else { lag }
+    }
+
+    /// Age of the replica: time since it was last known to equal its central node's head.
+    #[must_use]
+    pub fn staleness(&self, now: Timestamp) -> Option<Duration> {
+        let millis = now.millis_since(self.fresh_as_of?).max(0);
+        Some(Duration::from_millis(millis.unsigned_abs()))
+    }
+}
+
+/// The replica's position and digest, for people and for heartbeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Head version held.
+    pub version: Version,
+    /// Digest at that version.
+    pub digest: RegisterDigest,
+}

@@ -1,0 +1,271 @@
+//! A node from its configuration to its end: what the binary, the demo and the tests start.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    central::{CentralNode, incoming::Tracked, log::RegisterLog, serve},
+    config::{Config, ConfigError, Role},
+    env::Env,
+    http::{self, Auth, NodeHandle},
+    keys,
+    peer::{
+        PeerNode,
+        dial::{Dialer, PlainText},
+        replica::Replica,
+    },
+    register::names::{InvalidField, PeerId},
+    register_bootstrap::{BootstrapError, ensure_seed},
+    store::{
+        Store, StoreError,
+        embedded::{self, EmbeddedStore},
+        mongo::MongoStore,
+    },
+    telemetry::Telemetry,
+};
+
+/// First and longest wait before an unavailable store is tried again at start.
+const STORE_RETRY: Duration = Duration::from_millis(500);
+const STORE_RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// Why a node does not start, or ends with a fault.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration is refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The node id is refused.
+    #[error("node.id: {0}")]
+    Identity(#[from] InvalidField),
+    /// The store can't be opened or read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no sound register.
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
+    /// The signing key can't be used.
+    #[error(transparent)]
+    Key(#[from] keys::KeyError),
+    /// An address can't be listened on.
+    #[error("{setting}: listen on {address}: {source}")]
+    Listen {
+        /// The setting.
+        setting: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The gRPC server failed.
+    #[error("gRPC server: {0}")]
+    Grpc(#[from] tonic::transport::Error),
+    /// The HTTP server failed.
+    #[error("HTTP server: {0}")]
+    Http(io::Error),
+}
+
+/// Runs a node until `shutdown`.
+///
+/// # Errors
+/// [`RunError`] when it does not start, or ends with a fault.
+pub async fn run(
+    config: Config,
+    role: Role,
+    telemetry: &Telemetry,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let env = Env::system(telemetry.metrics(&config.node.id));
+    let auth = Auth::new(&config.http, Arc::clone(&env.clock))?;
+    let registry = telemetry.registry().clone();
+    let config = Arc::new(config);
+    let http = listen("listen.http", config.listen.http).await?;
+    let mut shutdown = std::pin::pin!(shutdown);
+    match role {
+        Role::Central => {
+            let grpc = listen("listen.grpc", config.listen.grpc).await?;
+            let started = until_available(|| async {
+                let store = open_store(&config, &env, role).await?;
+                prepare_central(Arc::clone(&config), env.clone(), store).await
+            });
+            let node = tokio::select! {
+                started = started => started?,
+                () = &mut shutdown => return Ok(()),
+            };
+            let router = http::router(NodeHandle::Central(Arc::clone(&node)), auth, registry);
+            beside_http(http, router, serve_central(node, grpc, shutdown)).await
+        }
+        Role::Peer => {
+            let started = until_available(|| async {
+                let store = open_store(&config, &env, role).await?;
+                prepare_peer(Arc::clone(&config), env.clone(), store, Arc::new(PlainText)).await
+            });
+            let node = tokio::select! {
+                started = started => started?,
+                () = &mut shutdown => return Ok(()),
+            };
+            let router = http::router(NodeHandle::Peer(Arc::clone(&node)), auth, registry);
+            beside_http(http, router, async { node.run(shutdown).await.map_err(RunError::from) }).await
+        }
+    }
+}
+
+/// Serves HTTP as long as the role's work goes on, so that probes and reads are answered while it drains.
+async fn beside_http(
+    listener: TcpListener,
+    router: axum::Router,
+    work: impl Future<Output = Result<(), RunError>>,
+) -> Result<(), RunError> {
+    let ended = CancellationToken::new();
+    let work = async {
+        let result = work.await;
+        ended.cancel();
+        result
+    };
+    let http = async { http::serve(listener, router, ended.cancelled()).await.map_err(RunError::Http) };
+    let (work, http) = tokio::join!(work, http);
+    work.and(http)
+}
+
+async fn open_store(config: &Config, env: &Env, role: Role) -> Result<Arc<dyn Store>, RunError> {
+    match config.mongodb_uri()? {
+        Some(uri) => Ok(Arc::new(MongoStore::connect(&uri, &config.store.mongodb).await?)),
+        None => Ok(open_embedded(config, env, role == Role::Peer).await?),
+    }
+}
+
+/// Opens a listener for a setting.
+///
+/// # Errors
+/// [`RunError::Listen`] naming the setting and the address.
+pub async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(address).await.map_err(|source| RunError::Listen { setting, address, source })
+}
+
+/// The embedded store's options as configured.
+#[must_use]
+pub fn embedded_options(config: &Config) -> embedded::Options {
+    embedded::Options {
+        cache_bytes: config.store.cache_bytes,
+        flush_within: config.store.flush_within,
+        ..embedded::Options::default()
+    }
+}
+
+/// Prepares a central node: a verified, seeded register and the log over it. A damaged register is served to
+/// nobody; the node then says so instead (design decision 6).
+///
+/// # Errors
+/// [`RunError`] when the store, the key or the seed fail.
+pub async fn prepare_central(
+    config: Arc<Config>,
+    env: Env,
+    store: Arc<dyn Store>,
+) -> Result<Arc<CentralNode>, RunError> {
+    let mut loaded = store.load().await?;
+    if loaded.findings.is_empty() {
+        let key = keys::load_or_create(&config.store.data_dir)?;
+        ensure_seed(&*store, &config.node.id, &key, &*env.clock).await?;
+        loaded = store.load().await?;
+    }
+    tracing::info!(
+        node_id = config.node.id,
+        store = store.kind(),
+        version = loaded.view.head().get(),
+        entries = loaded.view.len(),
+        lineage = loaded.view.lineage().map(tracing::field::display),
+        "central node: register verified"
+    );
+    env.metrics.version(loaded.view.head().get());
+    Ok(CentralNode::new(config, env, RegisterLog::new(store, loaded.view), loaded.findings))
+}
+
+/// Prepares a peer over its store.
+///
+/// # Errors
+/// [`RunError`] when the store can't be read or the id is not valid.
+pub async fn prepare_peer(
+    config: Arc<Config>,
+    env: Env,
+    store: Arc<dyn Store>,
+    dialer: Arc<dyn Dialer>,
+) -> Result<Arc<PeerNode>, RunError> {
+    let id = PeerId::new(&config.node.id)?;
+    let replica = Replica::load(store).await?;
+    let view = replica.view();
+    tracing::info!(peer_id = %id, version = view.head().get(), entries = view.len(), "peer: replica verified");
+    Ok(PeerNode::new(config, env, id, replica, dialer))
+}
+
+/// Opens the embedded store of a data directory.
+///
+/// # Errors
+/// [`StoreError`] as [`EmbeddedStore::open`] and [`EmbeddedStore::open_replica`] give it.
+pub async fn open_embedded(config: &Config, env: &Env, replica: bool) -> Result<Arc<dyn Store>, StoreError> {
+    let path = config.store.data_dir.join(embedded::FILE_NAME);
+    let options = embedded_options(config);
+    let store = if replica {
+        EmbeddedStore::open_replica(path, options, env.clock.now().as_millis()).await?
+    } else {
+        EmbeddedStore::open(path, options).await?
+    };
+    Ok(Arc::new(store))
+}
+
+/// Repeats an attempt while the store is not available: a database may start after its nodes.
+///
+/// # Errors
+/// Any other [`StoreError`] at once.
+pub async fn until_available<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, RunError>
+where
+    F: Future<Output = Result<T, RunError>>,
+{
+    let mut wait = STORE_RETRY;
+    loop {
+        match attempt().await {
+            Err(
+                RunError::Store(StoreError::Unavailable(why))
+                | RunError::Bootstrap(BootstrapError::Store(StoreError::Unavailable(why))),
+            ) => {
+                tracing::warn!(reason = why, retry_in_ms = wait.as_millis(), "store not available yet");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(STORE_RETRY_MAX);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Accepted connections of a listener, tracked, so that a session learns when its connection is gone.
+pub fn tracked(listener: TcpListener) -> impl Stream<Item = io::Result<Tracked<TcpStream>>> {
+    TcpListenerStream::new(listener).map(|accepted| {
+        let stream = accepted?;
+        let remote = stream.peer_addr()?;
+        Ok(Tracked::tcp(stream, remote))
+    })
+}
+
+/// Serves peers until `shutdown`; then lets them move (design decision 18) and ends.
+///
+/// # Errors
+/// [`RunError::Grpc`] when the server fails.
+pub async fn serve_central(
+    node: Arc<CentralNode>,
+    grpc: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let drained = {
+        let node = Arc::clone(&node);
+        async move {
+            shutdown.await;
+            node.drain().await;
+        }
+    };
+    let store = Arc::clone(node.log.store());
+    serve::serve(node, tracked(grpc), drained).await?;
+    store.flush().await?;
+    Ok(())
+}

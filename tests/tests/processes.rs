@@ -1,0 +1,178 @@
+//! Real processes of the real binary: start, publish, kill -9, SIGSTOP, SIGTERM, exit codes.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use std::time::Duration;
+
+use sorcha_tests::process::{Process, binary, free_ports, get, publish, until};
+
+struct Files {
+    data: tempfile::TempDir,
+}
+
+impl Files {
+    fn new() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::write(data.path().join("tokens"), "tester: 0123456789abcdef0123456789abcdef\n").unwrap();
+        // Short keepalive, so that a silent loss shows within a second.
+        std::fs::write(
+            data.path().join("sorcha.toml"),
+            "[keepalive]\ninterval = '300ms'\ntimeout = '700ms'\n[connect]\ninitial_delay = '200ms'\nmax_delay = '1s'\n[drain]\nspread = '300ms'\n",
+        )
+        .unwrap();
+        Self { data }
+    }
+
+    fn central(&self, number: u16, ports: [u16; 2]) -> Process {
+        let data = self.data.path();
+        Process::start(&[
+            "--config",
+            data.join("sorcha.toml").to_str().unwrap(),
+            "central",
+            "--hostname",
+            &format!("n{number}.sorcha.dev"),
+            "--data-dir",
+            data.join(format!("n{number}")).to_str().unwrap(),
+            "--token-file",
+            data.join("tokens").to_str().unwrap(),
+            "--listen-grpc",
+            &format!("127.0.0.1:{}", ports[0]),
+            "--listen-http",
+            &format!("127.0.0.1:{}", ports[1]),
+        ])
+    }
+
+    fn peer(&self, centrals: &[u16], http: u16) -> Process {
+        let data = self.data.path();
+        let (config, dir) = (data.join("sorcha.toml"), data.join("edge-0"));
+        let listen = format!("127.0.0.1:{http}");
+        let nodes: Vec<_> = centrals
+            .iter()
+            .enumerate()
+            .map(|(n, port)| format!("n{n}.sorcha.dev=127.0.0.1:{port}"))
+            .collect();
+        let mut arguments = vec![
+            "--config",
+            config.to_str().unwrap(),
+            "peer",
+            "--node-id",
+            "edge-0",
+            "--data-dir",
+            dir.to_str().unwrap(),
+            "--listen-http",
+            &listen,
+        ];
+        for node in &nodes {
+            arguments.extend(["--central-node", node]);
+        }
+        Process::start(&arguments)
+    }
+}
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_and_stopped_processes_lose_nothing_that_was_acknowledged() {
+    let files = Files::new();
+    let [grpc, central_http, peer_http] = free_ports();
+    let mut central = files.central(0, [grpc, central_http]);
+    until("the central node is ready", || get(central_http, "/readyz")).await;
+    let peer = files.peer(&[grpc], peer_http);
+    until("the peer is ready", || get(peer_http, "/readyz")).await;
+
+    let mut acknowledged = Vec::new();
+    for round in 0..3 {
+        for number in 0..20 {
+            let id = format!("r{round}-{number}");
+            publish(central_http, TOKEN, &id).await.expect("published");
+            acknowledged.push(id);
+        }
+        let seen = format!("/api/system-register/blueprints/r{round}-0");
+        until("pushes arrive", || get(peer_http, &seen)).await;
+        // kill -9, right after an acknowledgement.
+        central.kill().await;
+        until("the peer is isolated", || async {
+            get(peer_http, "/api/connection/status").await.filter(|body| body.contains("\"Isolated\""))
+        })
+        .await;
+        let id = acknowledged.last().unwrap();
+        assert!(
+            get(peer_http, &format!("/api/system-register/blueprints/{id}")).await.is_some(),
+            "isolated peers answer reads"
+        );
+        central = files.central(0, [grpc, central_http]);
+        until("the central node is back", || get(central_http, "/readyz")).await;
+        for id in &acknowledged {
+            assert!(
+                get(central_http, &format!("/api/system-register/blueprints/{id}")).await.is_some(),
+                "{id} is lost"
+            );
+        }
+    }
+    until("the peer has everything", || async {
+        get(peer_http, "/api/system-register")
+            .await
+            .filter(|body| body.contains(&format!("\"currentVersion\":{}", 1 + acknowledged.len())))
+    })
+    .await;
+    assert_eq!(peer.terminate().await, Some(0));
+    assert_eq!(central.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hung_central_node_that_holds_its_sockets_is_left_by_keepalive() {
+    let files = Files::new();
+    let [grpc, first_http, peer_http, second_grpc, second_http] = free_ports();
+    let first = files.central(0, [grpc, first_http]);
+    until("the central node is ready", || get(first_http, "/readyz")).await;
+    // Another register than n0's: only the silence matters here, and the split brain must be told.
+    let second = files.central(1, [second_grpc, second_http]);
+    until("the second is ready", || get(second_http, "/readyz")).await;
+    let peer = files.peer(&[grpc, second_grpc], peer_http);
+    until("the peer beats", || async {
+        get(peer_http, "/api/connection/status").await.filter(|body| body.contains("\"HeartbeatMonitoring\""))
+    })
+    .await;
+    first.pause();
+    let found = until("the silence is noticed", || async {
+        get(peer_http, "/api/connection/status").await.filter(|body| body.contains("\"Isolated\""))
+    });
+    found.await;
+    let status = get(peer_http, "/api/connection/status").await.unwrap();
+    assert!(status.contains("n1.sorcha.dev"), "split brain is told: {status}");
+    first.resume();
+    until("the peer is back", || async {
+        get(peer_http, "/api/connection/status").await.filter(|body| body.contains("\"HeartbeatMonitoring\""))
+    })
+    .await;
+    drop((first, second, peer));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_use_and_wrong_configuration_end_with_their_codes() {
+    let run = |arguments: &'static [&'static str]| async move {
+        let output = tokio::process::Command::new(binary()).args(arguments).output();
+        let output = tokio::time::timeout(Duration::from_secs(20), output).await.expect("it ends").unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, _) = run(&["--nonsense"]).await;
+    assert_eq!(code, Some(2));
+    let (code, error) = run(&["central", "--hostname", "edge-0", "--data-dir", "/tmp/sorcha-never"]).await;
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("node.validate_hostname"), "{error}");
+    let (code, error) = run(&["--config", "/nowhere.toml", "peer", "--node-id", "edge-0"]).await;
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("/nowhere.toml"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_ends_with_equal_replicas() {
+    let output =
+        tokio::process::Command::new(binary()).args(["demo", "--peers", "4", "--output", "json"]).output();
+    let output = tokio::time::timeout(Duration::from_secs(100), output).await.expect("it ends").unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(last["summary"]["equalReplicas"], 4);
+    assert_eq!(last["summary"]["lost"], 0);
+    assert!(last["summary"]["published"].as_i64().unwrap() >= 12);
+}
