@@ -24,6 +24,8 @@ mod replica;
 #[cfg(test)]
 mod outage_tests;
 #[cfg(test)]
+mod replica_tests;
+#[cfg(test)]
 mod tamper_tests;
 #[cfg(test)]
 mod test_server;
@@ -129,7 +131,8 @@ impl Store for MongoStore {
     }
 
     async fn init_genesis(&self, genesis: Genesis) -> Result<Genesis, StoreError> {
-        self.insert_genesis(&genesis).await.map_err(Failure::into_error)
+        let mut replica = self.replica.lock().await;
+        self.init_lineage(&genesis, &mut replica).await.map_err(Failure::into_error)
     }
 
     async fn publish(&self, draft: Draft) -> Result<Publication, StoreError> {
