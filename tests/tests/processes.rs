@@ -23,45 +23,30 @@ impl Files {
     }
 
     fn central(&self, number: u16, ports: [u16; 2]) -> Process {
-        let data = self.data.path();
-        Process::start(&[
-            "--config",
-            data.join("sorcha.toml").to_str().unwrap(),
-            "central",
-            "--hostname",
-            &format!("n{number}.sorcha.dev"),
-            "--data-dir",
-            data.join(format!("n{number}")).to_str().unwrap(),
-            "--token-file",
-            data.join("tokens").to_str().unwrap(),
-            "--listen-grpc",
-            &format!("127.0.0.1:{}", ports[0]),
-            "--listen-http",
-            &format!("127.0.0.1:{}", ports[1]),
-        ])
+        self.central_with(number, ports, &[])
     }
 
     fn central_on_mongodb(&self, number: u16, ports: [u16; 2], database: u16) -> Process {
-        let data = self.data.path();
-        let uri = data.join("mongodb-uri");
+        let uri = self.data.path().join("mongodb-uri");
         std::fs::write(&uri, format!("mongodb://127.0.0.1:{database}/?retryWrites=false\n")).unwrap();
-        Process::start(&[
-            "--config",
-            data.join("sorcha.toml").to_str().unwrap(),
-            "central",
-            "--hostname",
-            &format!("n{number}.sorcha.dev"),
+        self.central_with(number, ports, &["--mongodb-uri-file", uri.to_str().unwrap()])
+    }
+
+    fn central_with(&self, number: u16, [grpc, http]: [u16; 2], more: &[&str]) -> Process {
+        let data = self.data.path();
+        let (config, tokens) = (data.join("sorcha.toml"), data.join("tokens"));
+        let (hostname, directory) = (format!("n{number}.sorcha.dev"), data.join(format!("n{number}")));
+        let (grpc, http) = (format!("127.0.0.1:{grpc}"), format!("127.0.0.1:{http}"));
+        let mut arguments = vec!["--config", config.to_str().unwrap(), "central", "--hostname", &hostname];
+        arguments.extend([
             "--data-dir",
-            data.join(format!("n{number}")).to_str().unwrap(),
-            "--mongodb-uri-file",
-            uri.to_str().unwrap(),
+            directory.to_str().unwrap(),
             "--token-file",
-            data.join("tokens").to_str().unwrap(),
-            "--listen-grpc",
-            &format!("127.0.0.1:{}", ports[0]),
-            "--listen-http",
-            &format!("127.0.0.1:{}", ports[1]),
-        ])
+            tokens.to_str().unwrap(),
+        ]);
+        arguments.extend(["--listen-grpc", &grpc, "--listen-http", &http]);
+        arguments.extend(more);
+        Process::start(&arguments)
     }
 
     fn peer(&self, centrals: &[u16], http: u16) -> Process {

@@ -85,6 +85,13 @@ struct CentralNodes {
     modified: Option<SystemTime>,
 }
 
+/// The attempt in flight.
+struct Dialling {
+    epoch: u64,
+    central: String,
+    attempt: AbortHandle,
+}
+
 struct Shell {
     node: Arc<PeerNode>,
     events: mpsc::Sender<Event>,
@@ -92,7 +99,7 @@ struct Shell {
     state: State,
     central_nodes: CentralNodes,
     dials: JoinSet<(u64, DialOutcome)>,
-    dialling: Option<(u64, AbortHandle)>,
+    dialling: Option<Dialling>,
     /// Connected, but not opened by the machine yet.
     accepted: Option<Session>,
     running: Option<Running>,
@@ -217,11 +224,14 @@ impl Shell {
         );
         let (node, events) = (Arc::clone(&self.node), self.events.clone());
         let task = async move { (epoch, connect(&node, &address, epoch, events).await) };
-        self.dialling = Some((epoch, self.dials.spawn(task)));
+        let (central, attempt) = (central.as_str().to_owned(), self.dials.spawn(task));
+        self.dialling = Some(Dialling { epoch, central, attempt });
     }
 
     fn dialled(&mut self, epoch: u64, outcome: DialOutcome) {
-        let central = self.dial_target(epoch);
+        // An attempt that was given up has no say in how its node stands.
+        let current = self.dialling.take_if(|dialling| dialling.epoch == epoch);
+        let central = current.map(|dialling| dialling.central).unwrap_or_default();
         let now = self.node.env.clock.now();
         let event = match outcome {
             Ok((session, info)) => {
@@ -254,22 +264,12 @@ impl Shell {
                 }
             }
         };
-        self.dialling = None;
         self.handle(event);
     }
 
-    /// The node that an attempt dials, as its status shows: the one that is connecting.
-    fn dial_target(&self, epoch: u64) -> String {
-        let current = self.dialling.as_ref().is_some_and(|(dialled, _)| *dialled == epoch);
-        let status = self.node.status.borrow();
-        let connecting = |info: &&CentralNodeInfo| info.state == CentralNodeState::Connecting;
-        let target = status.central_nodes.iter().find(connecting).filter(|_| current);
-        target.map(|info| info.address.id().to_owned()).unwrap_or_default()
-    }
-
     fn abandon(&mut self, epoch: u64) {
-        if let Some((_, attempt)) = self.dialling.take_if(|(dialled, _)| *dialled == epoch) {
-            attempt.abort();
+        if let Some(dialling) = self.dialling.take_if(|dialling| dialling.epoch == epoch) {
+            dialling.attempt.abort();
         }
         self.node.status.send_modify(|status| {
             for info in

@@ -8,10 +8,7 @@ use utoipa::ToSchema;
 
 use super::machine::state::PeerState;
 use crate::{
-    clock::Timestamp,
-    config::CentralNodeAddress,
-    register::names::{RegisterDigest, Version},
-    telemetry::metrics::SyncType,
+    clock::Timestamp, config::CentralNodeAddress, register::names::Version, telemetry::metrics::SyncType,
 };
 
 /// Syncs and transitions that are remembered.
@@ -265,13 +262,4 @@ impl PeerStatus {
         let millis = now.millis_since(self.fresh_as_of?).max(0);
         Some(Duration::from_millis(millis.unsigned_abs()))
     }
-}
-
-/// The replica's position and digest, for people and for heartbeats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// Head version held.
-    pub version: Version,
-    /// Digest at that version.
-    pub digest: RegisterDigest,
 }
