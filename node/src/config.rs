@@ -22,10 +22,12 @@ use crate::register::{
 
 mod central_nodes;
 mod hostname;
+mod report;
 mod settings;
 
 pub use central_nodes::{CentralNodeAddress, read_central_nodes};
 pub use hostname::HostnamePattern;
+pub use report::Report;
 pub use settings::{
     Connect, Drain, Heartbeat, Http, Keepalive, Limits, Listen, Log, LogFormat, MaxStaleness, MongoDb, Node,
     Rate, Store, Sync, Telemetry,
@@ -83,6 +85,8 @@ pub struct Config {
     pub drain: Drain,
     /// The HTTP API.
     pub http: Http,
+    /// Reports into the status of a custom resource.
+    pub report: Report,
     /// Logs.
     pub log: Log,
     /// OpenTelemetry export.
@@ -137,8 +141,8 @@ impl Config {
                 || key.contains("_port_")
         };
         let environment = Env::prefixed(ENV_PREFIX)
-            // The commands' own variable, no setting of a node.
-            .ignore(&["token_file"])
+            // The commands' own variable and those of this project's scripts: no settings of a node.
+            .ignore(&["token_file", "cache", "cluster", "test_mongodb_uri"])
             .filter(move |key| !from_service_links(&key.as_str().to_ascii_lowercase()))
             .map(|key| key.as_str().replace("__", ".").into());
         figment
@@ -183,6 +187,7 @@ impl Config {
             return Err(ConfigError::Invalid { setting: "heartbeat.max_missed", problem });
         }
         self.validate_identity(role)?;
+        self.validate_report(role)?;
         match role {
             Role::Central => Ok(()),
             Role::Peer => self.validate_central_nodes(),

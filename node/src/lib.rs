@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod config;
 pub mod env;
+pub mod file_watch;
 pub mod telemetry;
 pub mod keys;
 pub mod register;
@@ -14,6 +15,7 @@ pub mod register_bootstrap;
 pub mod central;
 pub mod peer;
 pub mod http;
+pub mod report;
 pub mod run;
 pub mod local;
 pub mod demo;

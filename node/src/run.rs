@@ -1,36 +1,34 @@
 //! A node from its configuration to its end: what the binary, the demo and the tests start.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+mod starting;
+
+use std::{io, net::SocketAddr, sync::Arc};
 
 use futures::{Stream, StreamExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
+use self::starting::Starting;
 use crate::{
     central::{CentralNode, incoming::Tracked, log::RegisterLog, serve},
     config::{Config, ConfigError, Role},
     env::Env,
-    http::{self, Auth, NodeHandle},
+    http::{self, Auth, Stage},
     keys,
-    peer::{
-        PeerNode,
-        dial::{Dialer, PlainText},
-        replica::Replica,
-    },
+    peer::{PeerNode, dial::Dialer, replica::Replica},
     register::names::{InvalidField, PeerId},
     register_bootstrap::{BootstrapError, ensure_seed},
+    report::{self, Reporter},
     store::{
         Store, StoreError,
         embedded::{self, EmbeddedStore},
-        mongo::MongoStore,
     },
     telemetry::Telemetry,
 };
-
-/// First and longest wait before an unavailable store is tried again at start.
-const STORE_RETRY: Duration = Duration::from_millis(500);
-const STORE_RETRY_MAX: Duration = Duration::from_secs(10);
 
 /// Why a node does not start, or ends with a fault.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +48,9 @@ pub enum RunError {
     /// The signing key can't be used.
     #[error(transparent)]
     Key(#[from] keys::KeyError),
+    /// `report.resource` is set, but no Kubernetes API can be used.
+    #[error(transparent)]
+    Report(#[from] report::kubernetes::ConnectError),
     /// An address can't be listened on.
     #[error("{setting}: listen on {address}: {source}")]
     Listen {
@@ -68,7 +69,7 @@ pub enum RunError {
     Http(io::Error),
 }
 
-/// Runs a node until `shutdown`.
+/// Runs a node until `shutdown`. HTTP and the reporter are there from the first moment, gRPC once the node serves.
 ///
 /// # Errors
 /// [`RunError`] when it does not start, or ends with a fault.
@@ -80,40 +81,30 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let env = Env::system(telemetry.metrics(&config.node.id));
     let auth = Auth::new(&config.http, Arc::clone(&env.clock))?;
-    let registry = telemetry.registry().clone();
-    let config = Arc::new(config);
+    let stage = watch::Sender::new(Stage::Opening { store_fault: None });
+    let transport = report::kubernetes::connect(&config, role).await?;
     let http = listen("listen.http", config.listen.http).await?;
-    let mut shutdown = std::pin::pin!(shutdown);
-    match role {
-        Role::Central => {
-            let grpc = listen("listen.grpc", config.listen.grpc).await?;
-            let started = until_available(|| async {
-                let store = open_store(&config, &env, role).await?;
-                prepare_central(Arc::clone(&config), env.clone(), store).await
-            });
-            let node = tokio::select! {
-                started = started => started?,
-                () = &mut shutdown => return Ok(()),
-            };
-            let router = http::router(NodeHandle::Central(Arc::clone(&node)), auth, registry);
-            beside_http(http, router, serve_central(node, grpc, shutdown)).await
+    let grpc = match role {
+        Role::Central => Some(listen("listen.grpc", config.listen.grpc).await?),
+        Role::Peer => None,
+    };
+    let reporter = transport.map(|to| Reporter::start(&config, role, &env, stage.subscribe(), to));
+    let front = http::front(stage.subscribe(), auth, telemetry.registry().clone());
+    let work = async {
+        let starting = Starting { config: Arc::new(config), env, stage };
+        let result = match grpc {
+            Some(grpc) => starting.central(grpc, shutdown).await,
+            None => starting.peer(shutdown).await,
+        };
+        if let Some(reporter) = reporter {
+            reporter.finish().await;
         }
-        Role::Peer => {
-            let started = until_available(|| async {
-                let store = open_store(&config, &env, role).await?;
-                prepare_peer(Arc::clone(&config), env.clone(), store, Arc::new(PlainText)).await
-            });
-            let node = tokio::select! {
-                started = started => started?,
-                () = &mut shutdown => return Ok(()),
-            };
-            let router = http::router(NodeHandle::Peer(Arc::clone(&node)), auth, registry);
-            beside_http(http, router, async { node.run(shutdown).await.map_err(RunError::from) }).await
-        }
-    }
+        result
+    };
+    beside_http(http, front, work).await
 }
 
-/// Serves HTTP as long as the role's work goes on, so that probes and reads are answered while it drains.
+/// Serves HTTP as long as the role's work goes on, so that probes and reads are answered while it starts and drains.
 async fn beside_http(
     listener: TcpListener,
     router: axum::Router,
@@ -128,13 +119,6 @@ async fn beside_http(
     let http = async { http::serve(listener, router, ended.cancelled()).await.map_err(RunError::Http) };
     let (work, http) = tokio::join!(work, http);
     work.and(http)
-}
-
-async fn open_store(config: &Config, env: &Env, role: Role) -> Result<Arc<dyn Store>, RunError> {
-    match config.mongodb_uri()? {
-        Some(uri) => Ok(Arc::new(MongoStore::connect(&uri, &config.store.mongodb).await?)),
-        None => Ok(open_embedded(config, env, role == Role::Peer).await?),
-    }
 }
 
 /// Opens a listener for a setting.
@@ -215,30 +199,6 @@ pub async fn open_embedded(config: &Config, env: &Env, replica: bool) -> Result<
     Ok(Arc::new(store))
 }
 
-/// Repeats an attempt while the store is not available: a database may start after its nodes.
-///
-/// # Errors
-/// Any other [`StoreError`] at once.
-pub async fn until_available<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, RunError>
-where
-    F: Future<Output = Result<T, RunError>>,
-{
-    let mut wait = STORE_RETRY;
-    loop {
-        match attempt().await {
-            Err(
-                RunError::Store(StoreError::Unavailable(why))
-                | RunError::Bootstrap(BootstrapError::Store(StoreError::Unavailable(why))),
-            ) => {
-                tracing::warn!(reason = why, retry_in_ms = wait.as_millis(), "store not available yet");
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(STORE_RETRY_MAX);
-            }
-            other => return other,
-        }
-    }
-}
-
 /// Accepted connections of a listener, tracked, so that a session learns when its connection is gone.
 pub fn tracked(listener: TcpListener) -> impl Stream<Item = io::Result<Tracked<TcpStream>>> {
     TcpListenerStream::new(listener).map(|accepted| {
@@ -269,3 +229,6 @@ pub async fn serve_central(
     store.flush().await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

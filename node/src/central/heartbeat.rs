@@ -19,7 +19,7 @@ use crate::{
     clock::Timestamp,
     register::{
         limits,
-        names::{RegisterDigest, Version},
+        names::{PeerId, RegisterDigest, Version},
         view::RegisterView,
     },
 };
@@ -150,6 +150,7 @@ impl CentralNode {
         let view = self.log.view();
         let digest = RegisterDigest::from_slice(&message.register_digest);
         let replica = compare(&view, version, digest);
+        self.note_content(&peer, &message.session_id, connection, replica);
         if replica == ReplicaComparison::Ahead {
             tracing::error!(peer_id = %peer, version = version.get(), head = view.head().get(), "integrity fault: a peer is ahead of this node's register");
         }
@@ -166,6 +167,18 @@ impl CentralNode {
             replica: replica.into(),
             ..self.acknowledgement(&view)
         })
+    }
+
+    /// Remembers what the comparison told; one that told nothing leaves what is known.
+    fn note_content(&self, peer: &PeerId, id: &str, connection: &Connection, replica: ReplicaComparison) {
+        let differs = match replica {
+            ReplicaComparison::Equal => false,
+            ReplicaComparison::Diverged | ReplicaComparison::Ahead => true,
+            ReplicaComparison::Unknown => return,
+        };
+        if let Ok(session) = self.sessions().find(peer, id, connection) {
+            session.differs = differs;
+        }
     }
 
     fn acknowledgement(&self, view: &RegisterView) -> v1::HeartbeatAcknowledgement {
@@ -229,7 +242,46 @@ const fn remark(action: RecommendedAction, replica: ReplicaComparison) -> &'stat
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::register::entry::tests::entry;
+    use crate::{
+        central::{log::RegisterLog, session::SessionId},
+        config::Config,
+        env::Env,
+        register::entry::tests::entry,
+        store::embedded::{EmbeddedStore, Options},
+        telemetry::metrics::Metrics,
+    };
+
+    #[tokio::test]
+    async fn a_peer_is_up_to_date_at_the_head_with_the_same_content() {
+        let mut view = RegisterView::new(None);
+        view.apply(vec![entry("a", 1).seal()], Version::ZERO);
+        let (env, config) = (Env::system(Metrics::disabled()), Config::default().with_identity("n0"));
+        let store = EmbeddedStore::in_memory(Options { inline: true, ..Options::default() }).unwrap();
+        let log = RegisterLog::new(Arc::new(store), view.clone());
+        let node = CentralNode::new(Arc::new(config), env, log, Vec::new());
+        let (peer, id, here) =
+            (PeerId::new("edge-0").unwrap(), SessionId::from_bits(1), Connection::default());
+        let now = (node.env.clock.now(), node.env.clock.monotonic());
+        node.sessions().open(id.clone(), &peer, Version::ZERO, here.clone(), now).unwrap();
+        assert_eq!(node.peer_counts(), (1, 0));
+        let beat = async |version: i64, digest: &[u8]| {
+            let message = v1::HeartbeatMessage {
+                peer_id: peer.to_string(),
+                session_id: id.as_str().to_owned(),
+                timestamp: node.env.clock.now().as_millis(),
+                last_sync_version: version,
+                register_digest: Bytes::copy_from_slice(digest),
+                ..v1::HeartbeatMessage::default()
+            };
+            node.heartbeat(&message, &here).await.unwrap();
+            node.peer_counts()
+        };
+        let other = RegisterView::new(None).digest();
+        assert_eq!(beat(1, &[]).await, (1, 1), "the position alone, where nothing is known of the content");
+        assert_eq!(beat(1, other.as_bytes()).await, (1, 0));
+        assert_eq!(beat(1, &[]).await, (1, 0), "a beat without a digest tells nothing new");
+        assert_eq!(beat(1, view.digest().as_bytes()).await, (1, 1));
+    }
 
     #[test]
     fn comparison_and_action_by_position_and_digest() {

@@ -18,7 +18,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub struct RegisterLog {
     store: Arc<dyn Store>,
     view: watch::Sender<Arc<RegisterView>>,
-    reachable: watch::Sender<bool>,
+    /// Why the store does not answer, while it does not.
+    outage: watch::Sender<Option<String>>,
     /// Reads of the store are one at a time, so that the view only grows.
     reading: Mutex<()>,
     wake: Notify,
@@ -31,7 +32,7 @@ impl RegisterLog {
         Self {
             store,
             view: watch::Sender::new(Arc::new(view)),
-            reachable: watch::Sender::new(true),
+            outage: watch::Sender::new(None),
             reading: Mutex::new(()),
             wake: Notify::new(),
         }
@@ -58,18 +59,38 @@ impl RegisterLog {
     /// Whether the store answered when it was last read or written.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
-        *self.reachable.borrow()
+        self.outage.borrow().is_none()
+    }
+
+    /// Why the store does not answer, while it does not.
+    #[must_use]
+    pub fn outage(&self) -> Option<String> {
+        self.outage.borrow().clone()
+    }
+
+    /// Follows whether the store answers: why not, while it does not.
+    #[must_use]
+    pub fn subscribe_outage(&self) -> watch::Receiver<Option<String>> {
+        self.outage.subscribe()
     }
 
     /// Notes whether the store answers; logs the change only.
     pub fn note_reachable(&self, result: Result<(), &StoreError>) {
-        let reachable = !matches!(result, Err(StoreError::Unavailable(_)));
-        if self.reachable.send_if_modified(|known| std::mem::replace(known, reachable) != reachable) {
+        let outage = match result {
+            Err(StoreError::Unavailable(why)) => Some(why.clone()),
+            _ => None,
+        };
+        let noted = |known: &mut Option<String>| {
+            let changed = known.is_some() != outage.is_some();
+            *known = outage;
+            changed
+        };
+        if self.outage.send_if_modified(noted) {
             match result {
-                Err(error) => {
+                Err(error @ StoreError::Unavailable(_)) => {
                     tracing::error!(%error, "store not reachable; serving peers from the local log")
                 }
-                Ok(()) => tracing::info!("store reachable again"),
+                _ => tracing::info!("store reachable again"),
             }
         }
     }
@@ -100,19 +121,29 @@ impl RegisterLog {
         }
     }
 
+    /// Plays the tail's part: shows another view.
+    #[cfg(test)]
+    pub(crate) fn show(&self, view: RegisterView) {
+        self.view.send_replace(Arc::new(view));
+    }
+
     /// Waits until the view holds a version.
     pub async fn wait_for(&self, version: Version) {
         // The sender lives as long as `self`.
         drop(self.view.subscribe().wait_for(|view| view.head() >= version).await);
     }
 
-    /// Tails the store for ever.
+    /// Tails the store for ever. While the store does not answer it is read at every turn: a store that is back but
+    /// has nothing new would not show otherwise.
     pub async fn tail(&self) {
+        let mut outage = self.outage.subscribe();
         loop {
             let head = self.view.borrow().head();
             tokio::select! {
                 () = self.store.changed(head) => {}
                 () = self.wake.notified() => {}
+                // The sender lives as long as `self`.
+                _ = outage.wait_for(Option::is_some) => {}
             }
             if let Err(error) = self.refresh().await {
                 tracing::debug!(%error, "tail read failed");
@@ -121,3 +152,6 @@ impl RegisterLog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

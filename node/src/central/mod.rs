@@ -32,7 +32,10 @@ use crate::{
     clock::Monotonic,
     config::Config,
     env::Env,
-    register::{integrity::Finding, names::PeerId},
+    register::{
+        integrity::{self, Finding},
+        names::PeerId,
+    },
 };
 
 /// What a central node says of itself (contract NodeHealth).
@@ -46,6 +49,33 @@ pub enum Condition {
     Unhealthy(Vec<Finding>),
     /// Leaving: peers are told to move.
     Draining,
+}
+
+impl Condition {
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Healthy => "Healthy",
+            Self::Degraded => "Degraded",
+            Self::Unhealthy(_) => "Unhealthy",
+            Self::Draining => "Draining",
+        }
+    }
+
+    /// Why it is so, where that is not plain.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        let why = match self {
+            Self::Healthy => return None,
+            Self::Degraded => {
+                "the store does not answer; peers are served from the log, publications are refused"
+            }
+            Self::Unhealthy(findings) => return Some(integrity::summary(findings)),
+            Self::Draining => "this central node is leaving",
+        };
+        Some(why.to_owned())
+    }
 }
 
 /// A central node; shared by its services.
@@ -109,6 +139,20 @@ impl CentralNode {
         } else {
             Condition::Healthy
         }
+    }
+
+    /// Follows whether it is leaving.
+    #[must_use]
+    pub fn subscribe_draining(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
+    }
+
+    /// Peers with a live session, and those of them that are known to hold the newest version.
+    #[must_use]
+    pub fn peer_counts(&self) -> (usize, usize) {
+        let head = self.log.view().head();
+        let sessions = self.sessions();
+        (sessions.live().len(), sessions.live().filter(|session| session.is_up_to_date(head)).count())
     }
 
     /// Time since start.

@@ -90,6 +90,8 @@ pub struct Session {
     pub reported: Version,
     /// Highest version it has ever processed; never falls (D13).
     pub position: Version,
+    /// The newest comparison found other content than this node's at the peer's version.
+    pub differs: bool,
     /// Last finished sync or acknowledgement.
     pub last_sync_at: Option<Timestamp>,
     /// Entries in the peer's replica, as it reports them.
@@ -145,6 +147,12 @@ impl Session {
             2 => Health::Critical,
             _ => Health::TimedOut,
         }
+    }
+
+    /// Whether the peer is known to hold the register at `head`, and not known to hold something else (D13).
+    #[must_use]
+    pub fn is_up_to_date(&self, head: Version) -> bool {
+        self.position >= head && !self.differs
     }
 
     /// Mean delay of the last heartbeats by the two clocks, milliseconds (U9).
@@ -253,6 +261,7 @@ impl SessionTable {
             missed_in_ended_gaps: 0,
             reported: held,
             position: held,
+            differs: false,
             last_sync_at: None,
             blueprint_count: 0,
             syncing: 0,

@@ -156,6 +156,8 @@ pub struct Sync {
     pub max_blueprints: u32,
     /// Peer: start with a full sync whatever is held.
     pub force_full_on_startup: bool,
+    /// Peer: a file whose content asks, whenever it is a new one, for one full sync.
+    pub force_resync_file: Option<PathBuf>,
     /// Peer: wait before a broken push stream is opened again (contract section 6.6).
     #[serde(with = "humantime_serde")]
     pub resubscribe_after: Duration,
@@ -172,6 +174,7 @@ impl Default for Sync {
             push: true,
             max_blueprints: 0,
             force_full_on_startup: false,
+            force_resync_file: None,
             resubscribe_after: Duration::from_secs(5),
             batch: 512,
             max_failures: 3,

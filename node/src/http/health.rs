@@ -15,7 +15,7 @@ use super::{
 use crate::{
     central::{CentralNode, Condition, session},
     peer::{PeerNode, machine::state::PeerState},
-    register::integrity::Finding,
+    register::integrity::summary,
 };
 
 pub(super) fn routes() -> OpenApiRouter<Served<NodeHandle>> {
@@ -46,16 +46,16 @@ impl NodeHandle {
     /// How the node is, and why where that is not plain.
     pub(super) fn status(&self) -> (Status, Option<String>) {
         match self {
-            Self::Central(node) => match node.condition() {
-                Condition::Healthy => (Status::Healthy, None),
-                Condition::Degraded => {
-                    let why =
-                        "the store does not answer; peers are served from the log, publications are refused";
-                    (Status::Degraded, Some(why.to_owned()))
-                }
-                Condition::Unhealthy(findings) => (Status::Unhealthy, Some(summary(&findings))),
-                Condition::Draining => (Status::Draining, Some("this central node is leaving".to_owned())),
-            },
+            Self::Central(node) => {
+                let condition = node.condition();
+                let status = match &condition {
+                    Condition::Healthy => Status::Healthy,
+                    Condition::Degraded => Status::Degraded,
+                    Condition::Unhealthy(_) => Status::Unhealthy,
+                    Condition::Draining => Status::Draining,
+                };
+                (status, condition.reason())
+            }
             Self::Peer(node) => peer_status(node),
         }
     }
@@ -101,22 +101,16 @@ fn peer_status(node: &PeerNode) -> (Status, Option<String>) {
     }
 }
 
-/// The first findings, and how many there are.
-fn summary(findings: &[Finding]) -> String {
-    let shown: Vec<String> = findings.iter().take(3).map(ToString::to_string).collect();
-    format!("{} integrity findings: {}", findings.len(), shown.join("; "))
-}
-
 /// A probe's answer.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({"status": "Ready"}))]
-struct Probe {
+pub(super) struct Probe {
     status: &'static str,
 }
 
 /// Is the process alive?
 #[utoipa::path(get, path = "/livez", tag = "health", responses((status = 200, description = "It is", body = Probe)))]
-async fn livez() -> Json<Probe> {
+pub(super) async fn livez() -> Json<Probe> {
     Json(Probe { status: "Alive" })
 }
 

@@ -25,6 +25,7 @@ mod query;
 mod reading;
 mod register;
 mod serve;
+mod starting;
 mod sync;
 
 use std::{sync::Arc, time::Duration};
@@ -38,7 +39,12 @@ use axum::{
 use utoipa_axum::router::OpenApiRouter;
 
 use self::problem::{Kind, Problem};
-pub use self::{auth::Auth, openapi::openapi, serve::serve};
+pub use self::{
+    auth::Auth,
+    openapi::openapi,
+    serve::serve,
+    starting::{Stage, front},
+};
 use crate::{
     central::CentralNode,
     config::{Config, Role},

@@ -7,6 +7,7 @@ mod peer;
 mod peers;
 mod reads;
 mod server;
+mod starting;
 mod writes;
 
 use std::sync::Arc;

@@ -8,6 +8,7 @@ pub mod failover;
 pub mod invariants;
 pub mod machine;
 pub mod replica;
+pub mod resync;
 mod session;
 mod shell;
 pub mod status;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::{dial::Dialer, replica::Replica, status::PeerStatus};
+use self::{dial::Dialer, replica::Replica, resync::Resync, status::PeerStatus};
 use crate::{clock::Monotonic, config::Config, env::Env, register::names::PeerId, store::StoreError};
 
 /// A peer; shared by its shell and its HTTP API.
@@ -29,6 +30,8 @@ pub struct PeerNode {
     pub id: PeerId,
     /// Its copy of the register.
     pub replica: Replica,
+    /// Full syncs on request.
+    resync: Resync,
     dialer: Arc<dyn Dialer>,
     started: Monotonic,
     status: watch::Sender<PeerStatus>,
@@ -71,14 +74,19 @@ impl PeerNode {
         }
         env.metrics.findings(replica.findings().len());
         env.metrics.version(replica.head().get());
+        let takes_requests = config.sync.force_resync_file.is_some();
+        let resync = if takes_requests { Resync::load(&config.store.data_dir) } else { Resync::default() };
+        let mut status = PeerStatus::new(env.clock.now(), &[]);
+        status.force_resync = resync.done();
         Arc::new(Self {
             started: env.clock.monotonic(),
-            status: watch::Sender::new(PeerStatus::new(env.clock.now(), &[])),
+            status: watch::Sender::new(status),
             inbox: std::sync::Mutex::new(Some(inbox)),
             config,
             env,
             id,
             replica,
+            resync,
             dialer,
             commands,
         })
@@ -114,6 +122,15 @@ impl PeerNode {
     #[must_use]
     pub fn uptime(&self) -> std::time::Duration {
         self.env.clock.monotonic().since(self.started)
+    }
+
+    /// Notes that the full sync that a token asked for is stored.
+    async fn resynced(&self, token: String) {
+        if let Err(error) = self.replica.flush().await {
+            return tracing::warn!(%error, token, "forced full sync not durable; it will be repeated");
+        }
+        self.resync.complete(token.clone()).await;
+        self.status.send_modify(|status| status.force_resync = Some(token));
     }
 
     /// Hands a command to the running shell; false when none runs.

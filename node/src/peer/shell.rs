@@ -3,7 +3,7 @@
 mod reload;
 mod report;
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::{
     sync::mpsc,
@@ -25,11 +25,11 @@ use super::{
     session::{Request, Running, Session, connect::connect},
     status::{CentralNodeInfo, CentralNodeState},
 };
-use crate::config::CentralNodeAddress;
+use crate::{config::CentralNodeAddress, file_watch::FileWatch};
 
 /// Events that wait for the machine.
 const EVENTS: usize = 64;
-/// How often the file of central nodes is looked at.
+/// How often the files that may change are looked at.
 const FILE_CHECK: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Runs the machine until `shutdown`, then says goodbye.
@@ -50,7 +50,7 @@ pub(super) async fn run(
             Some(event) = queue.recv() => shell.handle(event),
             Some(command) = inbox.recv() => shell.command(command),
             () = sleep_until(tick) => shell.handle(Event::Tick),
-            _ = file_check.tick(), if shell.central_nodes.file.is_some() => shell.reload_central_nodes(),
+            _ = file_check.tick(), if shell.has_files() => shell.look_at_files(),
             Some((epoch, outcome)) = join_dial(&mut shell.dials) => shell.dialled(epoch, outcome),
             Some(_) = shell.goodbyes.join_next() => {}
         }
@@ -81,8 +81,7 @@ async fn join_dial(dials: &mut JoinSet<(u64, DialOutcome)>) -> Option<(u64, Dial
 /// The configured central nodes, and the file that they may come from.
 struct CentralNodes {
     addresses: BTreeMap<String, CentralNodeAddress>,
-    file: Option<std::path::PathBuf>,
-    modified: Option<SystemTime>,
+    file: Option<FileWatch>,
 }
 
 /// The attempt in flight.
@@ -98,6 +97,7 @@ struct Shell {
     policy: Policy,
     state: State,
     central_nodes: CentralNodes,
+    resync_file: Option<FileWatch>,
     dials: JoinSet<(u64, DialOutcome)>,
     dialling: Option<Dialling>,
     /// Connected, but not opened by the machine yet.
@@ -141,9 +141,9 @@ impl Shell {
             state: State::new(ids(&addresses)),
             central_nodes: CentralNodes {
                 addresses: addresses.into_iter().map(|address| (address.id().to_owned(), address)).collect(),
-                file: node.config.central_nodes_file.clone(),
-                modified: None,
+                file: node.config.central_nodes_file.clone().map(FileWatch::new),
             },
+            resync_file: node.config.sync.force_resync_file.clone().map(FileWatch::new),
             dials: JoinSet::new(),
             dialling: None,
             accepted: None,
@@ -152,9 +152,7 @@ impl Shell {
             events,
             node,
         };
-        if shell.central_nodes.file.is_some() {
-            shell.reload_central_nodes();
-        }
+        shell.look_at_files();
         shell
     }
 
@@ -285,6 +283,7 @@ impl Shell {
         let plan =
             if self.node.config.sync.force_full_on_startup && epoch == 1 { SyncPlan::Full } else { plan };
         self.mark(central.as_str(), |info| info.state = CentralNodeState::Connected);
+        self.node.status.send_modify(|status| status.configuration_fault = None);
         self.running = Some(session.start(plan));
     }
 
@@ -389,3 +388,6 @@ impl Shell {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

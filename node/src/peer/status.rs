@@ -33,6 +33,8 @@ pub struct PeerStatus {
     pub isolated_since: Option<Timestamp>,
     /// A central node with a register of another lineage was met; nothing was merged.
     pub split_brain: Option<String>,
+    /// A central node refuses this peer, and trying again can't help.
+    pub configuration_fault: Option<String>,
     /// The central node says that this replica is ahead of its register.
     pub ahead: bool,
     /// Newest version at the central node, as last heard.
@@ -53,6 +55,10 @@ pub struct PeerStatus {
     pub syncs: VecDeque<SyncRecord>,
     /// The newest transitions, newest first.
     pub transitions: VecDeque<Transition>,
+    /// The last token of `sync.force_resync_file` whose full sync was done.
+    pub force_resync: Option<String>,
+    /// What keeps the file of central nodes from being used.
+    pub central_nodes_fault: Option<String>,
     /// The configured central nodes, in priority order.
     pub central_nodes: Vec<CentralNodeInfo>,
     /// Publication to persistence of the newest pushed entries.
@@ -201,6 +207,7 @@ impl PeerStatus {
             connected_at: None,
             isolated_since: None,
             split_brain: None,
+            configuration_fault: None,
             ahead: false,
             central_version: Version::ZERO,
             fresh_as_of: None,
@@ -210,6 +217,8 @@ impl PeerStatus {
             syncing: false,
             last_sync_error: None,
             syncs: VecDeque::new(),
+            force_resync: None,
+            central_nodes_fault: None,
             transitions: VecDeque::new(),
             central_nodes: central_nodes.iter().cloned().map(CentralNodeInfo::new).collect(),
             push_latencies: VecDeque::new(),
@@ -224,6 +233,9 @@ impl PeerStatus {
     /// Remembers a pull.
     pub fn push_sync(&mut self, record: SyncRecord) {
         self.last_sync_error.clone_from(&record.error);
+        if record.error.is_none() {
+            self.configuration_fault = None;
+        }
         self.syncs.truncate(HISTORY - 1);
         self.syncs.push_front(record);
     }

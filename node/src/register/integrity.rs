@@ -39,6 +39,13 @@ pub struct Finding {
     pub fault: Fault,
 }
 
+/// The first findings, and how many there are.
+#[must_use]
+pub fn summary(findings: &[Finding]) -> String {
+    let shown: Vec<String> = findings.iter().take(3).map(ToString::to_string).collect();
+    format!("{} integrity findings: {}", findings.len(), shown.join("; "))
+}
+
 /// Kinds of findings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

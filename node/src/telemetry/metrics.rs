@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use opentelemetry::{
     KeyValue,
-    metrics::{Counter, Gauge, Histogram, MeterProvider},
+    metrics::{AsyncInstrument, Counter, Gauge, Histogram, Meter, MeterProvider},
 };
 
 /// Bucket bounds in milliseconds: from a loopback round trip to a connection time-out.
@@ -40,6 +40,8 @@ struct Instruments {
     refusals: Counter<u64>,
     publications: Counter<u64>,
     findings: Counter<u64>,
+    reports: Counter<u64>,
+    meter: Meter,
 }
 
 /// Pull kinds, as the label `sync_type` spells them.
@@ -106,6 +108,8 @@ impl Metrics {
             refusals: counter("central.refusals", "calls refused, by reason"),
             publications: counter("central.publications", "publications and state changes, by result"),
             findings: counter("register.integrity.findings", "integrity findings"),
+            reports: counter("report.writes", "status reports to Kubernetes, by result"),
+            meter: meter.clone(),
         }));
         // Present from the start: what appears only with its first count escapes `increase()`.
         for counter in [&metrics.0.push_delivered, &metrics.0.push_failed, &metrics.0.findings] {
@@ -205,6 +209,28 @@ impl Metrics {
     /// A publication or state change ended.
     pub fn publication(&self, result: &'static str) {
         self.0.publications.add(1, &self.labels([("result", result.to_owned())]));
+    }
+
+    /// A status report ended.
+    pub fn report_written(&self, result: &'static str) {
+        self.0.reports.add(1, &self.labels([("result", result.to_owned())]));
+    }
+
+    /// Has the age of the newest status report that was written asked for at each scrape; absent while none was.
+    pub fn observe_report_age(&self, age: impl Fn() -> Option<Duration> + Send + Sync + 'static) {
+        let node = [self.0.node.clone()];
+        let observe = move |observer: &dyn AsyncInstrument<f64>| {
+            if let Some(age) = age() {
+                observer.observe(age.as_secs_f64(), &node);
+            }
+        };
+        self.0
+            .meter
+            .f64_observable_gauge("report.age")
+            .with_unit("s")
+            .with_description("time since the newest status report was written")
+            .with_callback(observe)
+            .build();
     }
 
     /// Integrity findings.

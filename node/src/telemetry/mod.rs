@@ -100,6 +100,12 @@ fn build(config: &Config, role: &str, output: Output) -> Result<(Telemetry, Disp
     Ok((Telemetry { registry, meters: meters.build(), export }, subscriber))
 }
 
+/// Telemetry that leaves the process's log subscriber alone.
+#[cfg(test)]
+pub(crate) fn for_tests(config: &Config) -> Telemetry {
+    build(config, "test", Output::stderr()).expect("telemetry without a collector").0
+}
+
 /// Name and version of the meter and the tracer.
 fn scope() -> InstrumentationScope {
     InstrumentationScope::builder("Sorcha.Peer.Service").with_version("1.0.0").build()

@@ -37,6 +37,8 @@ pub(in crate::peer) enum Request {
     Sync { plan: SyncPlan, reply: Option<oneshot::Sender<Result<usize, String>>> },
     /// Open the push stream now if it is closed.
     Subscribe,
+    /// Do the full sync that is asked for, unless that has happened.
+    Resync,
 }
 
 impl Request {
@@ -50,6 +52,8 @@ impl Request {
 
 /// Runs until the session ends. A session that is over is noticed here first: the push stream breaks.
 pub(super) async fn run(session: Session, plan: SyncPlan, mut requests: mpsc::Receiver<Request>) {
+    let asked = session.node.resync.pending().is_some();
+    let plan = if asked { SyncPlan::Full } else { plan };
     let mut task = Replication {
         partial: Partial::default(),
         push: None,
@@ -114,6 +118,8 @@ impl Replication {
         match request {
             Request::Subscribe if self.push.is_none() => self.subscribe().await,
             Request::Subscribe => {}
+            Request::Resync if self.session.node.resync.pending().is_some() => drop(self.pull().await),
+            Request::Resync => {}
             Request::Sync { plan, reply } => {
                 if plan == SyncPlan::Full {
                     self.plan = SyncPlan::Full;
@@ -129,6 +135,10 @@ impl Replication {
     /// One pull, with its record, its event and the time of the next.
     async fn pull(&mut self) -> Result<usize, String> {
         let node = std::sync::Arc::clone(&self.session.node);
+        let asked = node.resync.pending();
+        if asked.is_some() {
+            self.plan = SyncPlan::Full;
+        }
         let (clock, from) = (&node.env.clock, node.replica.head());
         let (started, since) = (clock.now(), clock.monotonic());
         let sync_type = if self.plan == SyncPlan::Full { SyncType::Full } else { SyncType::Incremental };
@@ -189,6 +199,9 @@ impl Replication {
                 );
             }
             Some(_) => node.env.metrics.sync_failed(sync_type),
+        }
+        if let Some(token) = asked.filter(|_| error.is_none()) {
+            node.resynced(token).await;
         }
         self.pulled(outcome).await;
         error.map_or(Ok(entries), Err)

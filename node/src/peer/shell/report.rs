@@ -8,10 +8,11 @@ impl Shell {
         let (clock, metrics) = (&self.node.env.clock, &self.node.env.metrics);
         let line = match report {
             Report::EnteredIsolated => {
-                tracing::warn!(
-                    "isolated: no central node can be reached; serving the last replica and retrying"
-                );
-                "isolated: no central node can be reached".to_owned()
+                let known = !self.central_nodes.addresses.is_empty();
+                let why =
+                    if known { "no central node can be reached" } else { "no central nodes are known yet" };
+                tracing::warn!("isolated: {why}; serving the last replica and retrying");
+                format!("isolated: {why}")
             }
             Report::LeftIsolated { since } => {
                 let after = clock.monotonic().since(*since);
@@ -31,7 +32,9 @@ impl Shell {
                     message,
                     "configuration error: the central node refuses this peer"
                 );
-                format!("{central} refuses this peer: {message}")
+                let line = format!("{central} refuses this peer: {message}");
+                self.node.status.send_modify(|status| status.configuration_fault = Some(line.clone()));
+                line
             }
             Report::HeartbeatMissed { central, missed } => {
                 format!("heartbeat {missed} in a row missed at {central}")

@@ -1,0 +1,114 @@
+//! From the spec of a central node to its objects; pure but for the settings.
+
+use kube::ResourceExt as _;
+use sorcha_crds::{
+    SorchaCentralNode,
+    central_node::ServiceType,
+    shared::{DeletionPolicy, SecretKeyRef},
+};
+
+use crate::{
+    context::Ctx,
+    desired::{
+        self, Desired, Owner, Shared, Workload, central_config, central_network_policy, central_service,
+        headless_service, managed_server, network_budget, network_config_map, stateful_set,
+    },
+    names::{self, Component},
+    network::{self, Network},
+    reconcile::{controller_reference, shared_reference},
+};
+
+/// Seconds that a node has beyond its drain.
+const GRACE_BEYOND_DRAIN: i64 = 15;
+
+/// The objects of one central node.
+pub(super) fn node(ctx: &Ctx, node: &SorchaCentralNode) -> Desired {
+    let settings = &ctx.settings;
+    desired(node, &settings.node_image, &settings.node_image_pull_policy)
+}
+
+/// The objects of one central node, with the image for a spec that names none.
+pub(super) fn desired(node: &SorchaCentralNode, image: &str, image_pull_policy: &str) -> Desired {
+    let spec = &node.spec;
+    let owner = Owner {
+        component: Component::CentralNode,
+        name: node.name_any(),
+        namespace: node.namespace().unwrap_or_default(),
+        network: spec.network.clone(),
+        references: vec![controller_reference(node)],
+    };
+    let config = central_config(&owner, spec, &network::hostname(node));
+    let (service_account, role, role_binding) = desired::identity(&owner);
+    let workload = Workload {
+        replicas: 1,
+        image: spec.image.as_deref().unwrap_or(image),
+        image_pull_policy: spec.image_pull_policy.map_or(image_pull_policy, |policy| policy.as_str()),
+        resources: spec.resources.as_ref(),
+        overrides: &spec.pod,
+        config: &config,
+        storage: spec.store.embedded.as_ref().map(|embedded| &embedded.storage),
+        deletion_policy: spec.deletion_policy,
+        mongodb_uri: mongodb_uri(node),
+        publishers: spec.publishers.as_ref().map(|publishers| publishers.tokens_secret_ref.clone()),
+        env: Vec::new(),
+        grace_seconds: grace_seconds(&spec.drain.timeout),
+    };
+    Desired {
+        stateful_set: stateful_set(&owner, &workload),
+        config_map: desired::config_map(&owner, config.clone(), None),
+        headless: headless_service(&owner),
+        service: central_service(&owner, &spec.service),
+        network_policy: central_network_policy(&owner, spec.service.type_ != ServiceType::ClusterIP),
+        budget: None,
+        service_account,
+        role,
+        role_binding,
+    }
+}
+
+fn grace_seconds(drain: &str) -> i64 {
+    // The schema has checked the duration.
+    let drain = humantime::parse_duration(drain).unwrap_or_default();
+    i64::try_from(drain.as_secs()).unwrap_or_default() + GRACE_BEYOND_DRAIN
+}
+
+/// The Secret key with the connection string: the user's, or the managed server's.
+fn mongodb_uri(node: &SorchaCentralNode) -> Option<SecretKeyRef> {
+    let mongodb = node.spec.store.mongodb.as_ref()?;
+    let managed = || SecretKeyRef { name: names::managed_mongodb(&node.spec.network), key: "uri".to_owned() };
+    Some(mongodb.uri_secret_ref.clone().unwrap_or_else(managed))
+}
+
+/// The objects that the network's central nodes share.
+pub(super) fn shared(ctx: &Ctx, network: &Network) -> Shared {
+    let external = network.external(|name| ctx.caches.get(&network.namespace, name));
+    let owner = network_owner(network, Component::CentralNode, network.name.clone());
+    Shared {
+        config_map: network_config_map(&owner, &network.internal(), &external),
+        budget: network_budget(&owner),
+        mongodb: network.managed().map(|(_, server)| {
+            managed_server(&mongodb_owner(network), server, managed_deletion_policy(network))
+        }),
+    }
+}
+
+/// The shared database is kept while any central node wants that.
+pub(super) fn managed_deletion_policy(network: &Network) -> DeletionPolicy {
+    let keeps = |node: &SorchaCentralNode| node.spec.deletion_policy == DeletionPolicy::Retain;
+    if network.nodes.iter().any(|node| keeps(node)) { DeletionPolicy::Retain } else { DeletionPolicy::Delete }
+}
+
+/// Owner of the managed MongoDB server: all central nodes of the network.
+pub(super) fn mongodb_owner(network: &Network) -> Owner {
+    network_owner(network, Component::MongoDb, names::managed_mongodb(&network.name))
+}
+
+fn network_owner(network: &Network, component: Component, name: String) -> Owner {
+    Owner {
+        component,
+        name,
+        namespace: network.namespace.clone(),
+        network: network.name.clone(),
+        references: network.nodes.iter().map(|node| shared_reference(&**node)).collect(),
+    }
+}

@@ -1,0 +1,97 @@
+//! What is known of a central node and of its network; reads caches only.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{Pod, Service},
+};
+use kube::ResourceExt as _;
+use sorcha_crds::SorchaCentralNode;
+
+use crate::{
+    apply::HASH_ANNOTATION,
+    cache::Caches,
+    context::{Ctx, Holder},
+    names,
+    network::Network,
+    reconcile::{is_ready, is_settled},
+    rollout::{self, Member, Turn},
+};
+
+/// One central node in the cluster.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Observed {
+    pub(super) stateful_set: Option<Arc<StatefulSet>>,
+    pub(super) service: Option<Arc<Service>>,
+    pub(super) pod: Option<Arc<Pod>>,
+}
+
+impl Observed {
+    pub(super) fn of(ctx: &Ctx, node: &SorchaCentralNode) -> Self {
+        let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
+        Self {
+            stateful_set: ctx.caches.get(&namespace, &name),
+            service: ctx.caches.get(&namespace, &name),
+            pod: ctx.caches.get(&namespace, &names::pod(&name, 0)),
+        }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.pod.as_deref().is_some_and(is_ready)
+    }
+
+    /// Whether applying this would restart the pod: the template that the pods run is another one.
+    pub(super) fn pods_would_change(&self, desired: &StatefulSet) -> bool {
+        let Some(held) = &self.stateful_set else { return false };
+        let hash = |set: &StatefulSet| set.annotations().get(HASH_ANNOTATION).cloned();
+        let held_hash = hash(held);
+        held_hash.is_some() && held_hash != crate::apply::hash_of(desired).ok()
+    }
+}
+
+/// The central nodes of the network that a central node belongs to.
+#[must_use]
+pub fn network(caches: &Caches, node: &SorchaCentralNode) -> Network {
+    let (namespace, name) = (node.namespace().unwrap_or_default(), &node.spec.network);
+    let nodes = caches.central_nodes.state_filter(|other| {
+        other.metadata.namespace.as_ref() == Some(&namespace) && other.spec.network == *name
+    });
+    Network::new(name, &namespace, nodes)
+}
+
+/// Whether this central node may change its pod now; if so, the turn is its own until its pod is ready again.
+pub(super) fn take_turn(ctx: &Ctx, node: &SorchaCentralNode, network: &Network) -> Turn {
+    let member = |node: &SorchaCentralNode| {
+        let set = ctx.caches.get::<StatefulSet>(&network.namespace, &node.name_any());
+        Member { name: node.name_any(), settled: set.as_deref().is_none_or(is_settled) }
+    };
+    let me = member(node);
+    let others: Vec<Member> =
+        network.nodes.iter().filter(|other| other.name_any() != me.name).map(|other| member(other)).collect();
+    let mut turns = ctx.turns();
+    let held = turns.entry((network.namespace.clone(), network.name.clone())).or_default();
+    // A holder that is ready again, as the cache shows it, has had its turn.
+    let over = held.as_ref().is_some_and(|holder| {
+        let settled = std::iter::once(&me).chain(&others).any(|m| m.name == holder.name && m.settled);
+        holder.applied && settled && !ctx.applier.is_behind::<StatefulSet>(&network.namespace, &holder.name)
+    });
+    if over {
+        *held = None;
+    }
+    let turn = rollout::turn(&me, &others, held.as_ref().map(|holder| holder.name.as_str()));
+    if turn == Turn::Now {
+        *held = Some(Holder { name: me.name, applied: false });
+    }
+    turn
+}
+
+/// The change that the turn was taken for has been applied.
+pub(super) fn turn_is_used(ctx: &Ctx, node: &SorchaCentralNode, network: &Network) {
+    let mut turns = ctx.turns();
+    if let Some(Some(holder)) = turns.get_mut(&(network.namespace.clone(), network.name.clone()))
+        && holder.name == node.name_any()
+    {
+        holder.applied = true;
+    }
+}

@@ -1,0 +1,176 @@
+//! How a central node stands: a function of spec, objects, pod and the node's own report.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
+use sorcha_crds::{
+    SorchaCentralNode, SorchaCentralNodeStatus,
+    central_node::{CentralNodeReport, PeerCounts},
+    conditions::{
+        self, CONVERGED, ConditionStatus, Finding, PROGRESSING, READY, REGISTER_VALID, STORE_REACHABLE,
+    },
+};
+
+use super::observe::Observed;
+use crate::{
+    names,
+    network::{self, Endpoint},
+    reconcile::{Error, Progress, is_ready, is_running, is_settled, paused_finding, short, why_not_ready},
+};
+
+/// The controller's part of the status.
+pub(super) fn status(
+    node: &SorchaCentralNode,
+    observed: &Observed,
+    result: &Result<Progress, Error>,
+    now: &Time,
+) -> SorchaCentralNodeStatus {
+    let before = node.status.clone().unwrap_or_default();
+    let report = live_report(node, observed);
+    let last = before.node.as_ref();
+    let peers = report.map(|report| report.peers).unwrap_or_default();
+    let converged = converged(report, observed);
+    let lineage = last.and_then(|report| report.lineage.as_deref()).map(short);
+    let version = last.and_then(|report| report.version);
+    // What was reached in one register says nothing of another one.
+    let reached = if lineage == before.lineage { before.converged_version } else { None };
+    let converged_version =
+        if converged.status == ConditionStatus::True { version.max(reached) } else { reached };
+    let findings = vec![
+        ready(node, observed, report, result),
+        progressing(observed, result),
+        store_reachable(report),
+        register_valid(report),
+        converged,
+        paused_finding(result),
+    ];
+    let namespace = node.namespace().unwrap_or_default();
+    let endpoint = network::external(node, &namespace, observed.service.as_deref());
+    SorchaCentralNodeStatus {
+        observed_generation: node.metadata.generation,
+        endpoint: endpoint.as_ref().map(Endpoint::address),
+        peers: Some(peers),
+        version,
+        converged_version,
+        lineage,
+        digest: last.and_then(|report| report.digest.as_deref()).map(short),
+        node: None,
+        conditions: conditions::merge(&before.conditions, findings, node.metadata.generation, now),
+    }
+}
+
+/// The node's report while its process runs; what a dead one said last is no state.
+fn live_report<'a>(node: &'a SorchaCentralNode, observed: &Observed) -> Option<&'a CentralNodeReport> {
+    let pod = observed.pod.as_deref().filter(|pod| is_running(pod))?;
+    let report = node.status.as_ref()?.node.as_ref()?;
+    // A report from before the container started speaks of its predecessor.
+    let container = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
+    let started = container.state.as_ref()?.running.as_ref()?.started_at.as_ref()?;
+    let current = report.since.as_ref().is_none_or(|since| since.0.as_second() + 1 >= started.0.as_second());
+    (current && report.name == names::pod(&node.name_any(), 0)).then_some(report)
+}
+
+fn ready(
+    node: &SorchaCentralNode,
+    observed: &Observed,
+    report: Option<&CentralNodeReport>,
+    result: &Result<Progress, Error>,
+) -> Finding {
+    let pod_ready = observed.pod.as_deref().is_some_and(is_ready);
+    match result {
+        Err(error) => return Finding::new(READY, false, error.reason(), error.to_string()),
+        Ok(Progress::WaitingFor(other)) => {
+            let message = format!("serving with the previous spec; waits until {other} is ready again");
+            return Finding::new(READY, false, "WaitingForTurn", message);
+        }
+        Ok(Progress::Applied | Progress::Paused(_)) => {}
+    }
+    if !pod_ready {
+        let told = report.and_then(|report| {
+            let message = report.store_message.clone().or_else(|| report.message.clone())?;
+            Some((
+                if report.store_reachable == Some(false) { "StoreUnreachable" } else { "NotServing" },
+                message,
+            ))
+        });
+        let (reason, message) = told.unwrap_or_else(|| why_not_ready(observed.pod.as_deref()));
+        return Finding::new(READY, false, reason, message);
+    }
+    if !observed.stateful_set.as_deref().is_some_and(is_settled) {
+        return Finding::new(READY, false, "Updating", "the pod is being replaced");
+    }
+    Finding::new(READY, true, "Serving", format!("{} accepts peers", network::hostname(node)))
+}
+
+fn progressing(observed: &Observed, result: &Result<Progress, Error>) -> Finding {
+    match result {
+        Err(error) => {
+            Finding::new(PROGRESSING, false, error.reason(), "stopped by the fault that Ready tells")
+        }
+        Ok(Progress::WaitingFor(other)) => {
+            Finding::new(PROGRESSING, true, "WaitingForTurn", format!("after {other}"))
+        }
+        Ok(Progress::Paused(_)) => Finding::new(PROGRESSING, false, "Suspended", ""),
+        Ok(Progress::Applied) if observed.stateful_set.as_deref().is_some_and(is_settled) => {
+            Finding::new(PROGRESSING, false, "Settled", "")
+        }
+        Ok(Progress::Applied) => Finding::new(PROGRESSING, true, "RollingOut", "the pod is coming up"),
+    }
+}
+
+fn store_reachable(report: Option<&CentralNodeReport>) -> Finding {
+    match report.and_then(|report| report.store_reachable) {
+        None => {
+            Finding::new(STORE_REACHABLE, ConditionStatus::Unknown, "NoReport", "the node has not reported")
+        }
+        Some(true) => Finding::new(STORE_REACHABLE, true, "Reachable", "the store answers"),
+        Some(false) => {
+            let why = report.and_then(|report| report.store_message.clone()).unwrap_or_default();
+            let starting = report.is_some_and(|report| report.state == "Starting");
+            let so = if starting {
+                "the node waits for its store"
+            } else {
+                "publications are refused, peers are served from the log"
+            };
+            let message = format!("{so}: {why}");
+            Finding::new(STORE_REACHABLE, false, "Unreachable", message)
+        }
+    }
+}
+
+fn register_valid(report: Option<&CentralNodeReport>) -> Finding {
+    match report.and_then(|report| report.findings) {
+        None => Finding::new(
+            REGISTER_VALID,
+            ConditionStatus::Unknown,
+            "NoReport",
+            "the register was not checked yet",
+        ),
+        Some(0) => Finding::new(REGISTER_VALID, true, "Verified", "every stored byte was checked at start"),
+        Some(findings) => {
+            let why = report.and_then(|report| report.message.clone()).unwrap_or_default();
+            let message =
+                format!("{findings} findings; `sorcha-node register restore` or `reseed` mends it: {why}");
+            Finding::new(REGISTER_VALID, false, "Damaged", message)
+        }
+    }
+}
+
+/// Every connected peer holds the newest version. The message and `convergedVersion` tell which.
+fn converged(report: Option<&CentralNodeReport>, observed: &Observed) -> Finding {
+    let Some(report) = report.filter(|_| observed.is_ready()) else {
+        return Finding::new(
+            CONVERGED,
+            ConditionStatus::Unknown,
+            "NotServing",
+            "the node does not serve peers",
+        );
+    };
+    let PeerCounts { connected, up_to_date } = report.peers;
+    let version = report.version.unwrap_or_default();
+    if up_to_date >= connected {
+        let message = format!("all {connected} connected peers hold version {version}");
+        return Finding::new(CONVERGED, true, "Converged", message);
+    }
+    let message = format!("{up_to_date} of {connected} connected peers hold version {version}");
+    Finding::new(CONVERGED, false, "Replicating", message)
+}

@@ -1,0 +1,202 @@
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use sorcha_crds::{
+    SorchaCentralNode, SorchaCentralNodeStatus,
+    conditions::{CONVERGED, READY, STORE_REACHABLE, is_true},
+};
+
+use super::desired;
+use crate::{
+    fixtures::{Call, IMAGE, Scene, central, central_with, pod, put, settle},
+    network::{self, Contradiction, Network},
+    reconcile::{Progress, Subject as _, reconcile},
+};
+
+fn secret(call: &Call) -> Option<(u16, Value)> {
+    let found =
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db"}, "data": {"uri": "eA=="}});
+    call.path.ends_with("/secrets/db").then_some((200, found))
+}
+
+fn reported(mut node: SorchaCentralNode, report: &Value) -> SorchaCentralNode {
+    node.status = Some(serde_json::from_value(json!({"node": report})).expect("a status"));
+    node
+}
+
+fn running(scene: &mut Scene, node: &SorchaCentralNode, ready: bool) {
+    let name = node.metadata.name.clone().unwrap_or_default();
+    let mut set = desired::desired(node, IMAGE, "IfNotPresent").stateful_set;
+    settle(&mut set);
+    if !ready && let Some(status) = &mut set.status {
+        status.ready_replicas = Some(0);
+    }
+    let hash = crate::apply::hash_of(&set_without_status(&set)).expect("a hash");
+    set.metadata.annotations = Some([(crate::apply::HASH_ANNOTATION.to_owned(), hash)].into());
+    put(&mut scene.writers.stateful_sets, set);
+    put(&mut scene.writers.pods, pod(&format!("{name}-0"), "central-node", &name, ready));
+    put(&mut scene.writers.central_nodes, node.clone());
+}
+
+fn set_without_status(
+    set: &k8s_openapi::api::apps::v1::StatefulSet,
+) -> k8s_openapi::api::apps::v1::StatefulSet {
+    let mut set = set.clone();
+    set.status = None;
+    set.metadata.generation = None;
+    set
+}
+
+fn status_of(scene: &Scene, node: &SorchaCentralNode) -> SorchaCentralNodeStatus {
+    let now = serde_json::from_value(json!("2026-11-22T10:05:00Z")).expect("a time");
+    node.status(&scene.ctx, &Ok(Progress::Applied), &now)
+}
+
+#[test]
+fn desired_objects() {
+    let objects = desired::desired(&central("n0", 0), IMAGE, "IfNotPresent");
+    let values = [
+        json!(objects.role),
+        json!(objects.config_map),
+        json!(objects.service),
+        json!(objects.network_policy),
+        json!(objects.stateful_set),
+    ];
+    insta::assert_yaml_snapshot!(values);
+}
+
+#[tokio::test]
+async fn objects_that_a_network_shares() {
+    let scene = Scene::new(|_| None);
+    let managed = json!({"priority": 0, "store": {"mongodb": {"managed": {}}}});
+    let nodes = vec![Arc::new(central_with("n1", &managed)), Arc::new(central_with("n0", &managed))];
+    let shared = desired::shared(&scene.ctx, &Network::new("sorcha.dev", "shop", nodes));
+    let server = shared.mongodb.expect("a server");
+    let values = [
+        json!(shared.config_map),
+        json!(shared.budget),
+        json!(server.service),
+        json!(server.network_policy),
+        json!(server.stateful_set),
+    ];
+    insta::assert_yaml_snapshot!(values);
+}
+
+#[tokio::test]
+async fn converged_when_every_connected_peer_holds_the_newest_version() {
+    let mut scene = Scene::new(|_| None);
+    let report = |up_to_date: i64| {
+        json!({
+            "name": "n0-0", "state": "Healthy", "since": "2026-11-22T10:00:00Z", "version": 17, "lineage": "l", "digest": "d",
+            "peers": {"connected": 5, "upToDate": up_to_date}, "storeReachable": true, "findings": 0,
+        })
+    };
+    let behind = reported(central("n0", 0), &report(4));
+    running(&mut scene, &behind, true);
+    let status = status_of(&scene, &behind);
+    assert!(is_true(&status.conditions, READY) && is_true(&status.conditions, STORE_REACHABLE));
+    assert!(!is_true(&status.conditions, CONVERGED));
+    assert_eq!((status.version, status.converged_version), (Some(17), None));
+    let status = status_of(&scene, &reported(central("n0", 0), &report(5)));
+    assert!(is_true(&status.conditions, CONVERGED));
+    assert_eq!(status.converged_version, Some(17));
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_run_has_no_peers() {
+    let scene = Scene::new(|_| None);
+    let report =
+        json!({"name": "n0-0", "state": "Healthy", "version": 17, "peers": {"connected": 5, "upToDate": 5}});
+    let status = status_of(&scene, &reported(central("n0", 0), &report));
+    assert_eq!(status.peers.map(|peers| peers.connected), Some(0));
+    assert!(!is_true(&status.conditions, CONVERGED) && !is_true(&status.conditions, READY));
+    assert_eq!(status.version, Some(17), "the register is where it was");
+}
+
+/// Conversation: a Secret is missing: no pod is made, the status names Secret, key and remedy.
+#[tokio::test]
+async fn a_missing_secret_is_told() {
+    let mut scene = Scene::new(|call| {
+        let missing = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404, "reason": "NotFound", "message": "no"});
+        call.path.contains("/secrets/").then_some((404, missing))
+    });
+    let node = central("n0", 0);
+    put(&mut scene.writers.central_nodes, node.clone());
+    let error = reconcile(Arc::new(node), Arc::clone(&scene.ctx)).await.expect_err("missing");
+    assert_eq!(error.reason(), "SecretNotFound");
+    let calls = scene.take_calls();
+    assert!(!calls.iter().any(|call| call.path.contains("statefulsets")));
+    let told = calls.last().expect("a status").body["status"]["conditions"][0]["message"].clone();
+    assert_eq!(told, "Secret db has no key uri, or does not exist: create it in namespace shop");
+}
+
+/// Conversation: another central node is down, so this one waits with its change, and says so.
+#[tokio::test]
+async fn central_nodes_take_turns() {
+    let mut scene = Scene::new(secret);
+    let (old, other) = (central("n0", 0), central("n1", 1));
+    running(&mut scene, &old, true);
+    running(&mut scene, &other, false);
+    let mut changed = old.clone();
+    changed.spec.log.filter = "debug".into();
+    reconcile(Arc::new(changed.clone()), Arc::clone(&scene.ctx)).await.expect("reconciled");
+    let calls = scene.take_calls();
+    assert!(!calls.iter().any(|call| call.path.contains("/statefulsets/n0")), "{calls:#?}");
+    let conditions = calls.last().expect("a status").body["status"]["conditions"].clone();
+    assert_eq!(conditions[0]["reason"], "WaitingForTurn");
+
+    running(&mut scene, &other, true);
+    reconcile(Arc::new(changed), Arc::clone(&scene.ctx)).await.expect("reconciled");
+    assert!(scene.take_calls().iter().any(|call| call.path.contains("/statefulsets/n0")));
+    let mut second = other;
+    second.spec.log.filter = "debug".into();
+    reconcile(Arc::new(second), Arc::clone(&scene.ctx)).await.expect("reconciled");
+    assert!(!scene.take_calls().iter().any(|call| call.path.contains("/statefulsets/n1")), "n0 has the turn");
+}
+
+#[test]
+fn contradictions_tell_the_remedy() {
+    let embedded = json!({"store": {"embedded": {}}});
+    let two = |a: &SorchaCentralNode, b: &SorchaCentralNode| {
+        Network::new("sorcha.dev", "shop", vec![Arc::new(a.clone()), Arc::new(b.clone())]).check(b)
+    };
+    let error =
+        two(&central_with("n0", &embedded), &central_with("n1", &embedded)).expect_err("two registers");
+    assert!(matches!(&error, Contradiction::Embedded { other, .. } if other == "n0"), "{error}");
+    let named = json!({"hostname": "n0.sorcha.dev", "store": {"mongodb": {"uriSecretRef": {"name": "db", "key": "uri"}}}});
+    assert!(matches!(
+        two(&central("n0", 0), &central_with("n9", &named)),
+        Err(Contradiction::Hostname { .. })
+    ));
+    let managed = |image: &str| json!({"store": {"mongodb": {"managed": {"image": image}}}});
+    let error = two(&central_with("n0", &managed("a")), &central_with("n1", &managed("b")));
+    assert!(matches!(error, Err(Contradiction::Managed { .. })));
+    let database =
+        json!({"store": {"mongodb": {"uriSecretRef": {"name": "db", "key": "uri"}, "database": "other"}}});
+    let error = two(&central("n0", 0), &central_with("n1", &database));
+    assert!(matches!(error, Err(Contradiction::Database { .. })));
+    assert_eq!(two(&central("n0", 0), &central("n1", 0)), Ok(()));
+}
+
+#[test]
+fn advertised_addresses_follow_the_service() {
+    let service = |value: Value| Some(serde_json::from_value(value).expect("a service"));
+    let spec = |service: Value| json!({"store": {"embedded": {}}, "service": service});
+    let address = |spec: &Value, service: Option<k8s_openapi::api::core::v1::Service>| {
+        network::external(&central_with("n0", spec), "shop", service.as_ref())
+            .map(|endpoint| endpoint.address())
+    };
+    let inside = spec(json!({}));
+    assert_eq!(address(&inside, None).as_deref(), Some("n0.shop.svc:5000"));
+    let balanced = spec(json!({"type": "LoadBalancer"}));
+    assert_eq!(address(&balanced, service(json!({"metadata": {}}))), None, "no address yet");
+    let with_address =
+        |ip: &str| service(json!({"metadata": {}, "status": {"loadBalancer": {"ingress": [{"ip": ip}]}}}));
+    assert_eq!(address(&balanced, with_address("192.0.2.7")).as_deref(), Some("192.0.2.7:5000"));
+    assert_eq!(address(&balanced, with_address("2001:db8::7")).as_deref(), Some("[2001:db8::7]:5000"));
+    let on_nodes = spec(json!({"type": "NodePort", "advertise": {"host": "edge.example"}}));
+    let node_port = service(
+        json!({"metadata": {}, "spec": {"ports": [{"name": "grpc", "port": 5000, "nodePort": 31000}]}}),
+    );
+    assert_eq!(address(&on_nodes, node_port).as_deref(), Some("edge.example:31000"));
+}

@@ -1,0 +1,55 @@
+//! Every setting of the controller: flags, each with an environment variable.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::{Args, ValueEnum};
+
+/// Settings of `sorcha-controller run`.
+#[derive(Args, Clone, Debug)]
+pub struct Settings {
+    /// Image of nodes whose resource names none
+    #[arg(long, env = "SORCHA_CONTROLLER_NODE_IMAGE", default_value = concat!("localhost/sorcha:", env!("CARGO_PKG_VERSION")))]
+    pub node_image: String,
+    /// When nodes' images are pulled: Always, IfNotPresent or Never
+    #[arg(long, env = "SORCHA_CONTROLLER_NODE_IMAGE_PULL_POLICY", default_value = "IfNotPresent")]
+    pub node_image_pull_policy: String,
+    /// Watch this namespace only
+    #[arg(long, env = "SORCHA_CONTROLLER_NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Reconcile only while holding the lease, so that several replicas are safe
+    #[arg(long, env = "SORCHA_CONTROLLER_LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set)]
+    pub leader_elect: bool,
+    /// Name of the lease
+    #[arg(long, env = "SORCHA_CONTROLLER_LEASE_NAME", default_value = "sorcha-controller")]
+    pub lease_name: String,
+    /// Namespace of the lease; default: the one this process runs in
+    #[arg(long, env = "SORCHA_CONTROLLER_LEASE_NAMESPACE")]
+    pub lease_namespace: Option<String>,
+    /// Seconds after which a silent leader is replaced
+    #[arg(long, env = "SORCHA_CONTROLLER_LEASE_SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(5..=300))]
+    pub lease_seconds: u64,
+    /// Address of probes and metrics
+    #[arg(long, env = "SORCHA_CONTROLLER_LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// Resources reconciled at once, of each kind
+    #[arg(long, env = "SORCHA_CONTROLLER_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub concurrency: u16,
+    /// Every resource is looked at again after this time, whatever happens
+    #[arg(long, env = "SORCHA_CONTROLLER_RESYNC", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub resync: Duration,
+    /// Filter of log lines, in the syntax of RUST_LOG
+    #[arg(long, env = "SORCHA_CONTROLLER_LOG", default_value = "info")]
+    pub log: String,
+    /// Form of log lines
+    #[arg(long, env = "SORCHA_CONTROLLER_LOG_FORMAT", value_enum, default_value = "human")]
+    pub log_format: LogFormat,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,105 @@
+//! What reconciles share.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Time};
+use kube::{
+    Api, Client,
+    runtime::events::{Event, Recorder, Reporter},
+};
+
+use crate::{apply::Applier, cache::Caches, config::Settings, metrics::Metrics, names::MANAGER};
+
+/// Shared by all reconciles of one process.
+pub struct Ctx {
+    /// Settings.
+    pub settings: Settings,
+    /// The API server.
+    pub client: Client,
+    /// What is known of the cluster.
+    pub caches: Caches,
+    /// The writer of owned objects.
+    pub applier: Applier,
+    /// Measurements.
+    pub metrics: Metrics,
+    recorder: Recorder,
+    turns: Mutex<Turns>,
+}
+
+/// Who changes its pod, by namespace and network.
+pub type Turns = HashMap<(String, String), Option<Holder>>;
+
+/// The central node of a network that changes its pod now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its resource.
+    pub name: String,
+    /// The change has been applied.
+    pub applied: bool,
+}
+
+impl std::fmt::Debug for Ctx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ctx")
+    }
+}
+
+impl Ctx {
+    /// A context over caches that somebody else fills.
+    #[must_use]
+    pub fn new(
+        client: Client,
+        settings: Settings,
+        caches: Caches,
+        metrics: Metrics,
+        instance: String,
+    ) -> Self {
+        let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(instance) };
+        Self {
+            applier: Applier::new(client.clone(), caches.clone(), metrics.clone()),
+            recorder: Recorder::new(client.clone(), reporter),
+            turns: Mutex::default(),
+            settings,
+            client,
+            caches,
+            metrics,
+        }
+    }
+
+    /// Now, in whole seconds, as conditions carry it.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place where a reconcile takes its time")]
+    pub fn now() -> Time {
+        Time(
+            k8s_openapi::jiff::Timestamp::from_second(k8s_openapi::jiff::Timestamp::now().as_second())
+                .unwrap_or_default(),
+        )
+    }
+
+    /// A Secret by name. Secrets are not watched: the controller may read those that it is told of.
+    ///
+    /// # Errors
+    /// When the API server does not answer, or not to us.
+    pub async fn secret(&self, namespace: &str, name: &str) -> kube::Result<Option<Secret>> {
+        self.metrics.called("get", "secrets");
+        Api::namespaced(self.client.clone(), namespace).get_opt(name).await
+    }
+
+    /// Sends an Event; one that can't be sent is logged and lost.
+    pub async fn send<K: kube::Resource<DynamicType = ()>>(&self, about: &K, event: &Event) {
+        self.metrics.called("create", "events");
+        self.metrics.sent_event(&event.reason);
+        if let Err(error) = self.recorder.publish(event, &about.object_ref(&())).await {
+            tracing::warn!(%error, reason = event.reason, "event not sent");
+        }
+    }
+
+    /// Which central node of a network changes its pod now, by namespace and network. Forgotten at a restart: the state
+    /// of the pods then tells the same.
+    pub fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,33 @@
+//! ConfigMaps: settings of a node, endpoints of a network.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde::Serialize;
+
+use super::{meta::Owner, node_config::FORCE_RESYNC_KEY};
+use crate::{names, network::Endpoint};
+
+/// Settings of a node, and the request for a resync, which running pods read again when it changes.
+pub(super) fn node_config_map(owner: &Owner, config: String, force_resync: Option<String>) -> ConfigMap {
+    let mut data = BTreeMap::from([("sorcha.toml".to_owned(), config)]);
+    data.extend(force_resync.map(|token| (FORCE_RESYNC_KEY.to_owned(), token)));
+    ConfigMap { metadata: owner.meta(&owner.name), data: Some(data), ..ConfigMap::default() }
+}
+
+#[derive(Serialize)]
+struct File<'a> {
+    central_nodes: &'a [Endpoint],
+}
+
+/// Endpoints of a network: for peers in the cluster, which mount the first file, and for peers elsewhere.
+#[must_use]
+pub fn network_config_map(owner: &Owner, internal: &[Endpoint], external: &[Endpoint]) -> ConfigMap {
+    let file = |central_nodes| serde_json::to_string_pretty(&File { central_nodes }).unwrap_or_default();
+    let data = BTreeMap::from([
+        ("central-nodes.json".to_owned(), file(internal)),
+        ("central-nodes-external.json".to_owned(), file(external)),
+    ]);
+    let metadata = owner.meta(names::network_config_map(&owner.network));
+    ConfigMap { metadata, data: Some(data), ..ConfigMap::default() }
+}

@@ -1,0 +1,79 @@
+//! What a resource should have in the cluster: pure builders, one kind a file.
+//!
+//! A builder reads the spec and what was observed, and nothing else; equal input gives equal objects. Deliberately
+//! absent: any call, any time, any look at what exists.
+
+mod config_map;
+mod meta;
+mod mongodb;
+mod network_policy;
+mod node_config;
+mod pod_disruption_budget;
+mod rbac;
+mod service;
+mod stateful_set;
+
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{ConfigMap, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
+    rbac::v1::{Role, RoleBinding},
+};
+
+pub use self::{
+    config_map::network_config_map,
+    meta::Owner,
+    mongodb::{ManagedServer, managed_server, new_secret},
+    network_policy::{central_network_policy, peer_network_policy},
+    node_config::{FORCE_RESYNC_KEY, central_config, peer_config},
+    pod_disruption_budget::{network_budget, peer_budget},
+    service::{central_service, headless_service, peer_service},
+    stateful_set::{Workload, stateful_set},
+};
+
+/// The objects of one node resource, in the order in which they are applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Desired {
+    /// Identity of the pods.
+    pub service_account: ServiceAccount,
+    /// What they may do: report into their own resource's status.
+    pub role: Role,
+    /// Gives them the role.
+    pub role_binding: RoleBinding,
+    /// Settings.
+    pub config_map: ConfigMap,
+    /// Names of the pods.
+    pub headless: Service,
+    /// Where clients connect.
+    pub service: Service,
+    /// Who may connect.
+    pub network_policy: NetworkPolicy,
+    /// How many pods may be away on purpose; central nodes have one for the whole network instead.
+    pub budget: Option<PodDisruptionBudget>,
+    /// The pods.
+    pub stateful_set: StatefulSet,
+}
+
+/// The objects that the central nodes of a network share, in the order in which they are applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shared {
+    /// Endpoints.
+    pub config_map: ConfigMap,
+    /// One central node at a time may be away on purpose.
+    pub budget: PodDisruptionBudget,
+    /// The one-member MongoDB server, where one is asked for.
+    pub mongodb: Option<ManagedServer>,
+}
+
+/// Identity and rights of a node's pods.
+#[must_use]
+pub fn identity(owner: &Owner) -> (ServiceAccount, Role, RoleBinding) {
+    (rbac::service_account(owner), rbac::role(owner), rbac::role_binding(owner))
+}
+
+/// The ConfigMap of a node.
+#[must_use]
+pub fn config_map(owner: &Owner, config: String, force_resync: Option<String>) -> ConfigMap {
+    config_map::node_config_map(owner, config, force_resync)
+}

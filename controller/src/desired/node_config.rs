@@ -1,0 +1,115 @@
+//! The node's configuration file, made from a spec. Its keys are those of docs/configuration.md.
+
+use serde_json::{Map, Value, json};
+use sorcha_crds::{
+    SorchaCentralNodeSpec, SorchaPeerSpec,
+    peer::{Failback, StalenessPolicy},
+    shared::{Heartbeat, Log, LogFormat, Telemetry},
+};
+
+use super::meta::Owner;
+
+/// Where volumes are mounted.
+pub(super) mod path {
+    pub(crate) const CONFIG: &str = "/etc/sorcha/config";
+    pub(crate) const NETWORK: &str = "/etc/sorcha/network";
+    pub(crate) const MONGODB: &str = "/etc/sorcha/mongodb";
+    pub(crate) const PUBLISHERS: &str = "/etc/sorcha/publishers";
+    pub(crate) const DATA: &str = "/var/lib/sorcha";
+}
+
+/// Key of the ConfigMap that asks for a resync.
+pub const FORCE_RESYNC_KEY: &str = "force-resync";
+/// How long a better central node must have been up before a peer returns to it.
+const FAILBACK_AFTER: &str = "10m";
+
+fn common(owner: &Owner, heartbeat: &Heartbeat, log: &Log, telemetry: &Telemetry) -> Map<String, Value> {
+    let format = match log.format {
+        LogFormat::Json => "json",
+        LogFormat::Human => "human",
+    };
+    let mut sections = Map::new();
+    sections.insert("node".into(), json!({"network": owner.network}));
+    sections.insert(
+        "heartbeat".into(),
+        json!({"interval": heartbeat.interval, "timeout": heartbeat.timeout, "max_missed": heartbeat.max_missed}),
+    );
+    sections.insert("log".into(), json!({"format": format, "filter": log.filter}));
+    sections.insert("store".into(), json!({"data_dir": path::DATA}));
+    sections
+        .insert("report".into(), json!({"resource": format!("{}/{}", owner.component.plural(), owner.name)}));
+    if let Some(endpoint) = &telemetry.otlp_endpoint {
+        sections.insert("telemetry".into(), json!({"otlp_endpoint": endpoint}));
+    }
+    sections
+}
+
+fn text(sections: &Map<String, Value>) -> String {
+    toml::to_string(sections).unwrap_or_default()
+}
+
+/// Configuration of a central node.
+#[must_use]
+pub fn central_config(owner: &Owner, spec: &SorchaCentralNodeSpec, hostname: &str) -> String {
+    let mut sections = common(owner, &spec.heartbeat, &spec.log, &spec.telemetry);
+    sections["node"]["id"] = json!(owner.name);
+    sections["node"]["hostname"] = json!(hostname);
+    if let Some(mongodb) = &spec.store.mongodb {
+        sections["store"]["mongodb"] =
+            json!({"uri_file": format!("{}/uri", path::MONGODB), "database": mongodb.database});
+    }
+    let limits = &spec.limits;
+    sections.insert(
+        "limits".into(),
+        json!({
+            "max_peers": limits.max_peers,
+            "max_concurrent_full_syncs": limits.max_concurrent_full_syncs,
+            "push_window": limits.push_window,
+        }),
+    );
+    sections.insert("drain".into(), json!({"spread": spec.drain.spread, "timeout": spec.drain.timeout}));
+    if spec.publishers.is_some() {
+        sections.insert("http".into(), json!({"token_file": format!("{}/tokens", path::PUBLISHERS)}));
+    }
+    text(&sections)
+}
+
+/// Configuration of a peer; its id is the pod's name and comes from the environment.
+#[must_use]
+pub fn peer_config(owner: &Owner, spec: &SorchaPeerSpec) -> String {
+    let mut sections = common(owner, &spec.heartbeat, &spec.log, &spec.telemetry);
+    if spec.store.mongodb.is_some() {
+        sections["store"]["mongodb"] = json!({"uri_file": format!("{}/uri", path::MONGODB)});
+    }
+    if spec.central_nodes.is_empty() {
+        sections.insert("central_nodes_file".into(), json!(format!("{}/central-nodes.json", path::NETWORK)));
+    } else {
+        let central_nodes: Vec<Value> = spec
+            .central_nodes
+            .iter()
+            .map(|node| {
+                json!({
+                    "id": node.id.as_ref().unwrap_or(&node.host),
+                    "host": node.host, "port": node.port, "priority": node.priority,
+                })
+            })
+            .collect();
+        sections.insert("central_nodes".into(), json!(central_nodes));
+    }
+    sections.insert(
+        "sync".into(),
+        json!({
+            "interval": spec.sync.interval,
+            "push": spec.sync.push,
+            "force_resync_file": format!("{}/{FORCE_RESYNC_KEY}", path::CONFIG),
+        }),
+    );
+    let staleness = &spec.sync.max_staleness;
+    let refuse = staleness.policy == StalenessPolicy::RefuseReads;
+    sections
+        .insert("http".into(), json!({"max_staleness": {"after": staleness.after, "refuse_reads": refuse}}));
+    if spec.failback == Failback::AfterStable {
+        sections.insert("connect".into(), json!({"failback_after": FAILBACK_AFTER}));
+    }
+    text(&sections)
+}

@@ -1,0 +1,83 @@
+//! Services: a headless one for the pods' names, and one for clients.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{Service, ServicePort, ServiceSpec},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use sorcha_crds::central_node::{CentralService, ServiceType};
+
+use super::meta::Owner;
+use crate::names::{self, Component, GRPC_PORT, HTTP_PORT};
+
+fn port(name: &str, number: i32) -> ServicePort {
+    ServicePort {
+        name: Some(name.to_owned()),
+        port: number,
+        target_port: Some(IntOrString::String(name.to_owned())),
+        protocol: Some("TCP".to_owned()),
+        app_protocol: (name == "grpc").then(|| "kubernetes.io/h2c".to_owned()),
+        ..ServicePort::default()
+    }
+}
+
+fn ports(component: Component) -> Vec<ServicePort> {
+    match component {
+        Component::CentralNode => vec![port("grpc", GRPC_PORT), port("http", HTTP_PORT)],
+        Component::Peer => vec![port("http", HTTP_PORT)],
+        Component::MongoDb => vec![port("mongodb", names::MONGODB_PORT)],
+    }
+}
+
+/// Names of the pods.
+#[must_use]
+pub fn headless_service(owner: &Owner) -> Service {
+    let spec = ServiceSpec {
+        cluster_ip: Some("None".to_owned()),
+        publish_not_ready_addresses: Some(true),
+        ports: Some(ports(owner.component)),
+        selector: Some(owner.selector()),
+        ..ServiceSpec::default()
+    };
+    Service { metadata: owner.meta(names::headless(&owner.name)), spec: Some(spec), ..Service::default() }
+}
+
+fn client_service(owner: &Owner, type_: ServiceType) -> Service {
+    let spec = ServiceSpec {
+        type_: Some(type_.as_str().to_owned()),
+        ports: Some(ports(owner.component)),
+        selector: Some(owner.selector()),
+        ..ServiceSpec::default()
+    };
+    Service { metadata: owner.meta(&owner.name), spec: Some(spec), ..Service::default() }
+}
+
+/// Where applications read from a peer's replicas.
+#[must_use]
+pub fn peer_service(owner: &Owner) -> Service {
+    client_service(owner, ServiceType::ClusterIP)
+}
+
+/// Where peers connect and publishers publish.
+#[must_use]
+pub fn central_service(owner: &Owner, settings: &CentralService) -> Service {
+    let mut service = client_service(owner, settings.type_);
+    let annotations: BTreeMap<_, _> = settings.annotations.clone();
+    if !annotations.is_empty() {
+        service.metadata.annotations = Some(annotations);
+    }
+    if let Some(spec) = &mut service.spec
+        && settings.type_ == ServiceType::LoadBalancer
+    {
+        spec.load_balancer_class.clone_from(&settings.load_balancer_class);
+    }
+    service
+}
+
+/// Where central nodes find their MongoDB server.
+pub(super) fn mongodb_service(owner: &Owner) -> Service {
+    let mut service = headless_service(owner);
+    service.metadata.name = Some(owner.name.clone());
+    service
+}

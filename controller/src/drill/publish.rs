@@ -1,0 +1,188 @@
+//! Publishing through a central node's HTTP API.
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use anyhow::{Context as _, bail};
+use reqwest::{Client, RequestBuilder, StatusCode, Url, redirect};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::timeline::Look;
+
+/// Limit of one call.
+const CALL: Duration = Duration::from_secs(10);
+/// No token file is larger.
+const TOKEN_FILE_BYTES: usize = 64 * 1024;
+
+/// A change of the register.
+#[derive(Clone, Copy, Debug)]
+pub enum Attempt<'a> {
+    /// Publish a blueprint under this id.
+    Publish(&'a str),
+    /// Deprecate it.
+    Deprecate(&'a str),
+}
+
+/// Somebody who may publish.
+#[derive(Debug)]
+pub struct Publisher {
+    client: Client,
+    token: String,
+    namespace: String,
+    addresses: BTreeMap<String, Url>,
+}
+
+/// Why a central node did not do it.
+enum Refusal {
+    /// Another time or another central node may.
+    Passing(String),
+    /// Nobody will.
+    Final(String),
+}
+
+#[derive(Deserialize)]
+struct Published {
+    version: i64,
+}
+
+impl Publisher {
+    /// A publisher to central nodes' Services, or to the addresses given for them.
+    ///
+    /// # Errors
+    /// When the HTTP client can't be set up.
+    pub fn new(token: String, namespace: &str, addresses: Vec<(String, Url)>) -> anyhow::Result<Self> {
+        let client = Client::builder()
+            .timeout(CALL)
+            .connect_timeout(CALL / 3)
+            // A redirect, or a proxy from the environment, would carry the token elsewhere.
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .context("set up the HTTP client")?;
+        Ok(Self {
+            client,
+            token,
+            namespace: namespace.to_owned(),
+            addresses: addresses.into_iter().collect(),
+        })
+    }
+
+    /// Tries central nodes in turn; the first that does it tells the version. Asking twice is harmless: the answer is
+    /// the version that the first time got.
+    ///
+    /// # Errors
+    /// When a central node refuses for good.
+    pub async fn first(
+        &self,
+        centrals: &[String],
+        attempt: Attempt<'_>,
+    ) -> anyhow::Result<Look<(String, i64)>> {
+        let mut missing = Vec::new();
+        for central in centrals {
+            match self.ask(central, attempt).await {
+                Ok(version) => return Ok(Look::Done((central.clone(), version))),
+                Err(Refusal::Passing(why)) => missing.push(format!("{central}: {why}")),
+                Err(Refusal::Final(why)) => bail!("{central} refuses: {why}"),
+            }
+        }
+        Ok(Look::NotYet(missing))
+    }
+
+    async fn ask(&self, central: &str, attempt: Attempt<'_>) -> Result<i64, Refusal> {
+        let request = self.request(central, attempt).map_err(|error| Refusal::Final(error.to_string()))?;
+        let passing = |error: reqwest::Error| Refusal::Passing(innermost(&error));
+        let response = request.bearer_auth(&self.token).send().await.map_err(passing)?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(passing)?;
+        if !status.is_success() {
+            return Err(refusal(status, &body));
+        }
+        let told: Result<Published, _> = serde_json::from_slice(&body);
+        told.map(|told| told.version)
+            .map_err(|error| Refusal::Final(format!("its answer is not understood: {error}")))
+    }
+
+    fn request(&self, central: &str, attempt: Attempt<'_>) -> anyhow::Result<RequestBuilder> {
+        let service = || Url::parse(&format!("http://{central}.{}.svc:8080", self.namespace));
+        let base = self.addresses.get(central).cloned().map_or_else(service, Ok)?;
+        Ok(match attempt {
+            Attempt::Publish(id) => {
+                self.client.post(base.join("/api/system-register/publish")?).json(&publication(id))
+            }
+            Attempt::Deprecate(id) => {
+                self.client.post(base.join(&format!("/api/system-register/blueprints/{id}/deprecate"))?)
+            }
+        })
+    }
+}
+
+fn publication(id: &str) -> Value {
+    json!({
+        "blueprintId": id,
+        "metadata": {"category": "drill"},
+        "blueprint": {
+            "@context": "https://sorcha.dev/blueprints/v1",
+            "@type": "Blueprint",
+            "id": id,
+            "name": "Drill",
+            "description": "Published by sorcha-controller drill to see it arrive everywhere.",
+        },
+    })
+}
+
+fn refusal(status: StatusCode, body: &[u8]) -> Refusal {
+    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+    let part = |key| problem.get(key).and_then(Value::as_str);
+    let why = match (part("title"), part("detail")) {
+        (Some(title), Some(detail)) => format!("{title}: {detail}"),
+        (Some(text), None) | (None, Some(text)) => text.to_owned(),
+        (None, None) => format!("it answers {status}"),
+    };
+    let is_passing = status.is_server_error()
+        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+    if is_passing { Refusal::Passing(why) } else { Refusal::Final(why) }
+}
+
+/// The cause under the HTTP client's layers.
+fn innermost(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+/// `n0=http://127.0.0.1:8080`
+pub(super) fn parse_address(text: &str) -> Result<(String, Url), String> {
+    let (name, url) = text.split_once('=').ok_or("write it as n0=http://127.0.0.1:8080")?;
+    let url = Url::parse(url).map_err(|error| format!("{error}; write it as n0=http://127.0.0.1:8080"))?;
+    if url.scheme() != "http" {
+        return Err("nodes speak plain HTTP; write it as n0=http://127.0.0.1:8080".to_owned());
+    }
+    Ok((name.to_owned(), url))
+}
+
+/// The first token in a file. Empty lines and lines that begin with `#` don't count.
+///
+/// # Errors
+/// When there is none.
+pub fn read_token(path: &Path) -> anyhow::Result<String> {
+    let shown = path.display();
+    let text = std::fs::read(path).with_context(|| format!("read the token file {shown}"))?;
+    if text.len() > TOKEN_FILE_BYTES {
+        bail!("the token file {shown} has more than {TOKEN_FILE_BYTES} bytes");
+    }
+    let text = String::from_utf8_lossy(&text);
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let line = lines.next().with_context(|| format!("the token file {shown} holds no token"))?;
+    // A token has no colon (RFC 6750).
+    let token = line.rsplit_once(':').map_or(line, |(_name, token)| token.trim());
+    let is_token_char = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
+    if token.is_empty() || !token.chars().all(is_token_char) {
+        bail!("the token file {shown} holds no bearer token: letters, digits and -._~+/= are allowed");
+    }
+    Ok(token.to_owned())
+}

@@ -1,0 +1,128 @@
+//! Events, on transitions only: they follow from the conditions before and after, so that none is sent twice.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::runtime::events::{Event, EventType};
+use sorcha_crds::conditions::{ISOLATED, READY, REGISTER_VALID, SPLIT_BRAIN, STORE_REACHABLE};
+
+/// Longest note that the API server takes, bytes.
+const NOTE_BYTES: usize = 1000;
+
+/// Events of a change of conditions. A resource that is new has none.
+#[must_use]
+pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Event> {
+    if before.is_empty() {
+        return Vec::new();
+    }
+    after
+        .iter()
+        .filter_map(|now| {
+            let then = before.iter().find(|c| c.type_ == now.type_);
+            let same = then.is_some_and(|then| {
+                then.status == now.status && (then.reason == now.reason || !reasons_count(&now.type_))
+            });
+            let from_ready = then.is_some_and(|then| then.status == "True");
+            let usual = USUAL.contains(&now.reason.as_str()) && !from_ready;
+            // That all is well from the start is told by Ready alone.
+            let first = now.type_ != READY && then.is_none_or(|then| then.status == "Unknown");
+            if same || usual || (then.is_none() || first) && is_good(now) { None } else { event(now) }
+        })
+        .collect()
+}
+
+/// Conditions whose reason is worth an Event of its own.
+fn reasons_count(type_: &str) -> bool {
+    type_ == READY
+}
+
+fn is_good(condition: &Condition) -> bool {
+    let bad_when_true = matches!(condition.type_.as_str(), ISOLATED | SPLIT_BRAIN);
+    condition.status == if bad_when_true { "False" } else { "True" }
+}
+
+/// Reasons that every start and every update pass through.
+const USUAL: [&str; 6] =
+    ["PodMissing", "PodStarting", "PodTerminating", "NotServing", "Updating", "WaitingForTurn"];
+
+fn event(condition: &Condition) -> Option<Event> {
+    let told =
+        [READY, ISOLATED, SPLIT_BRAIN, STORE_REACHABLE, REGISTER_VALID].contains(&condition.type_.as_str());
+    let known = condition.status != "Unknown";
+    (told && known).then(|| note(condition.reason.clone(), condition.message.clone(), is_good(condition)))
+}
+
+/// An Event.
+#[must_use]
+pub fn note(reason: String, mut message: String, good: bool) -> Event {
+    if message.len() > NOTE_BYTES {
+        let end = (0..=NOTE_BYTES).rev().find(|i| message.is_char_boundary(*i)).unwrap_or_default();
+        message.truncate(end);
+    }
+    Event {
+        type_: if good { EventType::Normal } else { EventType::Warning },
+        reason,
+        note: Some(message),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sorcha_crds::conditions::{ConditionStatus, Finding, merge};
+
+    use super::*;
+
+    fn conditions(before: &[Condition], finding: Finding) -> Vec<Condition> {
+        let now = serde_json::from_value("2026-11-22T10:00:00Z".into()).expect("a time");
+        merge(before, vec![finding], Some(1), &now)
+    }
+
+    #[test]
+    fn one_event_a_transition() {
+        let starting = conditions(&[], Finding::new(READY, false, "Starting", "0 of 3"));
+        assert!(transitions(&[], &starting).is_empty(), "a new resource");
+        let still = conditions(&starting, Finding::new(READY, false, "Starting", "1 of 3"));
+        assert!(transitions(&starting, &still).is_empty(), "only the message moved");
+        let ready = conditions(&still, Finding::new(READY, true, "Ready", "3 of 3"));
+        let events = transitions(&still, &ready);
+        assert_eq!(events.len(), 1);
+        assert_eq!((events[0].reason.as_str(), events[0].type_), ("Ready", EventType::Normal));
+        assert!(transitions(&ready, &ready).is_empty());
+    }
+
+    #[test]
+    fn a_good_start_is_told_once() {
+        let start = |ready: bool, reason, known: ConditionStatus| {
+            let now = serde_json::from_value("2026-11-22T10:00:00Z".into()).expect("a time");
+            let findings = vec![
+                Finding::new(READY, ready, reason, ""),
+                Finding::new(STORE_REACHABLE, known, "Reachable", ""),
+            ];
+            merge(&[], findings, Some(1), &now)
+        };
+        let steps = [
+            start(false, "PodStarting", ConditionStatus::Unknown),
+            start(false, "NotServing", ConditionStatus::Unknown),
+            start(true, "Serving", ConditionStatus::True),
+        ];
+        let told: Vec<_> = steps.windows(2).flat_map(|pair| transitions(&pair[0], &pair[1])).collect();
+        let reasons: Vec<&str> = told.iter().map(|event| event.reason.as_str()).collect();
+        assert_eq!(reasons, ["Serving"]);
+        let away = transitions(&steps[1], &start(false, "NotServing", ConditionStatus::False));
+        assert_eq!(away[0].type_, EventType::Warning, "a store that does not answer is told");
+    }
+
+    #[test]
+    fn isolation_is_a_warning_and_its_end_is_not() {
+        let well = conditions(&[], Finding::new(ISOLATED, false, "Connected", ""));
+        let isolated = conditions(&well, Finding::new(ISOLATED, true, "NoCentralNode", "1 of 3"));
+        assert_eq!(transitions(&well, &isolated)[0].type_, EventType::Warning);
+        assert_eq!(transitions(&isolated, &well)[0].type_, EventType::Normal);
+    }
+
+    #[test]
+    fn a_long_note_is_cut_between_characters() {
+        let event = note("Ready".into(), "ä".repeat(800), true);
+        assert!(event.note.is_some_and(|note| note.len() <= NOTE_BYTES));
+    }
+}

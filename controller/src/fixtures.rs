@@ -1,0 +1,163 @@
+//! Resources, pods and an API server that answers from a script, for the tests of this crate.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex},
+};
+
+use http::{Request, Response};
+use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
+use kube::{
+    Client,
+    client::Body,
+    runtime::{reflector::store::Writer, watcher},
+};
+use serde_json::{Value, json};
+use sorcha_crds::{SorchaCentralNode, SorchaPeer};
+
+use crate::{
+    cache::{self, Watched, Writers},
+    config::{LogFormat, Settings},
+    context::Ctx,
+    metrics::Metrics,
+};
+
+pub(crate) const IMAGE: &str = "localhost/sorcha:test";
+
+/// A central node over a MongoDB of the user's.
+pub(crate) fn central(name: &str, priority: i32) -> SorchaCentralNode {
+    central_with(
+        name,
+        &json!({"priority": priority, "store": {"mongodb": {"uriSecretRef": {"name": "db", "key": "uri"}}}}),
+    )
+}
+
+pub(crate) fn central_with(name: &str, spec: &Value) -> SorchaCentralNode {
+    resource("SorchaCentralNode", name, spec)
+}
+
+pub(crate) fn peer(name: &str, replicas: i32) -> SorchaPeer {
+    resource("SorchaPeer", name, &json!({"replicas": replicas}))
+}
+
+fn resource<K: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &Value) -> K {
+    let value = json!({
+        "apiVersion": "sorcha.dev/v1alpha1", "kind": kind,
+        "metadata": {"name": name, "namespace": "shop", "uid": format!("uid-{name}"), "generation": 1, "resourceVersion": "5"},
+        "spec": spec,
+    });
+    serde_json::from_value(value).expect("a resource")
+}
+
+/// A pod whose container runs, ready or not.
+pub(crate) fn pod(name: &str, component: &str, instance: &str, ready: bool) -> Pod {
+    let value = json!({
+        "metadata": {
+            "name": name, "namespace": "shop",
+            "labels": {"app.kubernetes.io/instance": instance, "app.kubernetes.io/component": component},
+        },
+        "status": {
+            "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}],
+            "containerStatuses": [{
+                "name": "node", "ready": ready, "restartCount": 0, "image": IMAGE, "imageID": "",
+                "state": {"running": {"startedAt": "2026-11-22T10:00:00Z"}},
+            }],
+        },
+    });
+    serde_json::from_value(value).expect("a pod")
+}
+
+/// The status of a StatefulSet whose pods are all up to date and ready.
+pub(crate) fn settle(set: &mut StatefulSet) {
+    let replicas = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    set.metadata.generation = Some(1);
+    set.status = serde_json::from_value(json!({
+        "replicas": replicas, "readyReplicas": replicas, "updatedReplicas": replicas, "observedGeneration": 1,
+        "currentRevision": "a", "updateRevision": "a",
+    }))
+    .expect("a status");
+}
+
+/// A call that was made.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) body: Value,
+}
+
+/// A controller over caches that the test fills and an API server that the test writes.
+pub(crate) struct Scene {
+    pub(crate) ctx: Arc<Ctx>,
+    pub(crate) writers: Writers,
+    calls: Arc<Mutex<Vec<Call>>>,
+}
+
+impl Scene {
+    /// `answer` gives status code and body for a call. Where it gives `None`, patches succeed as they are, and nothing is
+    /// found.
+    pub(crate) fn new(answer: impl Fn(&Call) -> Option<(u16, Value)> + Send + Sync + 'static) -> Self {
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let (recorded, answer) = (Arc::clone(&calls), Arc::new(answer));
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (recorded, answer) = (Arc::clone(&recorded), Arc::clone(&answer));
+            async move {
+                let (parts, body) = request.into_parts();
+                let bytes = body.collect_bytes().await.expect("a body");
+                let call = Call {
+                    method: parts.method.to_string(),
+                    path: parts.uri.path().to_owned(),
+                    query: parts.uri.query().unwrap_or_default().to_owned(),
+                    body: serde_json::from_slice(&bytes).unwrap_or_default(),
+                };
+                let nothing =
+                    json!({"kind": "Status", "apiVersion": "v1", "code": 404, "reason": "NotFound"});
+                let otherwise =
+                    || if call.method == "GET" { (404, nothing) } else { (200, call.body.clone()) };
+                let (code, mut body) = answer(&call).unwrap_or_else(otherwise);
+                if code == 200 {
+                    body["metadata"]["resourceVersion"] = json!("7");
+                    if call.path.ends_with("/status") {
+                        body["spec"] = json!({"store": {}});
+                    }
+                }
+                recorded.lock().expect("calls").push(call);
+                let response =
+                    Response::builder().status(code).body(Body::from(body.to_string().into_bytes()));
+                Ok::<_, Infallible>(response.expect("a response"))
+            }
+        });
+        let (caches, writers) = cache::caches();
+        let metrics = Metrics::new().expect("metrics");
+        let client = Client::new(service, "shop");
+        Self { ctx: Arc::new(Ctx::new(client, settings(), caches, metrics, "test".into())), writers, calls }
+    }
+
+    /// The calls since the last time.
+    pub(crate) fn take_calls(&self) -> Vec<Call> {
+        std::mem::take(&mut *self.calls.lock().expect("calls"))
+    }
+}
+
+/// Puts an object into a cache.
+pub(crate) fn put<K: Watched>(writer: &mut Writer<K>, object: K) {
+    writer.apply_watcher_event(&watcher::Event::Apply(object));
+}
+
+fn settings() -> Settings {
+    Settings {
+        node_image: IMAGE.into(),
+        node_image_pull_policy: "IfNotPresent".into(),
+        namespace: None,
+        leader_elect: false,
+        lease_name: "lease".into(),
+        lease_namespace: None,
+        lease_seconds: 15,
+        listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
+        concurrency: 1,
+        resync: std::time::Duration::from_secs(600),
+        log: "info".into(),
+        log_format: LogFormat::Human,
+    }
+}

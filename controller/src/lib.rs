@@ -1,0 +1,26 @@
+//! The controller: turns `SorchaCentralNode` and `SorchaPeer` resources into running nodes (design section 6).
+//!
+//! The modules stand in the order in which data flows. A reconcile reads caches ([`cache`]), computes desired objects
+//! (pure: [`desired`], [`central`], [`peer`]), applies what differs ([`apply`]) and writes the status. It holds no state
+//! that a restart loses: what is remembered only saves calls.
+
+pub mod config;
+pub mod names;
+pub mod metrics;
+pub mod cache;
+pub mod network;
+pub mod rollout;
+pub mod desired;
+pub mod apply;
+pub mod events;
+pub mod context;
+pub mod reconcile;
+pub mod central;
+pub mod peer;
+pub mod http;
+pub mod leader;
+pub mod run;
+pub mod drill;
+
+#[cfg(test)]
+pub(crate) mod fixtures;

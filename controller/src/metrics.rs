@@ -1,0 +1,81 @@
+//! Measurements of the controller, shown at `/metrics`.
+
+use std::time::Duration;
+
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
+
+/// Counters and histograms; a clone counts into the same ones.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    reconciles: IntCounterVec,
+    durations: HistogramVec,
+    calls: IntCounterVec,
+    events: IntCounterVec,
+    leader: IntGauge,
+}
+
+impl Metrics {
+    /// All at zero.
+    ///
+    /// # Errors
+    /// When two measurements have one name, which a test rules out.
+    pub fn new() -> prometheus::Result<Self> {
+        let counter =
+            |name: &str, help: &str, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
+        let durations = HistogramOpts::new(
+            "sorcha_controller_reconcile_duration_seconds",
+            "Time of one reconcile, calls to the API server included",
+        )
+        .buckets(vec![0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0]);
+        let metrics = Self {
+            registry: Registry::new(),
+            reconciles: counter(
+                "sorcha_controller_reconciles_total",
+                "Reconciles by kind and result: ok, or the reason of the condition",
+                &["kind", "result"],
+            )?,
+            durations: HistogramVec::new(durations, &["kind"])?,
+            calls: counter(
+                "sorcha_controller_api_calls_total",
+                "Calls to the API server, watches aside, by verb and resource",
+                &["verb", "resource"],
+            )?,
+            events: counter("sorcha_controller_events_total", "Events by reason", &["reason"])?,
+            leader: IntGauge::new("sorcha_controller_leader", "1 while this process reconciles")?,
+        };
+        metrics.registry.register(Box::new(metrics.reconciles.clone()))?;
+        metrics.registry.register(Box::new(metrics.durations.clone()))?;
+        metrics.registry.register(Box::new(metrics.calls.clone()))?;
+        metrics.registry.register(Box::new(metrics.events.clone()))?;
+        metrics.registry.register(Box::new(metrics.leader.clone()))?;
+        Ok(metrics)
+    }
+
+    /// What `/metrics` shows.
+    #[must_use]
+    pub const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// A reconcile has ended.
+    pub fn reconciled(&self, kind: &str, result: &str, took: Duration) {
+        self.reconciles.with_label_values(&[kind, result]).inc();
+        self.durations.with_label_values(&[kind]).observe(took.as_secs_f64());
+    }
+
+    /// A call to the API server.
+    pub fn called(&self, verb: &str, resource: &str) {
+        self.calls.with_label_values(&[verb, resource]).inc();
+    }
+
+    /// An Event was sent.
+    pub fn sent_event(&self, reason: &str) {
+        self.events.with_label_values(&[reason]).inc();
+    }
+
+    /// This process reconciles, or not.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(leads.into());
+    }
+}

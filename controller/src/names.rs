@@ -1,0 +1,132 @@
+//! Names and labels of what the controller makes; pure.
+
+use std::collections::BTreeMap;
+
+/// Which kind of node a resource describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Component {
+    /// `SorchaCentralNode`
+    CentralNode,
+    /// `SorchaPeer`
+    Peer,
+    /// The one-member MongoDB server of a network
+    MongoDb,
+}
+
+impl Component {
+    /// Value of the label `app.kubernetes.io/component`.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::CentralNode => "central-node",
+            Self::Peer => "peer",
+            Self::MongoDb => "mongodb",
+        }
+    }
+
+    /// Plural of the custom resource.
+    #[must_use]
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::Peer => "sorchapeers",
+            Self::CentralNode | Self::MongoDb => "sorchacentralnodes",
+        }
+    }
+}
+
+/// Label keys.
+pub mod label {
+    /// Program.
+    pub const NAME: &str = "app.kubernetes.io/name";
+    /// Resource that an object belongs to.
+    pub const INSTANCE: &str = "app.kubernetes.io/instance";
+    /// Kind of node.
+    pub const COMPONENT: &str = "app.kubernetes.io/component";
+    /// Whole that it belongs to.
+    pub const PART_OF: &str = "app.kubernetes.io/part-of";
+    /// Who makes it; the controller watches objects with this label only.
+    pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+    /// Network.
+    pub const NETWORK: &str = "sorcha.dev/network";
+}
+
+/// Value of the label `managed-by`.
+pub const MANAGER: &str = "sorcha-controller";
+/// Selector of everything that the controller makes.
+pub const SELECTOR: &str = "app.kubernetes.io/managed-by=sorcha-controller";
+/// Port of gRPC (contract section 1).
+pub const GRPC_PORT: i32 = 5000;
+/// Port of HTTP (contract section 1).
+pub const HTTP_PORT: i32 = 8080;
+/// Port of MongoDB.
+pub const MONGODB_PORT: i32 = 27017;
+
+/// Labels that select the pods of a resource; they never change.
+#[must_use]
+pub fn selector(component: Component, instance: &str) -> BTreeMap<String, String> {
+    let name = if component == Component::MongoDb { "mongodb" } else { "sorcha-node" };
+    [(label::NAME, name), (label::INSTANCE, instance), (label::COMPONENT, component.label())]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+}
+
+/// Labels of every object of a resource.
+#[must_use]
+pub fn labels(component: Component, instance: &str, network: &str) -> BTreeMap<String, String> {
+    let mut labels = selector(component, instance);
+    for (key, value) in [(label::PART_OF, "sorcha"), (label::MANAGED_BY, MANAGER), (label::NETWORK, network)]
+    {
+        labels.insert(key.to_owned(), value.to_owned());
+    }
+    labels
+}
+
+/// A selector as `kubectl` writes it.
+#[must_use]
+pub fn selector_text(component: Component, instance: &str) -> String {
+    let pairs: Vec<String> =
+        selector(component, instance).iter().map(|(key, value)| format!("{key}={value}")).collect();
+    pairs.join(",")
+}
+
+/// The headless Service that gives pods their names.
+#[must_use]
+pub fn headless(instance: &str) -> String {
+    format!("{instance}-headless")
+}
+
+/// The ConfigMap with a network's central nodes.
+#[must_use]
+pub fn network_config_map(network: &str) -> String {
+    format!("sorcha-central-nodes.{network}")
+}
+
+/// The PodDisruptionBudget over a network's central nodes.
+#[must_use]
+pub fn network_budget(network: &str) -> String {
+    format!("sorcha-central-nodes.{network}")
+}
+
+/// The one-member MongoDB server of a network, its Service and its Secret.
+#[must_use]
+pub fn managed_mongodb(network: &str) -> String {
+    format!("{}-mongodb", network.replace('.', "-"))
+}
+
+/// Pod of an ordinal.
+#[must_use]
+pub fn pod(instance: &str, ordinal: i32) -> String {
+    format!("{instance}-{ordinal}")
+}
+
+/// Ordinal of a resource's pod.
+#[must_use]
+pub fn ordinal(instance: &str, pod: &str) -> Option<i32> {
+    pod.strip_prefix(instance)?.strip_prefix('-')?.parse().ok()
+}
+
+/// Name by which a Service is reached from any namespace of the cluster.
+#[must_use]
+pub fn service_host(service: &str, namespace: &str) -> String {
+    format!("{service}.{namespace}.svc")
+}

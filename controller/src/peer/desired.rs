@@ -1,0 +1,63 @@
+//! From the spec of a peer resource to its objects; pure but for the settings.
+
+use kube::ResourceExt as _;
+use sorcha_crds::SorchaPeer;
+
+use crate::{
+    context::Ctx,
+    desired::{
+        self, Desired, Owner, Workload, headless_service, peer_budget, peer_config, peer_network_policy,
+        peer_service, stateful_set,
+    },
+    names::Component,
+    reconcile::controller_reference,
+};
+
+/// Seconds between SIGTERM and SIGKILL: a peer only has to flush its replica.
+const GRACE: i64 = 15;
+
+/// The objects of one peer resource.
+pub(super) fn peer(ctx: &Ctx, peer: &SorchaPeer) -> Desired {
+    let settings = &ctx.settings;
+    desired(peer, &settings.node_image, &settings.node_image_pull_policy)
+}
+
+/// The objects of one peer resource, with the image for a spec that names none.
+pub(super) fn desired(peer: &SorchaPeer, image: &str, image_pull_policy: &str) -> Desired {
+    let spec = &peer.spec;
+    let owner = Owner {
+        component: Component::Peer,
+        name: peer.name_any(),
+        namespace: peer.namespace().unwrap_or_default(),
+        network: spec.network.clone(),
+        references: vec![controller_reference(peer)],
+    };
+    let config = peer_config(&owner, spec);
+    let mongodb = spec.store.mongodb.as_ref();
+    let workload = Workload {
+        replicas: spec.replicas,
+        image: spec.image.as_deref().unwrap_or(image),
+        image_pull_policy: spec.image_pull_policy.map_or(image_pull_policy, |policy| policy.as_str()),
+        resources: spec.resources.as_ref(),
+        overrides: &spec.pod,
+        config: &config,
+        storage: spec.store.embedded.as_ref().map(|embedded| &embedded.storage),
+        deletion_policy: spec.deletion_policy,
+        mongodb_uri: mongodb.map(|mongodb| mongodb.uri_secret_ref.clone()),
+        publishers: None,
+        env: Workload::peer_env(mongodb.map(|mongodb| mongodb.database_prefix.as_str())),
+        grace_seconds: GRACE,
+    };
+    let (service_account, role, role_binding) = desired::identity(&owner);
+    Desired {
+        stateful_set: stateful_set(&owner, &workload),
+        config_map: desired::config_map(&owner, config.clone(), spec.force_resync.clone()),
+        headless: headless_service(&owner),
+        service: peer_service(&owner),
+        network_policy: peer_network_policy(&owner),
+        budget: Some(peer_budget(&owner)),
+        service_account,
+        role,
+        role_binding,
+    }
+}

@@ -1,0 +1,287 @@
+//! How peers stand: a function of spec, pods and the peers' own reports.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{ResourceExt as _, runtime::events::Event};
+use sorcha_crds::{
+    SorchaPeer, SorchaPeerStatus,
+    conditions::{
+        self, CONNECTED, ConditionStatus, Finding, ISOLATED, PROGRESSING, READY, SPLIT_BRAIN, SYNCED,
+    },
+    peer::PeerReport,
+};
+
+use super::observe::Observed;
+use crate::{
+    events::note,
+    names::{self, Component},
+    reconcile::{Error, Progress, is_ready, is_running, is_settled, paused_finding, short, why_not_ready},
+};
+
+/// `freshAsOf` alone is not worth a write before it has moved this far, seconds: an unchanged peer costs at most one
+/// write a minute, its own report every two minutes included (design decision 21).
+const FRESH_STEP: i64 = 110;
+/// Condition messages name at most this many pods.
+const NAMED: usize = 3;
+
+/// What one peer is, in the eyes of the controller: a pod that does not run has no state, whatever it said last.
+struct Replica<'a> {
+    name: String,
+    running: bool,
+    report: Option<&'a PeerReport>,
+}
+
+impl Replica<'_> {
+    fn state(&self) -> &str {
+        match self.report.and_then(|report| report.state.as_deref()) {
+            _ if !self.running => "Down",
+            Some(state) => state,
+            None => "Starting",
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        matches!(self.state(), "Connected" | "HeartbeatMonitoring")
+    }
+
+    fn is_synced(&self) -> bool {
+        self.is_connected() && self.report.is_some_and(|report| report.lag == Some(0))
+    }
+}
+
+/// States from worst to best.
+const ORDER: [&str; 7] =
+    ["Down", "Starting", "Isolated", "Disconnected", "Connecting", "Connected", "HeartbeatMonitoring"];
+
+/// The controller's part of the status.
+pub(super) fn status(
+    peer: &SorchaPeer,
+    observed: &Observed,
+    result: &Result<Progress, Error>,
+    now: &Time,
+) -> SorchaPeerStatus {
+    let before = peer.status.clone().unwrap_or_default();
+    let replicas = replicas(peer, observed);
+    let reports = || replicas.iter().filter_map(|replica| replica.report);
+    let all = |value: fn(&PeerReport) -> Option<i64>| {
+        let values: Option<Vec<i64>> = replicas.iter().map(|replica| value(replica.report?)).collect();
+        values.unwrap_or_default()
+    };
+    let count = |wanted: fn(&Replica<'_>) -> bool| {
+        i32::try_from(replicas.iter().filter(|replica| wanted(replica)).count()).unwrap_or(i32::MAX)
+    };
+    let held = observed.stateful_set.as_ref().and_then(|set| set.status.as_ref());
+    let fresh: Option<Vec<_>> =
+        replicas.iter().map(|replica| Some(replica.report?.fresh_as_of.as_ref()?.0)).collect();
+    let rtt = reports().filter_map(|report| report.rtt_ms).reduce(f64::max);
+    let findings = findings(peer, observed, &replicas, result);
+    SorchaPeerStatus {
+        observed_generation: peer.metadata.generation,
+        replicas: Some(held.map_or(0, |status| status.replicas)),
+        ready_replicas: Some(observed.ready),
+        ready: Some(format!("{}/{}", observed.ready, peer.spec.replicas)),
+        connected: Some(count(|replica| replica.is_connected())),
+        isolated: Some(count(|replica| replica.state() == "Isolated")),
+        state: state(&replicas),
+        central: common(
+            replicas.iter().filter(|r| r.is_connected()).filter_map(|r| r.report?.central_node.clone()),
+            "mixed",
+        ),
+        min_version: all(|report| report.version).into_iter().min(),
+        max_lag: all(|report| report.lag).into_iter().max(),
+        fresh_as_of: fresh.unwrap_or_default().into_iter().min().map(Time),
+        failovers: Some(reports().filter_map(|report| report.failovers).sum()),
+        rtt: rtt.map(|ms| format!("{ms:.1}ms")),
+        digest: common(reports().filter_map(|report| report.digest.as_deref().map(short)), "differs"),
+        force_resync: resync_done(peer, &replicas).or(before.force_resync),
+        selector: Some(names::selector_text(Component::Peer, &peer.name_any())),
+        nodes: Vec::new(),
+        conditions: conditions::merge(&before.conditions, findings, peer.metadata.generation, now),
+    }
+}
+
+fn replicas<'a>(peer: &'a SorchaPeer, observed: &Observed) -> Vec<Replica<'a>> {
+    let reports: &[PeerReport] = peer.status.as_ref().map_or(&[], |status| &status.nodes);
+    (0..peer.spec.replicas)
+        .map(|ordinal| {
+            let name = names::pod(&peer.name_any(), ordinal);
+            let running = observed.pods.get(&name).is_some_and(|pod| is_running(pod));
+            let report = reports.iter().find(|report| report.name == name);
+            Replica { name, running, report }
+        })
+        .collect()
+}
+
+/// The state of all, or the worst one with its count.
+fn state(replicas: &[Replica<'_>]) -> Option<String> {
+    let rank = |replica: &Replica<'_>| ORDER.iter().position(|state| *state == replica.state()).unwrap_or(0);
+    let worst = replicas.iter().min_by_key(|replica| rank(replica))?.state().to_owned();
+    let so = replicas.iter().filter(|replica| replica.state() == worst).count();
+    Some(if so == replicas.len() { worst } else { format!("{worst} {so}/{}", replicas.len()) })
+}
+
+fn common(mut values: impl Iterator<Item = String>, otherwise: &str) -> Option<String> {
+    let first = values.next()?;
+    Some(if values.all(|value| value == first) { first } else { otherwise.to_owned() })
+}
+
+fn resync_done(peer: &SorchaPeer, replicas: &[Replica<'_>]) -> Option<String> {
+    let wanted = peer.spec.force_resync.as_ref()?;
+    let done =
+        |replica: &Replica<'_>| replica.report.is_some_and(|r| r.force_resync.as_ref() == Some(wanted));
+    (!replicas.is_empty() && replicas.iter().all(done)).then(|| wanted.clone())
+}
+
+fn findings(
+    peer: &SorchaPeer,
+    observed: &Observed,
+    replicas: &[Replica<'_>],
+    result: &Result<Progress, Error>,
+) -> Vec<Finding> {
+    vec![
+        ready(peer, observed, replicas, result),
+        progressing(observed, result),
+        every(replicas, CONNECTED, "Connected", "NotConnected", |replica| replica.is_connected()),
+        every(replicas, SYNCED, "Synced", "Behind", |replica| replica.is_synced()),
+        isolated(replicas),
+        split_brain(replicas),
+        paused_finding(result),
+    ]
+}
+
+fn ready(
+    peer: &SorchaPeer,
+    observed: &Observed,
+    replicas: &[Replica<'_>],
+    result: &Result<Progress, Error>,
+) -> Finding {
+    if let Err(error) = result {
+        return Finding::new(READY, false, error.reason(), error.to_string());
+    }
+    let wanted = peer.spec.replicas;
+    if observed.ready < wanted {
+        let first = replicas.iter().find(|r| !observed.pods.get(&r.name).is_some_and(|pod| is_ready(pod)));
+        let (reason, why) =
+            first.map_or(("PodMissing", String::new()), |replica| not_ready(replica, observed));
+        let message = format!("{} of {wanted} replicas are ready; {why}", observed.ready);
+        return Finding::new(READY, false, reason, message);
+    }
+    if !observed.stateful_set.as_deref().is_some_and(is_settled) {
+        return Finding::new(READY, false, "Updating", "replicas are being replaced, one at a time");
+    }
+    Finding::new(READY, true, "Serving", format!("{wanted} of {wanted} replicas serve reads"))
+}
+
+/// Why a replica is not ready: what it says itself is better than what the kubelet says.
+fn not_ready(replica: &Replica<'_>, observed: &Observed) -> (&'static str, String) {
+    let told = replica.report.and_then(|report| report.message.as_deref());
+    match told {
+        Some(message) if replica.running => ("NotServing", format!("{}: {message}", replica.name)),
+        _ => why_not_ready(observed.pods.get(&replica.name).map(AsRef::as_ref)),
+    }
+}
+
+fn progressing(observed: &Observed, result: &Result<Progress, Error>) -> Finding {
+    match result {
+        Err(error) => {
+            Finding::new(PROGRESSING, false, error.reason(), "stopped by the fault that Ready tells")
+        }
+        Ok(Progress::Paused(_)) => Finding::new(PROGRESSING, false, "Suspended", ""),
+        Ok(_) if observed.stateful_set.as_deref().is_some_and(is_settled) => {
+            Finding::new(PROGRESSING, false, "Settled", "")
+        }
+        Ok(_) => Finding::new(PROGRESSING, true, "RollingOut", "pods are coming up"),
+    }
+}
+
+/// True when it holds of every replica; else the message names some of those of which it does not.
+fn every(
+    replicas: &[Replica<'_>],
+    type_: &'static str,
+    good: &'static str,
+    bad: &'static str,
+    holds: fn(&Replica<'_>) -> bool,
+) -> Finding {
+    let not: Vec<&Replica<'_>> = replicas.iter().filter(|replica| !holds(replica)).collect();
+    if not.is_empty() {
+        return Finding::new(type_, true, good, format!("{} of {} replicas", replicas.len(), replicas.len()));
+    }
+    if replicas.iter().all(|replica| replica.report.is_none()) {
+        return Finding::new(type_, ConditionStatus::Unknown, "NoReport", "no replica has reported yet");
+    }
+    Finding::new(type_, false, bad, format!("not {}: {}", type_.to_lowercase(), named(&not)))
+}
+
+fn named(replicas: &[&Replica<'_>]) -> String {
+    let shown: Vec<String> =
+        replicas.iter().take(NAMED).map(|r| format!("{} ({})", r.name, r.state())).collect();
+    match replicas.len().saturating_sub(NAMED) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+fn isolated(replicas: &[Replica<'_>]) -> Finding {
+    let cut_off: Vec<&Replica<'_>> = replicas.iter().filter(|r| r.state() == "Isolated").collect();
+    if cut_off.is_empty() {
+        return Finding::new(ISOLATED, false, "NotIsolated", "no replica is cut off");
+    }
+    let message = format!(
+        "{} of {} replicas reach no central node and serve the last good register: {}",
+        cut_off.len(),
+        replicas.len(),
+        named(&cut_off)
+    );
+    Finding::new(ISOLATED, true, "NoCentralNode", message)
+}
+
+fn split_brain(replicas: &[Replica<'_>]) -> Finding {
+    let met = replicas.iter().find_map(|replica| {
+        let central = replica.report?.split_brain.as_ref().filter(|_| replica.running)?;
+        Some((replica.name.clone(), central.clone()))
+    });
+    match met {
+        None => Finding::new(SPLIT_BRAIN, false, "OneLineage", ""),
+        Some((peer, central)) => Finding::new(
+            SPLIT_BRAIN,
+            true,
+            "ForeignLineage",
+            format!(
+                "{central} holds a register of another lineage than {peer}; nothing was merged (`sorcha-node register adopt`)"
+            ),
+        ),
+    }
+}
+
+/// Whether a change is worth a write: freshness and round trips move all the time.
+pub(super) fn differs(before: &SorchaPeerStatus, after: &SorchaPeerStatus) -> bool {
+    let steady =
+        |status: &SorchaPeerStatus| SorchaPeerStatus { fresh_as_of: None, rtt: None, ..status.clone() };
+    if steady(before) != steady(after) {
+        return true;
+    }
+    match (&before.fresh_as_of, &after.fresh_as_of) {
+        (Some(then), Some(now)) => (now.0.as_second() - then.0.as_second()).abs() >= FRESH_STEP,
+        (then, now) => then.is_some() != now.is_some(),
+    }
+}
+
+/// Failovers, and a resync that is done.
+pub(super) fn events(before: &SorchaPeerStatus, after: &SorchaPeerStatus) -> Vec<Event> {
+    let mut events = Vec::new();
+    let (Some(then), Some(now)) = (before.failovers, after.failovers) else { return events };
+    if now > then {
+        let name = |status: &SorchaPeerStatus| status.central.clone().unwrap_or_else(|| "none".to_owned());
+        let message = format!("{} failovers: from {} to {}", now - then, name(before), name(after));
+        events.push(note("FailedOver".to_owned(), message, true));
+    }
+    if let Some(token) = &after.force_resync
+        && before.force_resync != after.force_resync
+    {
+        events.push(note(
+            "Resynced".to_owned(),
+            format!("every replica has fetched the register anew, as {token:?} asked"),
+            true,
+        ));
+    }
+    events
+}

@@ -1,0 +1,279 @@
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use kube::runtime::controller::Action;
+use serde_json::{Value, json};
+use sorcha_crds::{
+    SorchaPeer, SorchaPeerStatus,
+    conditions::{CONNECTED, ISOLATED, READY, SYNCED, is_true},
+};
+
+use super::{desired, status};
+use crate::{
+    cache::Writers,
+    fixtures::{Call, IMAGE, Scene, peer, pod, put, settle},
+    reconcile::{Error, Subject as _, reconcile},
+};
+
+fn report(name: &str, state: &str, central: &str, version: i64, lag: i64) -> Value {
+    json!({
+        "name": name, "state": state, "centralNode": central, "version": version, "lag": lag, "failovers": 1,
+        "freshAsOf": "2026-11-22T10:00:00Z", "digest": "sha256:aa", "rttMs": 1.25,
+    })
+}
+
+fn with_reports(mut peer: SorchaPeer, nodes: &[Value]) -> SorchaPeer {
+    peer.status = Some(serde_json::from_value(json!({"nodes": nodes})).expect("a status"));
+    peer
+}
+
+/// Everything as after a good start.
+fn settle_in(writers: &mut Writers, peer: &SorchaPeer) {
+    let objects = desired::desired(peer, IMAGE, "IfNotPresent");
+    let mut set = objects.stateful_set;
+    settle(&mut set);
+    put(&mut writers.stateful_sets, set);
+    let name = peer.metadata.name.as_deref().unwrap_or_default();
+    for ordinal in 0..peer.spec.replicas {
+        put(&mut writers.pods, pod(&format!("{name}-{ordinal}"), "peer", name, true));
+    }
+}
+
+fn status_of(scene: &Scene, peer: &SorchaPeer) -> SorchaPeerStatus {
+    let now = serde_json::from_value(json!("2026-11-22T10:00:00Z")).expect("a time");
+    peer.status(&scene.ctx, &Ok(crate::reconcile::Progress::Applied), &now)
+}
+
+#[test]
+fn desired_objects() {
+    let objects = desired::desired(&peer("edge", 3), IMAGE, "IfNotPresent");
+    let values = [
+        json!(objects.service_account),
+        json!(objects.role),
+        json!(objects.role_binding),
+        json!(objects.config_map),
+        json!(objects.headless),
+        json!(objects.service),
+        json!(objects.network_policy),
+        json!(objects.budget),
+        json!(objects.stateful_set),
+    ];
+    insta::assert_yaml_snapshot!(values);
+}
+
+#[tokio::test]
+async fn aggregates_what_peers_report() {
+    let mut scene = Scene::new(|_| None);
+    let nodes = [
+        report("edge-0", "HeartbeatMonitoring", "n0", 17, 0),
+        report("edge-1", "HeartbeatMonitoring", "n0", 16, 1),
+        report("edge-2", "Isolated", "", 12, 5),
+    ];
+    let peer = with_reports(peer("edge", 3), &nodes);
+    settle_in(&mut scene.writers, &peer);
+    let status = status_of(&scene, &peer);
+    assert_eq!(status.ready.as_deref(), Some("3/3"), "an isolated peer stays ready");
+    assert_eq!(status.state.as_deref(), Some("Isolated 1/3"));
+    assert_eq!(status.central.as_deref(), Some("n0"));
+    assert_eq!((status.connected, status.isolated), (Some(2), Some(1)));
+    assert_eq!((status.min_version, status.max_lag, status.failovers), (Some(12), Some(5), Some(3)));
+    assert!(is_true(&status.conditions, READY) && is_true(&status.conditions, ISOLATED));
+    assert!(!is_true(&status.conditions, CONNECTED) && !is_true(&status.conditions, SYNCED));
+}
+
+#[tokio::test]
+async fn what_a_dead_pod_said_last_is_no_state() {
+    let mut scene = Scene::new(|_| None);
+    let peer = with_reports(peer("edge", 1), &[report("edge-0", "HeartbeatMonitoring", "n0", 17, 0)]);
+    let set = desired::desired(&peer, IMAGE, "IfNotPresent").stateful_set;
+    put(&mut scene.writers.stateful_sets, set);
+    let status = status_of(&scene, &peer);
+    assert_eq!(status.state.as_deref(), Some("Down"));
+    assert_eq!((status.connected, status.central), (Some(0), None));
+}
+
+#[tokio::test]
+async fn freshness_alone_is_written_every_other_minute() {
+    let at = |text: &str| SorchaPeerStatus {
+        fresh_as_of: Some(serde_json::from_value(json!(text)).expect("a time")),
+        ..SorchaPeerStatus::default()
+    };
+    let before = at("2026-11-22T10:00:00Z");
+    assert!(!status::differs(&before, &at("2026-11-22T10:01:40Z")));
+    assert!(status::differs(&before, &at("2026-11-22T10:02:00Z")));
+    let changed = SorchaPeerStatus { connected: Some(1), ..at("2026-11-22T10:00:01Z") };
+    assert!(status::differs(&before, &changed));
+}
+
+/// What was written; looks are free.
+fn writes(calls: &[Call]) -> Vec<String> {
+    calls
+        .iter()
+        .filter(|call| call.method != "GET")
+        .map(|call| format!("{} {}", call.method, call.path.rsplit("/shop/").next().unwrap_or_default()))
+        .collect()
+}
+
+/// Conversation: a new resource gets its objects in order, then a status.
+#[tokio::test]
+async fn creates_everything_once() {
+    let scene = Scene::new(|_| None);
+    let edge = Arc::new(peer("edge", 2));
+    let action = reconcile(Arc::clone(&edge), Arc::clone(&scene.ctx)).await.expect("reconciled");
+    assert_eq!(action, Action::requeue(crate::apply::CACHE_LAG), "what was applied must show in the caches");
+    let calls = scene.take_calls();
+    assert_eq!(
+        writes(&calls),
+        [
+            "PATCH serviceaccounts/edge",
+            "PATCH roles/edge",
+            "PATCH rolebindings/edge",
+            "PATCH configmaps/edge",
+            "PATCH services/edge-headless",
+            "PATCH services/edge",
+            "PATCH networkpolicies/edge",
+            "PATCH poddisruptionbudgets/edge",
+            "PATCH statefulsets/edge",
+            "PATCH sorchapeers/edge/status",
+        ]
+    );
+    let (first, last) = (calls.iter().find(|call| call.method == "PATCH"), calls.last());
+    let (first, last) = (first.expect("a patch"), last.expect("a status"));
+    assert!(first.query.contains("fieldManager=sorcha-controller"));
+    assert!(!first.query.contains("force=true"), "what may be somebody else's is not taken");
+    assert_eq!(last.body["status"]["observedGeneration"], 1);
+    assert!(last.body["status"].get("nodes").is_none(), "the nodes' part is not touched");
+
+    reconcile(edge, Arc::clone(&scene.ctx)).await.expect("reconciled");
+    let again = writes(&scene.take_calls());
+    assert_eq!(
+        again,
+        ["PATCH sorchapeers/edge/status"],
+        "objects are not applied twice while the cache is behind"
+    );
+}
+
+/// Conversation: everything is as it should be.
+#[tokio::test]
+async fn nothing_to_do_makes_no_call() {
+    let mut scene = Scene::new(|_| None);
+    let first = Arc::new(peer("edge", 1));
+    reconcile(Arc::clone(&first), Arc::clone(&scene.ctx)).await.expect("reconciled");
+    let made = scene.take_calls();
+    fill(&mut scene.writers, &made);
+    put(&mut scene.writers.pods, pod("edge-0", "peer", "edge", true));
+    let mut edge = peer("edge", 1);
+    edge.status = Some(status_of(&scene, &edge));
+    reconcile(Arc::new(edge), Arc::clone(&scene.ctx)).await.expect("reconciled");
+    assert_eq!(writes(&scene.take_calls()), Vec::<String>::new());
+}
+
+/// What was applied, as watches would show it.
+fn fill(writers: &mut Writers, calls: &[Call]) {
+    fn object<K: serde::de::DeserializeOwned>(call: &Call) -> K {
+        let mut body = call.body.clone();
+        body["metadata"]["resourceVersion"] = json!("8");
+        serde_json::from_value(body).expect("an object")
+    }
+    for call in calls {
+        match call.body["kind"].as_str().unwrap_or_default() {
+            "ServiceAccount" => put(&mut writers.service_accounts, object(call)),
+            "Role" => put(&mut writers.roles, object(call)),
+            "RoleBinding" => put(&mut writers.role_bindings, object(call)),
+            "ConfigMap" => put(&mut writers.config_maps, object(call)),
+            "Service" => put(&mut writers.services, object(call)),
+            "NetworkPolicy" => put(&mut writers.network_policies, object(call)),
+            "PodDisruptionBudget" => put(&mut writers.budgets, object(call)),
+            "StatefulSet" => {
+                let mut set: StatefulSet = object(call);
+                settle(&mut set);
+                put(&mut writers.stateful_sets, set);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Conversation: the API server says no; the status tells it.
+#[tokio::test]
+async fn a_refusal_reaches_the_user() {
+    let scene = Scene::new(|call| {
+        let refused = json!({
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 422, "reason": "Invalid",
+            "message": "StatefulSet.apps \"edge\" is invalid: spec.template: bad",
+        });
+        (call.method == "PATCH" && call.path.ends_with("/statefulsets/edge")).then_some((422, refused))
+    });
+    let error = reconcile(Arc::new(peer("edge", 1)), Arc::clone(&scene.ctx)).await.expect_err("refused");
+    assert_eq!(error.reason(), "InvalidSpec");
+    let calls = scene.take_calls();
+    let told = &calls.last().expect("a status").body["status"]["conditions"][0];
+    assert_eq!((told["type"].as_str(), told["status"].as_str()), (Some("Ready"), Some("False")));
+    assert!(told["message"].as_str().is_some_and(|m| m.contains("spec.template: bad")), "{told}");
+}
+
+/// Conversation: somebody else's StatefulSet has the name; it is left alone.
+#[tokio::test]
+async fn nothing_is_taken_from_others() {
+    let mut scene = Scene::new(|_| None);
+    let mut theirs = desired::desired(&peer("edge", 1), IMAGE, "IfNotPresent").stateful_set;
+    for owner in theirs.metadata.owner_references.iter_mut().flatten() {
+        owner.uid = "another".into();
+        owner.kind = "Deployment".into();
+    }
+    put(&mut scene.writers.stateful_sets, theirs);
+    let error = reconcile(Arc::new(peer("edge", 1)), Arc::clone(&scene.ctx)).await.expect_err("taken");
+    assert!(
+        matches!(&error, Error::Apply(crate::apply::Error::Taken { owner, .. }) if owner.contains("Deployment"))
+    );
+    assert!(!writes(&scene.take_calls()).iter().any(|call| call.contains("statefulsets")));
+}
+
+/// Conversation: a user's own ConfigMap, which no cache shows, has the name; nothing is merged into it.
+#[tokio::test]
+async fn nothing_is_taken_from_users() {
+    let scene = Scene::new(|call| {
+        let theirs = json!({
+            "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {"name": "edge", "namespace": "shop"},
+        });
+        (call.method == "GET" && call.path.ends_with("/configmaps/edge")).then_some((200, theirs))
+    });
+    let error = reconcile(Arc::new(peer("edge", 1)), Arc::clone(&scene.ctx)).await.expect_err("taken");
+    assert_eq!(error.reason(), "NameTaken");
+    let written = writes(&scene.take_calls());
+    assert!(!written.iter().any(|call| call.contains("configmaps")), "{written:?}");
+    assert_eq!(written.last().map(String::as_str), Some("PATCH sorchapeers/edge/status"));
+}
+
+/// Conversation: a resource that is being deleted is left to garbage collection; a paused one is left alone.
+#[tokio::test]
+async fn deleted_and_paused() {
+    let scene = Scene::new(|_| None);
+    let mut leaving = peer("edge", 1);
+    leaving.metadata.deletion_timestamp =
+        serde_json::from_value(json!("2026-11-22T10:00:00Z")).expect("a time");
+    reconcile(Arc::new(leaving), Arc::clone(&scene.ctx)).await.expect("reconciled");
+    assert!(scene.take_calls().is_empty());
+
+    let mut paused = peer("edge", 1);
+    paused.metadata.annotations = Some([("sorcha.dev/paused".to_owned(), "true".to_owned())].into());
+    reconcile(Arc::new(paused), Arc::clone(&scene.ctx)).await.expect("reconciled");
+    let calls = scene.take_calls();
+    assert_eq!(writes(&calls), ["PATCH sorchapeers/edge/status"]);
+    let conditions = calls[0].body["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    assert!(conditions.iter().any(|c| c["type"] == "Paused" && c["status"] == "True"));
+}
+
+/// A replica that was scaled away leaves the status, under the name of the pod that wrote it.
+#[tokio::test]
+async fn reports_of_pods_that_are_gone_are_removed() {
+    let mut scene = Scene::new(|_| None);
+    let nodes =
+        [report("edge-0", "HeartbeatMonitoring", "n0", 1, 0), report("edge-4", "Disconnected", "", 1, 0)];
+    let edge = with_reports(peer("edge", 1), &nodes);
+    settle_in(&mut scene.writers, &edge);
+    reconcile(Arc::new(edge), Arc::clone(&scene.ctx)).await.expect("reconciled");
+    let calls = scene.take_calls();
+    let removal = calls.iter().find(|call| call.query.contains("sorcha-node.edge-4")).expect("a removal");
+    assert_eq!(removal.body["status"], json!({}));
+}

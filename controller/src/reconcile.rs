@@ -1,0 +1,296 @@
+//! One reconcile, the same for both kinds: converge, then say how it stands, whatever came of it.
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use k8s_openapi::{
+    api::{apps::v1::StatefulSet, core::v1::Pod},
+    apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time},
+};
+use kube::{
+    Api, ResourceExt as _,
+    api::{Patch, PatchParams},
+    runtime::{controller::Action, events::Event},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+use sorcha_crds::{
+    CONTROLLER_FIELD_MANAGER, PAUSED_ANNOTATION,
+    conditions::{Finding, PAUSED},
+};
+use tokio::time::Instant;
+
+use crate::{apply, cache::Cached, context::Ctx, events, network::Contradiction};
+
+/// Wait before a failed reconcile is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+/// Wait before something that only a user can mend is looked at again.
+const RETRY_INVALID: Duration = Duration::from_secs(30);
+
+/// Why a resource is not as its spec wants it. The text tells the remedy where a user has one.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The spec can't be run.
+    #[error(transparent)]
+    Invalid(#[from] Contradiction),
+    /// A Secret is missing.
+    #[error("Secret {name} has no key {key}, or does not exist: create it in namespace {namespace}")]
+    SecretMissing {
+        /// The Secret.
+        name: String,
+        /// The key.
+        key: String,
+        /// Where it is looked for.
+        namespace: String,
+    },
+    /// An owned object can't be applied.
+    #[error(transparent)]
+    Apply(#[from] apply::Error),
+    /// Reading failed.
+    #[error("read cluster state: {0}")]
+    Read(#[source] kube::Error),
+    /// The status can't be written.
+    #[error("write status: {0}")]
+    Status(#[source] kube::Error),
+}
+
+impl Error {
+    /// Reason of the condition, of the Event and label of the measurement.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "InvalidSpec",
+            Self::SecretMissing { .. } => "SecretNotFound",
+            Self::Apply(error) => error.reason(),
+            Self::Read(_) => "ReadFailed",
+            Self::Status(_) => "StatusFailed",
+        }
+    }
+
+    const fn retry(&self) -> Duration {
+        match self {
+            Self::Invalid(_) | Self::Apply(apply::Error::Rejected { .. } | apply::Error::Taken { .. }) => {
+                RETRY_INVALID
+            }
+            _ => RETRY,
+        }
+    }
+}
+
+/// How far a reconcile got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Everything desired is applied.
+    Applied,
+    /// The pod may not change before another central node of the network is ready again.
+    WaitingFor(String),
+    /// Nothing was done; the text says what asked for it.
+    Paused(&'static str),
+}
+
+/// A custom resource with its reconciliation.
+pub trait Subject: Cached + Serialize {
+    /// Its status.
+    type Status: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync;
+
+    /// Whether its spec asks to leave everything alone.
+    fn suspended(&self) -> bool;
+    /// Its status without what nodes wrote, as the controller last wrote it.
+    fn written(&self) -> Self::Status;
+    /// Conditions of a status.
+    fn conditions(status: &Self::Status) -> &[Condition];
+    /// Whether the difference of two statuses is worth a write now.
+    fn differs(before: &Self::Status, after: &Self::Status) -> bool;
+    /// Applies what is desired.
+    fn converge(&self, ctx: &Ctx) -> impl Future<Output = Result<Progress, Error>> + Send;
+    /// How it stands; a function of what was observed.
+    fn status(&self, ctx: &Ctx, result: &Result<Progress, Error>, now: &Time) -> Self::Status;
+    /// Further Events of a change of status.
+    fn events(before: &Self::Status, after: &Self::Status) -> Vec<Event>;
+}
+
+/// Brings one resource a step nearer to its spec and writes how it stands.
+///
+/// # Errors
+/// [`Error`]; it is in the status already, where that could be written.
+pub async fn reconcile<S: Subject>(subject: Arc<S>, ctx: Arc<Ctx>) -> Result<Action, Error> {
+    // Garbage collection follows the owner references; nothing is left to do.
+    if subject.meta().deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let started = Instant::now();
+    let result = match paused(&*subject) {
+        Some(why) => Ok(Progress::Paused(why)),
+        None => subject.converge(&ctx).await,
+    };
+    let label = result.as_ref().map_or_else(Error::reason, |_| "ok");
+    let written = write_status(&*subject, &ctx, &result).await;
+    ctx.metrics.reconciled(&S::kind(&()), label, started.elapsed());
+    written.map_err(Error::Status)?;
+    let waiting = ctx.applier.is_waiting(&subject.namespace().unwrap_or_default());
+    let next = if waiting { apply::CACHE_LAG } else { ctx.settings.resync };
+    result.map(|_progress| Action::requeue(next))
+}
+
+/// When a failed reconcile is tried again; it was told in the status, and is logged here.
+#[expect(clippy::needless_pass_by_value, reason = "the runtime's signature")]
+pub fn on_error<S: Subject>(subject: Arc<S>, error: &Error, _: Arc<Ctx>) -> Action {
+    tracing::warn!(
+        kind = %S::kind(&()), namespace = subject.namespace(), name = subject.name_any(), reason = error.reason(), %error,
+        "not reconciled"
+    );
+    Action::requeue(error.retry())
+}
+
+fn paused<S: Subject>(subject: &S) -> Option<&'static str> {
+    if subject.suspended() {
+        Some("spec.suspend is true")
+    } else if subject.annotations().get(PAUSED_ANNOTATION).is_some_and(|value| value == "true") {
+        Some("annotation sorcha.dev/paused is \"true\"")
+    } else {
+        None
+    }
+}
+
+async fn write_status<S: Subject>(
+    subject: &S,
+    ctx: &Ctx,
+    result: &Result<Progress, Error>,
+) -> kube::Result<()> {
+    let before = subject.written();
+    let after = subject.status(ctx, result, &Ctx::now());
+    if !S::differs(&before, &after) {
+        return Ok(());
+    }
+    ctx.metrics.called("apply", &format!("{}/status", S::plural(&())));
+    patch_status(subject, ctx, CONTROLLER_FIELD_MANAGER, &json!(after)).await?;
+    let mut told = events::transitions(S::conditions(&before), S::conditions(&after));
+    told.extend(S::events(&before, &after));
+    for event in told {
+        ctx.send(subject, &event).await;
+    }
+    Ok(())
+}
+
+/// Applies a part of a resource's status under a field manager's name. A resource that is gone is no error.
+///
+/// # Errors
+/// When the API server does not answer, or not to us.
+pub async fn patch_status<S: Subject>(
+    subject: &S,
+    ctx: &Ctx,
+    manager: &str,
+    status: &serde_json::Value,
+) -> kube::Result<()> {
+    let api: Api<S> = Api::namespaced(ctx.client.clone(), &subject.namespace().unwrap_or_default());
+    let body = json!({
+        "apiVersion": S::api_version(&()), "kind": S::kind(&()),
+        "metadata": {"name": subject.name_any()},
+        "status": status,
+    });
+    let parameters = PatchParams::apply(manager).force();
+    match api.patch_status(&subject.name_any(), &parameters, &Patch::Apply(body)).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
+/// The beginning of a hash, enough to tell two apart in a table; the nodes' reports have all of it.
+#[must_use]
+pub fn short(hash: &str) -> String {
+    hash.chars().take(12).collect()
+}
+
+/// The finding on whether reconciliation is paused.
+#[must_use]
+pub fn paused_finding(result: &Result<Progress, Error>) -> Finding {
+    match result {
+        Ok(Progress::Paused(why)) => {
+            Finding::new(PAUSED, true, "Suspended", format!("not reconciled: {why}"))
+        }
+        _ => Finding::new(PAUSED, false, "Reconciling", ""),
+    }
+}
+
+/// The owner reference of a resource's own objects.
+#[must_use]
+pub fn controller_reference<S: Subject>(subject: &S) -> OwnerReference {
+    OwnerReference { controller: Some(true), block_owner_deletion: Some(true), ..shared_reference(subject) }
+}
+
+/// The owner reference of objects that several resources share: gone with the last of them.
+#[must_use]
+pub fn shared_reference<S: Subject>(subject: &S) -> OwnerReference {
+    OwnerReference {
+        api_version: S::api_version(&()).into_owned(),
+        kind: S::kind(&()).into_owned(),
+        name: subject.name_any(),
+        uid: subject.uid().unwrap_or_default(),
+        controller: None,
+        block_owner_deletion: None,
+    }
+}
+
+/// Whether a StatefulSet's pods are all of its newest revision and ready.
+#[must_use]
+pub fn is_settled(set: &StatefulSet) -> bool {
+    let (Some(spec), Some(status)) = (&set.spec, &set.status) else { return false };
+    let wanted = spec.replicas.unwrap_or(1);
+    status.observed_generation >= set.metadata.generation
+        && status.update_revision == status.current_revision
+        && status.updated_replicas.unwrap_or(0) == wanted
+        && status.ready_replicas.unwrap_or(0) == wanted
+        && status.replicas == wanted
+}
+
+/// Whether a pod is ready and not leaving.
+#[must_use]
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    pod.metadata.deletion_timestamp.is_none()
+        && conditions.is_some_and(|list| list.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+}
+
+/// Whether a pod's process runs, ready or not.
+#[must_use]
+pub fn is_running(pod: &Pod) -> bool {
+    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    statuses.is_some_and(|list| list.iter().any(|c| c.state.as_ref().is_some_and(|s| s.running.is_some())))
+}
+
+/// Why a pod is not ready, in the words of kubelet and scheduler.
+#[must_use]
+pub fn why_not_ready(pod: Option<&Pod>) -> (&'static str, String) {
+    let Some(pod) = pod else { return ("PodMissing", "the pod does not exist yet".to_owned()) };
+    let name = pod.name_any();
+    if pod.metadata.deletion_timestamp.is_some() {
+        return ("PodTerminating", format!("pod {name} is leaving"));
+    }
+    let status = pod.status.clone().unwrap_or_default();
+    let containers = status.container_statuses.unwrap_or_default();
+    let state = containers.first().and_then(|container| container.state.clone()).unwrap_or_default();
+    if let Some(waiting) = state.waiting
+        && waiting
+            .reason
+            .as_deref()
+            .is_some_and(|reason| !matches!(reason, "ContainerCreating" | "PodInitializing"))
+    {
+        let reason = waiting.reason.unwrap_or_default();
+        return ("PodFailing", format!("pod {name}: {reason}: {}", waiting.message.unwrap_or_default()));
+    }
+    if let Some(terminated) = state.terminated {
+        let message = terminated.message.unwrap_or_default();
+        return (
+            "PodFailing",
+            format!("pod {name} ended with code {}: {}", terminated.exit_code, message.trim()),
+        );
+    }
+    let unscheduled = status
+        .conditions
+        .unwrap_or_default()
+        .into_iter()
+        .find(|c| c.type_ == "PodScheduled" && c.status == "False");
+    if let Some(condition) = unscheduled {
+        return ("PodUnschedulable", format!("pod {name}: {}", condition.message.unwrap_or_default()));
+    }
+    ("PodStarting", format!("pod {name} is starting"))
+}

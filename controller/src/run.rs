@@ -1,0 +1,176 @@
+//! The controller from its settings to its end.
+
+use std::{fmt::Debug, hash::Hash, sync::Arc};
+
+use futures::{FutureExt as _, StreamExt as _};
+use kube::{
+    Client, Config,
+    runtime::{
+        applier,
+        controller::{Config as ControllerConfig, ReconcileRequest},
+        reflector::{ObjectRef, Store},
+    },
+};
+use sorcha_crds::{SorchaCentralNode, SorchaPeer};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
+
+use crate::{
+    cache::{self, Triggers},
+    config::Settings,
+    context::Ctx,
+    http,
+    leader::Leadership,
+    metrics::Metrics,
+    reconcile::{self, Subject},
+};
+
+/// Why the controller ends.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// No cluster to talk to.
+    #[error("find the cluster: {0}")]
+    Cluster(#[from] kube::config::InferConfigError),
+    /// The API server can't be used.
+    #[error("connect to the API server: {0}")]
+    Client(#[from] kube::Error),
+    /// The address of probes and metrics can't be used.
+    #[error("listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The Lease can't be used.
+    #[error("lease: {0}")]
+    Lease(#[from] kube_lease_manager::LeaseManagerError),
+    /// Another process holds the lease now.
+    #[error("the lease is lost; another controller goes on")]
+    LeaseLost,
+    /// Measurements clash.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Runs the controller until `shutdown`.
+///
+/// # Errors
+/// [`RunError`] when it does not start, or loses the lease.
+pub async fn run(
+    settings: Settings,
+    identity: String,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let client = Client::try_from(Config::infer().await?)?;
+    let metrics = Metrics::new()?;
+    let address = settings.listen;
+    let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
+    let (ready, is_ready) = watch::channel(false);
+    let served = tokio::spawn(http::serve(listener, metrics.clone(), is_ready));
+    let result = lead(client, settings, identity, metrics, ready, shutdown).await;
+    served.abort();
+    result
+}
+
+async fn lead(
+    client: Client,
+    settings: Settings,
+    identity: String,
+    metrics: Metrics,
+    ready: watch::Sender<bool>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    if !settings.leader_elect {
+        ready.send_replace(true);
+        metrics.leads(true);
+        tokio::select! {
+            () = reconcile(client, settings, identity, metrics) => {}
+            () = shutdown => {}
+        }
+        return Ok(());
+    }
+    let mut leadership = Leadership::campaign(client.clone(), &settings, &identity).await?;
+    // A standby is ready: it can take over.
+    ready.send_replace(true);
+    tracing::info!(identity, lease = settings.lease_name, "waiting for the lease");
+    let result = tokio::select! {
+        result = while_leading(&mut leadership, client, settings, identity, metrics) => result,
+        () = shutdown => Ok(()),
+    };
+    leadership.release().await;
+    result
+}
+
+async fn while_leading(
+    leadership: &mut Leadership,
+    client: Client,
+    settings: Settings,
+    identity: String,
+    metrics: Metrics,
+) -> Result<(), RunError> {
+    if !leadership.gained().await {
+        return Err(RunError::LeaseLost);
+    }
+    metrics.leads(true);
+    tracing::info!(identity, namespace = settings.namespace, "reconciling");
+    tokio::select! {
+        () = reconcile(client, settings, identity, metrics) => Ok(()),
+        () = leadership.lost() => Err(RunError::LeaseLost),
+    }
+}
+
+/// Watches and reconciles, for ever.
+pub async fn reconcile(client: Client, settings: Settings, identity: String, metrics: Metrics) {
+    let (caches, writers) = cache::caches();
+    let (central, central_requests) = mpsc::unbounded_channel();
+    let (peer, peer_requests) = mpsc::unbounded_channel();
+    let watches = cache::run(
+        client.clone(),
+        settings.namespace.clone(),
+        caches.clone(),
+        writers,
+        Triggers { central, peer },
+    );
+    let ctx = Arc::new(Ctx::new(client, settings, caches.clone(), metrics, identity));
+    let controllers = async {
+        // Before the caches are full, everything would look as if it were missing.
+        if caches.ready().await.is_err() {
+            return;
+        }
+        tokio::join!(
+            control::<SorchaCentralNode>(Arc::clone(&ctx), central_requests),
+            control::<SorchaPeer>(Arc::clone(&ctx), peer_requests),
+        );
+    };
+    tokio::join!(watches, controllers);
+}
+
+async fn control<S: Subject>(ctx: Arc<Ctx>, requests: mpsc::UnboundedReceiver<ObjectRef<S>>)
+where
+    S::DynamicType: Hash + Eq + Clone + Debug + Unpin,
+{
+    let queue = futures::stream::unfold(requests, |mut requests| async {
+        let object = requests.recv().await?;
+        Some((Ok::<_, std::convert::Infallible>(ReconcileRequest::from(object)), requests))
+    });
+    let store: Store<S> = S::store(&ctx.caches).clone();
+    let config = ControllerConfig::default().concurrency(ctx.settings.concurrency);
+    applier(
+        |subject, ctx| reconcile::reconcile::<S>(subject, ctx).boxed(),
+        reconcile::on_error::<S>,
+        ctx,
+        store,
+        queue,
+        config,
+    )
+    .for_each(|result| async move {
+        // A failed reconcile was logged where it failed; what is left is a resource that is gone.
+        if let Err(error) = result {
+            tracing::debug!(%error, "not reconciled");
+        }
+    })
+    .await;
+}

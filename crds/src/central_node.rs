@@ -1,0 +1,398 @@
+//! `SorchaCentralNode`: a node that holds the register and accepts peers and publications.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::ResourceRequirements,
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::shared::{
+    DEFAULT_MONGODB_IMAGE, DURATION, DeletionPolicy, EmbeddedStore, Heartbeat, ImagePullPolicy, Log,
+    PodOverrides, SecretKeyRef, Storage, Telemetry, default_network,
+};
+
+/// A central node: holds the register in MongoDB (or, for one-node trials, in a file) and accepts publications and peers.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "sorcha.dev",
+    version = "v1alpha1",
+    kind = "SorchaCentralNode",
+    plural = "sorchacentralnodes",
+    shortname = "scn",
+    category = "sorcha",
+    namespaced,
+    status = "SorchaCentralNodeStatus",
+    doc = "A central node: holds the register of a network and accepts publications and peers.",
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')").message("metadata.name must be at most 40 of a-z, 0-9 and -, and start with a letter: it names Services and pods"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether the node does what its spec asks for"),
+    printcolumn(name = "Priority", type_ = "integer", json_path = ".spec.priority", description = "Failover order: peers try the lowest first"),
+    printcolumn(name = "Peers", type_ = "integer", json_path = ".status.peers.connected", description = "Connected peers"),
+    printcolumn(name = "Version", type_ = "integer", json_path = ".status.version", description = "Newest version of the register"),
+    printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoint", description = "Address for peers outside this namespace"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1, description = "Why it is ready or not"),
+    printcolumn(name = "Converged", type_ = "integer", json_path = ".status.convergedVersion", priority = 1, description = "Version that every connected peer holds"),
+    printcolumn(name = "Lineage", type_ = "string", json_path = ".status.lineage", priority = 1, description = "Lineage of the register"),
+    printcolumn(name = "Digest", type_ = "string", json_path = ".status.digest", priority = 1, description = "Digest of the register's content")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!has(self.hostname) || (self.hostname.endsWith('.' + self.network) && !self.hostname.substring(0, size(self.hostname) - size(self.network) - 1).contains('.'))").message("hostname must be one label under the network, such as n0.sorcha.dev"))]
+pub struct SorchaCentralNodeSpec {
+    /// Network of this node; peers of the same network and namespace find it. Immutable.
+    #[serde(default = "default_network")]
+    #[schemars(length(min = 1, max = 63), extend("pattern" = DNS_NAME))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("network is immutable: make a new resource"))]
+    pub network: String,
+    /// Host name, one label under the network: `n0.sorcha.dev`. Default: the resource's name under the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), extend("pattern" = DNS_NAME))]
+    pub hostname: Option<String>,
+    /// Failover order: peers try the lowest first.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 65535))]
+    pub priority: i32,
+    /// Where the register lies.
+    pub store: CentralStore,
+    /// How peers reach the node.
+    #[serde(default)]
+    pub service: CentralService,
+    /// Limits on what peers may ask for.
+    #[serde(default)]
+    pub limits: CentralLimits,
+    /// Heartbeats that the node expects.
+    #[serde(default)]
+    pub heartbeat: Heartbeat,
+    /// How the node leaves: at a restart, peers move first.
+    #[serde(default)]
+    pub drain: Drain,
+    /// Who may publish over HTTP; unset: nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publishers: Option<Publishers>,
+    /// Logs.
+    #[serde(default)]
+    pub log: Log,
+    /// OpenTelemetry export.
+    #[serde(default)]
+    pub telemetry: Telemetry,
+    /// Image of the node; unset: the controller's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 500))]
+    pub image: Option<String>,
+    /// When the image is pulled; unset: the controller's setting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<ImagePullPolicy>,
+    /// Requests and limits of the node's container; unset: 50m CPU, 128Mi memory, at most 1Gi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+    /// Where and how the pod runs.
+    #[serde(default)]
+    pub pod: PodOverrides,
+    /// Leave everything as it is until this is false again.
+    #[serde(default)]
+    pub suspend: bool,
+    /// What happens to volumes when the resource is deleted. A database named by `uriSecretRef` is never touched.
+    #[serde(default = "retain")]
+    pub deletion_policy: DeletionPolicy,
+}
+
+const fn retain() -> DeletionPolicy {
+    DeletionPolicy::Retain
+}
+
+/// DNS names in lower case.
+pub(crate) const DNS_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+/// Where the register lies: exactly one of the fields.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.mongodb) != has(self.embedded)").message("store needs exactly one of mongodb and embedded"))]
+#[x_kube(validation = Rule::new("has(self.mongodb) == has(oldSelf.mongodb)").message("the kind of store is immutable: another one would start an empty register; make a new resource"))]
+pub struct CentralStore {
+    /// In MongoDB 4.4 or newer; the central nodes of a network share one database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mongodb: Option<MongoDbStore>,
+    /// In one file on a volume, for trials: such a network has one central node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedded: Option<EmbeddedStore>,
+}
+
+/// MongoDB by reference, or a one-member server for trials.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.uriSecretRef) != has(self.managed)").message("store.mongodb needs exactly one of uriSecretRef and managed"))]
+pub struct MongoDbStore {
+    /// Secret key that holds the connection string, such as the one a MongoDB operator makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uri_secret_ref: Option<SecretKeyRef>,
+    /// A one-member server for trials, made by the controller, one per network and namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed: Option<ManagedMongoDb>,
+    /// Database of the register. Immutable.
+    #[serde(default = "database")]
+    #[schemars(extend("pattern" = "^[A-Za-z0-9_-]{1,60}$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("store.mongodb.database is immutable: another one would start an empty register"))]
+    pub database: String,
+}
+
+fn database() -> String {
+    "sorcha".to_owned()
+}
+
+/// A one-member MongoDB server for trials. Central nodes of a network and namespace that ask for one share it, and must
+/// ask for the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ManagedMongoDb {
+    /// Image of the server.
+    #[serde(default = "mongodb_image")]
+    #[schemars(length(min = 1, max = 500))]
+    pub image: String,
+    /// Its volume.
+    #[serde(default)]
+    pub storage: Storage,
+    /// Whether the server asks for a password (the controller makes one).
+    #[serde(default)]
+    pub authentication: MongoDbAuthentication,
+    /// Requests and limits of the server's container; unset: 100m CPU, 256Mi memory, at most 1Gi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+}
+
+fn mongodb_image() -> String {
+    DEFAULT_MONGODB_IMAGE.to_owned()
+}
+
+/// Whether a managed server asks for a password.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MongoDbAuthentication {
+    /// A user and a random password in a Secret.
+    #[default]
+    Password,
+    /// None; only the NetworkPolicy keeps others out, where the cluster enforces it.
+    Disabled,
+}
+
+/// How peers reach a central node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("self.type != 'NodePort' || (has(self.advertise) && has(self.advertise.host))").message("service.type NodePort needs service.advertise.host: the name or address of the machines as peers outside reach them"))]
+pub struct CentralService {
+    /// Type of the Service.
+    #[serde(default, rename = "type")]
+    pub type_: ServiceType,
+    /// Annotations of the Service, such as those of a cloud's load balancer.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Class of the load balancer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_balancer_class: Option<String>,
+    /// Address that is published for peers outside the cluster; unset parts follow the Service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<Advertise>,
+}
+
+/// Type of a Service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ServiceType {
+    /// Inside the cluster only.
+    #[default]
+    ClusterIP,
+    /// A port on every machine.
+    NodePort,
+    /// An address of its own.
+    LoadBalancer,
+}
+
+impl ServiceType {
+    /// As Kubernetes writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClusterIP => "ClusterIP",
+            Self::NodePort => "NodePort",
+            Self::LoadBalancer => "LoadBalancer",
+        }
+    }
+}
+
+/// A published address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Advertise {
+    /// Host name or IP address; unset: what the Service gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), extend("pattern" = r"^[0-9A-Za-z.:-]+$"))]
+    pub host: Option<String>,
+    /// gRPC port; unset: the Service's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<i32>,
+}
+
+/// Limits of a central node (contract section 6.10).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CentralLimits {
+    /// Peers connected at once.
+    #[serde(default = "max_peers")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_peers: i32,
+    /// Full syncs at once.
+    #[serde(default = "max_full_syncs")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_concurrent_full_syncs: i32,
+    /// Pushed entries that a peer may leave unacknowledged.
+    #[serde(default = "push_window")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub push_window: i32,
+}
+
+const fn max_peers() -> i32 {
+    10_000
+}
+
+const fn max_full_syncs() -> i32 {
+    3
+}
+
+const fn push_window() -> i32 {
+    1024
+}
+
+impl Default for CentralLimits {
+    fn default() -> Self {
+        Self {
+            max_peers: max_peers(),
+            max_concurrent_full_syncs: max_full_syncs(),
+            push_window: push_window(),
+        }
+    }
+}
+
+/// How a central node leaves (design decision 18).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("duration(self.spread) < duration(self.timeout)").message("drain.spread must be shorter than drain.timeout"))]
+pub struct Drain {
+    /// Peers are told to move at random moments within this time, at most 5m.
+    #[serde(default = "drain_spread")]
+    #[schemars(extend("pattern" = DURATION))]
+    #[x_kube(validation = Rule::new("duration(self) <= duration('5m')").message("drain.spread must be at most 5m"))]
+    pub spread: String,
+    /// After this time the node stops whoever is left, 1s to 10m. The pod's grace period is 15 s longer.
+    #[serde(default = "drain_timeout")]
+    #[schemars(extend("pattern" = DURATION))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('10m')").message("drain.timeout must be 1s to 10m"))]
+    pub timeout: String,
+}
+
+fn drain_spread() -> String {
+    "3s".to_owned()
+}
+
+fn drain_timeout() -> String {
+    "15s".to_owned()
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { spread: drain_spread(), timeout: drain_timeout() }
+    }
+}
+
+/// Who may publish over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Publishers {
+    /// Secret key with one bearer token a line, `name: token`.
+    pub tokens_secret_ref: SecretKeyRef,
+}
+
+/// What is observed of a central node. The node writes `node`, the controller everything else.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SorchaCentralNodeStatus {
+    /// Generation of the spec that the controller acted on last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// gRPC address for peers outside this namespace, `host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Connected peers; zero while the node does not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peers: Option<PeerCounts>,
+    /// Newest version of the register, as last reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<i64>,
+    /// Highest version that every connected peer was known to hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub converged_version: Option<i64>,
+    /// Lineage of the register: hash of its genesis, its first 12 digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<String>,
+    /// Digest of the register's content at its version, its first 12 digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// What the node itself reported last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<CentralNodeReport>,
+    /// Conditions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// Peers of a central node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerCounts {
+    /// With a live session.
+    #[serde(default)]
+    pub connected: i64,
+    /// Of these, known to hold the newest version.
+    #[serde(default)]
+    pub up_to_date: i64,
+}
+
+/// What a central node reports of itself, on change and at a bounded rate (design decision 21).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CentralNodeReport {
+    /// Pod that reported.
+    #[serde(default)]
+    pub name: String,
+    /// `Starting`, `Healthy`, `Degraded`, `Unhealthy` or `Draining`.
+    #[serde(default)]
+    pub state: String,
+    /// Why, where that is not plain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Since when the process runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// Newest version of the register.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<i64>,
+    /// Lineage of the register.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<String>,
+    /// Digest of the register's content at its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Connected peers.
+    #[serde(default)]
+    pub peers: PeerCounts,
+    /// Whether the store answers; absent until it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_reachable: Option<bool>,
+    /// Why the store is not used, where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_message: Option<String>,
+    /// Integrity findings; absent until the register was checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub findings: Option<i64>,
+}

@@ -1,0 +1,90 @@
+//! The custom resources of Sorcha (design section 6): `SorchaCentralNode` and `SorchaPeer`.
+//!
+//! The types stand apart from the controller because the node reports into their status. Defaults and validation live
+//! in the schema (CEL), so that the API server refuses a bad resource and no webhook is needed. Deliberately absent:
+//! any client, any decision. The YAML beside this file is made by `sorcha-controller crds`; a test fails when it is stale.
+
+#![allow(unreachable_pub, reason = "KubeSchema repeats each type inside a function")]
+
+pub mod central_node;
+pub mod conditions;
+pub mod peer;
+pub mod shared;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt as _;
+
+pub use self::{
+    central_node::{SorchaCentralNode, SorchaCentralNodeSpec, SorchaCentralNodeStatus},
+    peer::{SorchaPeer, SorchaPeerSpec, SorchaPeerStatus},
+};
+
+/// API group of the resources.
+pub const GROUP: &str = "sorcha.dev";
+/// Version of the resources.
+pub const VERSION: &str = "v1alpha1";
+/// Annotation that stops reconciliation of a resource while it is `"true"`, like `spec.suspend`.
+pub const PAUSED_ANNOTATION: &str = "sorcha.dev/paused";
+/// Field manager of everything that the controller applies.
+pub const CONTROLLER_FIELD_MANAGER: &str = "sorcha-controller";
+
+/// Field manager under which a node applies its own part of a status.
+#[must_use]
+pub fn node_field_manager(pod: &str) -> String {
+    format!("sorcha-node.{pod}")
+}
+
+/// The definitions, in the order in which the YAML lists them.
+#[must_use]
+pub fn all_crds() -> Vec<CustomResourceDefinition> {
+    vec![SorchaCentralNode::crd(), SorchaPeer::crd()]
+}
+
+/// A definition as YAML with a line that says where it comes from.
+///
+/// # Errors
+/// When it can't be written as YAML, which a test rules out.
+pub fn yaml(crd: &CustomResourceDefinition) -> Result<String, serde_saphyr::ser::Error> {
+    let text = serde_saphyr::to_string(crd)?;
+    Ok(format!("# Made by `sorcha-controller crds`; do not edit.\n{text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_is_described() {
+        fn undescribed(path: &str, schema: &serde_json::Value, found: &mut Vec<String>) {
+            if let Some(properties) = schema["properties"].as_object() {
+                for (name, field) in properties {
+                    let path = format!("{path}.{name}");
+                    if field["description"].as_str().is_none_or(str::is_empty) {
+                        found.push(path.clone());
+                    }
+                    undescribed(&path, field, found);
+                }
+            }
+            for inner in ["items", "additionalProperties"].iter().filter_map(|key| schema.get(key)) {
+                undescribed(&format!("{path}[]"), inner, found);
+            }
+        }
+        for crd in all_crds() {
+            let value = serde_json::to_value(&crd).expect("a definition is JSON");
+            let schema = &value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+            let mut found = Vec::new();
+            undescribed(&crd.spec.names.kind, schema, &mut found);
+            assert_eq!(found, Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn yaml_in_the_repository_is_fresh() {
+        for crd in all_crds() {
+            let file = concat!(env!("CARGO_MANIFEST_DIR"), "/").to_owned() + &crd.spec.names.plural + ".yaml";
+            let fresh = yaml(&crd).expect("a definition is YAML");
+            let kept = std::fs::read_to_string(&file).unwrap_or_default();
+            assert!(kept == fresh, "{file} is stale: run `sorcha-controller crds --write crds`");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::{
+    register::{entry::SealedEntry, lineage::Genesis},
+    store::{Checkpoint, Draft, Loaded, Publication, StateChange},
+};
+
+/// A store that answers or not, and in which nothing ever changes.
+#[derive(Default)]
+struct Quiet {
+    away: AtomicBool,
+}
+
+#[async_trait]
+impl Store for Quiet {
+    fn kind(&self) -> &'static str {
+        "quiet"
+    }
+
+    async fn load(&self) -> Result<Loaded, StoreError> {
+        unreachable!()
+    }
+
+    async fn init_genesis(&self, _: Genesis) -> Result<Genesis, StoreError> {
+        unreachable!()
+    }
+
+    async fn publish(&self, _: Draft) -> Result<Publication, StoreError> {
+        unreachable!()
+    }
+
+    async fn set_active(&self, _: StateChange) -> Result<Publication, StoreError> {
+        unreachable!()
+    }
+
+    async fn read_after(&self, _: Version, _: usize) -> Result<Vec<Arc<SealedEntry>>, StoreError> {
+        if self.away.load(Ordering::Relaxed) {
+            return Err(StoreError::Unavailable("no primary".into()));
+        }
+        Ok(Vec::new())
+    }
+
+    async fn changed(&self, _: Version) {
+        std::future::pending().await
+    }
+
+    async fn apply(&self, _: Vec<Arc<SealedEntry>>, _: Checkpoint) -> Result<(), StoreError> {
+        unreachable!()
+    }
+
+    async fn replace(
+        &self,
+        _: Option<Genesis>,
+        _: Vec<Arc<SealedEntry>>,
+        _: Option<Checkpoint>,
+    ) -> Result<(), StoreError> {
+        unreachable!()
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_back_shows_though_nothing_is_new() {
+    let store = Arc::new(Quiet::default());
+    let log = Arc::new(RegisterLog::new(Arc::clone(&store) as Arc<dyn Store>, RegisterView::new(None)));
+    let (tailed, mut outage) = (Arc::clone(&log), log.subscribe_outage());
+    let tail = tokio::spawn(async move { tailed.tail().await });
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(log.is_reachable());
+
+    store.away.store(true, Ordering::Relaxed);
+    // As a publication notes it.
+    log.note_reachable(Err(&StoreError::Unavailable("no primary".into())));
+    outage.changed().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(log.outage().as_deref(), Some("no primary"));
+
+    store.away.store(false, Ordering::Relaxed);
+    tokio::time::sleep(RETRY + Duration::from_millis(100)).await;
+    assert_eq!(log.outage(), None);
+    outage.changed().await.unwrap();
+    assert!(!outage.has_changed().unwrap(), "only the changes are told");
+    tail.abort();
+}

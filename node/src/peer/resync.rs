@@ -1,0 +1,156 @@
+//! One full sync on request: a token in a file asks for it, and the last token done is remembered durably, so that
+//! neither a restart nor a failover repeats or forgets it (`sync.force_resync_file`).
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// Name of the file in the data directory that holds the last token done.
+pub const DONE_FILE: &str = "force-resync-done";
+/// Longest token.
+pub const TOKEN_CHARS: usize = 100;
+/// No file with a token is larger, with the white space around it.
+const FILE_BYTES: u64 = 4096;
+
+/// The request, and what became of the last one.
+#[derive(Debug, Default)]
+pub struct Resync {
+    done_file: PathBuf,
+    tokens: Mutex<Tokens>,
+}
+
+#[derive(Debug, Default)]
+struct Tokens {
+    wanted: Option<String>,
+    done: Option<String>,
+}
+
+impl Resync {
+    /// Reads what was done last from a data directory.
+    #[must_use]
+    pub fn load(data_dir: &Path) -> Self {
+        let done_file = data_dir.join(DONE_FILE);
+        let done = read_token(&done_file).unwrap_or_else(|error| {
+            tracing::warn!(file = %done_file.display(), error, "last forced full sync not known");
+            None
+        });
+        Self { done_file, tokens: Mutex::new(Tokens { wanted: None, done }) }
+    }
+
+    /// The last token done.
+    #[must_use]
+    pub fn done(&self) -> Option<String> {
+        self.tokens().done.clone()
+    }
+
+    /// The token whose full sync is still to be done.
+    #[must_use]
+    pub fn pending(&self) -> Option<String> {
+        let tokens = self.tokens();
+        tokens.wanted.clone().filter(|_| tokens.wanted != tokens.done)
+    }
+
+    /// Takes in what is asked for now; true when that is something new to do.
+    pub fn want(&self, token: Option<String>) -> bool {
+        let mut tokens = self.tokens();
+        let is_new = token != tokens.wanted && token.is_some() && token != tokens.done;
+        tokens.wanted = token;
+        is_new
+    }
+
+    /// Remembers that the full sync of a token was done.
+    pub async fn complete(&self, token: String) {
+        let (file, text) = (self.done_file.clone(), token.clone());
+        let stored = tokio::task::spawn_blocking(move || store(&file, &text)).await;
+        if let Err(error) = stored.map_err(io::Error::other).flatten() {
+            let file = self.done_file.display();
+            tracing::error!(%file, %error, token, "forced full sync done, but a restart will repeat it");
+        } else {
+            tracing::info!(token, "forced full sync done");
+        }
+        self.tokens().done = Some(token);
+    }
+
+    fn tokens(&self) -> MutexGuard<'_, Tokens> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The token in a file; none when the file is not there or holds only white space.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn read_token(path: &Path) -> Result<Option<String>, String> {
+    let mut bytes = Vec::new();
+    match File::open(path).and_then(|file| file.take(FILE_BYTES + 1).read_to_end(&mut bytes)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+        Ok(_) => {}
+    }
+    let text = String::from_utf8(bytes).map_err(|_| "it is not text".to_owned())?;
+    let token = text.trim();
+    if token.chars().count() > TOKEN_CHARS || text.len() as u64 > FILE_BYTES {
+        return Err(format!("it must hold a token of at most {TOKEN_CHARS} characters"));
+    }
+    Ok(Some(token.to_owned()).filter(|token| !token.is_empty()))
+}
+
+/// Writes beside the place and moves it there: a crash leaves the old token or the new one.
+fn store(path: &Path, token: &str) -> io::Result<()> {
+    let directory = path.parent().unwrap_or_else(|| Path::new("."));
+    fs::create_dir_all(directory)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    writeln!(file, "{token}")?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_token_is_done_once_and_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = folder.path().join("new");
+        let resync = Resync::load(&data_dir);
+        assert_eq!((resync.pending(), resync.done()), (None, None));
+        let token = |text: &str| Some(text.to_owned());
+        assert!(resync.want(token("a")) && !resync.want(token("a")));
+        assert_eq!(resync.pending(), token("a"));
+        assert!(resync.want(token("b")), "a newer request replaces it");
+        resync.complete("a".into()).await;
+        assert_eq!((resync.pending(), resync.done()), (token("b"), token("a")));
+        resync.complete("b".into()).await;
+        assert_eq!(resync.pending(), None);
+
+        let again = Resync::load(&data_dir);
+        assert_eq!(again.done(), token("b"));
+        assert!(!again.want(token("b")), "a restart does not repeat it");
+        assert!(again.want(token("a")), "any other token is a request");
+        assert!(!again.want(None));
+        assert_eq!(again.pending(), None, "withdrawn");
+    }
+
+    #[test]
+    fn tokens_are_read_with_care() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        assert_eq!(read_token(&file), Ok(None));
+        for (text, token) in [(" 2026-11-22\n", Some("2026-11-22")), (" \n", None), ("", None)] {
+            fs::write(&file, text).unwrap();
+            assert_eq!(read_token(&file).unwrap().as_deref(), token);
+        }
+        fs::write(&file, "t".repeat(100)).unwrap();
+        assert!(read_token(&file).unwrap().is_some());
+        for bad in [b"t".repeat(101), b" ".repeat(5000), vec![0xff]] {
+            fs::write(&file, bad).unwrap();
+            assert!(read_token(&file).is_err());
+        }
+        assert!(read_token(folder.path()).is_err(), "a directory");
+    }
+}

@@ -1,0 +1,230 @@
+//! What is reported: pure functions from what a node knows to the report, and what of a change matters.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use sorcha_crds::{
+    central_node::{CentralNodeReport, PeerCounts},
+    peer::PeerReport,
+};
+
+use super::Report;
+use crate::{
+    central::CentralNode,
+    clock::Timestamp,
+    http::Stage,
+    peer::{machine::state::PeerState, status::PeerStatus},
+    register::{integrity, names::Version},
+    store::Loaded,
+};
+
+/// Longest message, characters.
+const MESSAGE_CHARS: usize = 512;
+/// Stands for any instant, where only matters whether there is one.
+const SOME_INSTANT: Time = Time(jiff::Timestamp::UNIX_EPOCH);
+
+/// How much a new report differs from the one written last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// In nothing worth a write.
+    Nothing,
+    /// The replica was fresh at a later instant, or a message goes into other details.
+    Detail,
+    /// Versions, digests, who is up to date: what publications move.
+    Progress,
+    /// The node went over into another state.
+    Transition,
+}
+
+impl Report {
+    /// What changed since `before`.
+    #[must_use]
+    pub fn change_since(&self, before: &Self) -> Change {
+        match (before, self) {
+            (Self::Peer(before), Self::Peer(after)) => {
+                compare(before, after, [without_round_trip, without_details, without_progress])
+            }
+            (Self::Central(before), Self::Central(after)) => {
+                compare(before, after, [CentralNodeReport::clone, without_texts, without_counts])
+            }
+            _ => Change::Transition,
+        }
+    }
+}
+
+/// The first view under which the two are equal tells how little they differ.
+fn compare<R: PartialEq>(before: &R, after: &R, views: [fn(&R) -> R; 3]) -> Change {
+    let changes = [Change::Nothing, Change::Detail, Change::Progress];
+    let equal = views.iter().position(|view| view(before) == view(after));
+    equal.map_or(Change::Transition, |first| changes[first])
+}
+
+fn without_round_trip(report: &PeerReport) -> PeerReport {
+    PeerReport { rtt_ms: None, ..report.clone() }
+}
+
+fn without_details(report: &PeerReport) -> PeerReport {
+    let mut kept = without_round_trip(report);
+    kept.fresh_as_of = kept.fresh_as_of.map(|_| SOME_INSTANT);
+    kept.message = kept.message.as_deref().map(headline);
+    kept
+}
+
+fn without_progress(report: &PeerReport) -> PeerReport {
+    PeerReport {
+        version: None,
+        lag: None,
+        digest: None,
+        lineage: None,
+        fresh_as_of: None,
+        missed_heartbeats: None,
+        message: None,
+        ..without_round_trip(report)
+    }
+}
+
+fn without_texts(report: &CentralNodeReport) -> CentralNodeReport {
+    let mut kept = report.clone();
+    kept.message = kept.message.as_deref().map(headline);
+    kept.store_message = kept.store_message.as_deref().map(headline);
+    kept
+}
+
+fn without_counts(report: &CentralNodeReport) -> CentralNodeReport {
+    let mut kept = report.clone();
+    (kept.message, kept.store_message) = (None, None);
+    (kept.version, kept.digest, kept.lineage) = (None, None, None);
+    kept.peers.up_to_date = 0;
+    kept
+}
+
+/// What a message says before it goes into details: everything up to the first colon.
+fn headline(message: &str) -> String {
+    message.split(':').next().unwrap_or_default().to_owned()
+}
+
+/// What a peer says of itself.
+#[must_use]
+pub fn peer_report(pod: &str, status: &PeerStatus, replica: &Loaded) -> PeerReport {
+    let (view, heard) =
+        (&replica.view, status.session_id.is_some() || status.central_version > Version::ZERO);
+    PeerReport {
+        name: pod.to_owned(),
+        state: Some(status.state.as_str().to_owned()),
+        since: time(status.since),
+        central_node: status.central_node_id.clone(),
+        version: Some(view.head().get()),
+        lag: heard.then(|| status.lag(view.head())),
+        fresh_as_of: status.fresh_as_of.and_then(time),
+        missed_heartbeats: Some(i32::try_from(status.heartbeat.missed).unwrap_or(i32::MAX)),
+        failovers: Some(i64::try_from(status.failovers).unwrap_or(i64::MAX)),
+        rtt_ms: status.heartbeat.last_round_trip().map(|_| tenths(status.heartbeat.average_ms())),
+        digest: Some(view.digest().to_string()),
+        lineage: view.lineage().map(|lineage| lineage.to_string()),
+        split_brain: status.split_brain.clone(),
+        findings: Some(count(replica.findings.len())),
+        force_resync: status.force_resync.clone(),
+        message: trouble(status, replica).map(shortened),
+    }
+}
+
+/// A peer that has not started.
+#[must_use]
+pub fn starting_peer_report(pod: &str, since: Timestamp, stage: &Stage) -> PeerReport {
+    PeerReport {
+        name: pod.to_owned(),
+        state: Some(PeerState::Disconnected.as_str().to_owned()),
+        since: time(since),
+        message: stage.waits_for().map(shortened),
+        ..PeerReport::default()
+    }
+}
+
+/// What is wrong with a peer now; a headline, a colon, the details.
+fn trouble(status: &PeerStatus, replica: &Loaded) -> Option<String> {
+    if let Some(central) = &status.split_brain {
+        return Some(format!("split brain: {central} serves another lineage; nothing was merged"));
+    }
+    if status.central_nodes.is_empty() && status.state != PeerState::Disconnected {
+        let why = status.central_nodes_fault.as_deref().unwrap_or("none is configured");
+        return Some(format!("no central nodes known: {why}"));
+    }
+    if let Some(fault) = &status.configuration_fault {
+        return Some(format!("configuration fault: {fault}"));
+    }
+    if status.state == PeerState::Isolated {
+        let error = |central: &crate::peer::status::CentralNodeInfo| {
+            Some(format!("{}: {}", central.address.id(), central.last_error.as_ref()?))
+        };
+        let errors: Vec<_> = status.central_nodes.iter().filter_map(error).collect();
+        return Some(format!("no central node can be reached: {}", errors.join("; ")));
+    }
+    if status.ahead {
+        return Some("this replica is ahead of its central node's register".to_owned());
+    }
+    if !replica.findings.is_empty() {
+        return Some(format!("damaged replica: {}", integrity::summary(&replica.findings)));
+    }
+    if let Some(error) = &status.last_sync_error {
+        return Some(format!("the last sync failed: {error}"));
+    }
+    let fault = status.central_nodes_fault.as_ref()?;
+    Some(format!("the file of central nodes is not usable: {fault}"))
+}
+
+/// What a central node says of itself.
+#[must_use]
+pub fn central_report(pod: &str, since: Timestamp, node: &CentralNode) -> CentralNodeReport {
+    let (condition, view, outage) = (node.condition(), node.log.view(), node.log.outage());
+    let (connected, up_to_date) = node.peer_counts();
+    CentralNodeReport {
+        name: pod.to_owned(),
+        state: condition.as_str().to_owned(),
+        message: condition.reason().map(shortened),
+        since: time(since),
+        version: Some(view.head().get()),
+        lineage: view.lineage().map(|lineage| lineage.to_string()),
+        digest: Some(view.digest().to_string()),
+        peers: PeerCounts { connected: count(connected), up_to_date: count(up_to_date) },
+        store_reachable: Some(outage.is_none()),
+        store_message: outage.map(shortened),
+        findings: Some(count(node.findings().len())),
+    }
+}
+
+/// A central node that has not started.
+#[must_use]
+pub fn starting_central_report(pod: &str, since: Timestamp, stage: &Stage) -> CentralNodeReport {
+    let outage = match stage {
+        Stage::Opening { store_fault } => store_fault.clone(),
+        _ => None,
+    };
+    CentralNodeReport {
+        name: pod.to_owned(),
+        state: "Starting".to_owned(),
+        message: stage.waits_for().map(shortened),
+        since: time(since),
+        store_reachable: outage.as_ref().map(|_| false),
+        store_message: outage.map(shortened),
+        ..CentralNodeReport::default()
+    }
+}
+
+/// In whole seconds, as Kubernetes writes instants.
+fn time(at: Timestamp) -> Option<Time> {
+    jiff::Timestamp::from_second(at.as_millis().div_euclid(1000)).ok().map(Time)
+}
+
+fn tenths(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn shortened(message: String) -> String {
+    if message.chars().count() > MESSAGE_CHARS {
+        let kept: String = message.chars().take(MESSAGE_CHARS - 1).collect();
+        return kept + "…";
+    }
+    message
+}

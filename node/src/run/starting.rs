@@ -1,0 +1,111 @@
+//! From the configuration to the role: the store may take its time, and the stage tells what is waited for.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, sync::watch};
+
+use super::{RunError, open_embedded, prepare_central, prepare_peer, serve_central};
+use crate::{
+    config::{Config, Role},
+    env::Env,
+    http::{NodeHandle, Stage},
+    peer::dial::PlainText,
+    register_bootstrap::BootstrapError,
+    store::{Store, StoreError, mongo::MongoStore},
+};
+
+/// First and longest wait before an unavailable store is tried again at start.
+const STORE_RETRY: Duration = Duration::from_millis(500);
+const STORE_RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// A node on its way from its configuration to its role.
+pub(super) struct Starting {
+    pub(super) config: Arc<Config>,
+    pub(super) env: Env,
+    pub(super) stage: watch::Sender<Stage>,
+}
+
+impl Starting {
+    /// Serves as a central node, once there is a sound register.
+    pub(super) async fn central(
+        &self,
+        grpc: TcpListener,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), RunError> {
+        let mut shutdown = std::pin::pin!(shutdown);
+        let prepared = self.prepared(Role::Central, |store| {
+            prepare_central(Arc::clone(&self.config), self.env.clone(), store)
+        });
+        let node = tokio::select! {
+            node = prepared => node?,
+            () = &mut shutdown => return Ok(()),
+        };
+        self.stage.send_replace(Stage::Started(NodeHandle::Central(Arc::clone(&node))));
+        serve_central(node, grpc, shutdown).await
+    }
+
+    /// Runs as a peer, once its replica is loaded.
+    pub(super) async fn peer(&self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+        let mut shutdown = std::pin::pin!(shutdown);
+        let prepared = self.prepared(Role::Peer, |store| {
+            prepare_peer(Arc::clone(&self.config), self.env.clone(), store, Arc::new(PlainText))
+        });
+        let node = tokio::select! {
+            node = prepared => node?,
+            () = &mut shutdown => return Ok(()),
+        };
+        self.stage.send_replace(Stage::Started(NodeHandle::Peer(Arc::clone(&node))));
+        node.run(shutdown).await.map_err(RunError::from)
+    }
+
+    /// Opens the store, however long that takes, and prepares the role over it; the stage tells what it waits for.
+    async fn prepared<N, F>(&self, role: Role, prepare: impl Fn(Arc<dyn Store>) -> F) -> Result<N, RunError>
+    where
+        F: Future<Output = Result<N, RunError>>,
+    {
+        let attempt = || async { prepare(open_store(&self.config, &self.env, role).await?).await };
+        let waits = |why: &str| {
+            self.stage.send_replace(Stage::Opening { store_fault: Some(why.to_owned()) });
+        };
+        let prepared = until_available(attempt, waits).await;
+        if let Err(error) = &prepared {
+            self.stage.send_replace(Stage::Failed { fault: error.to_string() });
+        }
+        prepared
+    }
+}
+
+async fn open_store(config: &Config, env: &Env, role: Role) -> Result<Arc<dyn Store>, RunError> {
+    match config.mongodb_uri()? {
+        Some(uri) => Ok(Arc::new(MongoStore::connect(&uri, &config.store.mongodb).await?)),
+        None => Ok(open_embedded(config, env, role == Role::Peer).await?),
+    }
+}
+
+/// Repeats an attempt while the store is not available: a database may start after its nodes. `waits` is told why.
+///
+/// # Errors
+/// Any other [`StoreError`] at once.
+async fn until_available<T, F>(
+    mut attempt: impl FnMut() -> F,
+    mut waits: impl FnMut(&str),
+) -> Result<T, RunError>
+where
+    F: Future<Output = Result<T, RunError>>,
+{
+    let mut wait = STORE_RETRY;
+    loop {
+        match attempt().await {
+            Err(
+                RunError::Store(StoreError::Unavailable(why))
+                | RunError::Bootstrap(BootstrapError::Store(StoreError::Unavailable(why))),
+            ) => {
+                waits(&why);
+                tracing::warn!(reason = why, retry_in_ms = wait.as_millis(), "store not available yet");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(STORE_RETRY_MAX);
+            }
+            other => return other,
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The scenarios, and in which order they run.
+
+mod change;
+mod crash;
+mod deletion;
+mod drift;
+mod events;
+mod failover;
+mod install;
+mod isolation;
+mod lifecycle;
+mod network;
+mod networks;
+mod outage;
+mod publish;
+mod quiet;
+mod refusals;
+mod contradictions;
+mod rights;
+mod rolling;
+mod scale;
+mod service;
+mod upgrade;
+
+use crate::run::Scenario;
+
+macro_rules! scenario {
+    ($name:literal, $run:path, $about:literal) => {
+        Scenario { name: $name, about: $about, run: |cluster| Box::pin(async move { $run(&cluster).await }) }
+    };
+}
+
+/// Phases, in each of them lanes, in each of them scenarios.
+pub(crate) fn phases() -> Vec<Vec<Vec<Scenario>>> {
+    vec![
+        vec![vec![scenario!(
+            "install",
+            install::run,
+            "both charts install; two controllers, one holds the lease"
+        )]],
+        vec![on_the_shared_network(), against_intruders(), on_networks_of_their_own()],
+        // These disturb everything else.
+        vec![vec![
+            scenario!("quiet", quiet::run, "a restarted controller and an idle minute write nothing"),
+            scenario!("crash", crash::run, "controllers killed in the middle: everything ends reconciled"),
+            scenario!("outage", outage::run, "the API server away: replication goes on, status catches up"),
+            scenario!("upgrade", upgrade::run, "helm upgrade keeps the data, helm uninstall the resources"),
+        ]],
+    ]
+}
+
+fn on_the_shared_network() -> Vec<Scenario> {
+    vec![
+        scenario!("network", network::run, "three central nodes and five peers by one apply"),
+        scenario!("publish", publish::run, "a publication reaches every peer, and is read there"),
+        scenario!("failover", failover::run, "a central node is killed, another one drained"),
+        scenario!("isolation", isolation::run, "all central nodes away: reads go on"),
+        scenario!("scale", scale::run, "5, 8, 2 replicas by kubectl scale"),
+        scenario!("restart", scale::restart, "a deleted pod comes back from its volume"),
+        scenario!("change", change::run, "a changed peer rolls one replica at a time"),
+        scenario!("rolling", rolling::run, "changed central nodes take turns"),
+    ]
+}
+
+fn against_intruders() -> Vec<Scenario> {
+    vec![
+        scenario!("refusals", refusals::run, "bad specs are refused with a message"),
+        scenario!("contradict", contradictions::run, "specs that contradict others say so in the status"),
+        scenario!("rights", rights::run, "a node's token is good for its own status only"),
+        scenario!("drift", drift::run, "deleted and changed objects are repaired"),
+        scenario!("taken", drift::taken, "an object of somebody else is left alone"),
+    ]
+}
+
+fn on_networks_of_their_own() -> Vec<Scenario> {
+    vec![
+        scenario!("deletion", deletion::run, "volumes are kept or deleted as asked"),
+        scenario!("lifecycle", lifecycle::run, "pause, resync, missing Secret"),
+        scenario!("service", service::run, "addresses follow LoadBalancer and NodePort"),
+        scenario!("late", lifecycle::late, "peers that are there before any central node"),
+        scenario!("events", events::run, "Events tell transitions, once each"),
+        scenario!("networks", networks::run, "networks of other namespaces and names never mix"),
+    ]
+}

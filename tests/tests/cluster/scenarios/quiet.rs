@@ -1,0 +1,150 @@
+//! When nothing is to be done, nothing is written.
+
+use std::{collections::BTreeMap, rc::Rc, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::{
+    cluster::{Cluster, SYSTEM},
+    eventually::{eventually, seconds},
+    look::Look as _,
+    network::{self, CENTRAL},
+    run::Done,
+    space::Space,
+};
+
+const REPLICAS: i32 = 3;
+const IDLE: Duration = Duration::from_secs(60);
+const OWNED: &str =
+    "statefulset,service,configmap,serviceaccount,role,rolebinding,networkpolicy,poddisruptionbudget";
+
+pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
+    let space = cluster.network().await?;
+    network::settle(space, REPLICAS).await?;
+    // What other scenarios have left makes work while it goes.
+    eventually("namespaces that are being deleted are gone", seconds(90), async || {
+        let left = cluster.kubectl(&["get", "namespaces"]).await?;
+        ensure!(!left.contains("Terminating"), "{left}");
+        Ok(())
+    })
+    .await?;
+    let before = eventually("nothing changes any more", seconds(60), async || {
+        let (one, _) = (versions(space).await?, tokio::time::sleep(seconds(5)).await);
+        let two = versions(space).await?;
+        ensure!(one == two, "{one:?} {two:?}");
+        Ok(two)
+    })
+    .await?;
+    cluster.kubectl(&["-n", SYSTEM, "rollout", "restart", "deployment/sorcha"]).await?;
+    cluster.kubectl(&["-n", SYSTEM, "rollout", "status", "deployment/sorcha", "--timeout=120s"]).await?;
+    let leader = eventually("a controller has looked at everything", seconds(60), async || {
+        let leader = cluster.leader().await?;
+        let metrics = metrics(cluster, &leader).await?;
+        let looked =
+            |kind: &str| sum(&metrics, &format!("sorcha_controller_reconciles_total{{kind=\"{kind}\""));
+        ensure!(looked("SorchaPeer") >= 1.0 && looked("SorchaCentralNode") >= 3.0, "{metrics}");
+        Ok(leader)
+    })
+    .await?;
+    let after = versions(space).await?;
+    let changed: Vec<_> = after.iter().filter(|(key, value)| before.get(*key) != Some(value)).collect();
+    ensure!(changed.is_empty() && after.len() == before.len(), "a second pass wrote {changed:?}");
+    idle(cluster, space, &leader).await?;
+    Ok(Done::Passed)
+}
+
+/// Resource versions of owned objects; of the resources, whose status lives on, what is not status.
+async fn versions(space: &Space) -> Result<BTreeMap<String, String>> {
+    let mut versions = BTreeMap::new();
+    let owned = space.get(&[OWNED, "-l", "app.kubernetes.io/managed-by=sorcha-controller"]).await?;
+    for object in owned.list("/items") {
+        let key = format!("{} {}", object.text("/kind"), object.name());
+        versions.insert(key, object.text("/metadata/resourceVersion").to_owned());
+    }
+    for object in space.get(&["scn,sp"]).await?.list("/items") {
+        let mut metadata = object["metadata"].clone();
+        if let Some(metadata) = metadata.as_object_mut() {
+            metadata.remove("resourceVersion");
+            metadata.remove("managedFields");
+        }
+        versions.insert(format!("{} {}", object.text("/kind"), object.name()), metadata.to_string());
+    }
+    Ok(versions)
+}
+
+async fn metrics(cluster: &Cluster, pod: &str) -> Result<String> {
+    let path = format!("/api/v1/namespaces/{SYSTEM}/pods/{pod}:8080/proxy/metrics");
+    Ok(cluster.proxy.get(&path, &[]).await?.body)
+}
+
+/// The sum of a metric's samples.
+fn sum(metrics: &str, prefix: &str) -> f64 {
+    let lines = metrics.lines().filter(|line| line.starts_with(prefix));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+/// What a minute in which nothing happens costs the API server.
+async fn idle(cluster: &Cluster, space: &Space, leader: &str) -> Result<()> {
+    let calls = async || {
+        let metrics = metrics(cluster, leader).await?;
+        let status = sum(&metrics, "sorcha_controller_api_calls_total{resource=\"sorchapeers/status\"")
+            + sum(&metrics, "sorcha_controller_api_calls_total{resource=\"sorchacentralnodes/status\"");
+        Ok::<_, anyhow::Error>((sum(&metrics, "sorcha_controller_api_calls_total"), status))
+    };
+    let (all, status) = calls().await?;
+    let audit = Audit::start(cluster)?;
+    tokio::time::sleep(IDLE).await;
+    let (all_after, status_after) = calls().await?;
+    let others = (all_after - all) - (status_after - status);
+    ensure!(others == 0.0, "{others} calls of the controller beside status in an idle minute");
+    let resources = 1.0 + CENTRAL.len() as f64;
+    ensure!(
+        status_after - status <= resources,
+        "{} writes of status for {resources} resources",
+        status_after - status
+    );
+    let Some(audit) = audit else {
+        println!("      quiet: the nodes' writes are not counted, SORCHA_E2E_AUDIT_LOG is not set");
+        return Ok(());
+    };
+    let writes = audit.end(&space.name)?;
+    println!("      quiet: writes to status in an idle minute: {writes:?}");
+    for (who, count) in &writes {
+        // A peer resource's account speaks for all its pods.
+        let pods = if who.ends_with(":edge") { usize::try_from(REPLICAS)? } else { resources as usize };
+        ensure!(*count <= pods, "{who} wrote {count} times in an idle minute, for {pods}");
+    }
+    Ok(())
+}
+
+/// The API server's own record.
+struct Audit {
+    file: std::path::PathBuf,
+    from: usize,
+}
+
+impl Audit {
+    fn start(cluster: &Cluster) -> Result<Option<Self>> {
+        let Some(file) = cluster.settings.audit_log.as_ref().map(std::path::PathBuf::from) else {
+            return Ok(None);
+        };
+        let from = std::fs::read(&file).with_context(|| format!("read {}", file.display()))?.len();
+        Ok(Some(Self { file, from }))
+    }
+
+    /// PATCHes of a namespace's status since then, by who made them.
+    fn end(&self, namespace: &str) -> Result<BTreeMap<String, usize>> {
+        let log = std::fs::read(&self.file)?;
+        let mut writes = BTreeMap::new();
+        for line in String::from_utf8_lossy(&log[self.from.min(log.len())..]).lines() {
+            let Ok(event) = serde_json::from_str::<Value>(line) else { continue };
+            let about = event.text("/objectRef/apiGroup") == "sorcha.dev"
+                && event.text("/objectRef/subresource") == "status";
+            if about && event.text("/verb") == "patch" && event.text("/objectRef/namespace") == namespace {
+                *writes.entry(event.text("/user/username").to_owned()).or_default() += 1;
+            }
+        }
+        Ok(writes)
+    }
+}
