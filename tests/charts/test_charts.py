@@ -1,0 +1,371 @@
+"""What the charts render, and what they refuse; run by tests/charts/check."""
+import base64
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import unittest
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+HELM = os.environ.get("HELM", "helm")
+NAMESPACE = "sorcha-system"
+VALUES = sorted((ROOT / "tests/charts/values").glob("*.yaml"))
+OWNED = {"get", "list", "watch", "create", "patch", "delete"}
+# (group, resource): verbs that the controller needs, no more.
+NEEDED = {
+    **{("sorcha.dev", kind): {"get", "list", "watch", "patch"} for kind in ("sorchacentralnodes", "sorchapeers")},
+    **{("sorcha.dev", f"{kind}/status"): {"get", "patch", "update"} for kind in ("sorchacentralnodes", "sorchapeers")},
+    **{("sorcha.dev", f"{kind}/finalizers"): {"update"} for kind in ("sorchacentralnodes", "sorchapeers")},
+    **{("", kind): OWNED for kind in ("services", "configmaps", "serviceaccounts")},
+    ("", "secrets"): {"get", "create", "patch", "delete"},
+    **{("", kind): {"get", "list", "watch"} for kind in ("pods", "persistentvolumeclaims")},
+    ("apps", "statefulsets"): OWNED,
+    ("policy", "poddisruptionbudgets"): OWNED,
+    ("networking.k8s.io", "networkpolicies"): OWNED,
+    **{("rbac.authorization.k8s.io", kind): OWNED for kind in ("roles", "rolebindings")},
+    ("events.k8s.io", "events"): {"create", "patch"},
+}
+
+
+def helm(*args):
+    return subprocess.run([HELM, *args], cwd=ROOT, capture_output=True, text=True)
+
+
+def render(*args, chart="charts/sorcha"):
+    """The manifests of a chart, or an AssertionError with helm's message."""
+    done = helm("template", "sorcha", chart, "--namespace", NAMESPACE, *args)
+    assert done.returncode == 0, done.stderr
+    return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
+
+
+def values(name):
+    return ["--values", str(ROOT / f"tests/charts/values/{name}.yaml")]
+
+
+def of_kind(manifests, *kinds):
+    return [manifest for manifest in manifests if manifest["kind"] in kinds]
+
+
+def hooks(manifest):
+    return manifest["metadata"].get("annotations", {}).get("helm.sh/hook")
+
+
+def is_drills(manifest):
+    return manifest["metadata"]["labels"].get("app.kubernetes.io/component") == "drill"
+
+
+def pod_specs(manifests):
+    for manifest in of_kind(manifests, "Deployment", "Pod"):
+        yield manifest["spec"]["template"]["spec"] if manifest["kind"] == "Deployment" else manifest["spec"]
+
+
+class Definitions(unittest.TestCase):
+    """charts/sorcha-crds"""
+
+    def test_the_copy_is_fresh(self):
+        for kept in sorted((ROOT / "crds").glob("*.yaml")):
+            copy = ROOT / "charts/sorcha-crds/files" / kept.name
+            stale = f"{copy.relative_to(ROOT)} is stale: run cp crds/*.yaml charts/sorcha-crds/files/"
+            self.assertTrue(copy.exists() and copy.read_bytes() == kept.read_bytes(), stale)
+        names = lambda folder: {file.name for file in (ROOT / folder).glob("*.yaml")}
+        self.assertEqual(names("crds"), names("charts/sorcha-crds/files"))
+
+    def test_what_is_rendered_is_what_the_files_say(self):
+        rendered = {crd["metadata"]["name"]: crd for crd in render(chart="charts/sorcha-crds")}
+        for kept in (ROOT / "crds").glob("*.yaml"):
+            crd = yaml.safe_load(kept.read_text())
+            self.assertEqual(rendered.pop(crd["metadata"]["name"])["spec"], crd["spec"])
+        self.assertEqual(rendered, {})
+
+    def test_they_outlive_the_release_whatever_the_values_say(self):
+        args = ["--set-json", 'annotations={"helm.sh/resource-policy": "delete", "example.org/a": "b"}']
+        for crd in render(*args, chart="charts/sorcha-crds"):
+            self.assertEqual(crd["metadata"]["annotations"]["helm.sh/resource-policy"], "keep")
+            self.assertEqual(crd["metadata"]["annotations"]["example.org/a"], "b")
+
+    def test_unknown_values_are_refused(self):
+        done = helm("template", "a", "charts/sorcha-crds", "--set", "annotation.a=b")
+        self.assertIn("'annotation' not allowed", done.stderr)
+
+
+class Values(unittest.TestCase):
+    """values.yaml and its schema"""
+
+    def test_wrong_values_are_refused_with_the_reason(self):
+        lines = (ROOT / "tests/charts/wrong-values.txt").read_text().splitlines()
+        for line in lines:
+            if line.startswith("#"):
+                continue
+            args, expected = line.split(" | ")
+            with self.subTest(args):
+                done = helm("template", "sorcha", "charts/sorcha", *shlex.split(args, posix=False))
+                self.assertNotEqual(done.returncode, 0, "it was accepted")
+                self.assertIn(expected, done.stderr)
+
+    def test_every_value_is_in_the_schema_which_is_strict(self):
+        schema = json.loads((ROOT / "charts/sorcha/values.schema.json").read_text())
+
+        def check(path, value, field):
+            field = {**schema["definitions"][field["$ref"].rsplit("/", 1)[1]], **field} if "$ref" in field else field
+            if field.get("type") == "object" and "properties" in field:
+                self.assertIs(field.get("additionalProperties"), False, path)
+                known = set(field["properties"]) - {"global"}
+                self.assertEqual(known, set(value), path)
+                for key in known:
+                    check(f"{path}.{key}", value[key], field["properties"][key])
+            else:
+                self.assertTrue(field.get("description"), f"{path} has no description")
+
+        check("", yaml.safe_load((ROOT / "charts/sorcha/values.yaml").read_text()), schema)
+
+    def test_every_value_is_set_by_a_file_of_values(self):
+        def paths(value, path=""):
+            yield path
+            if isinstance(value, dict):
+                for key, inner in value.items():
+                    yield from paths(inner, f"{path}.{key}")
+
+        tried = {path for file in VALUES for path in paths(yaml.safe_load(file.read_text()))}
+        known = set(paths(yaml.safe_load((ROOT / "charts/sorcha/values.yaml").read_text())))
+        self.assertEqual(known - tried, set())
+
+    def test_every_accepted_set_of_values_renders(self):
+        for file in VALUES:
+            with self.subTest(file.name):
+                self.assertTrue(render("--values", str(file)))
+
+
+class Objects(unittest.TestCase):
+    """What is made"""
+
+    def test_names_and_namespaces(self):
+        for file in VALUES:
+            manifests = render("--values", str(file))
+            seen = [(m["kind"], m["metadata"].get("namespace"), m["metadata"]["name"]) for m in manifests]
+            self.assertEqual(len(seen), len(set(seen)), f"{file.name}: a name twice")
+            for manifest in manifests:
+                clusterwide = manifest["kind"].startswith("ClusterRole")
+                namespace = manifest["metadata"].get("namespace")
+                self.assertEqual(clusterwide, namespace is None, (file.name, manifest["kind"]))
+
+    def test_long_names_stay_valid(self):
+        long = "r" * 53
+        done = helm("template", long, "charts/sorcha", "--namespace", NAMESPACE, "--set", "demo.enabled=true")
+        for manifest in yaml.safe_load_all(done.stdout):
+            self.assertLessEqual(len(manifest["metadata"]["name"]), 63)
+            for value in manifest["metadata"]["labels"].values():
+                self.assertLessEqual(len(value), 63)
+
+    def test_every_object_is_labelled(self):
+        for file in VALUES:
+            for manifest in render("--values", str(file)):
+                labels = manifest["metadata"]["labels"]
+                for key in ("name", "instance", "version", "part-of", "managed-by"):
+                    self.assertIn(f"app.kubernetes.io/{key}", labels, (file.name, manifest["kind"]))
+
+    def test_selectors_find_the_controller_and_nothing_else(self):
+        for file in VALUES:
+            manifests = render("--values", str(file))
+            deployment = of_kind(manifests, "Deployment")[0]
+            pods = deployment["spec"]["template"]["metadata"]["labels"]
+            drill = of_kind(manifests, "Pod")[0]["metadata"]["labels"]
+            selectors = [deployment["spec"]["selector"]["matchLabels"], of_kind(manifests, "Service")[0]["spec"]["selector"]]
+            selectors += [pdb["spec"]["selector"]["matchLabels"] for pdb in of_kind(manifests, "PodDisruptionBudget")]
+            for selector in selectors:
+                self.assertLessEqual(selector.items(), pods.items())
+                self.assertFalse(selector.items() <= drill.items(), "the drill's pod is selected, too")
+
+    def test_pods_fit_the_restricted_standard(self):
+        for file in VALUES:
+            for spec in pod_specs(render("--values", str(file))):
+                self.assertFalse({"hostNetwork", "hostPID", "hostIPC"} & set(spec))
+                self.assertEqual(spec["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"})
+                for container in spec["containers"]:
+                    context = container["securityContext"]
+                    self.assertEqual(context["capabilities"], {"drop": ["ALL"]})
+                    self.assertEqual(context["runAsUser"], 65532)
+                    for key, wanted in (("runAsNonRoot", True), ("readOnlyRootFilesystem", True), ("allowPrivilegeEscalation", False)):
+                        self.assertIs(context[key], wanted, key)
+                for volume in spec.get("volumes", []):
+                    self.assertIn("secret", volume)
+
+    def test_the_controller_gets_its_settings(self):
+        def args(*more):
+            return of_kind(render(*more), "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["args"]
+
+        defaults = args()
+        self.assertEqual(defaults[0], "run")
+        for wanted in ("--node-image=localhost/sorcha:0.1.0", "--node-image-pull-policy=IfNotPresent", "--leader-elect=true",
+                       "--lease-name=sorcha", f"--lease-namespace={NAMESPACE}", "--listen=0.0.0.0:8080", "--resync=10m"):
+            self.assertIn(wanted, defaults)
+        self.assertFalse([arg for arg in defaults if arg.startswith("--namespace")])
+        everything = args(*values("everything"))
+        for wanted in ("--node-image=localhost/other/node:2", "--node-image-pull-policy=Never", "--listen=[::]:8080",
+                       "--concurrency=4", "--resync=1h30m", "--log=debug,kube=info", "--log-format=human", "--lease-seconds=30"):
+            self.assertIn(wanted, everything)
+        self.assertIn(f"--namespace={NAMESPACE}", args(*values("namespace")))
+        self.assertIn("--namespace=registers", args(*values("watch-another-namespace")))
+
+    def test_a_digest_goes_before_the_tag(self):
+        for spec in pod_specs(render(*values("everything"))):
+            self.assertRegex(spec["containers"][0]["image"], r"^localhost/other/sorcha@sha256:[0-9a-f]{64}$")
+
+
+class Rights(unittest.TestCase):
+    """RBAC in both scopes"""
+
+    @staticmethod
+    def granted(role):
+        return {
+            (group, resource): set(rule["verbs"])
+            for rule in role["rules"] for group in rule["apiGroups"] for resource in rule["resources"]
+        }
+
+    def check(self, args, kind, namespace):
+        manifests = [manifest for manifest in render(*args) if not is_drills(manifest)]
+        role = next(r for r in of_kind(manifests, kind) if r["metadata"]["name"] == "sorcha")
+        self.assertEqual(self.granted(role), NEEDED)
+        self.assertEqual(role["metadata"].get("namespace"), namespace)
+        leader = next(r for r in of_kind(manifests, "Role") if r["metadata"]["name"] == "sorcha-leader")
+        self.assertEqual(set(self.granted(leader)), {("coordination.k8s.io", "leases")})
+        self.assertEqual(leader["metadata"]["namespace"], NAMESPACE)
+        account = of_kind(manifests, "Deployment")[0]["spec"]["template"]["spec"]["serviceAccountName"]
+        for binding in of_kind(manifests, "RoleBinding", "ClusterRoleBinding"):
+            self.assertEqual(binding["subjects"], [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}])
+            bound = binding["roleRef"]["kind"], binding["metadata"].get("namespace"), binding["roleRef"]["name"]
+            self.assertIn(bound, [(r["kind"], r["metadata"].get("namespace"), r["metadata"]["name"]) for r in of_kind(manifests, "Role", "ClusterRole")])
+        return manifests
+
+    def test_cluster_scope(self):
+        manifests = self.check([], "ClusterRole", None)
+        roles = {role["metadata"]["name"]: role for role in of_kind(manifests, "ClusterRole")}
+        self.assertEqual(set(roles), {"sorcha", "sorcha-view", "sorcha-edit", "sorcha-admin"})
+        for name in ("view", "edit", "admin"):
+            labels = roles[f"sorcha-{name}"]["metadata"]["labels"]
+            self.assertEqual(labels[f"rbac.authorization.k8s.io/aggregate-to-{name}"], "true")
+            groups = {group for group, _ in self.granted(roles[f"sorcha-{name}"])}
+            self.assertEqual(groups, {"sorcha.dev"})
+        self.assertNotIn("rbac.authorization.k8s.io/aggregate-to-view", roles["sorcha-edit"]["metadata"]["labels"])
+
+    def test_namespace_scope_has_no_cluster_role(self):
+        for name, namespace in (("namespace", NAMESPACE), ("watch-another-namespace", "registers")):
+            manifests = self.check(values(name), "Role", namespace)
+            self.assertEqual(of_kind(manifests, "ClusterRole", "ClusterRoleBinding"), [])
+
+    def test_the_drill_may_delete_three_pods_and_no_other(self):
+        role = next(r for r in of_kind(render(*values("demo")), "Role") if is_drills(r))
+        rule = next(rule for rule in role["rules"] if rule["resources"] == ["pods"])
+        self.assertEqual((rule["resourceNames"], rule["verbs"]), (["n0-0", "n1-0", "n2-0"], ["get", "delete"]))
+        role = next(r for r in of_kind(render(*values("namespace")), "Role") if is_drills(r))
+        self.assertEqual({verb for rule in role["rules"] for verb in rule["verbs"]}, {"get", "list"})
+
+
+class Demo(unittest.TestCase):
+    """demo.enabled, and helm test with and without it"""
+
+    def test_without_it_there_is_none_and_the_test_only_looks(self):
+        manifests = render()
+        self.assertEqual(of_kind(manifests, "SorchaCentralNode", "SorchaPeer", "Secret"), [])
+        pod = of_kind(manifests, "Pod")[0]
+        self.assertIn("--check-only", pod["spec"]["containers"][0]["args"])
+        self.assertNotIn("volumes", pod["spec"])
+        self.assertEqual([r for r in of_kind(manifests, "Role") if is_drills(r)], [])
+
+    def test_three_central_nodes_share_one_server_and_peers_find_them(self):
+        manifests = render(*values("demo"))
+        centrals = of_kind(manifests, "SorchaCentralNode")
+        self.assertEqual([c["metadata"]["name"] for c in centrals], ["n0", "n1", "n2"])
+        self.assertEqual([c["spec"]["priority"] for c in centrals], [0, 1, 2])
+        self.assertEqual([c["spec"]["hostname"] for c in centrals], [f"n{i}.sorcha.dev" for i in range(3)])
+        self.assertEqual(len({json.dumps(c["spec"]["store"]) for c in centrals}), 1)
+        self.assertEqual(centrals[0]["spec"]["store"]["mongodb"]["managed"]["authentication"], "Password")
+        (peer,) = of_kind(manifests, "SorchaPeer")
+        self.assertEqual((peer["metadata"]["name"], peer["spec"]["replicas"]), ("edge", 3))
+        self.assertEqual({c["spec"]["network"] for c in centrals}, {peer["spec"]["network"]})
+
+    def test_the_token_is_one_that_nodes_accept(self):
+        (secret,) = of_kind(render(*values("demo")), "Secret")
+        self.assertRegex(base64.b64decode(secret["data"]["tokens"]).decode(), r"^demo: [A-Za-z0-9]{40}\n$")
+
+    def test_the_tokens_secret_is_the_one_that_everybody_names(self):
+        for name, wanted in (("demo", "sorcha-demo-publishers"), ("namespace", "my-publishers")):
+            manifests = render(*values(name))
+            for central in of_kind(manifests, "SorchaCentralNode"):
+                self.assertEqual(central["spec"]["publishers"]["tokensSecretRef"], {"name": wanted, "key": "tokens"})
+            pod = of_kind(manifests, "Pod")[0]
+            self.assertEqual(pod["spec"]["volumes"][0]["secret"]["secretName"], wanted)
+        self.assertEqual(of_kind(render(*values("namespace")), "Secret"), [])
+
+    def test_the_only_hook_is_the_tests_pod(self):
+        # helm test --logs takes every hook for a pod.
+        for name in ("defaults", "demo"):
+            hooked = [(m["kind"], hooks(m)) for m in render(*values(name)) if hooks(m)]
+            self.assertEqual(hooked, [("Pod", "test")])
+
+
+class Alerts(unittest.TestCase):
+    """PrometheusRule"""
+
+    FUNCTIONS = {"min", "max", "sum", "by", "increase", "rate", "histogram_quantile", "absent", "unless", "offset", "on", "and", "or"}
+
+    def rules(self, *args):
+        (rule,) = of_kind(render("--set", "metrics.prometheusRule.enabled=true", *args), "PrometheusRule")
+        return [alert for group in rule["spec"]["groups"] for alert in group["rules"]]
+
+    @staticmethod
+    def metrics():
+        """Names as Prometheus sees them (node/src/telemetry/tests.rs holds the form of the nodes' ones)."""
+        source = (ROOT / "node/src/telemetry/metrics.rs").read_text()
+        names = {"up"}
+        for call, name in re.findall(r'\b(millis|seconds|counter|u64_gauge|i64_gauge)\(\s*"([a-z.]+)"', source):
+            name = name.replace(".", "_")
+            if call == "counter":
+                names.add(f"{name}_total")
+            elif call in ("millis", "seconds"):
+                unit = {"millis": "milliseconds", "seconds": "seconds"}[call]
+                names |= {f"{name}_{unit}_{part}" for part in ("bucket", "sum", "count")}
+            else:
+                names.add(name)
+        return names | set(re.findall(r'"(sorcha_controller_[a-z_]+)"', (ROOT / "controller/src/metrics.rs").read_text()))
+
+    def test_only_metrics_that_there_are(self):
+        known = self.metrics()
+        self.assertLessEqual({"peer_connection_status", "peer_sync_failures_total", "peer_failover_duration_seconds_sum"}, known)
+        for alert in self.rules("--set", "metrics.serviceMonitor.enabled=true"):
+            bare = re.sub(r'\{[^}]*\}|\[[^\]]*\]|"[^"]*"|by \([^)]*\)', " ", alert["expr"])
+            words = set(re.findall(r"[a-z_][a-z0-9_]*", bare)) - self.FUNCTIONS - {"h"}
+            self.assertTrue(words and words <= known, f"{alert['alert']}: {words - known}")
+
+    def test_labels_of_values_exist_in_the_source(self):
+        source = "".join(file.read_text() for file in (ROOT / "node/src/central").glob("*.rs"))
+        for alert in self.rules():
+            for value in re.findall(r'(?:reason|result)="([a-z_]+)"', alert["expr"]):
+                self.assertIn(f'"{value}"', source, alert["alert"])
+
+    def test_each_leads_to_a_part_of_the_operations_page(self):
+        page = (ROOT / "docs/operations.md").read_text()
+        anchors = {re.sub(r"[^a-z0-9 -]", "", h.lower()).strip().replace(" ", "-") for h in re.findall(r"^#+ (.+)$", page, re.M)}
+        for alert in self.rules():
+            file, anchor = alert["annotations"]["runbook"].split("#")
+            self.assertEqual(file, "docs/operations.md")
+            self.assertIn(anchor, anchors, alert["alert"])
+        linked = self.rules("--set", "metrics.prometheusRule.runbookBaseUrl=https://git.example.org/sorcha/")
+        for alert in linked:
+            self.assertTrue(alert["annotations"]["runbook_url"].startswith("https://git.example.org/sorcha/docs/operations.md#"))
+
+    def test_braces_for_prometheus_arrive(self):
+        self.assertIn("{{ $labels.pod }}", self.rules()[1]["annotations"]["summary"])
+
+    def test_names_are_unique_and_few_are_critical(self):
+        alerts = self.rules()
+        self.assertEqual(len({alert["alert"] for alert in alerts}), len(alerts))
+        critical = {alert["alert"] for alert in alerts if alert["labels"]["severity"] == "critical"}
+        self.assertEqual(critical, {"SorchaNetworkUnreachable", "SorchaRegisterDamaged"})
+
+
+if __name__ == "__main__":
+    unittest.main()
