@@ -20,16 +20,18 @@ import org.h2.mvstore.MVStoreException;
 public final class MongoServer {
 
     private static final String HELP = """
-        A server of the MongoDB protocol for tests, on 127.0.0.1 only.
+        A server of the MongoDB protocol for tests. It asks nobody for a password.
 
-        Usage: MongoServer [--port N] [--file PATH]
+        Usage: MongoServer [--host ADDRESS] [--port N] [--file PATH]
 
-          --port N     the port to listen on; 0, the default, picks a free one
-          --file PATH  keep the data in this H2 MVStore file, made if absent (its folder must exist);
-                       without it they are in memory and go with the process
-          --help       print this text
+          --host ADDRESS  the address to listen on, 127.0.0.1 unless given
+          --port N        the port to listen on; 0, the default, picks a free one
+          --file PATH     keep the data in this H2 MVStore file, made if absent (its folder must exist);
+                          without it they are in memory and go with the process
+          --help          print this text
 
-        Prints one line on stdout when it is ready: listening on 127.0.0.1:PORT
+        Of an option given twice the last counts.
+        Prints one line on stdout when it is ready: listening on ADDRESS:PORT
         With --file, a write is in the file before it is acknowledged and survives kill -9; there is no
         fsync, so a power cut may lose it. Stop it with SIGTERM, or kill it.
         Exit status: 1 cannot listen or open the file, 2 wrong usage.""";
@@ -47,7 +49,7 @@ public final class MongoServer {
         }
     };
 
-    private record Options(int port, String file) {}
+    private record Options(String host, int port, String file) {}
 
     private MongoServer() {}
 
@@ -57,15 +59,16 @@ public final class MongoServer {
         backend.version(MONGODB_5);
         var server = new de.bwaldvogel.mongo.MongoServer(backend);
         try {
-            server.bind(new InetSocketAddress("127.0.0.1", options.port()));
+            server.bind(new InetSocketAddress(options.host(), options.port()));
         } catch (Exception e) { // netty throws the checked BindException undeclared
-            throw fail(1, "cannot listen on 127.0.0.1:" + options.port() + ": " + e.getMessage());
+            throw fail(1, "cannot listen on " + options.host() + ":" + options.port() + ": " + e.getMessage());
         }
         Runtime.getRuntime().addShutdownHook(new Thread(server::shutdownNow));
-        System.out.println("listening on 127.0.0.1:" + server.getLocalAddress().getPort());
+        System.out.println("listening on " + options.host() + ":" + server.getLocalAddress().getPort());
     }
 
     private static Options parse(String[] args) {
+        String host = "127.0.0.1";
         int port = 0;
         String file = null;
         for (int i = 0; i < args.length; i++) {
@@ -74,12 +77,13 @@ public final class MongoServer {
                     System.out.println(HELP);
                     System.exit(0);
                 }
+                case "--host" -> host = value(args, ++i);
                 case "--port" -> port = port(value(args, ++i));
                 case "--file" -> file = value(args, ++i);
                 default -> throw fail(2, "unknown argument " + args[i] + "; try --help");
             }
         }
-        return new Options(port, file);
+        return new Options(host, port, file);
     }
 
     private static String value(String[] args, int i) {
