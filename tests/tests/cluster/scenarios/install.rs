@@ -38,6 +38,12 @@ pub(crate) async fn helm_install(cluster: &Cluster, more: &[&str]) -> Result<()>
     cluster.helm(&arguments).await.map(drop)
 }
 
+/// Every sample of docs/ passes the schemas and the rules in them.
+async fn samples(cluster: &Cluster) -> Result<()> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/samples");
+    cluster.kubectl(&["apply", "--dry-run=server", "-f", folder]).await.map(drop)
+}
+
 pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     let namespace = json!({
         "apiVersion": "v1", "kind": "Namespace",
@@ -48,6 +54,7 @@ pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     for definition in ["sorchacentralnodes.sorcha.dev", "sorchapeers.sorcha.dev"] {
         cluster.kubectl(&["wait", "crd", definition, "--for=condition=Established", "--timeout=30s"]).await?;
     }
+    samples(cluster).await?;
     let explained = cluster.kubectl(&["explain", "sorchapeer.spec.replicas"]).await?;
     ensure!(explained.contains("How many peers"), "kubectl explain says {explained}");
     eventually("one of two ready controllers holds the lease", seconds(60), async || {

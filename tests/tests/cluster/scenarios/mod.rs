@@ -3,12 +3,14 @@
 mod change;
 mod crash;
 mod deletion;
+mod demo;
 mod drift;
 mod events;
 mod failover;
 mod install;
 mod isolation;
 mod lifecycle;
+mod namespaced;
 mod network;
 mod networks;
 mod outage;
@@ -44,7 +46,10 @@ pub(crate) fn phases() -> Vec<Vec<Vec<Scenario>>> {
             scenario!("quiet", quiet::run, "a restarted controller and an idle minute write nothing"),
             scenario!("crash", crash::run, "controllers killed in the middle: everything ends reconciled"),
             scenario!("outage", outage::run, "the API server away: replication goes on, status catches up"),
+            scenario!("demo", demo::run, "helm test: a look, then a drill on the demo network"),
             scenario!("upgrade", upgrade::run, "helm upgrade keeps the data, helm uninstall the resources"),
+            // The last one has taken the controller away.
+            scenario!("namespaced", namespaced::run, "a controller with Roles only, for one namespace"),
         ]],
     ]
 }
