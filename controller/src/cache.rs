@@ -3,7 +3,7 @@
 //! Everything a reconcile reads comes from here, so that one with nothing to do makes no call. Objects other than the
 //! custom resources and pods are watched by the label `managed-by`; field managers' records are not kept.
 
-use std::{fmt::Debug, hash::Hash, sync::Arc};
+use std::{fmt::Debug, hash::Hash, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::{
@@ -21,7 +21,8 @@ use kube::{
     runtime::{
         WatchStreamExt as _,
         reflector::{self, ObjectRef, Store, store::Writer},
-        watcher,
+        utils::Backoff,
+        watcher::{self, DefaultBackoff, watcher},
     },
 };
 use serde::de::DeserializeOwned;
@@ -182,6 +183,26 @@ impl Triggers {
 /// Objects that one page of a list holds: a page is parsed as a whole, and eleven kinds are listed at once.
 const PAGE: u32 = 100;
 
+/// The library's delays before a watch is tried again, but none longer than this: they grow to a minute, and when the API
+/// server is back, all statuses would wait for it. One process has eleven watches, so that the limit is no load.
+const LONGEST_RETRY: Duration = Duration::from_secs(10);
+
+struct Retry(DefaultBackoff);
+
+impl Iterator for Retry {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|delay| delay.min(LONGEST_RETRY))
+    }
+}
+
+impl Backoff for Retry {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
+}
+
 /// Watches one kind into its cache; yields what changed, for ever.
 fn watch<K: Watched>(
     client: &Client,
@@ -199,7 +220,7 @@ fn watch<K: Watched>(
         config = config.labels(selector);
     }
     watcher(api, config)
-        .default_backoff()
+        .backoff(Retry(DefaultBackoff::default()))
         .modify(move |object| {
             object.managed_fields_mut().clear();
             strip(object);

@@ -10,9 +10,12 @@ use std::time::Duration;
 use super::{Report, ReportError, content::Change};
 use crate::{clock::Monotonic, config};
 
-/// First and longest delay after a failure that may pass by itself.
+/// First and longest delay after a failure that may pass by itself: an API server that is back after an outage is
+/// told how things stand within the longest one.
 const RETRY: Duration = Duration::from_secs(1);
-const RETRY_MAX: Duration = Duration::from_secs(60);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+/// Delay after a failure that somebody has to mend first.
+const RETRY_REFUSED: Duration = Duration::from_secs(60);
 /// Share of an interval by which it varies either way, so that nodes don't write in step.
 const JITTER: f64 = 0.1;
 
@@ -104,7 +107,7 @@ impl Pacer {
                 self.written = None;
                 let longest = RETRY.saturating_mul(1 << self.failures.min(6)).min(RETRY_MAX);
                 self.failures = self.failures.saturating_add(1);
-                let wait = if error.is_passing() { longest.mul_f64(draw) } else { around(RETRY_MAX) };
+                let wait = if error.is_passing() { longest.mul_f64(draw) } else { around(RETRY_REFUSED) };
                 self.not_before = self.not_before.max(now.plus(wait));
             }
         }

@@ -106,7 +106,7 @@ fn a_failed_write_is_tried_again_ever_later_with_the_newest_state() {
     due(&mut pacer, &peer("Connecting", 1, 0));
     let failed = ReportError::Failed("connection refused".into());
     let mut now = at(100.0);
-    for expected in [2.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0] {
+    for expected in [2.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0] {
         let report = pacer.begin(now).unwrap();
         pacer.ended(report, Some(&failed), 1.0, now);
         let next = due(&mut pacer, &peer("Isolated", 1, 0)).unwrap();
