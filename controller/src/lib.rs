@@ -9,6 +9,7 @@ pub mod names;
 pub mod metrics;
 pub mod cache;
 pub mod network;
+pub mod workload;
 pub mod rollout;
 pub mod desired;
 pub mod apply;

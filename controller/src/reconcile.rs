@@ -2,10 +2,7 @@
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
-use k8s_openapi::{
-    api::{apps::v1::StatefulSet, core::v1::Pod},
-    apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time},
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
 use kube::{
     Api, ResourceExt as _,
     api::{Patch, PatchParams},
@@ -228,69 +225,4 @@ pub fn shared_reference<S: Subject>(subject: &S) -> OwnerReference {
         controller: None,
         block_owner_deletion: None,
     }
-}
-
-/// Whether a StatefulSet's pods are all of its newest revision and ready.
-#[must_use]
-pub fn is_settled(set: &StatefulSet) -> bool {
-    let (Some(spec), Some(status)) = (&set.spec, &set.status) else { return false };
-    let wanted = spec.replicas.unwrap_or(1);
-    status.observed_generation >= set.metadata.generation
-        && status.update_revision == status.current_revision
-        && status.updated_replicas.unwrap_or(0) == wanted
-        && status.ready_replicas.unwrap_or(0) == wanted
-        && status.replicas == wanted
-}
-
-/// Whether a pod is ready and not leaving.
-#[must_use]
-pub fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    pod.metadata.deletion_timestamp.is_none()
-        && conditions.is_some_and(|list| list.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
-}
-
-/// Whether a pod's process runs, ready or not.
-#[must_use]
-pub fn is_running(pod: &Pod) -> bool {
-    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-    statuses.is_some_and(|list| list.iter().any(|c| c.state.as_ref().is_some_and(|s| s.running.is_some())))
-}
-
-/// Why a pod is not ready, in the words of kubelet and scheduler.
-#[must_use]
-pub fn why_not_ready(pod: Option<&Pod>) -> (&'static str, String) {
-    let Some(pod) = pod else { return ("PodMissing", "the pod does not exist yet".to_owned()) };
-    let name = pod.name_any();
-    if pod.metadata.deletion_timestamp.is_some() {
-        return ("PodTerminating", format!("pod {name} is leaving"));
-    }
-    let status = pod.status.clone().unwrap_or_default();
-    let containers = status.container_statuses.unwrap_or_default();
-    let state = containers.first().and_then(|container| container.state.clone()).unwrap_or_default();
-    if let Some(waiting) = state.waiting
-        && waiting
-            .reason
-            .as_deref()
-            .is_some_and(|reason| !matches!(reason, "ContainerCreating" | "PodInitializing"))
-    {
-        let reason = waiting.reason.unwrap_or_default();
-        return ("PodFailing", format!("pod {name}: {reason}: {}", waiting.message.unwrap_or_default()));
-    }
-    if let Some(terminated) = state.terminated {
-        let message = terminated.message.unwrap_or_default();
-        return (
-            "PodFailing",
-            format!("pod {name} ended with code {}: {}", terminated.exit_code, message.trim()),
-        );
-    }
-    let unscheduled = status
-        .conditions
-        .unwrap_or_default()
-        .into_iter()
-        .find(|c| c.type_ == "PodScheduled" && c.status == "False");
-    if let Some(condition) = unscheduled {
-        return ("PodUnschedulable", format!("pod {name}: {}", condition.message.unwrap_or_default()));
-    }
-    ("PodStarting", format!("pod {name} is starting"))
 }

@@ -26,8 +26,9 @@ use crate::{
     context::Ctx,
     desired::{Shared, new_secret},
     network::Network,
-    reconcile::{Error, Progress, Subject, is_running},
+    reconcile::{Error, Progress, Subject},
     rollout::Turn,
+    workload::is_running,
 };
 
 pub use self::observe::network;

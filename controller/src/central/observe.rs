@@ -15,8 +15,8 @@ use crate::{
     context::{Ctx, Holder},
     names,
     network::Network,
-    reconcile::{is_ready, is_settled},
     rollout::{self, Member, Turn},
+    workload::{is_ready, is_settled},
 };
 
 /// One central node in the cluster.

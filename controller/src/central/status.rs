@@ -14,7 +14,8 @@ use super::observe::Observed;
 use crate::{
     names,
     network::{self, Endpoint},
-    reconcile::{Error, Progress, is_ready, is_running, is_settled, paused_finding, short, why_not_ready},
+    reconcile::{Error, Progress, paused_finding, short},
+    workload::{is_ready, is_running, is_settled, why_not_ready},
 };
 
 /// The controller's part of the status.

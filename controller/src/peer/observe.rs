@@ -6,7 +6,7 @@ use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
 use kube::ResourceExt as _;
 use sorcha_crds::SorchaPeer;
 
-use crate::{context::Ctx, names, reconcile::is_ready};
+use crate::{context::Ctx, names, workload::is_ready};
 
 /// One peer resource in the cluster.
 #[derive(Clone, Debug, Default)]

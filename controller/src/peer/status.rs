@@ -14,7 +14,8 @@ use super::observe::Observed;
 use crate::{
     events::note,
     names::{self, Component},
-    reconcile::{Error, Progress, is_ready, is_running, is_settled, paused_finding, short, why_not_ready},
+    reconcile::{Error, Progress, paused_finding, short},
+    workload::{is_ready, is_running, is_settled, why_not_ready},
 };
 
 /// `freshAsOf` alone is not worth a write before it has moved this far, seconds: an unchanged peer costs at most one

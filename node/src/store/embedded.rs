@@ -171,16 +171,26 @@ impl Store for EmbeddedStore {
 
 fn open_file(path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
     if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory)
-            .map_err(|error| StoreError::Internal(format!("create {}: {error}", directory.display())))?;
+        std::fs::create_dir_all(directory).map_err(|error| at_path(io_error(&error), "create", directory))?;
     }
     Builder::new().set_cache_size(cache_bytes).create(path).map_err(|error| match error {
         DatabaseError::DatabaseAlreadyOpen => StoreError::Unavailable(format!(
             "{} is in use by another process (a running node?)",
             path.display()
         )),
-        other => opening(other),
+        other => at_path(opening(other), "open", path),
     })
+}
+
+/// Names the file in an error that only says what the system said.
+fn at_path(error: StoreError, doing: &str, path: &Path) -> StoreError {
+    match error {
+        StoreError::Internal(why) => StoreError::Internal(format!(
+            "{doing} {}: {why}; the data directory must be writable by this process's user",
+            path.display()
+        )),
+        other => other,
+    }
 }
 
 /// An unreadable file is damage; a file that can't be accessed is not.

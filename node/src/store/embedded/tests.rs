@@ -162,3 +162,16 @@ async fn an_unreadable_replica_file_is_set_aside() {
     assert!(store.load().await.unwrap().view.is_empty());
     assert!(directory.path().join("register.redb.damaged-42").exists());
 }
+
+#[tokio::test]
+async fn a_path_that_can_not_be_used_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("in-the-way");
+    std::fs::write(&file, "").unwrap();
+    let path = file.join(FILE_NAME);
+    let error = open(&path).await.unwrap_err().to_string();
+    assert!(error.contains(&file.display().to_string()) && error.contains("must be writable"), "{error}");
+    // A folder in the file's place.
+    let error = open(directory.path()).await.unwrap_err().to_string();
+    assert!(error.contains(&directory.path().display().to_string()), "{error}");
+}
