@@ -4,6 +4,7 @@ mod starting;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
+use ed25519_dalek::SigningKey;
 use futures::{Stream, StreamExt as _};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -149,9 +150,23 @@ pub async fn prepare_central(
     env: Env,
     store: Arc<dyn Store>,
 ) -> Result<Arc<CentralNode>, RunError> {
+    let key = || keys::load_or_create(&config.store.data_dir);
+    prepare_central_with_key(Arc::clone(&config), env, store, key).await
+}
+
+/// As [`prepare_central`], with the key that signs a genesis from somewhere else; it is asked for only with a sound register.
+///
+/// # Errors
+/// As [`prepare_central`].
+pub async fn prepare_central_with_key(
+    config: Arc<Config>,
+    env: Env,
+    store: Arc<dyn Store>,
+    key: impl FnOnce() -> Result<SigningKey, keys::KeyError>,
+) -> Result<Arc<CentralNode>, RunError> {
     let mut loaded = store.load().await?;
     if loaded.findings.is_empty() {
-        let key = keys::load_or_create(&config.store.data_dir)?;
+        let key = key()?;
         ensure_seed(&*store, &config.node.id, &key, &*env.clock).await?;
         loaded = store.load().await?;
     }

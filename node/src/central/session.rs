@@ -1,7 +1,7 @@
 //! The table of peer sessions: a pure value, time is passed in (contract sections 6.1-6.3, design decision 15).
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -222,7 +222,8 @@ pub enum NoSession {
 #[derive(Debug)]
 pub struct SessionTable {
     rules: Rules,
-    live: HashMap<PeerId, Session>,
+    /// In an order that does not depend on the process, so that a simulated run can be repeated.
+    live: BTreeMap<PeerId, Session>,
     ended: HashMap<PeerId, (Session, EndReason)>,
     order: VecDeque<PeerId>,
 }
@@ -231,7 +232,7 @@ impl SessionTable {
     /// An empty table.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        Self { rules, live: HashMap::new(), ended: HashMap::new(), order: VecDeque::new() }
+        Self { rules, live: BTreeMap::new(), ended: HashMap::new(), order: VecDeque::new() }
     }
 
     /// Opens a session. A dead one of the same peer is replaced, a live one is not (D5, decision 15).

@@ -42,7 +42,7 @@ use self::problem::{Kind, Problem};
 pub use self::{
     auth::Auth,
     openapi::openapi,
-    serve::serve,
+    serve::{serve, serve_on},
     starting::{Stage, front},
 };
 use crate::{

@@ -16,7 +16,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use redb::{Builder, Database, DatabaseError, backends::InMemoryBackend};
+use redb::{Builder, Database, DatabaseError, StorageBackend, backends::InMemoryBackend};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::committer::{Committer, Op};
@@ -96,8 +96,23 @@ impl EmbeddedStore {
     /// # Errors
     /// [`StoreError::Internal`] if the database can't be set up.
     pub fn in_memory(options: Options) -> Result<Self, StoreError> {
-        let db = Builder::new().create_with_backend(InMemoryBackend::new()).map_err(opening)?;
-        let loaded = tables::load(&db)?;
+        Self::open_backend(InMemoryBackend::new(), options)
+    }
+
+    /// Opens or creates a register on another kind of storage, such as a simulated disk, and verifies what is in it. Must
+    /// be called inside a Tokio runtime; reads on the calling task.
+    ///
+    /// # Errors
+    /// As for [`EmbeddedStore::open`].
+    pub fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Self, StoreError> {
+        let (db, loaded) = guarded(|| {
+            let db = Builder::new()
+                .set_cache_size(options.cache_bytes)
+                .create_with_backend(backend)
+                .map_err(opening)?;
+            let loaded = tables::load(&db)?;
+            Ok((db, loaded))
+        })?;
         Ok(Self::start(db, loaded, options))
     }
 
