@@ -10,10 +10,10 @@ use crate::{
         entry::SealedEntry,
         integrity::Finding,
         lineage::Genesis,
-        names::{Lineage, Version},
+        names::{Lineage, RegisterDigest, Version},
         view::RegisterView,
     },
-    store::{Checkpoint, Loaded, Store, StoreError},
+    store::{Checkpoint, Incoming, Loaded, Store, StoreError},
 };
 
 /// A peer's copy of the register.
@@ -103,16 +103,23 @@ impl Replica {
         from: &Provenance,
     ) -> Result<(), StoreError> {
         let _one_at_a_time = self.writing.lock().await;
-        let before = self.state();
+        let before = self.store.current().unwrap_or_else(|| self.state());
         let last = entries.last().map_or(Version::ZERO, |sealed| sealed.entry().version);
         let checkpoint = from.checkpoint(before.view.head().max(head).max(last));
         self.store.apply(entries.clone(), checkpoint.clone()).await?;
-        let mut after = Loaded::clone(&before);
-        drop(before);
-        after.view.apply(entries, checkpoint.version);
-        after.checkpoint = Some(checkpoint);
-        self.state.send_replace(Arc::new(after));
+        self.show(|| {
+            let mut after = Loaded::clone(&before);
+            after.view.apply(entries, checkpoint.version);
+            after.checkpoint = Some(checkpoint);
+            after
+        });
         Ok(())
+    }
+
+    /// Shows what the store holds now: its own value, or the same worked out once more.
+    fn show(&self, work_out: impl FnOnce() -> Loaded) {
+        let now = self.store.current().unwrap_or_else(|| Arc::new(work_out()));
+        self.state.send_replace(now);
     }
 
     /// Replaces everything; readers see the old replica until the new one is stored whole.
@@ -124,12 +131,14 @@ impl Replica {
         let checkpoint = from.checkpoint(view.head());
         let genesis = view.genesis().map(|genesis| Genesis::clone(genesis));
         self.store.replace(genesis, view.iter().cloned().collect(), Some(checkpoint.clone())).await?;
-        self.state.send_replace(Arc::new(Loaded {
-            view,
-            checkpoint: Some(checkpoint),
-            findings: Vec::new(),
-        }));
+        self.show(|| Loaded { view, checkpoint: Some(checkpoint), findings: Vec::new() });
         Ok(())
+    }
+
+    /// Begins to replace everything by what is still arriving; readers see the old replica until it is stored whole.
+    #[must_use]
+    pub fn begin_replace(&self) -> Replacement<'_> {
+        Replacement { replica: self, incoming: self.store.begin_replace(), gathered: Vec::new() }
     }
 
     /// Makes everything durable, before the process ends.
@@ -144,5 +153,58 @@ impl Replica {
     #[must_use]
     pub fn store_kind(&self) -> &'static str {
         self.store.kind()
+    }
+}
+
+/// A whole register on its way into a replica. Dropping it leaves the old one.
+pub struct Replacement<'r> {
+    replica: &'r Replica,
+    /// Where the store takes it piece by piece.
+    incoming: Option<Box<dyn Incoming>>,
+    /// Where it does not.
+    gathered: Vec<Arc<SealedEntry>>,
+}
+
+impl Replacement<'_> {
+    /// Takes the next entries, ascending.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they can't be stored.
+    pub async fn add(&mut self, entries: Vec<Arc<SealedEntry>>) -> Result<(), StoreError> {
+        match &mut self.incoming {
+            Some(incoming) => incoming.add(entries).await,
+            None => {
+                self.gathered.extend(entries);
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts it in the old replica's place if it has the digest that was stated for it; whether it has.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the old replica is kept then.
+    pub async fn finish(
+        self,
+        genesis: Option<Arc<Genesis>>,
+        head: Version,
+        digest: Option<RegisterDigest>,
+        from: &Provenance,
+    ) -> Result<bool, StoreError> {
+        let Self { replica, incoming, gathered } = self;
+        let Some(incoming) = incoming else {
+            let view = RegisterView::with_entries(genesis, gathered, head);
+            if digest.is_some_and(|digest| digest != view.digest()) {
+                return Ok(false);
+            }
+            return replica.replace(view, from).await.map(|()| true);
+        };
+        let _one_at_a_time = replica.writing.lock().await;
+        let is_whole = incoming.finish(genesis, from.checkpoint(head), digest).await?;
+        if is_whole {
+            let loaded = replica.store.load().await?;
+            replica.state.send_replace(Arc::new(loaded));
+        }
+        Ok(is_whole)
     }
 }

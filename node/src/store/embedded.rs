@@ -144,6 +144,10 @@ impl Store for EmbeddedStore {
         Ok((**self.state.borrow()).clone())
     }
 
+    fn current(&self) -> Option<Arc<Loaded>> {
+        Some(Arc::clone(&self.state.borrow()))
+    }
+
     async fn init_genesis(&self, genesis: Genesis) -> Result<Genesis, StoreError> {
         self.ask(|reply| Op::InitGenesis(genesis, reply)).await
     }

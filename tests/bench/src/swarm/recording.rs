@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use sorcha_node::{
     register::{entry::SealedEntry, lineage::Genesis, names::Version},
-    store::{Checkpoint, Draft, Loaded, Publication, StateChange, Store, StoreError},
+    store::{Checkpoint, Draft, Incoming, Loaded, Publication, StateChange, Store, StoreError},
 };
 
 use crate::{documents, push::tally::Tally};
@@ -52,6 +52,14 @@ impl Store for Recording {
 
     async fn load(&self) -> Result<Loaded, StoreError> {
         self.inner.load().await
+    }
+
+    fn current(&self) -> Option<Arc<Loaded>> {
+        self.inner.current()
+    }
+
+    fn begin_replace(&self) -> Option<Box<dyn Incoming>> {
+        self.inner.begin_replace()
     }
 
     async fn init_genesis(&self, genesis: Genesis) -> Result<Genesis, StoreError> {
