@@ -71,6 +71,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Staleness> {
         published = publisher::publish(target, plan, Arc::clone(&tally)) => published?,
         failed = flap(work.path(), &centrals, flapping, &tally) => return Err(failed?),
     };
+    anyhow::ensure!(published.failed == 0, "{} publications failed", published.failed);
     tally.until_delivered(published.count * (scale.peers - 1), LATE).await;
     central.kill().await?;
     let result = evaluate(&tally, published.counted_from, published.ended)?;

@@ -123,8 +123,9 @@ impl JournalFile {
         let size = length.div_ceil(readers).max(1);
         thread::scope(|scope| {
             let parts = bytes.chunks_mut(size).zip((0..).step_by(size));
-            let readers: Vec<_> =
-                parts.map(|(part, offset)| scope.spawn(move || self.file.read_exact_at(part, offset))).collect();
+            let readers: Vec<_> = parts
+                .map(|(part, offset)| scope.spawn(move || self.file.read_exact_at(part, offset)))
+                .collect();
             let join = |reader: thread::ScopedJoinHandle<'_, io::Result<()>>| {
                 reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             };
@@ -159,7 +160,9 @@ pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
 /// A full disk is told from other faults.
 fn failed(error: &io::Error) -> StoreError {
     match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => StoreError::Full(error.to_string()),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            StoreError::Full(error.to_string())
+        }
         _ => StoreError::Internal(error.to_string()),
     }
 }

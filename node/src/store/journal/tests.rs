@@ -178,7 +178,8 @@ async fn a_register_is_taken_in_piece_by_piece_and_only_if_it_is_the_one_that_wa
             incoming.add(piece.to_vec()).await.unwrap();
         }
         assert!(is_same(&store.load().await.unwrap(), &before), "readers see the old one meanwhile");
-        let finished = incoming.finish(Some(Arc::new(genesis(2))), checkpoint(1600), Some(digest)).await.unwrap();
+        let finished =
+            incoming.finish(Some(Arc::new(genesis(2))), checkpoint(1600), Some(digest)).await.unwrap();
         assert_eq!(finished, is_right);
     }
     drop(store.begin_replace());
@@ -280,7 +281,10 @@ async fn a_replica_in_an_embedded_store_moves_in() {
     let directory = tempfile::tempdir().unwrap();
     let old = directory.path().join(embedded::FILE_NAME);
     let store = EmbeddedStore::open(&old, embedded::Options::default()).await.unwrap();
-    store.replace(Some(genesis(1)), vec![sealed("a", 1), deprecated("b", 3)], Some(checkpoint(4))).await.unwrap();
+    store
+        .replace(Some(genesis(1)), vec![sealed("a", 1), deprecated("b", 3)], Some(checkpoint(4)))
+        .await
+        .unwrap();
     let before = store.load().await.unwrap();
     drop(store);
     // What a move that was interrupted left behind.
@@ -303,7 +307,10 @@ async fn a_path_that_can_not_be_used_is_named() {
     std::fs::write(&in_the_way, "").unwrap();
     let error = JournalStore::open(in_the_way.join(FILE_NAME), Options::default()).await.err().unwrap();
     let error = error.to_string();
-    assert!(error.contains(&in_the_way.display().to_string()) && error.contains("must be writable"), "{error}");
+    assert!(
+        error.contains(&in_the_way.display().to_string()) && error.contains("must be writable"),
+        "{error}"
+    );
 }
 
 #[test]

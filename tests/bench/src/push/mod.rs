@@ -109,6 +109,8 @@ pub(crate) struct Run {
     pub(crate) repetition: usize,
     pub(crate) subscribers: usize,
     pub(crate) publications: usize,
+    /// Publications that were not acknowledged.
+    pub(crate) failed: usize,
     pub(crate) deliveries: usize,
     /// Deliveries that never came.
     pub(crate) missing: usize,
@@ -154,7 +156,7 @@ async fn run_once(
     let published = publisher::publish(system.target(), case.plan, Arc::clone(&tally)).await?;
     let elapsed = tally.now().saturating_sub(before.2);
     let after = (Usage::of(system.server().pid())?, Usage::own()?);
-    tally.until_delivered(published.count * case.subscribers, LATE).await;
+    tally.until_delivered((published.count - published.failed) * case.subscribers, LATE).await;
     system.stop().await?;
     let mut run = evaluate(&tally, published).with_context(|| "nothing was delivered")?;
     (run.case, run.system, run.repetition) = (case.name.to_owned(), contestant, repetition);
@@ -185,8 +187,9 @@ fn evaluate(tally: &Tally, published: Published) -> Option<Run> {
         repetition: 0,
         subscribers: tally.subscribers(),
         publications: published.count,
+        failed: published.failed,
         deliveries,
-        missing: (published.count * tally.subscribers()).saturating_sub(deliveries),
+        missing: ((published.count - published.failed) * tally.subscribers()).saturating_sub(deliveries),
         deliveries_per_second: (tally.delivered_between(from, to) as f64 / seconds).round(),
         latency_ms: Distribution::of(tally.latencies(from))?,
         server_cpu: 0.0,

@@ -1,6 +1,6 @@
 //! JetStream's subscribers: each with a connection and a durable consumer of its own, explicit acknowledgements.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use async_nats::jetstream::{
@@ -21,6 +21,8 @@ use crate::{
     },
 };
 
+/// How long any call may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 const STREAM: &str = "bench";
 
 /// A server with one stream, and its subscribers.
@@ -33,7 +35,7 @@ impl Jetstream {
     /// Starts the server and makes the stream.
     pub(crate) async fn start(program: &Path, work: &Path, sync: Sync) -> Result<Self> {
         let server = Nats::start(program, work, sync).await?;
-        let context = jetstream::new(async_nats::connect(server.url()).await?);
+        let context = context(&server.url()).await?;
         let stream = stream::Config {
             name: STREAM.to_owned(),
             subjects: vec![SUBJECT.to_owned()],
@@ -79,17 +81,22 @@ impl System for Jetstream {
     }
 }
 
-async fn consume(url: &str, who: usize) -> Result<push::Messages> {
+/// A connection that waits for a server that is busy: the client's own time-out is 5 s.
+pub(super) async fn context(url: &str) -> Result<jetstream::Context> {
     let client = async_nats::connect(url).await?;
+    Ok(jetstream::ContextBuilder::new().timeout(PATIENCE).build(client))
+}
+
+async fn consume(url: &str, who: usize) -> Result<push::Messages> {
+    let context = context(url).await?;
     let name = format!("subscriber-{who}");
     let consumer = push::Config {
         durable_name: Some(name.clone()),
-        deliver_subject: client.new_inbox(),
+        deliver_subject: context.client().new_inbox(),
         deliver_policy: DeliverPolicy::All,
         ack_policy: AckPolicy::Explicit,
         ..push::Config::default()
     };
-    let context = jetstream::new(client);
     let stream = context.get_stream(STREAM).await?;
     let consumer = stream.create_consumer(consumer).await.with_context(|| format!("create {name}"))?;
     Ok(consumer.messages().await?)

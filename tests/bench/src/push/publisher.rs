@@ -16,7 +16,10 @@ use super::{
     etcd::pb::{PutRequest, kv_client::KvClient},
     tally::Tally,
 };
-use crate::documents::{self, Documents};
+use crate::{
+    bench::say,
+    documents::{self, Documents},
+};
 
 /// How long deliveries may stand still before a run is given up.
 const STALL: Duration = Duration::from_secs(30);
@@ -60,6 +63,8 @@ pub(crate) struct Plan {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Published {
     pub(crate) count: usize,
+    /// Publications that the server did not acknowledge.
+    pub(crate) failed: usize,
     /// End of the warm-up and end of publishing, by the tally's clock.
     pub(crate) counted_from: Duration,
     pub(crate) ended: Duration,
@@ -113,9 +118,6 @@ impl Publisher {
             }
             publications.spawn(Arc::clone(self).send(count));
             count += 1;
-            while let Some(done) = publications.try_join_next() {
-                done??;
-            }
         }
         self.finish(publications, count, counted_from).await
     }
@@ -127,10 +129,12 @@ impl Publisher {
         counted_from: Duration,
     ) -> Result<Published> {
         let ended = self.tally.now();
-        for sent in publications.join_all().await {
-            sent?;
+        let failures: Vec<_> = publications.join_all().await.into_iter().filter_map(Result::err).collect();
+        if let Some(first) = failures.first() {
+            say(&format!("{} of {count} publications failed, such as: {first:#}", failures.len()));
         }
-        Ok(Published { count, counted_from, ended })
+        anyhow::ensure!(failures.len() < count, "every publication failed");
+        Ok(Published { count, failed: failures.len(), counted_from, ended })
     }
 
     async fn send(self: Arc<Self>, index: usize) -> Result<()> {
@@ -144,7 +148,7 @@ impl Target {
     async fn connect(&self) -> Result<Client> {
         Ok(match self {
             Self::Sorcha(url) => Client::Sorcha { client: reqwest::Client::new(), url: url.clone() },
-            Self::Nats(url) => Client::Nats(async_nats::jetstream::new(async_nats::connect(url).await?)),
+            Self::Nats(url) => Client::Nats(super::nats::context(url).await?),
             Self::Etcd(url) => Client::Etcd(KvClient::connect(url.clone()).await?),
         })
     }

@@ -106,6 +106,7 @@ mod tests {
             repetition: 0,
             subscribers: 1,
             publications: 1,
+            failed: 0,
             deliveries: 1,
             missing: 0,
             deliveries_per_second: 10.0,
