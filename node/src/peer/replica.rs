@@ -19,7 +19,9 @@ use crate::{
 /// A peer's copy of the register.
 pub struct Replica {
     store: Arc<dyn Store>,
-    state: watch::Sender<Arc<Loaded>>,
+    state: watch::Receiver<Arc<Loaded>>,
+    /// Where the store does not keep what it holds in memory: the same, worked out here once more.
+    own: Option<watch::Sender<Arc<Loaded>>>,
     writing: Mutex<()>,
 }
 
@@ -53,7 +55,15 @@ impl Replica {
     /// [`StoreError`] when the store can't be read.
     pub async fn load(store: Arc<dyn Store>) -> Result<Self, StoreError> {
         let loaded = store.load().await?;
-        Ok(Self { store, state: watch::Sender::new(Arc::new(loaded)), writing: Mutex::new(()) })
+        let (own, state) = match store.watch() {
+            Some(state) => (None, state),
+            None => {
+                let own = watch::Sender::new(Arc::new(loaded));
+                let state = own.subscribe();
+                (Some(own), state)
+            }
+        };
+        Ok(Self { store, state, own, writing: Mutex::new(()) })
     }
 
     /// The newest view.
@@ -71,7 +81,7 @@ impl Replica {
     /// Follows the replica.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Arc<Loaded>> {
-        self.state.subscribe()
+        self.state.clone()
     }
 
     /// Version up to which everything is held.
@@ -103,23 +113,16 @@ impl Replica {
         from: &Provenance,
     ) -> Result<(), StoreError> {
         let _one_at_a_time = self.writing.lock().await;
-        let before = self.store.current().unwrap_or_else(|| self.state());
         let last = entries.last().map_or(Version::ZERO, |sealed| sealed.entry().version);
-        let checkpoint = from.checkpoint(before.view.head().max(head).max(last));
+        let checkpoint = from.checkpoint(self.head().max(head).max(last));
+        let Some(own) = &self.own else { return self.store.apply(entries, checkpoint).await };
         self.store.apply(entries.clone(), checkpoint.clone()).await?;
-        self.show(|| {
-            let mut after = Loaded::clone(&before);
-            after.view.apply(entries, checkpoint.version);
-            after.checkpoint = Some(checkpoint);
-            after
+        own.send_modify(|state| {
+            let state = Arc::make_mut(state);
+            state.view.apply(entries, checkpoint.version);
+            state.checkpoint = Some(checkpoint);
         });
         Ok(())
-    }
-
-    /// Shows what the store holds now: its own value, or the same worked out once more.
-    fn show(&self, work_out: impl FnOnce() -> Loaded) {
-        let now = self.store.current().unwrap_or_else(|| Arc::new(work_out()));
-        self.state.send_replace(now);
     }
 
     /// Replaces everything; readers see the old replica until the new one is stored whole.
@@ -131,7 +134,9 @@ impl Replica {
         let checkpoint = from.checkpoint(view.head());
         let genesis = view.genesis().map(|genesis| Genesis::clone(genesis));
         self.store.replace(genesis, view.iter().cloned().collect(), Some(checkpoint.clone())).await?;
-        self.show(|| Loaded { view, checkpoint: Some(checkpoint), findings: Vec::new() });
+        if let Some(own) = &self.own {
+            own.send_replace(Arc::new(Loaded { view, checkpoint: Some(checkpoint), findings: Vec::new() }));
+        }
         Ok(())
     }
 
@@ -201,9 +206,8 @@ impl Replacement<'_> {
         };
         let _one_at_a_time = replica.writing.lock().await;
         let is_whole = incoming.finish(genesis, from.checkpoint(head), digest).await?;
-        if is_whole {
-            let loaded = replica.store.load().await?;
-            replica.state.send_replace(Arc::new(loaded));
+        if let Some(own) = replica.own.as_ref().filter(|_| is_whole) {
+            own.send_replace(Arc::new(replica.store.load().await?));
         }
         Ok(is_whole)
     }

@@ -144,8 +144,8 @@ impl Store for EmbeddedStore {
         Ok((**self.state.borrow()).clone())
     }
 
-    fn current(&self) -> Option<Arc<Loaded>> {
-        Some(Arc::clone(&self.state.borrow()))
+    fn watch(&self) -> Option<watch::Receiver<Arc<Loaded>>> {
+        Some(self.state.clone())
     }
 
     async fn init_genesis(&self, genesis: Genesis) -> Result<Genesis, StoreError> {

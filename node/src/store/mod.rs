@@ -14,6 +14,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::{
     clock::Timestamp,
@@ -191,8 +192,9 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Unavailable`] and [`StoreError::Internal`]; damage is not an error but a finding.
     async fn load(&self) -> Result<Loaded, StoreError>;
 
-    /// What it holds, where it keeps that in memory; it has nothing to read then.
-    fn current(&self) -> Option<Arc<Loaded>> {
+    /// What it holds, followed, where it keeps that in memory. Whoever keeps a value makes the next change copy what it
+    /// touches.
+    fn watch(&self) -> Option<watch::Receiver<Arc<Loaded>>> {
         None
     }
 

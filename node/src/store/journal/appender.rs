@@ -57,25 +57,24 @@ impl Appender {
         Ok(())
     }
 
-    /// Adds a transaction: entries, the position after them, and the seal of the register that they lead to.
+    /// Adds a transaction: entries, and the position after them.
     pub(super) fn commit(
         &mut self,
         entries: &[Arc<SealedEntry>],
-        after: &RegisterView,
         checkpoint: &Checkpoint,
     ) -> Result<(), StoreError> {
         let meta = Meta {
             genesis: None,
             checkpoint: Some(frame::encode_checkpoint(checkpoint)?),
             entries: metas(entries),
-            seal: Some(after.seal().into()),
+            open: false,
         };
         self.append(&meta, entries)
     }
 
     /// Adds some entries of a whole register.
     pub(super) fn add(&mut self, entries: &[Arc<SealedEntry>]) -> Result<(), StoreError> {
-        self.append(&Meta { entries: metas(entries), ..Meta::default() }, entries)
+        self.append(&Meta { entries: metas(entries), open: true, ..Meta::default() }, entries)
     }
 
     /// Adds all entries of a register.
@@ -94,7 +93,7 @@ impl Appender {
             genesis: view.genesis().map(|genesis| genesis.bytes().to_vec()),
             checkpoint: checkpoint.map(frame::encode_checkpoint).transpose()?,
             entries: Vec::new(),
-            seal: Some(view.seal().into()),
+            open: false,
         };
         self.append(&meta, &[])?;
         self.file.sync()?;

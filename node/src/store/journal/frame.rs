@@ -4,18 +4,14 @@
 //! frame = length of meta (u32, little endian) | length of data (u64) | SHA-256 | meta (protobuf) | data
 //! ```
 //! The hash covers the hash before it, both lengths and the meta. The data are encoded entries; each is covered by the leaf
-//! that the meta states for it, so that no byte is hashed twice. A frame that states a seal is the end of a transaction:
-//! what stands before it without one belongs to it.
+//! that the meta states for it, so that no byte is hashed twice. A frame may leave its transaction open: then it counts only
+//! with the next one that does not.
 
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 
 use super::super::{Checkpoint, StoreError};
-use crate::register::{
-    entry::SealedEntry,
-    names::{RegisterDigest, Version},
-    view::Seal,
-};
+use crate::register::entry::SealedEntry;
 
 /// The hash that a frame ends with: it stands for all frames up to it.
 pub(super) type Chain = [u8; 32];
@@ -38,9 +34,9 @@ pub(super) struct Meta {
     /// The entries of the data, in their order.
     #[prost(message, repeated, tag = "3")]
     pub(super) entries: Vec<EntryMeta>,
-    /// The register after this frame; absent where the transaction goes on.
-    #[prost(message, optional, tag = "4")]
-    pub(super) seal: Option<SealMeta>,
+    /// The transaction goes on in the next frame.
+    #[prost(bool, tag = "4")]
+    pub(super) open: bool,
 }
 
 /// An entry of the data.
@@ -54,17 +50,6 @@ pub(super) struct EntryMeta {
     pub(super) length: u64,
 }
 
-/// A seal.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct SealMeta {
-    #[prost(int64, tag = "1")]
-    head: i64,
-    #[prost(uint64, tag = "2")]
-    count: u64,
-    #[prost(bytes = "vec", tag = "3")]
-    held: Vec<u8>,
-}
-
 impl EntryMeta {
     pub(super) fn of(sealed: &SealedEntry) -> Self {
         Self {
@@ -72,22 +57,6 @@ impl EntryMeta {
             leaf: sealed.leaf().as_bytes().to_vec(),
             length: sealed.encoded().len() as u64,
         }
-    }
-}
-
-impl From<Seal> for SealMeta {
-    fn from(seal: Seal) -> Self {
-        Self { head: seal.head.get(), count: seal.count, held: seal.held.as_bytes().to_vec() }
-    }
-}
-
-impl SealMeta {
-    pub(super) fn seal(&self) -> Option<Seal> {
-        Some(Seal {
-            head: Version::new("head", self.head).ok()?,
-            count: self.count,
-            held: RegisterDigest::from_slice(&self.held)?,
-        })
     }
 }
 
@@ -154,12 +123,12 @@ mod tests {
 
     fn two_frames() -> (Vec<u8>, usize) {
         let entries = [entry("a", 1).seal(), entry("b", 2).seal()];
-        let meta = Meta { entries: entries.iter().map(|e| EntryMeta::of(e)).collect(), ..Meta::default() };
+        let entry_metas = entries.iter().map(|e| EntryMeta::of(e)).collect();
+        let meta = Meta { entries: entry_metas, open: true, ..Meta::default() };
         let (mut bytes, chain) = encode(&START, &meta);
         entries.iter().for_each(|sealed| bytes.extend_from_slice(sealed.encoded()));
         let second = bytes.len();
-        let seal = Seal { head: Version::ZERO, count: 2, held: RegisterDigest::from_bytes([7; 32]) };
-        bytes.extend(encode(&chain, &Meta { seal: Some(seal.into()), ..Meta::default() }).0);
+        bytes.extend(encode(&chain, &Meta { checkpoint: Some(vec![7]), ..Meta::default() }).0);
         (bytes, second)
     }
 
@@ -167,10 +136,10 @@ mod tests {
     fn frames_come_back_in_order_and_no_other_way() {
         let (bytes, second) = two_frames();
         let first = parse(&bytes, 0, &START).unwrap();
-        assert_eq!((first.meta.entries.len(), first.next), (2, second));
+        assert_eq!((first.meta.entries.len(), first.meta.open, first.next), (2, true, second));
         let last = parse(&bytes, second, &first.chain).unwrap();
         assert_eq!(last.next, bytes.len());
-        assert_eq!(last.meta.seal.unwrap().seal().unwrap().count, 2);
+        assert_eq!((last.meta.checkpoint, last.meta.open), (Some(vec![7]), false));
         assert!(parse(&bytes, second, &START).is_none(), "a frame does not follow another one than its own");
         assert!(parse(&bytes, bytes.len(), &last.chain).is_none());
     }

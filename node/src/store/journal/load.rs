@@ -13,7 +13,7 @@ use crate::register::{
     integrity::{self, Examination, Fault, Finding, Record},
     lineage::Genesis,
     names::{Leaf, Version},
-    view::{RegisterView, Seal},
+    view::RegisterView,
 };
 
 /// A journal's register, and where the next frame goes.
@@ -27,7 +27,7 @@ pub(super) struct Recovered {
 pub(super) fn recover(content: &Content) -> Recovered {
     let mut reading = Reading::new();
     reading.read(&content.bytes);
-    let Reading { records, genesis, checkpoint, seal, mut findings, end, chain } = reading;
+    let Reading { records, genesis, checkpoint, mut findings, end, chain } = reading;
     if end < content.durable {
         let why = format!("the journal from byte {end} on, of which {} bytes were on disk", content.durable);
         findings.push(Finding::whole(Fault::Damaged(why)));
@@ -46,9 +46,6 @@ pub(super) fn recover(content: &Content) -> Recovered {
     });
     let head = checkpoint.as_ref().map_or(Version::ZERO, |checkpoint: &Checkpoint| checkpoint.version);
     let view = RegisterView::with_entries(genesis, entries, head);
-    if findings.is_empty() {
-        findings.extend(integrity::check_seal(&view, seal));
-    }
     Recovered { loaded: Loaded { view, checkpoint, findings }, end: end as u64, chain }
 }
 
@@ -57,7 +54,6 @@ struct Reading {
     records: Vec<Record>,
     genesis: Option<Bytes>,
     checkpoint: Option<Checkpoint>,
-    seal: Option<Seal>,
     findings: Vec<Finding>,
     /// End of the last whole transaction, and the chain there.
     end: usize,
@@ -70,7 +66,6 @@ impl Reading {
             records: Vec::new(),
             genesis: None,
             checkpoint: None,
-            seal: None,
             findings: Vec::new(),
             end: HEADER,
             chain: START,
@@ -83,8 +78,7 @@ impl Reading {
         while let Some(frame) = parse(bytes, at, &chain) {
             (at, chain) = (frame.next, frame.chain);
             self.take_entries(&frame, bytes);
-            if let Some(seal) = &frame.meta.seal {
-                self.seal = seal.seal();
+            if !frame.meta.open {
                 (self.end, self.chain, whole) = (at, chain, self.records.len());
                 self.take_rest(frame);
             }

@@ -106,8 +106,8 @@ impl Store for JournalStore {
         Ok(Loaded::clone(&self.0.state.borrow()))
     }
 
-    fn current(&self) -> Option<Arc<Loaded>> {
-        Some(Arc::clone(&self.0.state.borrow()))
+    fn watch(&self) -> Option<watch::Receiver<Arc<Loaded>>> {
+        Some(self.0.state.clone())
     }
 
     async fn init_genesis(&self, _: Genesis) -> Result<Genesis, StoreError> {

@@ -317,7 +317,6 @@ async fn a_path_that_can_not_be_used_is_named() {
 fn frames_that_do_not_describe_their_entries_are_a_finding() {
     let meta = frame::Meta {
         entries: vec![frame::EntryMeta { version: -1, leaf: Vec::new(), length: 0 }],
-        seal: Some(RegisterView::new(None).seal().into()),
         ..frame::Meta::default()
     };
     let mut bytes = vec![0; file::HEADER];

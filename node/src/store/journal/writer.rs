@@ -43,23 +43,30 @@ impl Writer {
         checkpoint: Checkpoint,
     ) -> Result<(), StoreError> {
         self.renew_if_suspect()?;
-        let mut after = Loaded::clone(&self.now());
-        let mut live = self.live;
-        let mut is_newer = |new: &Arc<SealedEntry>| match after.view.get(&new.entry().blueprint_id) {
+        let (entries, live) = self.newer(entries);
+        self.journal.commit(&entries, &checkpoint)?;
+        self.live = live;
+        // In place, unless somebody keeps the value before.
+        self.state.send_modify(|state| {
+            let state = Arc::make_mut(state);
+            state.view.apply(entries, checkpoint.version);
+            state.checkpoint = Some(checkpoint);
+        });
+        Ok(())
+    }
+
+    /// Those entries that are newer than what is known, and the bytes that count after them.
+    fn newer(&self, mut entries: Vec<Arc<SealedEntry>>) -> (Vec<Arc<SealedEntry>>, u64) {
+        let (state, mut live) = (self.state.borrow(), self.live);
+        entries.retain(|new| match state.view.get(&new.entry().blueprint_id) {
             Some(old) if old.entry().version >= new.entry().version => false,
             old => {
                 let superseded = old.map_or(0, |old| old.encoded().len());
                 live = live.saturating_add(new.encoded().len() as u64).saturating_sub(superseded as u64);
                 true
             }
-        };
-        let entries: Vec<_> = entries.into_iter().filter(|new| is_newer(new)).collect();
-        after.view.apply(entries.clone(), checkpoint.version);
-        self.journal.commit(&entries, &after.view, &checkpoint)?;
-        self.live = live;
-        after.checkpoint = Some(checkpoint);
-        self.state.send_replace(Arc::new(after));
-        Ok(())
+        });
+        (entries, live)
     }
 
     /// Stores a whole register in the place of the one before.

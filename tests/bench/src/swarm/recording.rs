@@ -7,6 +7,7 @@ use sorcha_node::{
     register::{entry::SealedEntry, lineage::Genesis, names::Version},
     store::{Checkpoint, Draft, Incoming, Loaded, Publication, StateChange, Store, StoreError},
 };
+use tokio::sync::watch;
 
 use crate::{documents, push::tally::Tally};
 
@@ -54,8 +55,8 @@ impl Store for Recording {
         self.inner.load().await
     }
 
-    fn current(&self) -> Option<Arc<Loaded>> {
-        self.inner.current()
+    fn watch(&self) -> Option<watch::Receiver<Arc<Loaded>>> {
+        self.inner.watch()
     }
 
     fn begin_replace(&self) -> Option<Box<dyn Incoming>> {
