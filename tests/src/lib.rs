@@ -5,6 +5,7 @@
 
 pub mod legacy;
 pub mod process;
+pub mod simulation;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
