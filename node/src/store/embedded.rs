@@ -69,7 +69,7 @@ impl EmbeddedStore {
             file.open()
         } else {
             let file = file.clone();
-            run_blocking(move || file.open()).await
+            run_blocking(move || file.open()).await.unwrap_or_else(|| Err(closed()))
         }?;
         Ok(Self::start(Medium::new(db, Some(file)), loaded, options))
     }
@@ -131,10 +131,9 @@ impl EmbeddedStore {
         &self,
         op: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Op,
     ) -> Result<T, StoreError> {
-        let gone = || StoreError::Unavailable("the store has been closed".to_owned());
         let (reply, answer) = oneshot::channel();
-        self.ops.send(op(reply)).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        self.ops.send(op(reply)).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
     }
 }
 
@@ -188,11 +187,17 @@ impl Store for EmbeddedStore {
     }
 }
 
-async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+/// Runs work on the blocking pool; `None` when the runtime ends before it could begin.
+async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
+        Ok(value) => Some(value),
+        Err(error) if error.is_cancelled() => None,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the store has been closed".to_owned())
 }
 
 #[cfg(test)]

@@ -88,15 +88,19 @@ impl Committer {
             let closed = received == Some(0);
             if !closed || self.flush_due.is_some() {
                 let must_flush = closed || self.flush_due.is_some_and(|due| due <= Instant::now());
-                self.commit(std::mem::take(&mut group), must_flush).await;
+                if self.commit(std::mem::take(&mut group), must_flush).await.is_none() {
+                    return;
+                }
             }
             if closed {
-                return self.close().await;
+                let _runtime_has_ended = self.with_medium(Medium::close).await;
+                return;
             }
         }
     }
 
-    async fn commit(&mut self, ops: Vec<Op>, must_flush: bool) {
+    /// Commits a group; `None` when the runtime has ended, and nobody waits for an answer.
+    async fn commit(&mut self, ops: Vec<Op>, must_flush: bool) -> Option<()> {
         let group = Group { ops, must_flush, has_pending: self.flush_due.is_some() };
         let is_flush = group.ops.is_empty();
         let before = self.state.clone();
@@ -105,11 +109,12 @@ impl Committer {
                 let mut answers = Vec::new();
                 (medium.commit(before, group, &mut answers), answers)
             })
-            .await;
+            .await?;
         let result = self.take(outcome, is_flush);
         for answer in answers {
             answer(result.clone());
         }
+        Some(())
     }
 
     /// Takes in what a commit led to.
@@ -142,17 +147,13 @@ impl Committer {
         }
     }
 
-    async fn close(self) {
-        self.with_medium(Medium::close).await;
-    }
-
     /// Runs work on the database, off the runtime's own threads unless it is to be deterministic.
     async fn with_medium<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Medium) -> T + Send + 'static,
-    ) -> T {
+    ) -> Option<T> {
         let medium = Arc::clone(&self.medium);
         let work = move || work(&mut medium.lock().unwrap_or_else(PoisonError::into_inner));
-        if self.options.inline { work() } else { run_blocking(work).await }
+        if self.options.inline { Some(work()) } else { run_blocking(work).await }
     }
 }

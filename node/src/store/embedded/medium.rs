@@ -9,7 +9,7 @@ use redb::Database;
 use tokio::time::Instant;
 
 use super::{
-    Loaded, StoreError,
+    Loaded, StoreError, closed,
     committer::Op,
     file::{RegisterFile, guarded},
     transact::{Answer, Commit, Group, Outcome, transact},
@@ -89,7 +89,7 @@ impl Medium {
         }
         match &self.db {
             Some(db) => guarded(|| transact(db, before, group, answers)),
-            None => Err(group.fail(StoreError::Unavailable("the store has been closed".to_owned()))),
+            None => Err(group.fail(closed())),
         }
     }
 

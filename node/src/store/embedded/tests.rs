@@ -126,3 +126,15 @@ async fn a_path_that_can_not_be_used_is_named() {
     let error = open(directory.path()).await.unwrap_err().to_string();
     assert!(error.contains(&directory.path().display().to_string()), "{error}");
 }
+
+#[test]
+fn work_for_a_runtime_that_has_ended_is_not_done_and_does_not_panic() {
+    let ended = tokio::runtime::Runtime::new().unwrap();
+    let handle = ended.handle().clone();
+    drop(ended);
+    let outcome = tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let _inside = handle.enter();
+        run_blocking(|| "done").await
+    });
+    assert_eq!(outcome, None);
+}
