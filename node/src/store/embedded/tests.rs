@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::{
-    register::lineage::tests::genesis,
+    register::{entry::tests::entry, lineage::tests::genesis},
     store::contract::{self, checkpoint, draft, id, version},
 };
 
@@ -66,6 +66,20 @@ async fn everything_is_there_after_reopening() {
     assert_eq!(after.view.get(&id("a")), Some(&published.entry));
     assert_eq!((after.view.digest(), after.view.lineage()), (before.view.digest(), before.view.lineage()));
     assert_eq!(after.checkpoint, Some(checkpoint(1)));
+}
+
+#[tokio::test]
+async fn a_batch_with_two_states_of_a_blueprint_keeps_the_newest() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&file(&directory)).await.unwrap();
+    let states = |versions: std::ops::RangeInclusive<i64>| versions.map(|v| entry("a", v).seal()).collect();
+    store.apply(states(1..=3), checkpoint(3)).await.unwrap();
+    store.apply(states(4..=5), checkpoint(5)).await.unwrap();
+    store.flush().await.unwrap();
+    drop(store);
+    let loaded = open(&file(&directory)).await.unwrap().load().await.unwrap();
+    assert_eq!(loaded.findings, []);
+    assert_eq!(loaded.view.iter().map(|e| e.entry().version.get()).collect::<Vec<_>>(), [5]);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What operations do to the register: one transaction for a group of them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use redb::{Database, Durability};
 
@@ -200,6 +200,19 @@ fn set_active(state: &Loaded, change: &StateChange) -> Result<Publication, Store
     Ok(Publication { entry, changed: true })
 }
 
+/// A batch may hold several states of one blueprint, when they were published while the peer was busy: the newest counts.
+fn newest_of_each(entries: Vec<Arc<SealedEntry>>) -> Vec<Arc<SealedEntry>> {
+    let mut newest = BTreeMap::new();
+    for sealed in entries {
+        let id = sealed.entry().blueprint_id.clone();
+        let known: &mut Arc<SealedEntry> = newest.entry(id).or_insert_with(|| Arc::clone(&sealed));
+        if known.entry().version < sealed.entry().version {
+            *known = sealed;
+        }
+    }
+    newest.into_values().collect()
+}
+
 fn take(
     state: &mut Loaded,
     writer: &Writer<'_>,
@@ -209,8 +222,10 @@ fn take(
     let known = |sealed: &Arc<SealedEntry>| {
         state.view.get(&sealed.entry().blueprint_id).map(|old| old.entry().version)
     };
-    let newer: Vec<_> =
-        entries.into_iter().filter(|e| known(e).is_none_or(|old| old < e.entry().version)).collect();
+    let newer: Vec<_> = newest_of_each(entries)
+        .into_iter()
+        .filter(|sealed| known(sealed).is_none_or(|old| old < sealed.entry().version))
+        .collect();
     let superseded: Vec<_> = newer.iter().filter_map(known).collect();
     writer.put(&newer, &superseded)?;
     state.view.apply(newer, head);
@@ -226,7 +241,7 @@ fn replace(
 ) -> Result<(), StoreError> {
     writer.clear()?;
     let head = checkpoint.as_ref().map_or(Version::ZERO, |checkpoint| checkpoint.version);
-    writer.put(&entries, &[])?;
+    writer.put(&newest_of_each(entries.clone()), &[])?;
     if let Some(genesis) = &genesis {
         writer.genesis(genesis)?;
     }
