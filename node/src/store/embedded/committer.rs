@@ -102,7 +102,6 @@ impl Committer {
     /// Commits a group; `None` when the runtime has ended, and nobody waits for an answer.
     async fn commit(&mut self, ops: Vec<Op>, must_flush: bool) -> Option<()> {
         let group = Group { ops, must_flush, has_pending: self.flush_due.is_some() };
-        let is_flush = group.ops.is_empty();
         let before = self.state.clone();
         let (outcome, answers) = self
             .with_medium(move |medium| {
@@ -110,7 +109,7 @@ impl Committer {
                 (medium.commit(before, group, &mut answers), answers)
             })
             .await?;
-        let result = self.take(outcome, is_flush);
+        let result = self.take(outcome);
         for answer in answers {
             answer(result.clone());
         }
@@ -118,7 +117,7 @@ impl Committer {
     }
 
     /// Takes in what a commit led to.
-    fn take(&mut self, outcome: Result<Outcome, StoreError>, is_flush: bool) -> Result<(), StoreError> {
+    fn take(&mut self, outcome: Result<Outcome, StoreError>) -> Result<(), StoreError> {
         let later = Instant::now() + self.options.flush_within;
         match outcome {
             Ok(Outcome { state, commit }) => {
@@ -134,12 +133,6 @@ impl Committer {
                 Ok(())
             }
             Err(error) => {
-                let what = if is_flush {
-                    "what was taken last is not durable yet"
-                } else {
-                    "nothing of it was stored"
-                };
-                tracing::error!(%error, "store commit failed; {what}");
                 // Try the fsync again later instead of in a tight loop.
                 self.flush_due = self.flush_due.map(|_| later);
                 Err(error)

@@ -30,6 +30,14 @@ pub(super) struct Medium {
     pause: Duration,
 }
 
+/// What was being done when the database failed.
+#[derive(Clone, Copy)]
+enum Doing {
+    Store,
+    Flush,
+    Open,
+}
+
 struct Fault {
     error: StoreError,
     retry_at: Instant,
@@ -48,6 +56,7 @@ impl Medium {
         answers: &mut Vec<Answer>,
     ) -> Result<Outcome, StoreError> {
         let replaces = group.ops.iter().any(|op| matches!(op, Op::Replace { .. }));
+        let doing = if group.ops.is_empty() { Doing::Flush } else { Doing::Store };
         let result = match &self.file {
             Some(file) if replaces && !before.findings.is_empty() => {
                 let file = file.clone();
@@ -63,13 +72,25 @@ impl Medium {
                     file.witness.note(&outcome.state.view);
                 }
             }
-            Err(error) if self.fault.is_none() => self.failed(error.clone()),
+            // A fault that is known already was told when it came.
+            Err(error) if self.fault.is_none() => self.failed(error.clone(), doing),
             _ => {}
         }
         result
     }
 
-    fn failed(&mut self, error: StoreError) {
+    fn failed(&mut self, error: StoreError, doing: Doing) {
+        match doing {
+            Doing::Store => tracing::error!(%error, "store commit failed; nothing of it was stored"),
+            Doing::Flush => {
+                tracing::error!(%error, "store commit failed; what was taken last is not durable yet");
+            }
+            Doing::Open => tracing::error!(%error, "store commit failed; the store can't be opened again"),
+        }
+        // What can't be opened again may only be tried again.
+        if self.file.is_none() {
+            return;
+        }
         self.fault = Some(Fault { error, retry_at: Instant::now() + self.pause });
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
@@ -95,7 +116,6 @@ impl Medium {
 
     /// Opens the file again if the last commit failed and some time has passed.
     fn open_again(&mut self, state: &Loaded) -> Result<(), StoreError> {
-        // What can't be opened again may only be tried again.
         let (Some(fault), Some(file)) = (&self.fault, &self.file) else { return Ok(()) };
         if Instant::now() < fault.retry_at {
             return Err(fault.error.clone());
@@ -109,12 +129,12 @@ impl Medium {
         let opened = opened.and_then(|(db, found)| guarded(|| restore(&db, &found, state)).map(|()| db));
         match opened {
             Ok(db) => {
-                tracing::info!(after = %fault.error, "store opened again");
+                tracing::info!(failure = %fault.error, "store opened again after a failure");
                 (self.db, self.fault) = (Some(db), None);
                 Ok(())
             }
             Err(error) => {
-                self.failed(error.clone());
+                self.failed(error.clone(), Doing::Open);
                 Err(error)
             }
         }
@@ -193,7 +213,7 @@ mod tests {
         let path = directory.path().join(FILE_NAME);
         std::fs::copy(directory.path().join("before.redb"), &path).unwrap();
         medium.file = Some(RegisterFile::new(&path, 1 << 20));
-        medium.failed(StoreError::Full("no space left".to_owned()));
+        medium.failed(StoreError::Full("no space left".to_owned()), Doing::Store);
         (medium, state)
     }
 
