@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test helper fails by panicking")]
 
+pub mod history;
 pub mod legacy;
 pub mod process;
 pub mod simulation;

@@ -207,13 +207,16 @@ impl CentralNode {
 }
 
 /// How a replica at (version, digest) stands to the register (design decisions 3, 24, 26).
+///
+/// A peer that is behind may have been sent entries without those that were superseded meanwhile, so that its content was
+/// never the register's: only the pull that it is told to make can tell whether it will equal the head.
 fn compare(view: &RegisterView, version: Version, digest: Option<RegisterDigest>) -> ReplicaComparison {
     if version > view.head() {
         return ReplicaComparison::Ahead;
     }
     match (digest, view.digest_at(version)) {
         (Some(theirs), Some(ours)) if theirs == ours => ReplicaComparison::Equal,
-        (Some(_), Some(_)) => ReplicaComparison::Diverged,
+        (Some(_), Some(_)) if version == view.head() => ReplicaComparison::Diverged,
         _ => ReplicaComparison::Unknown,
     }
 }
@@ -294,6 +297,7 @@ mod tests {
             (2, Some(view.digest()), ReplicaComparison::Equal, RecommendedAction::None),
             (1, Some(at_one), ReplicaComparison::Equal, RecommendedAction::Sync),
             (2, Some(at_one), ReplicaComparison::Diverged, RecommendedAction::Sync),
+            (1, Some(view.digest()), ReplicaComparison::Unknown, RecommendedAction::Sync),
             (2, None, ReplicaComparison::Unknown, RecommendedAction::None),
             (1, None, ReplicaComparison::Unknown, RecommendedAction::Sync),
             (3, Some(at_one), ReplicaComparison::Ahead, RecommendedAction::None),

@@ -244,8 +244,14 @@ impl Replication {
             central_node_id = self.session.central, session_id = self.session.id, %error,
             retry_in_ms = wait.as_millis(), "sync failed"
         );
-        // A refusal for rate is no failure of the node: the hint says when to come back.
-        if !matches!(error, PullError::Call(status) if status.code() == Code::ResourceExhausted) {
+        // A refusal for rate is no failure of the central node: the hint says when to come back. Nor is a full disk here:
+        // no other central node would help.
+        let is_its_failure = match error {
+            PullError::Call(status) => status.code() != Code::ResourceExhausted,
+            PullError::Store(_) => false,
+            PullError::Entry(_) | PullError::Digest | PullError::Lineage => true,
+        };
+        if is_its_failure {
             self.session.tell(Event::SyncFailed { epoch, fault: found, message: error.to_string() }).await;
         }
     }

@@ -1,0 +1,25 @@
+//! The scenarios.
+
+mod kill;
+mod mongo;
+
+use crate::scenario::Scenario;
+
+macro_rules! scenario {
+    ($name:literal, $short:literal, $run:path, $about:literal) => {
+        Scenario {
+            name: $name,
+            about: $about,
+            short: $short,
+            run: |given| Box::pin(async move { $run(given).await }),
+        }
+    };
+}
+
+/// All of them, in the order in which they run.
+pub(crate) fn all() -> Vec<Scenario> {
+    vec![
+        scenario!("kill", 12, kill::run, "a central node and its peers, killed at random moments"),
+        scenario!("mongo", 15, mongo::run, "central nodes on one database, killed; the database, too"),
+    ]
+}

@@ -1,0 +1,88 @@
+//! kill -9 of central nodes on one database of MongoDB's protocol, of peers, and of the database itself.
+
+use std::{path::PathBuf, process::Stdio};
+
+use anyhow::Result;
+use rand::RngExt as _;
+use sorcha_tests::process::{Process, free_ports, mongodb};
+
+use crate::{
+    network::Network,
+    node::Role,
+    publishers::Publishers,
+    scenario::{Done, Given},
+};
+
+const CENTRAL_NODES: usize = 3;
+const PEERS: usize = 3;
+/// What central nodes log of a database that is away.
+const HARMLESS: [&str; 1] = ["store not reachable; serving peers from the local log"];
+
+/// The database, which is killed like any other process.
+struct Database {
+    port: u16,
+    file: PathBuf,
+    process: Option<Process>,
+}
+
+impl Database {
+    fn start(&mut self) {
+        self.process = mongodb("faults mongo", self.port, &self.file);
+    }
+
+    async fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().await;
+        }
+    }
+}
+
+fn has(program: &str) -> bool {
+    let status = std::process::Command::new(program)
+        .arg("-version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.is_ok_and(|status| status.success())
+}
+
+pub(crate) async fn run(mut given: Given) -> Result<Done> {
+    if !(has("java") && has("mvn")) {
+        return Ok(Done::Skipped("java and mvn are not installed", "install a JDK 17 and Maven"));
+    }
+    let [port] = free_ports();
+    let mut database = Database { port, file: given.directory.join("mongo.mv"), process: None };
+    database.start();
+    let mut network = Network::new(&given.directory)?;
+    for _ in 0..CENTRAL_NODES {
+        network.central(Some(port))?;
+    }
+    for number in 0..PEERS {
+        network.peer(&format!("edge-{number}"), &[]);
+    }
+    network.start_all().await?;
+    let ports = network.ports(Role::Central);
+    let publishers = Publishers::start(6, &ports, &network.told, &network.api, &mut given.random);
+    let (mut kills, mut outages) = (0, 0);
+    while given.has_time() {
+        tokio::time::sleep(given.millis(50..900)).await;
+        if given.random.random_bool(0.2) {
+            database.kill().await;
+            // Long enough for a publication to be given up, now and then.
+            let away = if given.random.random_bool(0.2) { 4000..7000 } else { 0..800 };
+            tokio::time::sleep(given.millis(away)).await;
+            database.start();
+            outages += 1;
+            continue;
+        }
+        let at = given.random.random_range(0..network.nodes.len());
+        network.kill(at).await;
+        tokio::time::sleep(given.millis(0..400)).await;
+        network.nodes[at].start()?;
+        network.observer.check()?;
+        kills += 1;
+    }
+    publishers.stop().await;
+    let verified = network.verify(&HARMLESS).await?;
+    Ok(Done::Passed(format!("{kills} kills of nodes, {outages} of the database; {verified}")))
+}
