@@ -1,5 +1,6 @@
 //! The checker: reads the record of a run and finds what must not be. Each rule is a pure function in a file of its own.
 
+mod active;
 mod contents;
 mod delivery;
 mod failover;

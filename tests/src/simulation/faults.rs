@@ -55,7 +55,7 @@ pub(super) async fn run(world: Rc<World>, plan: Vec<Planned>) {
 }
 
 fn begin(world: &Rc<World>, fault: &Fault) {
-    world.history.record(What::Fault(format!("begins: {fault}")));
+    world.history.record(What::Fault { fault: fault.clone(), begins: true });
     world.active.0.borrow_mut().push(fault.clone());
     match fault {
         Fault::Kill(host) => kill(world, *host),
@@ -75,7 +75,7 @@ fn begin(world: &Rc<World>, fault: &Fault) {
 }
 
 fn end(world: &Rc<World>, fault: &Fault) {
-    world.history.record(What::Fault(format!("is over: {fault}")));
+    world.history.record(What::Fault { fault: fault.clone(), begins: false });
     let mut active = world.active.0.borrow_mut();
     if let Some(at) = active.iter().position(|other| other == fault) {
         active.remove(at);

@@ -14,7 +14,7 @@ use sorcha_node::register::{
 };
 use tokio::time::Instant;
 
-use super::net::Host;
+use super::{net::Host, plan::Fault};
 
 /// A change of the register that a publisher asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,8 +88,15 @@ pub enum What {
     Sample(Vec<PeerSample>),
     /// A node logged an error.
     Complaint(String),
-    /// A fault begins or ends, for people.
-    Fault(String),
+    /// Somebody asked a peer to connect anew.
+    Disturbed(u8),
+    /// A fault begins or ends.
+    Fault {
+        /// Which.
+        fault: Fault,
+        /// `false`: it is over.
+        begins: bool,
+    },
 }
 
 /// How a process ended.
@@ -213,7 +220,9 @@ impl fmt::Display for Event {
             What::Damaged(peer) => write!(f, "the file of edge-{peer} is damaged"),
             What::Sample(peers) => write!(f, "sample of {} peers", peers.len()),
             What::Complaint(text) => write!(f, "logged: {text}"),
-            What::Fault(text) => write!(f, "fault: {text}"),
+            What::Disturbed(peer) => write!(f, "edge-{peer} is asked to reconnect or to sync"),
+            What::Fault { fault, begins: true } => write!(f, "fault begins: {fault}"),
+            What::Fault { fault, begins: false } => write!(f, "fault is over: {fault}"),
         }
     }
 }

@@ -41,11 +41,12 @@ pub(super) fn violations(events: &[Event], truth: &Truth) -> Vec<Violation> {
             }
             What::Damaged(peer) => peers.entry(*peer).or_default().excused = true,
             What::Ended(Host::Peer(peer), End::PowerCut | End::Killed) => {
-                // What was there a moment before the cut was synced.
+                // What was there a moment before the cut was synced, and so was what was loaded at the start.
                 let seen = peers.entry(*peer).or_default();
                 let synced = event.at.saturating_sub(FLUSH);
-                let before = seen.heads.iter().rev().find(|(at, _)| *at <= synced);
-                seen.floor = before.map_or(Version::ZERO, |(_, head)| *head);
+                let before = seen.heads.iter().rev().find(|(at, _)| *at <= synced).or(seen.heads.first());
+                seen.floor = before.map_or(seen.floor, |(_, head)| *head);
+                seen.heads.clear();
             }
             _ => {}
         }

@@ -4,8 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use sorcha_node::register::names::Version;
 
-use super::Violation;
-use crate::simulation::history::{Event, PeerSample, What};
+use super::{Violation, active::Active};
+use crate::simulation::{
+    history::{Event, PeerSample, What},
+    plan::Fault,
+};
 
 /// A peer with one session for this long after an acknowledgement must hold it: a heartbeat's interval and its jitter, its
 /// time-out's worth of a lost push stream, and the pull that follows.
@@ -23,8 +26,10 @@ struct Spell {
 pub(super) fn violations(events: &[Event]) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut spells: BTreeMap<u8, Spell> = BTreeMap::new();
+    let mut active = Active::default();
     let mut acknowledged: Vec<(Duration, Version)> = Vec::new();
     for event in events {
+        active.see(&event.what);
         match &event.what {
             What::Acknowledged { version, .. } => acknowledged.push((event.at, *version)),
             What::Sample(peers) => {
@@ -33,7 +38,13 @@ pub(super) fn violations(events: &[Event]) -> Vec<Violation> {
                 let best = |since: Duration| {
                     due.clone().filter(|(at, _)| *at >= since).map(|(_, version)| *version).max()
                 };
+                if active.any(|fault| matches!(fault, Fault::Database(_))) {
+                    spells.clear();
+                }
                 for peer in peers {
+                    if active.any(|fault| *fault == Fault::FullDisk(peer.peer)) {
+                        spells.remove(&peer.peer);
+                    }
                     let Some(spell) = spell(&mut spells, peer, event.at) else { continue };
                     let Some(expected) = best(spell.since).filter(|expected| *expected > peer.head) else {
                         continue;
@@ -48,7 +59,7 @@ pub(super) fn violations(events: &[Event]) -> Vec<Violation> {
                     found.push(Violation::at(RULE, event.at, what));
                 }
             }
-            What::Fault(text) if text.contains("disk of edge") || text.contains("database") => spells.clear(),
+            What::Fault { fault: Fault::FullDisk(_) | Fault::Database(_), .. } => spells.clear(),
             _ => {}
         }
     }

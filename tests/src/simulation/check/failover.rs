@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::Violation;
+use super::{Violation, active::Active};
 use crate::simulation::{
     history::{End, Event, PeerSample, What},
     net::Host,
@@ -17,6 +17,12 @@ const AT_LAST: Duration = Duration::from_secs(200);
 /// Looks in a row, a second apart, in which a peer may have two connections: one that it leaves and one that it enters.
 const TWO_CONNECTIONS: u32 = 8;
 
+/// Every other central node that is gone at the same time costs a dial's time-out, and one that stands still keepalive's.
+const EACH_OTHER: Duration = Duration::from_secs(16);
+/// A session is not lost without a reason: what went wrong before is over for this long.
+const CALM: Duration = Duration::from_secs(100);
+
+const REASON: &str = "no session is lost without a reason";
 const IN_TIME: &str = "failover within the promised time";
 const AT_ALL: &str = "a peer connects if it can";
 const ONE: &str = "one connection a peer";
@@ -43,6 +49,8 @@ struct Peer {
     alone_since: Option<Duration>,
     lost: Option<Lost>,
     twice: u32,
+    /// Nothing has gone wrong for its session since.
+    calm_since: Option<Duration>,
 }
 
 /// A central node that a peer had a session with is gone.
@@ -64,16 +72,29 @@ fn walk(events: &[Event]) -> (Vec<Violation>, Figures) {
     let (mut found, mut figures) = (Vec::new(), Figures::default());
     let mut peers: BTreeMap<u8, Peer> = BTreeMap::new();
     let mut closed: BTreeMap<u8, Duration> = BTreeMap::new();
+    let mut active = Active::default();
     for event in events {
+        active.see(&event.what);
         match &event.what {
             What::Ended(Host::Central(central), End::Killed | End::Stopped) => {
                 closed.insert(*central, event.at);
+            }
+            What::Disturbed(peer) => peers.entry(*peer).or_default().calm_since = None,
+            What::Fault { fault, .. } => {
+                for (number, peer) in &mut peers {
+                    if fault.touches(*number, peer.central) {
+                        peer.calm_since = None;
+                    }
+                }
             }
             What::Acknowledged { .. } => figures.acknowledged += 1,
             What::Read { .. } => figures.reads += 1,
             What::Sample(samples) => {
                 for sample in samples {
                     let peer = peers.entry(sample.peer).or_default();
+                    if active.any(|fault| fault.touches(sample.peer, peer.central)) {
+                        peer.calm_since = None;
+                    }
                     found.extend(peer.look(sample, event.at, &closed, &mut figures));
                 }
             }
@@ -100,6 +121,7 @@ impl Peer {
         for central in &sample.reachable {
             self.well.entry(*central).or_insert(now);
         }
+        found.extend(self.for_a_reason(sample, now));
         found.extend(self.in_time(sample, now, closed, figures));
         found.extend(self.at_last(sample, now));
         self.twice = if sample.connections > 1 { self.twice + 1 } else { 0 };
@@ -109,6 +131,18 @@ impl Peer {
         }
         self.central = sample.central;
         found
+    }
+
+    /// While nothing goes wrong, a session goes on.
+    fn for_a_reason(&mut self, sample: &PeerSample, now: Duration) -> Option<Violation> {
+        let central = self.central.filter(|central| sample.central != Some(*central));
+        let since = *self.calm_since.get_or_insert(now);
+        let central = central.filter(|_| since + CALM < now)?;
+        let what = format!(
+            "edge-{} has left n{central} and is {} at {:?}",
+            sample.peer, sample.state, sample.central
+        );
+        Some(Violation::at(REASON, now, what))
     }
 
     /// A central node that was well since before the loss is found in time.
@@ -122,7 +156,8 @@ impl Peer {
         let gone = self.central.filter(|central| sample.gone.contains(central));
         if let Some(central) = gone.filter(|_| self.lost.is_none()) {
             let recently = closed.get(&central).is_some_and(|at| *at + Duration::from_secs(2) > now);
-            let within = if recently { AFTER_CLOSE } else { AFTER_SILENCE };
+            let others = u32::try_from(sample.gone.len().saturating_sub(1)).unwrap_or(u32::MAX);
+            let within = if recently { AFTER_CLOSE } else { AFTER_SILENCE } + EACH_OTHER * others;
             figures.losses += 1;
             self.lost = Some(Lost { at: now, within, central });
         }

@@ -72,6 +72,7 @@ impl Reader {
     async fn disturb(&mut self) {
         let path = if self.rng.random() { "/api/connection/reconnect" } else { "/api/sync/trigger" };
         let host = self.peer.host();
+        self.history.record(What::Disturbed(self.peer.number));
         let answer = ask(&self.net, host, host, request("POST", path, Some(b"{}".to_vec())), LIMIT).await;
         // A sync may take longer than the reader waits.
         drop(answer);
