@@ -16,6 +16,9 @@ use crate::simulation::{
 /// A replica's batches may be undone by a power cut for this long (design decision 12).
 const FLUSH: Duration = Duration::from_millis(1500);
 
+/// One in so many views is compared entry by entry though its digest is right.
+const THOROUGH: u32 = 32;
+
 const CONTENT: &str = "a replica shows the register and nothing else";
 const FORWARD: &str = "a replica never goes back";
 
@@ -28,6 +31,7 @@ struct Seen {
     floor: Version,
     /// Its file was damaged: it may have lost anything, once.
     excused: bool,
+    looks: u32,
 }
 
 pub(super) fn violations(events: &[Event], truth: &Truth) -> Vec<Violation> {
@@ -57,7 +61,10 @@ pub(super) fn violations(events: &[Event], truth: &Truth) -> Vec<Violation> {
 impl Seen {
     fn look(&mut self, peer: u8, at: Duration, view: &RegisterView, truth: &Truth) -> Vec<Violation> {
         let head = view.head();
-        let (wrong, back) = (wrong(view, truth), head < self.floor);
+        // Equal digests are equal active entries; all of a view is looked at now and then, and where digests differ.
+        self.looks += 1;
+        let known = !self.excused && truth.has_digest_of(view) && !self.looks.is_multiple_of(THOROUGH);
+        let (wrong, back) = (if known { None } else { wrong(view, truth) }, head < self.floor);
         self.heads.push((at, head));
         if self.excused {
             // What is left of a damaged file is true all the same; it may only lack something until that is fetched.

@@ -1,10 +1,14 @@
 //! What really happened to the register, and whether clients were told the truth.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use sorcha_node::register::{
     entry::Entry,
-    names::{BlueprintId, Checksum, Version},
+    names::{BlueprintId, Checksum, RegisterDigest, Version},
+    view::RegisterView,
 };
 
 use super::Violation;
@@ -29,14 +33,18 @@ impl State {
 pub(super) struct Truth {
     pub(super) states: BTreeMap<BlueprintId, Vec<State>>,
     by_version: BTreeMap<Version, BlueprintId>,
+    /// Digest of the register at each version.
+    digests: BTreeMap<Version, RegisterDigest>,
 }
 
 impl Truth {
     pub(super) fn of(events: &[Event]) -> Self {
-        let mut truth = Self::default();
+        let (mut truth, mut view) = (Self::default(), RegisterView::new(None));
         for event in events {
             if let What::Stored(sealed) = &event.what {
                 let entry = sealed.entry();
+                view.apply(vec![Arc::clone(sealed)], Version::ZERO);
+                truth.digests.insert(entry.version, view.digest());
                 truth.states.entry(entry.blueprint_id.clone()).or_default().push(State::of(entry));
                 truth.by_version.insert(entry.version, entry.blueprint_id.clone());
             }
@@ -46,6 +54,11 @@ impl Truth {
 
     pub(super) fn head(&self) -> Version {
         self.by_version.keys().next_back().copied().unwrap_or_default()
+    }
+
+    /// Whether a view has the register's digest at its version: then its active entries are the register's.
+    pub(super) fn has_digest_of(&self, view: &RegisterView) -> bool {
+        self.digests.get(&view.head()) == Some(&view.digest())
     }
 
     /// The state of a blueprint at a version of the register.
