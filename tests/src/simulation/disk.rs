@@ -71,16 +71,21 @@ impl Disk {
         self.state().user += 1;
     }
 
-    /// The power goes: of what was not synced any part may be there, sector by sector.
+    /// The power goes: of what was not synced any part may be there, sector by sector. Which ones follows from their place
+    /// and not from the order of the writes, which is the database's own affair.
     pub fn cut_power(&self) {
         let mut state = self.state();
         state.user += 1;
-        let State { rng, synced, pending, .. } = &mut *state;
+        let draw: u64 = state.rng.random();
+        let keeps = |place: usize| SmallRng::seed_from_u64(draw ^ place as u64).random::<bool>();
+        let State { synced, pending, .. } = &mut *state;
         for write in pending.drain(..) {
             match write {
-                Write::Length(length) if rng.random() => synced.resize(length, 0),
+                Write::Length(length) if length > synced.len() || keeps(usize::MAX) => {
+                    synced.resize(length, 0)
+                }
                 Write::Length(_) => {}
-                Write::Bytes(at, bytes) => keep_some(rng, synced, at, &bytes),
+                Write::Bytes(at, bytes) => keep_some(synced, at, &bytes, keeps),
             }
         }
         state.current = state.synced.clone();
@@ -119,14 +124,15 @@ impl Disk {
 }
 
 /// Sectors of a write that made it.
-fn keep_some(rng: &mut SmallRng, synced: &mut Vec<u8>, at: usize, bytes: &[u8]) {
+fn keep_some(synced: &mut Vec<u8>, at: usize, bytes: &[u8], keeps: impl Fn(usize) -> bool) {
     if synced.len() < at + bytes.len() {
         synced.resize(at + bytes.len(), 0);
     }
     let mut from = 0;
     while from < bytes.len() {
-        let to = bytes.len().min((at + from) / SECTOR * SECTOR + SECTOR - at);
-        if rng.random() {
+        let sector = (at + from) / SECTOR;
+        let to = bytes.len().min((sector + 1) * SECTOR - at);
+        if keeps(sector) {
             synced[at + from..at + to].copy_from_slice(&bytes[from..to]);
         }
         from = to;
@@ -233,5 +239,58 @@ impl StorageBackend for File {
         state.current[at..at + data.len()].copy_from_slice(data);
         state.pending.push(Write::Bytes(at, data.to_vec()));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(file: &File, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        file.read(0, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_killed_process_leaves_what_it_wrote_and_a_power_cut_what_was_synced() {
+        let disk = Disk::new(1);
+        let file = disk.open();
+        file.set_len(4096).unwrap();
+        file.write(0, &[1; 4096]).unwrap();
+        file.sync_data().unwrap();
+        file.write(0, &[2; 4096]).unwrap();
+        disk.kill();
+        assert!(file.write(0, &[3]).is_err(), "a dead process writes nothing more");
+        let file = disk.open();
+        assert_eq!(bytes(&file, 4096), [2; 4096]);
+        disk.cut_power();
+        let left = bytes(&disk.open(), 4096);
+        assert!(left.contains(&1) && left.contains(&2), "some sectors of what was not synced");
+        let whole = |sector: &[u8]| sector.iter().all(|byte| *byte == sector[0]);
+        assert!(left.chunks(SECTOR).all(whole), "sectors are not torn");
+    }
+
+    #[test]
+    fn a_full_disk_keeps_what_it_has() {
+        let disk = Disk::new(1);
+        let file = disk.open();
+        file.set_len(16).unwrap();
+        disk.fill(true);
+        assert_eq!(file.set_len(32).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(file.write(0, &[1]).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(bytes(&file, 16), [0; 16]);
+        disk.fill(false);
+        file.write(0, &[1]).unwrap();
+    }
+
+    #[test]
+    fn a_process_dies_in_the_middle_of_its_writes() {
+        let disk = Disk::new(1);
+        let file = disk.open();
+        disk.fail_after(2);
+        file.set_len(8).unwrap();
+        file.write(0, &[1]).unwrap();
+        assert!(file.write(1, &[2]).is_err() && file.sync_data().is_err());
     }
 }

@@ -32,6 +32,11 @@ impl Active {
         })
     }
 
+    /// Whether a central node's connections are reset all the time.
+    pub(super) fn resets(&self, central: u8) -> bool {
+        self.any(|fault| *fault == Fault::Storm(central))
+    }
+
     fn has_no_power(&self, host: Host) -> bool {
         self.any(|fault| *fault == Fault::PowerCut(host))
     }
@@ -68,7 +73,7 @@ fn begin(world: &Rc<World>, fault: &Fault) {
             world.peer(*peer).kill();
             world.peer(*peer).corrupt(*places);
         }
-        Fault::Storm(central) => storm(world, Host::Central(*central)),
+        Fault::Storm(central) => storm(world, *central),
         _ => {}
     }
     refresh(world);
@@ -111,11 +116,11 @@ fn crash_in_commit(world: &Rc<World>, peer: u8, writes: u32) {
     });
 }
 
-fn storm(world: &Rc<World>, host: Host) {
+fn storm(world: &Rc<World>, central: u8) {
     let world = Rc::clone(world);
     tokio::task::spawn_local(async move {
-        while world.active.any(|fault| matches!(fault, Fault::Storm(n) if Host::Central(*n) == host)) {
-            world.net.reset_all(host);
+        while world.active.resets(central) {
+            world.net.reset_all(Host::Central(central));
             tokio::time::sleep(STORM).await;
         }
     });

@@ -141,6 +141,7 @@ impl World {
                 .node()
                 .is_some_and(|node| matches!(node.condition(), Condition::Healthy | Condition::Degraded));
             serves
+                && !self.active.resets(central.number)
                 && self.net.is_open(host, other)
                 && self.net.is_open(other, host)
                 && self.net.round_trip(host, other) < USABLE_ROUND_TRIP

@@ -79,7 +79,10 @@ fn walk(events: &[Event]) -> (Vec<Violation>, Figures) {
             What::Ended(Host::Central(central), End::Killed | End::Stopped) => {
                 closed.insert(*central, event.at);
             }
-            What::Disturbed(peer) => peers.entry(*peer).or_default().calm_since = None,
+            What::Disturbed(peer) => {
+                let peer = peers.entry(*peer).or_default();
+                (peer.calm_since, peer.lost) = (None, None);
+            }
             What::Fault { fault, .. } => {
                 for (number, peer) in &mut peers {
                     if fault.touches(*number, peer.central) {
