@@ -1,5 +1,7 @@
 //! The scenarios.
 
+mod disk;
+mod hang;
 mod kill;
 mod mongo;
 
@@ -21,5 +23,8 @@ pub(crate) fn all() -> Vec<Scenario> {
     vec![
         scenario!("kill", 12, kill::run, "a central node and its peers, killed at random moments"),
         scenario!("mongo", 15, mongo::run, "central nodes on one database, killed; the database, too"),
+        scenario!("hang", 8, hang::alone, "a central node or a peer hangs and holds its sockets"),
+        scenario!("move", 8, hang::moving, "one of three central nodes hangs: its peers move"),
+        scenario!("disk", 10, disk::run, "no space left under a central node, and under a peer"),
     ]
 }
