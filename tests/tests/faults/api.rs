@@ -101,6 +101,13 @@ impl Api {
         }
     }
 
+    /// Status and answer of a POST without a body.
+    pub(crate) async fn post(&self, port: u16, path: &str) -> Result<(u16, Value)> {
+        let request = self.0.post(format!("http://127.0.0.1:{port}{path}"));
+        let response = request.bearer_auth(TOKEN).timeout(PUBLISHER_PATIENCE).send().await?;
+        Ok((response.status().as_u16(), response.json().await?))
+    }
+
     /// Status and answer of a publication of this many bytes.
     pub(crate) async fn publish(&self, port: u16, id: &str, size: usize) -> Result<(u16, Value)> {
         let request = self.0.post(format!("http://127.0.0.1:{port}/api/system-register/publish"));
