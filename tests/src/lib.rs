@@ -6,6 +6,7 @@
 pub mod history;
 pub mod legacy;
 pub mod process;
+pub mod scripted;
 pub mod simulation;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};

@@ -99,12 +99,15 @@ async fn a_peer_whose_store_is_full_does_not_blame_its_central_node() {
     first.publish("a").await;
     // More failures in a row than lead to a failover where the central node is to blame.
     eventually("it tries again and again", || store.refused.load(Ordering::SeqCst) > 5).await;
+    let full = "the store is full: no space left on device";
     let status = peer.node.status();
+    assert_eq!(status.last_sync_error.as_deref(), Some(full));
     assert_eq!((status.state, status.failovers), (PeerState::HeartbeatMonitoring, 0));
     assert_eq!(status.central_node_id.as_deref(), Some("n0.sorcha.dev"));
     assert_eq!(peer.node.replica.head(), before, "what it has is served");
 
     store.is_full.store(false, Ordering::SeqCst);
     peer.until_equal(&first).await;
+    eventually("it says so", || peer.node.status().last_sync_error.is_none()).await;
     peer.stop().await;
 }

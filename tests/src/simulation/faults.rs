@@ -141,7 +141,7 @@ fn refresh(world: &World) {
                 }
             });
         }
-        world.net.hang(a, active.iter().any(|fault| *fault == Fault::Hang(a)));
+        world.net.hang(a, active.contains(&Fault::Hang(a)));
         let skew = active.iter().filter_map(|fault| match fault {
             Fault::Skew(host, millis) if *host == a => Some(*millis),
             _ => None,

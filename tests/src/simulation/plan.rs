@@ -100,7 +100,7 @@ impl Planned {
 /// The faults of a seed, in the order in which they begin.
 #[must_use]
 pub fn plan(seed: u64, shape: Shape) -> Vec<Planned> {
-    let mut rng = SmallRng::seed_from_u64(seed ^ 0x5eed_0f_fa17);
+    let mut rng = SmallRng::seed_from_u64(seed ^ 0x005e_ed0f_fa17);
     // Some runs have one fault at a time, others many at once; some have only a few kinds of them.
     let gap = rng.random_range(4.0..40.0);
     let kinds: Vec<u8> =

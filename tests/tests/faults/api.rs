@@ -9,7 +9,7 @@ use sorcha_tests::history::{Answer, Held, State};
 /// The token of all publishers.
 pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 /// How long a publisher waits.
-const PUBLISHER_PATIENCE: Duration = Duration::from_secs(4);
+const PUBLISHER_PATIENCE: Duration = Duration::from_millis(2500);
 /// How long a look at a node may take.
 const LOOK_PATIENCE: Duration = Duration::from_secs(2);
 const PAGE: usize = 100;
@@ -101,11 +101,18 @@ impl Api {
         }
     }
 
-    /// Status and problem document of a refused publication.
-    pub(crate) async fn refusal(&self, port: u16, id: &str) -> Result<(u16, Value)> {
+    /// Status and answer of a POST without a body.
+    pub(crate) async fn post(&self, port: u16, path: &str) -> Result<(u16, Value)> {
+        let request = self.0.post(format!("http://127.0.0.1:{port}{path}"));
+        let response = request.bearer_auth(TOKEN).timeout(PUBLISHER_PATIENCE).send().await?;
+        Ok((response.status().as_u16(), response.json().await?))
+    }
+
+    /// Status and answer of a publication of this many bytes.
+    pub(crate) async fn publish(&self, port: u16, id: &str, size: usize) -> Result<(u16, Value)> {
         let request = self.0.post(format!("http://127.0.0.1:{port}/api/system-register/publish"));
-        let request = request.bearer_auth(TOKEN).timeout(PUBLISHER_PATIENCE);
-        let response = request.json(&publication(id, &serde_json::json!({ "id": id }))).send().await?;
+        let body = publication(id, &serde_json::json!({ "id": id, "text": "x".repeat(size) }));
+        let response = request.bearer_auth(TOKEN).timeout(PUBLISHER_PATIENCE).json(&body).send().await?;
         Ok((response.status().as_u16(), response.json().await?))
     }
 }

@@ -6,6 +6,7 @@
 
 mod api;
 mod arguments;
+mod damage;
 mod network;
 mod node;
 mod observer;

@@ -119,7 +119,7 @@ impl Network {
     }
 
     fn add(&mut self, node: Node) -> usize {
-        self.observer.watch(self.api.clone(), node.name.clone(), node.http);
+        self.observer.watch(self.api.clone(), node.name.clone(), node.http, node.role);
         self.nodes.push(node);
         self.nodes.len() - 1
     }
@@ -238,9 +238,15 @@ async fn verify_store(node: &Node) -> Result<()> {
 
 /// Runs a register tool on a data directory; its exit code and all that it said.
 pub(crate) async fn register_tool(data: &Path, words: &[&str]) -> Result<(Option<i32>, String)> {
+    let data = data.to_string_lossy();
+    run_to_end(&[&["register"], words, &["--data-dir", &data]].concat()).await
+}
+
+/// Runs the binary until it ends by itself; its exit code and all that it said.
+pub(crate) async fn run_to_end(words: &[&str]) -> Result<(Option<i32>, String)> {
     let mut command = tokio::process::Command::new(binary());
-    command.arg("register").args(words).arg("--data-dir").arg(data);
-    let output = tokio::time::timeout(PATIENCE, command.output()).await??;
+    command.args(words).kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, command.output()).await.context("it does not end")??;
     let text = [output.stdout, output.stderr].concat();
     Ok((output.status.code(), String::from_utf8_lossy(&text).into_owned()))
 }

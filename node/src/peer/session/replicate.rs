@@ -57,6 +57,7 @@ pub(super) async fn run(session: Session, plan: SyncPlan, mut requests: mpsc::Re
     let mut task = Replication {
         partial: Partial::default(),
         push: None,
+        push_failed: false,
         failures: 0,
         pull_at: Instant::now(),
         plan,
@@ -101,6 +102,8 @@ struct Replication {
     plan: SyncPlan,
     partial: Partial,
     push: Option<Push>,
+    /// What was pushed last could not be taken.
+    push_failed: bool,
     failures: u32,
     pull_at: Instant,
     subscribe_at: Option<Instant>,
@@ -281,12 +284,20 @@ impl Replication {
             Err(status) => return self.unsubscribed(&status).await,
         };
         match arrival {
+            Ok(Arrival::Stored) if self.push_failed => {
+                self.push_failed = false;
+                self.session.node.status.send_modify(|status| status.last_sync_error = None);
+            }
             Ok(Arrival::Stored) => {}
             Ok(Arrival::PullNow) => drop(self.pull().await),
             Ok(Arrival::Ended) => self.unsubscribed(&Status::ok("the stream ended")).await,
             Err(error) => {
                 // What can't be stored now is fetched again by the pull.
-                self.push = None;
+                (self.push, self.push_failed) = (None, true);
+                self.session
+                    .node
+                    .status
+                    .send_modify(|status| status.last_sync_error = Some(error.to_string()));
                 self.resubscribe();
                 self.failed(&error).await;
             }

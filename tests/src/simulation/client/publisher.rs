@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 const ATTEMPTS: usize = 6;
 
 /// A publisher.
-pub struct Publisher {
+pub(crate) struct Publisher {
     number: u8,
     net: Net,
     centrals: u8,
@@ -43,12 +43,12 @@ enum Outcome {
 impl Publisher {
     /// A publisher who has published nothing.
     #[must_use]
-    pub const fn new(number: u8, net: Net, centrals: u8, history: History, rng: SmallRng) -> Self {
+    pub(crate) const fn new(number: u8, net: Net, centrals: u8, history: History, rng: SmallRng) -> Self {
         Self { number, net, centrals, history, rng, own: Vec::new(), count: 0 }
     }
 
     /// Publishes for ever, `mean` apart.
-    pub async fn run(mut self, mean: Rc<std::cell::Cell<Duration>>) {
+    pub(crate) async fn run(mut self, mean: Rc<std::cell::Cell<Duration>>) {
         loop {
             let wait = mean.get().mul_f64(2.0 * self.rng.random::<f64>());
             tokio::time::sleep(wait).await;

@@ -17,7 +17,7 @@ use crate::simulation::{
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// A reader.
-pub struct Reader {
+pub(crate) struct Reader {
     /// The machine that it runs on.
     pub peer: Rc<PeerHost>,
     /// The network, of which it uses the machine's loopback.
@@ -32,7 +32,7 @@ pub struct Reader {
 
 impl Reader {
     /// Reads for ever.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         loop {
             tokio::time::sleep(Duration::from_secs_f64(self.rng.random_range(1.0..5.0))).await;
             if self.peer.node().is_none() {

@@ -1,7 +1,11 @@
 //! The scenarios.
 
+mod disk;
+mod flip;
+mod hang;
 mod kill;
 mod mongo;
+mod time;
 
 use crate::scenario::Scenario;
 
@@ -21,5 +25,10 @@ pub(crate) fn all() -> Vec<Scenario> {
     vec![
         scenario!("kill", 12, kill::run, "a central node and its peers, killed at random moments"),
         scenario!("mongo", 15, mongo::run, "central nodes on one database, killed; the database, too"),
+        scenario!("hang", 8, hang::alone, "a central node or a peer hangs and holds its sockets"),
+        scenario!("move", 8, hang::moving, "one of three central nodes hangs: its peers move"),
+        scenario!("disk", 10, disk::run, "no space left under a central node, and under a peer"),
+        scenario!("flip", 15, flip::run, "changed bytes in every file that a node stores"),
+        scenario!("time", 10, time::run, "clocks that jump by hours while the nodes run"),
     ]
 }

@@ -16,17 +16,27 @@ use crate::{
 const CENTRAL_NODES: usize = 3;
 const PEERS: usize = 3;
 /// What central nodes log of a database that is away.
-const HARMLESS: [&str; 1] = ["store not reachable; serving peers from the local log"];
+pub(super) const HARMLESS: [&str; 1] = ["store not reachable; serving peers from the local log"];
+
+pub(super) const SKIPPED: Done =
+    Done::Skipped("java and mvn are not installed", "install a JDK 17 and Maven");
 
 /// The database, which is killed like any other process.
-struct Database {
+pub(super) struct Database {
     port: u16,
     file: PathBuf,
     process: Option<Process>,
 }
 
 impl Database {
-    fn start(&mut self) {
+    /// One in the scenario's directory, where there is what it needs.
+    pub(super) fn of(given: &Given) -> Option<Self> {
+        let [port] = free_ports();
+        let database = Self { port, file: given.directory.join("mongo.mv"), process: None };
+        (has("java") && has("mvn")).then_some(database)
+    }
+
+    pub(super) fn start(&mut self) {
         self.process = mongodb("faults mongo", self.port, &self.file);
     }
 
@@ -46,20 +56,22 @@ fn has(program: &str) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-pub(crate) async fn run(mut given: Given) -> Result<Done> {
-    if !(has("java") && has("mvn")) {
-        return Ok(Done::Skipped("java and mvn are not installed", "install a JDK 17 and Maven"));
-    }
-    let [port] = free_ports();
-    let mut database = Database { port, file: given.directory.join("mongo.mv"), process: None };
-    database.start();
+/// Central nodes on one database, and their peers.
+pub(super) fn network(given: &Given, database: &Database) -> Result<Network> {
     let mut network = Network::new(&given.directory)?;
     for _ in 0..CENTRAL_NODES {
-        network.central(Some(port))?;
+        network.central(Some(database.port))?;
     }
     for number in 0..PEERS {
         network.peer(&format!("edge-{number}"), &[]);
     }
+    Ok(network)
+}
+
+pub(crate) async fn run(mut given: Given) -> Result<Done> {
+    let Some(mut database) = Database::of(&given) else { return Ok(SKIPPED) };
+    database.start();
+    let mut network = network(&given, &database)?;
     network.start_all().await?;
     let ports = network.ports(Role::Central);
     let publishers = Publishers::start(6, &ports, &network.told, &network.api, &mut given.random);
