@@ -22,6 +22,7 @@ use crate::register::{
 
 mod central_nodes;
 mod hostname;
+mod ranges;
 mod report;
 mod settings;
 
@@ -170,22 +171,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Invalid`] naming the setting, the limit and what to change.
     pub fn validate(&self, role: Role) -> Result<(), ConfigError> {
-        let seconds = |range: std::ops::RangeInclusive<u64>, setting, value: Duration| {
-            let (low, high) = (Duration::from_secs(*range.start()), Duration::from_secs(*range.end()));
-            if (low..=high).contains(&value) {
-                return Ok(());
-            }
-            let problem = format!("{} is outside {} to {}", show(value), show(low), show(high));
-            Err(ConfigError::Invalid { setting, problem })
-        };
-        seconds(10..=120, "heartbeat.interval", self.heartbeat.interval)?;
-        seconds(10..=120, "heartbeat.timeout", self.heartbeat.timeout)?;
-        seconds(60..=3600, "sync.interval", self.sync.interval)?;
-        seconds(10..=120, "connect.timeout", self.connect.timeout)?;
-        if !(1..=10).contains(&self.heartbeat.max_missed) {
-            let problem = format!("{} is outside 1 to 10", self.heartbeat.max_missed);
-            return Err(ConfigError::Invalid { setting: "heartbeat.max_missed", problem });
-        }
+        self.validate_ranges()?;
         self.validate_identity(role)?;
         self.validate_report(role)?;
         match role {
@@ -277,5 +263,7 @@ fn show(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 use ed25519_dalek::SigningKey;
 use futures::{Stream, StreamExt as _};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
 };
@@ -14,6 +15,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
 use self::starting::Starting;
+pub use self::starting::until_available;
 use crate::{
     central::{CentralNode, incoming::Tracked, log::RegisterLog, serve},
     config::{Config, ConfigError, Role},
@@ -222,7 +224,7 @@ pub fn tracked(listener: TcpListener) -> impl Stream<Item = io::Result<Tracked<T
     })
 }
 
-/// Serves peers until `shutdown`; then lets them move (design decision 18) and ends.
+/// Serves peers on a TCP port until `shutdown`, as [`serve_central_on`].
 ///
 /// # Errors
 /// [`RunError::Grpc`] when the server fails.
@@ -231,6 +233,21 @@ pub async fn serve_central(
     grpc: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
+    serve_central_on(node, tracked(grpc), shutdown).await
+}
+
+/// Serves peers on accepted connections until `shutdown`; then lets them move (design decision 18) and ends.
+///
+/// # Errors
+/// [`RunError::Grpc`] when the server fails.
+pub async fn serve_central_on<IO>(
+    node: Arc<CentralNode>,
+    incoming: impl Stream<Item = io::Result<Tracked<IO>>>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let drained = {
         let node = Arc::clone(&node);
         async move {
@@ -239,7 +256,7 @@ pub async fn serve_central(
         }
     };
     let store = Arc::clone(node.log.store());
-    serve::serve(node, tracked(grpc), drained).await?;
+    serve::serve(node, incoming, drained).await?;
     store.flush().await?;
     Ok(())
 }

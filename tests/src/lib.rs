@@ -3,8 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test helper fails by panicking")]
 
+pub mod history;
 pub mod legacy;
 pub mod process;
+pub mod scripted;
+pub mod simulation;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 

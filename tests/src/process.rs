@@ -44,13 +44,36 @@ impl Process {
     /// When it does not start.
     #[must_use]
     pub fn start(arguments: &[&str]) -> Self {
-        let child = Command::new(binary())
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn();
+        let mut command = Command::new(binary());
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Starts a command, killed when this is dropped.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn spawn(mut command: Command) -> Self {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true).spawn();
         Self(child.expect("started"))
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Panics
+    /// When that can't be told.
+    pub fn is_running(&mut self) -> bool {
+        self.0.try_wait().expect("a status").is_none()
+    }
+
+    /// Waits for its end; the exit code, none after a signal.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let ended = tokio::time::timeout(PATIENCE, self.0.wait()).await.expect("it ends");
+        ended.expect("a status").code()
     }
 
     /// kill -9, and waits for the end.
@@ -67,8 +90,7 @@ impl Process {
     /// When it does not end.
     pub async fn terminate(mut self) -> Option<i32> {
         self.signal("TERM");
-        let ended = tokio::time::timeout(PATIENCE, self.0.wait()).await.expect("it ends");
-        ended.expect("a status").code()
+        self.ended().await
     }
 
     /// SIGSTOP: it hangs and holds its sockets.
@@ -106,9 +128,7 @@ pub fn mongodb(test: &str, port: u16, file: &std::path::Path) -> Option<Process>
     let serve = concat!(env!("CARGO_MANIFEST_DIR"), "/mongo/serve");
     let mut command = Command::new(serve);
     command.arg("--port").arg(port.to_string()).arg("--file").arg(file);
-    Some(Process(
-        command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true).spawn().expect("started"),
-    ))
+    Some(Process::spawn(command))
 }
 
 /// Waits until an attempt gives something.

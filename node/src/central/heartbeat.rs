@@ -142,14 +142,10 @@ impl CentralNode {
                 .map_err(|reason| no_session(reason, &peer, &message.session_id))?;
             SessionTable::beat(session, beat, received, self.config.heartbeat.interval);
         }
-        if version > self.log.view().head()
-            && let Err(error) = self.log.refresh().await
-        {
-            tracing::debug!(%error, "can't look for what a peer is ahead by");
-        }
+        let is_complete = version <= self.log.view().head() || self.log.look_for(version).await;
         let view = self.log.view();
         let digest = RegisterDigest::from_slice(&message.register_digest);
-        let replica = compare(&view, version, digest);
+        let replica = compare(&view, version, digest, is_complete);
         self.note_content(&peer, &message.session_id, connection, replica);
         if replica == ReplicaComparison::Ahead {
             tracing::error!(peer_id = %peer, version = version.get(), head = view.head().get(), "integrity fault: a peer is ahead of this node's register");
@@ -207,13 +203,22 @@ impl CentralNode {
 }
 
 /// How a replica at (version, digest) stands to the register (design decisions 3, 24, 26).
-fn compare(view: &RegisterView, version: Version, digest: Option<RegisterDigest>) -> ReplicaComparison {
+///
+/// A peer that is behind may have been sent entries without those that were superseded meanwhile, so that its content was
+/// never the register's: only the pull that it is told to make can tell whether it will equal the head.
+/// One that is ahead of a view that may lack what the store holds (`is_complete` is false) proves nothing.
+fn compare(
+    view: &RegisterView,
+    version: Version,
+    digest: Option<RegisterDigest>,
+    is_complete: bool,
+) -> ReplicaComparison {
     if version > view.head() {
-        return ReplicaComparison::Ahead;
+        return if is_complete { ReplicaComparison::Ahead } else { ReplicaComparison::Unknown };
     }
     match (digest, view.digest_at(version)) {
         (Some(theirs), Some(ours)) if theirs == ours => ReplicaComparison::Equal,
-        (Some(_), Some(_)) => ReplicaComparison::Diverged,
+        (Some(_), Some(_)) if version == view.head() => ReplicaComparison::Diverged,
         _ => ReplicaComparison::Unknown,
     }
 }
@@ -294,15 +299,18 @@ mod tests {
             (2, Some(view.digest()), ReplicaComparison::Equal, RecommendedAction::None),
             (1, Some(at_one), ReplicaComparison::Equal, RecommendedAction::Sync),
             (2, Some(at_one), ReplicaComparison::Diverged, RecommendedAction::Sync),
+            (1, Some(view.digest()), ReplicaComparison::Unknown, RecommendedAction::Sync),
             (2, None, ReplicaComparison::Unknown, RecommendedAction::None),
             (1, None, ReplicaComparison::Unknown, RecommendedAction::Sync),
             (3, Some(at_one), ReplicaComparison::Ahead, RecommendedAction::None),
         ];
         for (version, digest, comparison, action) in rows {
-            let found = compare(&view, number(version), digest);
+            let found = compare(&view, number(version), digest, true);
             assert_eq!(found, comparison, "version {version}");
             assert_eq!(recommend(false, found, number(version) < view.head()), action, "version {version}");
             assert_eq!(recommend(true, found, false), RecommendedAction::Failover);
         }
+        let unknown = compare(&view, number(3), Some(at_one), false);
+        assert_eq!(unknown, ReplicaComparison::Unknown, "the store did not tell whether there is more");
     }
 }

@@ -11,6 +11,8 @@ use crate::{
 
 /// Entries read from the store at once.
 const BATCH: usize = 1000;
+/// A caller waits this long for a look into the store.
+const LOOK: Duration = Duration::from_secs(2);
 /// Wait before the store is read again after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -100,12 +102,29 @@ impl RegisterLog {
         self.wake.notify_one();
     }
 
+    /// Looks for a version that a peer has seen elsewhere (design decision 26). True when the view is now known to hold
+    /// what the store holds, so that a peer that is still ahead is so for certain; false when the store did not tell.
+    ///
+    /// A store that does not answer delays nobody by more than 2 s, and once that is known, nobody at all.
+    pub async fn look_for(&self, version: Version) -> bool {
+        let looked = async {
+            let _one_at_a_time = self.reading.lock().await;
+            // Whoever looked before may have found it, or that the store does not answer.
+            self.view.borrow().head() >= version || (self.is_reachable() && self.read().await.is_ok())
+        };
+        self.is_reachable() && tokio::time::timeout(LOOK, looked).await.unwrap_or(false)
+    }
+
     /// Reads what is newer than the view.
     ///
     /// # Errors
     /// [`StoreError`] of the read.
     pub async fn refresh(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.reading.lock().await;
+        self.read().await
+    }
+
+    async fn read(&self) -> Result<(), StoreError> {
         loop {
             let head = self.view.borrow().head();
             let result = self.store.read_after(head, BATCH).await;

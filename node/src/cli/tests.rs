@@ -177,3 +177,45 @@ fn the_defaults_of_the_tools_are_the_documented_ones() {
     let Command::Demo(demo) = parsed("demo").command else { panic!() };
     assert_eq!((demo.peers, demo.keep_running, demo.output), (5, false, OutputFormat::Table));
 }
+
+/// All words that commands and flags are made of.
+fn words() -> Vec<String> {
+    fn collect(command: &Clap, into: &mut Vec<String>) {
+        into.push(command.get_name().to_owned());
+        for argument in command.get_arguments() {
+            into.extend(argument.get_long().map(|long| format!("--{long}")));
+            into.extend(argument.get_short().map(|short| format!("-{short}")));
+        }
+        command.get_subcommands().for_each(|inner| collect(inner, into));
+    }
+    let mut command = Cli::command();
+    command.build();
+    let mut words = Vec::new();
+    collect(&command, &mut words);
+    words
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_words_are_understood_or_explained(
+        line in proptest::collection::vec(
+            proptest::prop_oneof![
+                4 => proptest::sample::select(words()),
+                1 => proptest::prelude::Just("json".to_owned()),
+                1 => proptest::prelude::Just("n0=127.0.0.1:5000".to_owned()),
+                2 => ".{0,12}",
+            ],
+            0..8,
+        )
+    ) {
+        let arguments = std::iter::once("sorcha-node".to_owned()).chain(line).map(OsString::from);
+        match parse_from(arguments) {
+            Ok(cli) => drop(format!("{cli:?}")),
+            Err(error) => {
+                let told = error.to_string();
+                proptest::prop_assert!(!told.trim().is_empty());
+                proptest::prop_assert!([0, 2].contains(&error.exit_code()), "{}", told);
+            }
+        }
+    }
+}

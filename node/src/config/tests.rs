@@ -53,6 +53,24 @@ fn ranges_name_setting_value_and_limit() {
 }
 
 #[test]
+fn values_that_no_node_can_run_with_are_refused() {
+    for (line, told) in [
+        ("sync.batch = 0", "sync.batch: 0 is outside 1 to 100000"),
+        ("limits.push_window = 0", "limits.push_window: 0 is outside 1 to 1000000"),
+        ("limits.connects = { per_second = nan, burst = 1 }", "limits.connects: per_second = NaN is outside"),
+        ("limits.full_syncs = { per_second = 1.0, burst = 0 }", "limits.full_syncs: burst = 0 is outside"),
+        ("limits.max_concurrent_full_syncs = 9223372036854775807", "limits.max_concurrent_full_syncs: 92233"),
+        ("connect.multiplier = -inf", "connect.multiplier: -inf is outside 1 to 100"),
+        ("keepalive.interval = '0s'", "keepalive.interval: 0s is outside 100ms to 1h"),
+        ("sync.resubscribe_after = '0s'", "sync.resubscribe_after: 0s is outside 10ms to 1h"),
+        ("store.mongodb.poll_min = '1s'", "store.mongodb.poll_min: 1s is outside 1ms to 500ms"),
+    ] {
+        let error = load(line).unwrap().with_identity("edge-0").validate(Role::Peer).unwrap_err().to_string();
+        assert!(error.starts_with(told), "{line}: {error}");
+    }
+}
+
+#[test]
 fn role_and_host_name_must_agree() {
     let named = |hostname: &str| load("").unwrap().with_identity(hostname);
     named("n0.sorcha.dev").validate(Role::Central).unwrap();

@@ -95,6 +95,9 @@ fn peer_status(node: &PeerNode) -> (Status, Option<String>) {
     if !findings.is_empty() {
         return (Status::Degraded, Some(summary(&findings)));
     }
+    if let Some(fault) = &status.heartbeat.fault {
+        return (Status::Degraded, Some(format!("heartbeats are missed: {fault}")));
+    }
     match status.last_sync_error {
         Some(error) => (Status::Degraded, Some(format!("the last sync failed: {error}"))),
         None => (Status::Healthy, None),

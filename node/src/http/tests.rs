@@ -1,5 +1,6 @@
 //! Requests against the router of each role: what comes back, header by header.
 
+mod arbitrary;
 mod auth;
 mod documents;
 mod health;

@@ -8,6 +8,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use sha2::{Digest as _, Sha256};
+
 /// Name of the file in the data directory that holds the last token done.
 pub const DONE_FILE: &str = "force-resync-done";
 /// Longest token.
@@ -33,7 +35,7 @@ impl Resync {
     #[must_use]
     pub fn load(data_dir: &Path) -> Self {
         let done_file = data_dir.join(DONE_FILE);
-        let done = read_token(&done_file).unwrap_or_else(|error| {
+        let done = read_done(&done_file).unwrap_or_else(|error| {
             tracing::warn!(file = %done_file.display(), error, "last forced full sync not known");
             None
         });
@@ -84,13 +86,7 @@ impl Resync {
 /// # Errors
 /// What is wrong with the file.
 pub fn read_token(path: &Path) -> Result<Option<String>, String> {
-    let mut bytes = Vec::new();
-    match File::open(path).and_then(|file| file.take(FILE_BYTES + 1).read_to_end(&mut bytes)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
-        Ok(_) => {}
-    }
-    let text = String::from_utf8(bytes).map_err(|_| "it is not text".to_owned())?;
+    let Some(text) = read_text(path)? else { return Ok(None) };
     let token = text.trim();
     if token.chars().count() > TOKEN_CHARS || text.len() as u64 > FILE_BYTES {
         return Err(format!("it must hold a token of at most {TOKEN_CHARS} characters"));
@@ -98,12 +94,38 @@ pub fn read_token(path: &Path) -> Result<Option<String>, String> {
     Ok(Some(token.to_owned()).filter(|token| !token.is_empty()))
 }
 
+fn read_text(path: &Path) -> Result<Option<String>, String> {
+    let mut bytes = Vec::new();
+    match File::open(path).and_then(|file| file.take(FILE_BYTES + 1).read_to_end(&mut bytes)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+        Ok(_) => {}
+    }
+    String::from_utf8(bytes).map(Some).map_err(|_| "it is not text".to_owned())
+}
+
+/// The last token done: a line of its own, and a line with its SHA-256, so that no changed byte makes another token of it.
+fn read_done(path: &Path) -> Result<Option<String>, String> {
+    let Some(text) = read_text(path)? else { return Ok(None) };
+    let (token, digest) =
+        text.strip_suffix('\n').and_then(|text| text.split_once('\n')).ok_or("it is not whole")?;
+    if digest_of(token) == digest {
+        Ok(Some(token.to_owned()))
+    } else {
+        Err("its SHA-256 does not fit".to_owned())
+    }
+}
+
+fn digest_of(token: &str) -> String {
+    hex::encode(Sha256::digest(token))
+}
+
 /// Writes beside the place and moves it there: a crash leaves the old token or the new one.
 fn store(path: &Path, token: &str) -> io::Result<()> {
     let directory = path.parent().unwrap_or_else(|| Path::new("."));
     fs::create_dir_all(directory)?;
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    writeln!(file, "{token}")?;
+    writeln!(file, "{token}\n{}", digest_of(token))?;
     file.as_file().sync_all()?;
     file.persist(path)?;
     File::open(directory)?.sync_all()
@@ -134,6 +156,21 @@ mod tests {
         assert!(again.want(token("a")), "any other token is a request");
         assert!(!again.want(None));
         assert_eq!(again.pending(), None, "withdrawn");
+    }
+
+    #[tokio::test]
+    async fn no_changed_byte_makes_another_token_of_the_one_done() {
+        let folder = tempfile::tempdir().unwrap();
+        Resync::load(folder.path()).complete("2026-11-22".into()).await;
+        let file = folder.path().join(DONE_FILE);
+        let good = fs::read(&file).unwrap();
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&file, bad).unwrap();
+            assert!(read_done(&file).is_err(), "bit {bit}");
+            assert_eq!(Resync::load(folder.path()).done(), None);
+        }
     }
 
     #[test]

@@ -76,6 +76,8 @@ pub struct HeartbeatCounters {
     pub acknowledged: u64,
     /// Missed in a row.
     pub missed: u32,
+    /// Why the newest was missed; `None` once one is acknowledged.
+    pub fault: Option<String>,
     /// When the newest was sent.
     pub last_sent: Option<Timestamp>,
     /// When the newest was acknowledged.
@@ -87,10 +89,16 @@ impl HeartbeatCounters {
     /// Notes an acknowledgement.
     pub fn acknowledge(&mut self, now: Timestamp, round_trip: Duration) {
         self.acknowledged += 1;
-        self.missed = 0;
+        (self.missed, self.fault) = (0, None);
         self.last_acknowledged = Some(now);
         self.round_trips.truncate(ROUND_TRIPS - 1);
         self.round_trips.push_front(round_trip);
+    }
+
+    /// Notes a heartbeat that was refused or not answered in time.
+    pub fn miss(&mut self, reason: &str) {
+        self.missed += 1;
+        self.fault = Some(reason.to_owned());
     }
 
     /// Round trip of the newest heartbeat.

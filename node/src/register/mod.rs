@@ -12,3 +12,6 @@ pub mod digest;
 pub mod view;
 pub mod integrity;
 pub mod bundle;
+
+#[cfg(test)]
+mod properties;

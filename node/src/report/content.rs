@@ -163,6 +163,9 @@ fn trouble(status: &PeerStatus, replica: &Loaded) -> Option<String> {
     if !replica.findings.is_empty() {
         return Some(format!("damaged replica: {}", integrity::summary(&replica.findings)));
     }
+    if let Some(fault) = &status.heartbeat.fault {
+        return Some(format!("heartbeats are missed: {fault}"));
+    }
     if let Some(error) = &status.last_sync_error {
         return Some(format!("the last sync failed: {error}"));
     }

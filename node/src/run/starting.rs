@@ -86,7 +86,7 @@ async fn open_store(config: &Config, env: &Env, role: Role) -> Result<Arc<dyn St
 ///
 /// # Errors
 /// Any other [`StoreError`] at once.
-async fn until_available<T, F>(
+pub async fn until_available<T, F>(
     mut attempt: impl FnMut() -> F,
     mut waits: impl FnMut(&str),
 ) -> Result<T, RunError>

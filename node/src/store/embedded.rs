@@ -6,20 +6,24 @@
 //! [`Options::flush_within`].
 
 mod committer;
+mod file;
+mod medium;
 mod tables;
+mod transact;
+mod witness;
+mod writer;
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use redb::{Builder, Database, DatabaseError, StorageBackend, backends::InMemoryBackend};
+use redb::{Builder, StorageBackend, backends::InMemoryBackend};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::committer::{Committer, Op};
+use self::{
+    committer::{Committer, Op},
+    file::{RegisterFile, guarded, opening},
+    medium::Medium,
+};
 use super::{Checkpoint, Draft, Loaded, Publication, StateChange, Store, StoreError};
 use crate::register::{entry::SealedEntry, lineage::Genesis, names::Version};
 
@@ -60,13 +64,14 @@ impl EmbeddedStore {
     /// [`StoreError::Unavailable`] when another process has the file open; [`StoreError::Damaged`] when the file
     /// is not readable as a database; [`StoreError::Internal`] for other faults.
     pub async fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, StoreError> {
-        let path = path.as_ref().to_owned();
-        let cache = options.cache_bytes;
-        let work = move || {
-            guarded(|| open_file(&path, cache).and_then(|db| tables::load(&db).map(|loaded| (db, loaded))))
-        };
-        let (db, loaded) = if options.inline { work() } else { run_blocking(work).await }?;
-        Ok(Self::start(db, loaded, options))
+        let file = RegisterFile::new(path.as_ref(), options.cache_bytes);
+        let (db, loaded) = if options.inline {
+            file.open()
+        } else {
+            let file = file.clone();
+            run_blocking(move || file.open()).await.unwrap_or_else(|| Err(closed()))
+        }?;
+        Ok(Self::start(Medium::new(db, Some(file)), loaded, options))
     }
 
     /// As [`EmbeddedStore::open`], for a replica: an unreadable file is set aside (renamed to
@@ -82,8 +87,7 @@ impl EmbeddedStore {
         let path = path.as_ref();
         match Self::open(path, options.clone()).await {
             Err(StoreError::Damaged(why)) => {
-                let aside = PathBuf::from(format!("{}.damaged-{now_millis}", path.display()));
-                std::fs::rename(path, &aside).map_err(|error| StoreError::Internal(error.to_string()))?;
+                let aside = RegisterFile::new(path, options.cache_bytes).set_aside(now_millis)?;
                 tracing::error!(file = %path.display(), aside = %aside.display(), reason = %why, "replica file set aside; fetching it again");
                 Self::open(path, options).await
             }
@@ -113,13 +117,13 @@ impl EmbeddedStore {
             let loaded = tables::load(&db)?;
             Ok((db, loaded))
         })?;
-        Ok(Self::start(db, loaded, options))
+        Ok(Self::start(Medium::new(db, None), loaded, options))
     }
 
-    fn start(db: Database, loaded: Loaded, options: Options) -> Self {
+    fn start(medium: Medium, loaded: Loaded, options: Options) -> Self {
         let (ops, queue) = mpsc::channel(QUEUE);
         let (published, state) = watch::channel(Arc::new(loaded.clone()));
-        tokio::spawn(Committer::new(db, loaded, options, published).run(queue));
+        tokio::spawn(Committer::new(medium, loaded, options, published).run(queue));
         Self { ops, state }
     }
 
@@ -127,10 +131,9 @@ impl EmbeddedStore {
         &self,
         op: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Op,
     ) -> Result<T, StoreError> {
-        let gone = || StoreError::Unavailable("the store has been closed".to_owned());
         let (reply, answer) = oneshot::channel();
-        self.ops.send(op(reply)).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        self.ops.send(op(reply)).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
     }
 }
 
@@ -188,65 +191,20 @@ impl Store for EmbeddedStore {
     }
 }
 
-fn open_file(path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory).map_err(|error| at_path(io_error(&error), "create", directory))?;
-    }
-    Builder::new().set_cache_size(cache_bytes).create(path).map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen => StoreError::Unavailable(format!(
-            "{} is in use by another process (a running node?)",
-            path.display()
-        )),
-        other => at_path(opening(other), "open", path),
-    })
-}
-
-/// Names the file in an error that only says what the system said.
-fn at_path(error: StoreError, doing: &str, path: &Path) -> StoreError {
-    match error {
-        StoreError::Internal(why) => StoreError::Internal(format!(
-            "{doing} {}: {why}; the data directory must be writable by this process's user",
-            path.display()
-        )),
-        other => other,
-    }
-}
-
-/// An unreadable file is damage; a file that can't be accessed is not.
-fn opening(error: DatabaseError) -> StoreError {
-    use std::io::ErrorKind;
-    match error {
-        DatabaseError::Storage(redb::StorageError::Io(io))
-            if !matches!(io.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
-        {
-            io_error(&io)
-        }
-        other => StoreError::Damaged(format!("the file is not readable: {other}")),
-    }
-}
-
-fn io_error(error: &std::io::Error) -> StoreError {
-    use std::io::ErrorKind;
-    match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            StoreError::Full(error.to_string())
-        }
-        _ => StoreError::Internal(error.to_string()),
-    }
-}
-
-/// Runs database code so that a panic on a damaged page is an error like any other.
-fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(StoreError::Damaged("the file's structure is damaged".to_owned())))
-}
-
-async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+/// Runs work on the blocking pool; `None` when the runtime ends before it could begin.
+async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
+        Ok(value) => Some(value),
+        Err(error) if error.is_cancelled() => None,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 
+fn closed() -> StoreError {
+    StoreError::Unavailable("the store has been closed".to_owned())
+}
+
+#[cfg(test)]
+mod damage_tests;
 #[cfg(test)]
 mod tests;

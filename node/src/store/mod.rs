@@ -179,8 +179,8 @@ pub enum StoreError {
 
 /// A register's storage.
 ///
-/// All methods may be called concurrently. What a method has acknowledged survives a crash of the process; for
-/// [`Store::apply`] alone a crash of the machine may undo the last second, since a replica fetches it again.
+/// All methods may be called concurrently. What a method has acknowledged survives a crash of the process and of the
+/// machine; for [`Store::apply`] alone either may undo the last second, since a replica fetches it again.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// `embedded` or `mongodb`, for logs and people.

@@ -12,6 +12,7 @@ use crate::{
 #[derive(Default)]
 struct Quiet {
     away: AtomicBool,
+    hangs: AtomicBool,
 }
 
 #[async_trait]
@@ -37,6 +38,9 @@ impl Store for Quiet {
     }
 
     async fn read_after(&self, _: Version, _: usize) -> Result<Vec<Arc<SealedEntry>>, StoreError> {
+        if self.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         if self.away.load(Ordering::Relaxed) {
             return Err(StoreError::Unavailable("no primary".into()));
         }
@@ -87,4 +91,24 @@ async fn a_store_that_is_back_shows_though_nothing_is_new() {
     outage.changed().await.unwrap();
     assert!(!outage.has_changed().unwrap(), "only the changes are told");
     tail.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_for_more_is_never_long() {
+    let store = Arc::new(Quiet::default());
+    let log = RegisterLog::new(Arc::clone(&store) as Arc<dyn Store>, RegisterView::new(None));
+    let version = Version::ZERO.next();
+    assert!(log.look_for(version).await, "the store answers: there is no more");
+
+    store.hangs.store(true, Ordering::Relaxed);
+    let started = tokio::time::Instant::now();
+    let looks = futures::future::join_all((0..1000).map(|_| log.look_for(version))).await;
+    assert!(looks.iter().all(|told| !told));
+    assert!(started.elapsed() <= LOOK, "a thousand peers wait side by side");
+
+    store.hangs.store(false, Ordering::Relaxed);
+    log.note_reachable(Err(&StoreError::Unavailable("no primary".into())));
+    let started = tokio::time::Instant::now();
+    assert!(!log.look_for(version).await);
+    assert_eq!(started.elapsed(), Duration::ZERO, "a store that is known to be away is not asked");
 }

@@ -157,3 +157,22 @@ impl crate::clock::Clock for Frozen {
         crate::clock::Monotonic::default()
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn token_files_with_any_content_are_read_or_refused_by_line(
+        text in "[a-z0-9: #é\t\n-]{0,200}", bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..100)
+    ) {
+        for content in [text.as_bytes(), &bytes] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), content).unwrap();
+            let http = Http { token_file: Some(file.path().to_owned()), ..Http::default() };
+            if let Err(error) = Auth::new(&http, env_clock()) {
+                let told = error.to_string();
+                proptest::prop_assert!(told.starts_with("http.token_file: "), "{}", told);
+                let names_the_place = told.contains("line ") || told.contains("read ");
+                proptest::prop_assert!(names_the_place, "{}", told);
+            }
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! Probes, node, central nodes, metrics: both roles.
 
+use std::time::Duration;
+
 use prometheus::{IntCounter, Registry};
 
 use super::*;
@@ -105,6 +107,11 @@ async fn a_peers_health_tells_what_is_wrong() {
         serde_json::json!({"status": "Healthy", "role": "Peer", "uptime": 0})
     );
     node.change_status(|status| status.last_sync_error = Some("no answer".into()));
+    assert_eq!(get(&router, "/health").await.json()["reason"], "the last sync failed: no answer");
+    node.change_status(|status| status.heartbeat.miss("timestamp is 7200000 ms ahead of this node's clock"));
+    let reason = get(&router, "/health").await.json()["reason"].clone();
+    assert_eq!(reason, "heartbeats are missed: timestamp is 7200000 ms ahead of this node's clock");
+    node.change_status(|status| status.heartbeat.acknowledge(START, Duration::ZERO));
     assert_eq!(get(&router, "/health").await.json()["reason"], "the last sync failed: no answer");
     node.change_status(|status| status.split_brain = Some("n1".into()));
     let health = get(&router, "/api/node/health").await.json();

@@ -169,7 +169,7 @@ async fn missed(session: &Session, sequence: i64, reason: &str) {
         reason,
         "heartbeat missed"
     );
-    session.node.status.send_modify(|status| status.heartbeat.missed += 1);
+    session.node.status.send_modify(|status| status.heartbeat.miss(reason));
     session.node.env.metrics.heartbeat_missed(&session.central);
     session.tell(Event::HeartbeatMissed { epoch: session.epoch }).await;
 }

@@ -75,7 +75,7 @@ pub(super) async fn full(session: &Session, partial: &mut Partial) -> Result<usi
     let snapshot = loop {
         let before = partial.last();
         let mut stream = open(session, before, 0, before == Version::ZERO).await?;
-        let count = receive_into(&mut stream.entries, partial, &mut replacement).await?;
+        let count = receive_into(&mut stream, partial, &mut replacement).await?;
         if !capped(session, count) {
             break stream.snapshot;
         }
@@ -92,7 +92,7 @@ pub(super) async fn full(session: &Session, partial: &mut Partial) -> Result<usi
 
 /// Receives a whole stream and hands it on piece by piece.
 async fn receive_into(
-    stream: &mut Streaming<EncodedEntry>,
+    stream: &mut Opened,
     partial: &mut Partial,
     replacement: &mut Replacement<'_>,
 ) -> Result<usize, PullError> {
@@ -119,7 +119,7 @@ pub(super) async fn incremental(session: &Session) -> Result<Pulled, PullError> 
         let mut count = 0;
         loop {
             let mut batch = Vec::with_capacity(session.node.config.sync.batch);
-            let more = receive_some(&mut stream.entries, &mut batch, session.node.config.sync.batch).await?;
+            let more = receive_some(&mut stream, &mut batch, session.node.config.sync.batch).await?;
             count += batch.len();
             let head = if more || capped(session, count) {
                 Version::ZERO
@@ -154,13 +154,13 @@ async fn repair(session: &Session) -> Result<Pulled, PullError> {
     for version in &bad {
         let mut stream = open(session, version.previous(), 1, false).await?;
         let mut one = Vec::new();
-        receive(&mut stream.entries, &mut one).await?;
+        receive(&mut stream, &mut one).await?;
         fetched.append(&mut one);
     }
     let mut view = replica.view();
     let mut newer = open(session, view.head(), 0, false).await?;
     let mut rest = Vec::new();
-    receive(&mut newer.entries, &mut rest).await?;
+    receive(&mut newer, &mut rest).await?;
     fetched.append(&mut rest);
     // The entry after a bad one may have come twice.
     fetched.sort_by_key(|sealed| sealed.entry().version);
@@ -223,37 +223,49 @@ fn capped(session: &Session, count: usize) -> bool {
 }
 
 /// Receives a whole stream; its clean end is the end mark.
-async fn receive(
-    stream: &mut Streaming<EncodedEntry>,
-    into: &mut Vec<Arc<SealedEntry>>,
-) -> Result<usize, PullError> {
+async fn receive(stream: &mut Opened, into: &mut Vec<Arc<SealedEntry>>) -> Result<usize, PullError> {
     let before = into.len();
     while receive_some(stream, into, usize::MAX).await? {}
     Ok(into.len() - before)
 }
 
-/// Receives up to `limit` entries, each checked, in rising version; false at the end of the stream.
+/// Receives up to `limit` entries, each checked; false at the end of the stream.
 async fn receive_some(
-    stream: &mut Streaming<EncodedEntry>,
+    stream: &mut Opened,
     into: &mut Vec<Arc<SealedEntry>>,
     limit: usize,
 ) -> Result<bool, PullError> {
     for _ in 0..limit {
-        let Some(encoded) = stream.message().await? else { return Ok(false) };
-        let sealed = SealedEntry::decode(encoded.0).map_err(|error| PullError::Entry(error.to_string()))?;
-        let (version, last) = (sealed.entry().version, into.last().map(|last| last.entry().version));
-        if last.is_some_and(|last| version <= last) {
-            return Err(PullError::Entry(format!(
-                "version {version} came after {}",
-                last.unwrap_or_default()
-            )));
-        }
+        let Some(encoded) = stream.entries.message().await? else { return Ok(false) };
+        let last = into.last().map(|last| last.entry().version);
+        let sealed = next_entry(encoded, last, stream.snapshot.head)?;
+        let version = sealed.entry().version;
         into.push(sealed);
         if into.len().is_multiple_of(PROGRESS) {
             tracing::debug!(entries = into.len(), version = version.get(), "sync progress");
         }
     }
     Ok(true)
+}
+
+/// The next entry of a stream: whole, after the last one, and within what the central node said that it sends.
+fn next_entry(
+    encoded: EncodedEntry,
+    last: Option<Version>,
+    head: Option<Version>,
+) -> Result<Arc<SealedEntry>, PullError> {
+    let sealed = SealedEntry::decode(encoded.0).map_err(|error| PullError::Entry(error.to_string()))?;
+    let version = sealed.entry().version;
+    if let Some(last) = last.filter(|last| version <= *last) {
+        return Err(PullError::Entry(format!("version {version} came after {last}")));
+    }
+    // The replica's digest takes memory for every version up to its head: what is not stated is not believed.
+    if let Some(head) = head.filter(|head| version > *head) {
+        return Err(PullError::Entry(format!(
+            "version {version} is beyond {head}, the head of what it sends"
+        )));
+    }
+    Ok(sealed)
 }
 
 fn heard(session: &Session, snapshot: Snapshot) {
@@ -265,4 +277,42 @@ fn heard(session: &Session, snapshot: Snapshot) {
         status.hear_of(central.max(status.central_version), view.head(), equal, node.env.clock.now())
     });
     node.env.metrics.version(view.head().get());
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::register::entry::tests::entry;
+
+    fn version(number: i64) -> Version {
+        Version::new("version", number).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_of_any_stream_rises_up_to_the_stated_head(
+            versions in proptest::collection::vec(0..20i64, 0..20),
+            damage in proptest::option::of((any::<proptest::sample::Index>(), any::<u8>())),
+            head in proptest::option::of(1..20i64),
+        ) {
+            let head = head.map(version);
+            let mut taken: Vec<Arc<SealedEntry>> = Vec::new();
+            for number in versions {
+                let mut bytes = entry(&format!("b{number}"), number).seal().encoded().to_vec();
+                if let Some((index, value)) = damage {
+                    let at = index.index(bytes.len());
+                    bytes[at] = value;
+                }
+                let last = taken.last().map(|last| last.entry().version);
+                if let Ok(sealed) = next_entry(EncodedEntry(bytes.into()), last, head) {
+                    taken.push(sealed);
+                }
+            }
+            let versions: Vec<_> = taken.iter().map(|sealed| sealed.entry().version).collect();
+            prop_assert!(versions.is_sorted_by(|a, b| a < b));
+            prop_assert!(versions.iter().all(|v| *v > Version::ZERO && head.is_none_or(|head| *v <= head)));
+        }
+    }
 }

@@ -57,6 +57,7 @@ pub(super) async fn run(session: Session, plan: SyncPlan, mut requests: mpsc::Re
     let mut task = Replication {
         partial: Partial::default(),
         push: None,
+        push_failed: false,
         failures: 0,
         pull_at: Instant::now(),
         plan,
@@ -101,6 +102,8 @@ struct Replication {
     plan: SyncPlan,
     partial: Partial,
     push: Option<Push>,
+    /// What was pushed last could not be taken.
+    push_failed: bool,
     failures: u32,
     pull_at: Instant,
     subscribe_at: Option<Instant>,
@@ -244,8 +247,14 @@ impl Replication {
             central_node_id = self.session.central, session_id = self.session.id, %error,
             retry_in_ms = wait.as_millis(), "sync failed"
         );
-        // A refusal for rate is no failure of the node: the hint says when to come back.
-        if !matches!(error, PullError::Call(status) if status.code() == Code::ResourceExhausted) {
+        // A refusal for rate is no failure of the central node: the hint says when to come back. Nor is a full disk here:
+        // no other central node would help.
+        let is_its_failure = match error {
+            PullError::Call(status) => status.code() != Code::ResourceExhausted,
+            PullError::Store(_) => false,
+            PullError::Entry(_) | PullError::Digest | PullError::Lineage => true,
+        };
+        if is_its_failure {
             self.session.tell(Event::SyncFailed { epoch, fault: found, message: error.to_string() }).await;
         }
     }
@@ -275,12 +284,20 @@ impl Replication {
             Err(status) => return self.unsubscribed(&status).await,
         };
         match arrival {
+            Ok(Arrival::Stored) if self.push_failed => {
+                self.push_failed = false;
+                self.session.node.status.send_modify(|status| status.last_sync_error = None);
+            }
             Ok(Arrival::Stored) => {}
             Ok(Arrival::PullNow) => drop(self.pull().await),
             Ok(Arrival::Ended) => self.unsubscribed(&Status::ok("the stream ended")).await,
             Err(error) => {
                 // What can't be stored now is fetched again by the pull.
-                self.push = None;
+                (self.push, self.push_failed) = (None, true);
+                self.session
+                    .node
+                    .status
+                    .send_modify(|status| status.last_sync_error = Some(error.to_string()));
                 self.resubscribe();
                 self.failed(&error).await;
             }

@@ -1,23 +1,24 @@
 //! The one writer of an embedded store.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use redb::{Database, Durability};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
 };
 
 use super::{
-    Options, guarded, run_blocking,
-    tables::{Writer, failed},
+    Options,
+    medium::Medium,
+    run_blocking,
+    transact::{Commit, Group, Outcome},
 };
 use crate::{
-    register::{entry::SealedEntry, lineage::Genesis, names::Version, view::RegisterView},
+    register::{entry::SealedEntry, lineage::Genesis},
     store::{Checkpoint, Draft, Loaded, Publication, StateChange, StoreError},
 };
 
-type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// Operations that one transaction takes at the most.
 const GROUP: usize = 256;
@@ -43,7 +44,7 @@ pub(super) enum Op {
 
 impl Op {
     /// Answers an operation that was not tried.
-    fn fail(self, error: StoreError) {
+    pub(super) fn fail(self, error: StoreError) {
         // A caller that has given up does not listen; that is no fault.
         match self {
             Self::InitGenesis(_, reply) => drop(reply.send(Err(error))),
@@ -56,11 +57,9 @@ impl Op {
     }
 }
 
-/// An answer that may be given once its transaction is committed, or the error that the commit met.
-type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-
 pub(super) struct Committer {
-    db: Arc<Database>,
+    /// Locked by one commit at a time; there is no other user.
+    medium: Arc<Mutex<Medium>>,
     state: Loaded,
     options: Options,
     published: watch::Sender<Arc<Loaded>>,
@@ -70,12 +69,12 @@ pub(super) struct Committer {
 
 impl Committer {
     pub(super) fn new(
-        db: Database,
+        medium: Medium,
         state: Loaded,
         options: Options,
         published: watch::Sender<Arc<Loaded>>,
     ) -> Self {
-        Self { db: Arc::new(db), state, options, published, flush_due: None }
+        Self { medium: Arc::new(Mutex::new(medium)), state, options, published, flush_due: None }
     }
 
     /// Commits groups of operations until every handle is gone, then fsyncs.
@@ -89,200 +88,65 @@ impl Committer {
             let closed = received == Some(0);
             if !closed || self.flush_due.is_some() {
                 let must_flush = closed || self.flush_due.is_some_and(|due| due <= Instant::now());
-                self.commit(std::mem::take(&mut group), must_flush).await;
+                if self.commit(std::mem::take(&mut group), must_flush).await.is_none() {
+                    return;
+                }
             }
             if closed {
+                let _runtime_has_ended = self.with_medium(Medium::close).await;
                 return;
             }
         }
     }
 
-    async fn commit(&mut self, group: Vec<Op>, must_flush: bool) {
-        let (db, before) = (Arc::clone(&self.db), self.state.clone());
-        let work = move || {
-            let mut answers = Vec::new();
-            let result = guarded(|| transact(&db, before, group, must_flush, &mut answers));
-            (result, answers)
-        };
-        let (result, answers) = if self.options.inline { work() } else { run_blocking(work).await };
-        let outcome = match result {
-            Ok((state, durability)) => {
-                self.flush_due = match durability {
-                    Durability::Immediate => None,
-                    _ => self.flush_due.or_else(|| Some(Instant::now() + self.options.flush_within)),
+    /// Commits a group; `None` when the runtime has ended, and nobody waits for an answer.
+    async fn commit(&mut self, ops: Vec<Op>, must_flush: bool) -> Option<()> {
+        let group = Group { ops, must_flush, has_pending: self.flush_due.is_some() };
+        let before = self.state.clone();
+        let (outcome, answers) = self
+            .with_medium(move |medium| {
+                let mut answers = Vec::new();
+                (medium.commit(before, group, &mut answers), answers)
+            })
+            .await?;
+        let result = self.take(outcome);
+        for answer in answers {
+            answer(result.clone());
+        }
+        Some(())
+    }
+
+    /// Takes in what a commit led to.
+    fn take(&mut self, outcome: Result<Outcome, StoreError>) -> Result<(), StoreError> {
+        let later = Instant::now() + self.options.flush_within;
+        match outcome {
+            Ok(Outcome { state, commit }) => {
+                self.flush_due = match commit {
+                    Commit::Nothing => self.flush_due,
+                    Commit::Deferred => self.flush_due.or(Some(later)),
+                    Commit::Durable => None,
                 };
-                self.state = state;
-                self.published.send_replace(Arc::new(self.state.clone()));
+                if commit != Commit::Nothing {
+                    self.state = state;
+                    self.published.send_replace(Arc::new(self.state.clone()));
+                }
                 Ok(())
             }
             Err(error) => {
-                tracing::error!(error = %error, "store commit failed; nothing of it was stored");
                 // Try the fsync again later instead of in a tight loop.
-                self.flush_due = self.flush_due.map(|_| Instant::now() + self.options.flush_within);
+                self.flush_due = self.flush_due.map(|_| later);
                 Err(error)
             }
-        };
-        for answer in answers {
-            answer(outcome.clone());
         }
     }
-}
 
-/// Applies a group in one transaction and returns the state after it.
-fn transact(
-    db: &Database,
-    mut state: Loaded,
-    group: Vec<Op>,
-    must_flush: bool,
-    answers: &mut Vec<Answer>,
-) -> Result<(Loaded, Durability), StoreError> {
-    let mut txn = db.begin_write().map_err(failed)?;
-    let mut durable = must_flush;
-    {
-        let writer = Writer::new(&txn);
-        let mut group = group.into_iter();
-        while let Some(op) = group.next() {
-            durable |= !matches!(op, Op::Apply { .. });
-            if let Err(error) = perform(&mut state, &writer, op, answers) {
-                group.for_each(|untried| untried.fail(error.clone()));
-                return Err(error);
-            }
-        }
-        // Damage is not sealed over: the next start must find it again.
-        if state.findings.is_empty() {
-            writer.seal(state.view.seal())?;
-        }
+    /// Runs work on the database, off the runtime's own threads unless it is to be deterministic.
+    async fn with_medium<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Medium) -> T + Send + 'static,
+    ) -> Option<T> {
+        let medium = Arc::clone(&self.medium);
+        let work = move || work(&mut medium.lock().unwrap_or_else(PoisonError::into_inner));
+        if self.options.inline { Some(work()) } else { run_blocking(work).await }
     }
-    let durability = if durable { Durability::Immediate } else { Durability::None };
-    txn.set_durability(durability).map_err(failed)?;
-    txn.commit().map_err(failed)?;
-    Ok((state, durability))
-}
-
-fn answer_with<T: Send + 'static>(answers: &mut Vec<Answer>, reply: Reply<T>, value: Result<T, StoreError>) {
-    // A caller that has given up does not listen; that is no fault.
-    answers.push(Box::new(move |commit| drop(reply.send(commit.and(value)))));
-}
-
-/// Performs one operation. What it alone gets wrong is its answer; an error returned here fails the whole group.
-fn perform(
-    state: &mut Loaded,
-    writer: &Writer<'_>,
-    op: Op,
-    answers: &mut Vec<Answer>,
-) -> Result<(), StoreError> {
-    match op {
-        Op::InitGenesis(genesis, reply) => match state.view.genesis() {
-            Some(present) => answer_with(answers, reply, Ok(Genesis::clone(present))),
-            None => {
-                answer_with(answers, reply, Ok(genesis.clone()));
-                writer.genesis(&genesis)?;
-                state.view = std::mem::take(&mut state.view).with_genesis(Arc::new(genesis));
-            }
-        },
-        Op::Publish(draft, reply) => {
-            let decision = publish(state, draft);
-            store_publication(state, writer, decision, reply, answers)?;
-        }
-        Op::SetActive(change, reply) => {
-            let decision = set_active(state, &change);
-            store_publication(state, writer, decision, reply, answers)?;
-        }
-        Op::Apply { entries, checkpoint, reply } => {
-            answer_with(answers, reply, Ok(()));
-            take(state, writer, entries, checkpoint.version)?;
-            writer.checkpoint(&checkpoint)?;
-            state.checkpoint = Some(checkpoint);
-        }
-        Op::Replace { genesis, entries, checkpoint, reply } => {
-            answer_with(answers, reply, Ok(()));
-            replace(state, writer, genesis, entries, checkpoint)?;
-        }
-        Op::Flush(reply) => answer_with(answers, reply, Ok(())),
-    }
-    Ok(())
-}
-
-fn store_publication(
-    state: &mut Loaded,
-    writer: &Writer<'_>,
-    decision: Result<Publication, StoreError>,
-    reply: Reply<Publication>,
-    answers: &mut Vec<Answer>,
-) -> Result<(), StoreError> {
-    answer_with(answers, reply, decision.clone());
-    match decision {
-        Ok(Publication { entry, changed: true }) => take(state, writer, vec![entry], Version::ZERO),
-        _ => Ok(()),
-    }
-}
-
-/// A register with findings takes no publication until it is restored (design decision 6).
-fn refuse_if_damaged(state: &Loaded) -> Result<(), StoreError> {
-    state.findings.first().map_or(Ok(()), |finding| Err(StoreError::Damaged(finding.to_string())))
-}
-
-fn publish(state: &Loaded, draft: Draft) -> Result<Publication, StoreError> {
-    refuse_if_damaged(state)?;
-    match state.view.get(&draft.blueprint_id) {
-        Some(present) if present.entry().document == draft.document => {
-            Ok(Publication { entry: Arc::clone(present), changed: false })
-        }
-        Some(present) => {
-            let checksum = present.entry().document.checksum();
-            Err(StoreError::Conflict { id: draft.blueprint_id, checksum })
-        }
-        None => Ok(Publication { entry: draft.at(state.view.head().next()).seal(), changed: true }),
-    }
-}
-
-fn set_active(state: &Loaded, change: &StateChange) -> Result<Publication, StoreError> {
-    refuse_if_damaged(state)?;
-    let present = state
-        .view
-        .get(&change.blueprint_id)
-        .ok_or_else(|| StoreError::NotFound(change.blueprint_id.clone()))?;
-    if present.entry().is_active == change.is_active {
-        return Ok(Publication { entry: Arc::clone(present), changed: false });
-    }
-    let entry = change.applied_to(present.entry(), state.view.head().next()).seal();
-    Ok(Publication { entry, changed: true })
-}
-
-fn take(
-    state: &mut Loaded,
-    writer: &Writer<'_>,
-    entries: Vec<Arc<SealedEntry>>,
-    head: Version,
-) -> Result<(), StoreError> {
-    let known = |sealed: &Arc<SealedEntry>| {
-        state.view.get(&sealed.entry().blueprint_id).map(|old| old.entry().version)
-    };
-    let newer: Vec<_> =
-        entries.into_iter().filter(|e| known(e).is_none_or(|old| old < e.entry().version)).collect();
-    let superseded: Vec<_> = newer.iter().filter_map(known).collect();
-    writer.put(&newer, &superseded)?;
-    state.view.apply(newer, head);
-    Ok(())
-}
-
-fn replace(
-    state: &mut Loaded,
-    writer: &Writer<'_>,
-    genesis: Option<Genesis>,
-    entries: Vec<Arc<SealedEntry>>,
-    checkpoint: Option<Checkpoint>,
-) -> Result<(), StoreError> {
-    writer.clear()?;
-    let head = checkpoint.as_ref().map_or(Version::ZERO, |checkpoint| checkpoint.version);
-    writer.put(&entries, &[])?;
-    if let Some(genesis) = &genesis {
-        writer.genesis(genesis)?;
-    }
-    if let Some(checkpoint) = &checkpoint {
-        writer.checkpoint(checkpoint)?;
-    }
-    let view = RegisterView::with_entries(genesis.map(Arc::new), entries, head);
-    *state = Loaded { view, checkpoint, findings: Vec::new() };
-    Ok(())
 }

@@ -3,12 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 
-use super::{Loaded, io_error};
+use super::{Loaded, file::io_error};
 use crate::{
     register::{
-        entry::SealedEntry,
         integrity::{self, Examination, Fault, Finding, Record},
         lineage::Genesis,
         names::{BlueprintId, Leaf, RegisterDigest, Version},
@@ -18,15 +17,15 @@ use crate::{
 };
 
 /// version -> leaf digest (32 bytes), then the encoded entry.
-const ENTRIES: TableDefinition<i64, &[u8]> = TableDefinition::new("entries");
+pub(super) const ENTRIES: TableDefinition<i64, &[u8]> = TableDefinition::new("entries");
 /// blueprint id -> version.
-const IDS: TableDefinition<&str, i64> = TableDefinition::new("ids");
+pub(super) const IDS: TableDefinition<&str, i64> = TableDefinition::new("ids");
 /// genesis, seal, checkpoint.
-const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 
-const GENESIS: &str = "genesis";
-const SEAL: &str = "seal";
-const CHECKPOINT: &str = "checkpoint";
+pub(super) const GENESIS: &str = "genesis";
+pub(super) const SEAL: &str = "seal";
+pub(super) const CHECKPOINT: &str = "checkpoint";
 
 const LEAF_BYTES: usize = 32;
 
@@ -58,7 +57,7 @@ pub(super) fn load(db: &Database) -> Result<Loaded, StoreError> {
         Err(error) => return Err(failed(error)),
     }
     let index = read_index(&read, &mut findings)?;
-    let meta = Meta::read(&read)?;
+    let meta = Meta::read(&read, &mut findings)?;
 
     let Examination { entries, findings: found } = integrity::examine(&records);
     findings.extend(found);
@@ -112,7 +111,8 @@ fn read_index(
 struct Meta(BTreeMap<String, Bytes>);
 
 impl Meta {
-    fn read(read: &redb::ReadTransaction) -> Result<Self, StoreError> {
+    /// A record of a name that is not known had another one: nobody else writes here.
+    fn read(read: &redb::ReadTransaction, findings: &mut Vec<Finding>) -> Result<Self, StoreError> {
         let table = match read.open_table(META) {
             Ok(table) => table,
             Err(TableError::TableDoesNotExist(_)) => return Ok(Self::default()),
@@ -121,7 +121,12 @@ impl Meta {
         let mut rows = BTreeMap::new();
         for row in table.iter().map_err(failed)? {
             let (key, value) = row.map_err(failed)?;
-            rows.insert(key.value().to_owned(), Bytes::copy_from_slice(value.value()));
+            let key = key.value();
+            if ![GENESIS, SEAL, CHECKPOINT].contains(&key) {
+                findings
+                    .push(Finding::whole(Fault::Damaged(format!("a record of the unknown name {key:?}"))));
+            }
+            rows.insert(key.to_owned(), Bytes::copy_from_slice(value.value()));
         }
         Ok(Self(rows))
     }
@@ -160,7 +165,7 @@ impl Meta {
 }
 
 /// The checkpoint's JSON followed by its SHA-256, so that no flipped bit goes unnoticed.
-fn encode_checkpoint(checkpoint: &Checkpoint) -> Result<Vec<u8>, StoreError> {
+pub(super) fn encode_checkpoint(checkpoint: &Checkpoint) -> Result<Vec<u8>, StoreError> {
     use sha2::Digest as _;
     let mut bytes =
         serde_json::to_vec(checkpoint).map_err(|error| StoreError::Internal(error.to_string()))?;
@@ -173,63 +178,4 @@ fn decode_checkpoint(bytes: &[u8]) -> Option<Checkpoint> {
     use sha2::Digest as _;
     let (json, digest) = bytes.split_last_chunk::<32>()?;
     (sha2::Sha256::digest(json).as_slice() == digest).then(|| serde_json::from_slice(json).ok()).flatten()
-}
-
-/// The tables inside a write transaction.
-pub(super) struct Writer<'txn> {
-    txn: &'txn WriteTransaction,
-}
-
-impl<'txn> Writer<'txn> {
-    pub(super) const fn new(txn: &'txn WriteTransaction) -> Self {
-        Self { txn }
-    }
-
-    /// Stores entries; `superseded` are the versions whose records they replace.
-    pub(super) fn put(&self, entries: &[Arc<SealedEntry>], superseded: &[Version]) -> Result<(), StoreError> {
-        let mut by_version = self.txn.open_table(ENTRIES).map_err(failed)?;
-        let mut by_id = self.txn.open_table(IDS).map_err(failed)?;
-        for version in superseded {
-            by_version.remove(version.get()).map_err(failed)?;
-        }
-        let mut record = Vec::new();
-        for sealed in entries {
-            record.clear();
-            record.extend_from_slice(sealed.leaf().as_bytes());
-            record.extend_from_slice(sealed.encoded());
-            let entry = sealed.entry();
-            by_version.insert(entry.version.get(), record.as_slice()).map_err(failed)?;
-            by_id.insert(entry.blueprint_id.as_str(), entry.version.get()).map_err(failed)?;
-        }
-        Ok(())
-    }
-
-    /// Removes everything.
-    pub(super) fn clear(&self) -> Result<(), StoreError> {
-        self.txn.delete_table(ENTRIES).map_err(failed)?;
-        self.txn.delete_table(IDS).map_err(failed)?;
-        self.txn.delete_table(META).map_err(failed)?;
-        Ok(())
-    }
-
-    pub(super) fn genesis(&self, genesis: &Genesis) -> Result<(), StoreError> {
-        self.meta(GENESIS, genesis.bytes())
-    }
-
-    pub(super) fn checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
-        self.meta(CHECKPOINT, &encode_checkpoint(checkpoint)?)
-    }
-
-    pub(super) fn seal(&self, seal: Seal) -> Result<(), StoreError> {
-        let mut bytes = Vec::with_capacity(48);
-        bytes.extend_from_slice(&seal.head.get().to_be_bytes());
-        bytes.extend_from_slice(&seal.count.to_be_bytes());
-        bytes.extend_from_slice(seal.held.as_bytes());
-        self.meta(SEAL, &bytes)
-    }
-
-    fn meta(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
-        self.txn.open_table(META).map_err(failed)?.insert(key, value).map_err(failed)?;
-        Ok(())
-    }
 }

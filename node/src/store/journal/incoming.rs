@@ -1,6 +1,6 @@
 //! A whole register on its way in: what has arrived is written while more comes.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -48,7 +48,7 @@ impl Beside {
     }
 }
 
-fn write(path: &PathBuf, mut queue: mpsc::Receiver<Vec<Arc<SealedEntry>>>) -> Result<Written, StoreError> {
+fn write(path: &Path, mut queue: mpsc::Receiver<Vec<Arc<SealedEntry>>>) -> Result<Written, StoreError> {
     let mut written = Written { journal: Appender::beside(path)?, view: RegisterView::default() };
     let mut synced = 0;
     while let Some(piece) = queue.blocking_recv() {

@@ -1,4 +1,4 @@
-//! The store of a replica: a journal, one file that is only added to (ADR 12).
+//! The store of a replica: a journal, one file that is only added to (ADR 13).
 //!
 //! A replica lies in memory anyway and is read from disk only at start, from its first to its last byte. So a batch costs
 //! one write at the end of the file, which survives a crash of the process at once, and is fsynced within

@@ -82,13 +82,14 @@ pub(super) fn encode_position(position: &Position) -> RawDocumentBuf {
         out.append(cstr!("totalBlueprints"), i64::try_from(seal.count).unwrap_or(i64::MAX));
         out.append(cstr!("digest"), binary(seal.held.as_bytes()));
     }
-    let hash: [u8; 32] = Sha256::new()
-        .chain_update(b"sorcha-mongo-checkpoint-v1\0")
-        .chain_update(out.as_bytes())
-        .finalize()
-        .into();
-    out.append(cstr!("hash"), binary(&hash));
+    append_hash(&mut out, b"sorcha-mongo-checkpoint-v1\0");
     out
+}
+
+/// Ends a record with the hash over everything in it.
+fn append_hash(out: &mut RawDocumentBuf, kind: &[u8]) {
+    let hash: [u8; 32] = Sha256::new().chain_update(kind).chain_update(out.as_bytes()).finalize().into();
+    out.append(cstr!("hash"), binary(&hash));
 }
 
 /// Reads a replica's position; `None` when any byte of it is not as it was written.
@@ -132,6 +133,7 @@ pub(super) fn encode_replacement(replacement: &Replacement) -> Result<RawDocumen
     if let Some(position) = &replacement.position {
         out.append(cstr!("checkpoint"), encode_position(position));
     }
+    append_hash(&mut out, b"sorcha-mongo-replacement-v1\0");
     Ok(out)
 }
 
@@ -144,14 +146,20 @@ pub(super) fn decode_replacement(raw: &RawDocument) -> Result<Replacement, Store
         StoreError::Damaged(format!("the record of an unfinished replacement of the register: {why}"))
     };
     let head = raw.get_i64("version").ok().and_then(|number| Version::new("version", number).ok());
-    Ok(Replacement {
+    let replacement = Replacement {
         genesis: raw.get_document("genesis").ok().map(decode_genesis).transpose().map_err(damaged)?,
         position: match raw.get_document("checkpoint") {
             Ok(found) => Some(decode_position(found).ok_or_else(|| damaged("its checkpoint".to_owned()))?),
             Err(_) => None,
         },
         head: head.ok_or_else(|| damaged("its head".to_owned()))?,
-    })
+    };
+    // Includes the hash, so that no field can have another name, value, type or place.
+    if encode_replacement(&replacement)?.as_bytes() == raw.as_bytes() {
+        Ok(replacement)
+    } else {
+        Err(damaged("it is not as it was written".to_owned()))
+    }
 }
 
 fn with_id(id: &str) -> RawDocumentBuf {
@@ -217,12 +225,28 @@ mod tests {
     }
 
     #[test]
-    fn a_replacement_comes_back() {
+    fn a_replacement_comes_back_and_no_flipped_bit_goes_unnoticed() {
         for replacement in [
             Replacement { genesis: Some(genesis(1)), position: Some(position()), head: version(4) },
             Replacement { genesis: None, position: None, head: Version::ZERO },
         ] {
-            assert_eq!(decode_replacement(&encode_replacement(&replacement).unwrap()).unwrap(), replacement);
+            let good = encode_replacement(&replacement).unwrap();
+            assert_eq!(decode_replacement(&good).unwrap(), replacement);
+            assert!(flips(&good).step_by(3).all(|bad| decode_replacement(&bad).is_err()));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_documents_are_refused(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            // The length and the end that every document has; what lies between may be anything.
+            let length = i32::try_from(bytes.len() + 5).unwrap().to_le_bytes();
+            let document = [&length[..], &bytes, &[0]].concat();
+            if let Ok(raw) = RawDocumentBuf::from_bytes(document) {
+                proptest::prop_assert!(decode_position(&raw).is_none());
+                proptest::prop_assert!(decode_genesis(&raw).is_err() && decode_replacement(&raw).is_err());
+                proptest::prop_assert!(crate::store::mongo::entry_codec::decode(&raw).is_err());
+            }
         }
     }
 }

@@ -1,0 +1,5 @@
+//! Clients of the nodes' HTTP API, over the simulated network.
+
+mod http;
+pub(super) mod publisher;
+pub(super) mod reader;

@@ -1,0 +1,253 @@
+//! A peer's machine.
+
+use std::{
+    cell::RefCell,
+    io,
+    sync::{Arc, OnceLock},
+};
+
+use async_trait::async_trait;
+use hyper_util::rt::TokioIo;
+use sorcha_node::{
+    config::{CentralNodeAddress, Config},
+    env::{Env, Random},
+    http::{Auth, NodeHandle, router, serve_on},
+    peer::{PeerNode, dial},
+    run,
+    store::{
+        StoreError,
+        embedded::{EmbeddedStore, Options},
+    },
+    telemetry::metrics::Metrics,
+};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use super::{
+    clock::SimClock,
+    disk::Disk,
+    history::{End, History, What},
+    net::{Host, Incoming, Net, Port},
+    process::Process,
+};
+
+/// A machine with a peer on it.
+pub struct PeerHost {
+    /// Its number.
+    pub number: u8,
+    /// Its clock.
+    pub clock: Arc<SimClock>,
+    /// Its disk.
+    pub disk: Disk,
+    net: Net,
+    history: History,
+    random: Random,
+    centrals: u8,
+    process: RefCell<Option<Process<PeerNode>>>,
+}
+
+type Place = Arc<OnceLock<Arc<PeerNode>>>;
+
+/// All that a process takes with it.
+struct Start {
+    config: Arc<Config>,
+    env: Env,
+    disk: Disk,
+    net: Net,
+    number: u8,
+    history: History,
+}
+
+impl PeerHost {
+    /// A machine whose node does not run yet; it knows central nodes `n0` and so on.
+    #[must_use]
+    pub fn new(number: u8, seed: u64, net: &Net, centrals: u8, history: &History) -> Self {
+        Self {
+            number,
+            clock: Arc::new(SimClock::new(history.started())),
+            disk: Disk::new(seed),
+            net: net.clone(),
+            history: history.clone(),
+            random: Random::seeded(seed),
+            centrals,
+            process: RefCell::default(),
+        }
+    }
+
+    /// Its name in the network.
+    #[must_use]
+    pub const fn host(&self) -> Host {
+        Host::Peer(self.number)
+    }
+
+    /// Starts the node, if it does not run.
+    pub fn start(&self) {
+        let mut process = self.process.borrow_mut();
+        if process.as_ref().is_some_and(|process| !process.is_over()) {
+            return;
+        }
+        let env =
+            Env { clock: self.clock.clone(), random: self.random.clone(), metrics: Metrics::disabled() };
+        let start = Start {
+            config: Arc::new(config(self.number, self.centrals)),
+            env,
+            disk: self.disk.clone(),
+            net: self.net.clone(),
+            number: self.number,
+            history: self.history.clone(),
+        };
+        let http = self.net.listen(self.host(), Port::Http);
+        *process = Some(Process::start(|stop, place| start.run(http, stop, place)));
+    }
+
+    /// The node, if it runs and has loaded its replica.
+    #[must_use]
+    pub fn node(&self) -> Option<Arc<PeerNode>> {
+        self.process.borrow().as_ref().filter(|process| !process.is_over())?.node()
+    }
+
+    /// Asks the node to stop, as SIGTERM does.
+    pub fn stop(&self) {
+        if let Some(process) = &*self.process.borrow() {
+            process.stop();
+        }
+    }
+
+    /// SIGKILL.
+    pub fn kill(&self) {
+        if self.end(End::Killed) {
+            self.disk.kill();
+            self.net.kill(self.host());
+        }
+    }
+
+    /// The machine loses power.
+    pub fn cut_power(&self) {
+        if self.end(End::PowerCut) {
+            self.disk.cut_power();
+            self.net.power_off(self.host());
+        }
+    }
+
+    /// The machine has power again; the node starts.
+    pub fn power_on(&self) {
+        self.net.power_on(self.host());
+        self.start();
+    }
+
+    /// Flips bits in the file of a node that does not run.
+    pub fn corrupt(&self, places: usize) {
+        self.history.record(What::Damaged(self.number));
+        self.disk.corrupt(places);
+    }
+
+    fn end(&self, end: End) -> bool {
+        let Some(process) = self.process.borrow_mut().take() else { return false };
+        process.kill();
+        self.history.record(What::Ended(self.host(), end));
+        true
+    }
+}
+
+fn config(number: u8, centrals: u8) -> Config {
+    let mut config = Config::default().with_identity(&format!("edge-{number}"));
+    config.central_nodes = (0..centrals)
+        .map(|central| CentralNodeAddress {
+            id: Some(format!("n{central}")),
+            host: format!("n{central}"),
+            port: 5000,
+            priority: u16::from(central),
+        })
+        .collect();
+    config.http.insecure_writes = true;
+    config
+}
+
+impl Start {
+    async fn run(self, http: Incoming, stop: CancellationToken, place: Place) {
+        let host = Host::Peer(self.number);
+        let end = match self.serve(http, stop, place).await {
+            Ok(()) => End::Stopped,
+            Err(fault) => {
+                self.history.record(What::Complaint(format!("{host} has failed: {fault}")));
+                End::Failed
+            }
+        };
+        self.history.record(What::Ended(host, end));
+    }
+
+    async fn serve(&self, http: Incoming, stop: CancellationToken, place: Place) -> Result<(), String> {
+        let store = self.open().map_err(|error| error.to_string())?;
+        let dialer = Arc::new(SimDialer { net: self.net.clone(), host: Host::Peer(self.number) });
+        let prepared = run::prepare_peer(Arc::clone(&self.config), self.env.clone(), Arc::new(store), dialer);
+        let node = prepared.await.map_err(|error| error.to_string())?;
+        // The place is empty: a process starts once.
+        let _set = place.set(Arc::clone(&node));
+        self.history.record(What::Started(Host::Peer(self.number)));
+        let auth = Auth::new(&self.config.http, Arc::clone(&self.env.clock));
+        let auth = auth.map_err(|error| error.to_string())?;
+        let api = router(NodeHandle::Peer(Arc::clone(&node)), auth, prometheus::Registry::new());
+        let ended = CancellationToken::new();
+        let work = async {
+            let result = node.run(stop.cancelled()).await;
+            ended.cancel();
+            result
+        };
+        let both = async { tokio::join!(work, serve_on(http, api, ended.cancelled())) };
+        tokio::select! {
+            (result, ()) = both => result.map_err(|error| error.to_string()),
+            () = self.watch(&node) => Ok(()),
+        }
+    }
+
+    /// Opens the store as the binary does: an unreadable file is set aside.
+    fn open(&self) -> Result<EmbeddedStore, StoreError> {
+        let options = Options { inline: true, ..Options::default() };
+        match EmbeddedStore::open_backend(self.disk.open(), options.clone()) {
+            Err(StoreError::Damaged(why)) => {
+                self.history.record(What::Complaint(format!("edge-{}: file set aside: {why}", self.number)));
+                self.disk.set_aside();
+                EmbeddedStore::open_backend(self.disk.open(), options)
+            }
+            other => other,
+        }
+    }
+
+    /// Records every state that the replica shows.
+    async fn watch(&self, node: &PeerNode) {
+        let mut states = node.replica.subscribe();
+        loop {
+            let view = Box::new(states.borrow_and_update().view.clone());
+            self.history.record(What::Replica { peer: self.number, view });
+            if states.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Dials through the simulated network.
+struct SimDialer {
+    net: Net,
+    host: Host,
+}
+
+#[async_trait]
+impl dial::Dialer for SimDialer {
+    async fn dial(
+        &self,
+        address: &CentralNodeAddress,
+        config: &Config,
+    ) -> Result<Channel, tonic::transport::Error> {
+        let number = address.host.strip_prefix('n').and_then(|number| number.parse().ok());
+        let (net, host) = (self.net.clone(), self.host);
+        let connector = tower::service_fn(move |_uri| {
+            let net = net.clone();
+            async move {
+                let central = number.ok_or_else(|| io::Error::other("there is no such host"))?;
+                net.connect(host, Host::Central(central), Port::Grpc).await.map(TokioIo::new)
+            }
+        });
+        dial::endpoint(address, config)?.connect_with_connector(connector).await
+    }
+}

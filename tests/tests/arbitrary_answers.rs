@@ -1,0 +1,301 @@
+//! A central node that answers anything: a peer never panics, and is well as soon as it meets a real one.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{Stream, future::join_all, stream};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    strategy::ValueTree as _,
+    test_runner::{RngAlgorithm, TestRng, TestRunner},
+};
+use sorcha_node::config::CentralNodeAddress;
+use sorcha_proto::{
+    EncodedEntry,
+    raw::system_register_sync_server::{SystemRegisterSync, SystemRegisterSyncServer},
+    v1::{
+        self,
+        central_node_connection_server::{CentralNodeConnection, CentralNodeConnectionServer},
+        heartbeat_server::{Heartbeat, HeartbeatServer},
+    },
+};
+use sorcha_tests::{Central, Peer, memory, quick};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Code, Request, Response, Status, Streaming, transport::Server};
+
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Answers by chance, from a seed.
+#[derive(Clone)]
+struct Babbler {
+    random: Arc<Mutex<TestRunner>>,
+    is_gone: Arc<AtomicBool>,
+}
+
+impl Babbler {
+    /// Starts one; it is gone for everybody once the flag is set.
+    async fn start(seed: u8) -> (SocketAddr, Arc<AtomicBool>) {
+        let random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
+        let random = TestRunner::new_with_rng(ProptestConfig::default(), random);
+        let node = Self { random: Arc::new(Mutex::new(random)), is_gone: Arc::default() };
+        let is_gone = Arc::clone(&node.is_gone);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = Server::builder()
+            .add_service(CentralNodeConnectionServer::new(node.clone()))
+            .add_service(HeartbeatServer::new(node.clone()))
+            .add_service(SystemRegisterSyncServer::new(node));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        (address, is_gone)
+    }
+
+    fn some<S: Strategy>(&self, strategy: S) -> S::Value {
+        strategy.new_tree(&mut self.random.lock().unwrap()).unwrap().current()
+    }
+
+    /// An answer, or one time in eight a refusal.
+    fn answer<S: Strategy>(&self, strategy: S) -> Result<S::Value, Status> {
+        if self.is_gone.load(Ordering::SeqCst) {
+            return Err(Status::unavailable("gone"));
+        }
+        match self.some((0..8u8, 0..17i32, ".{0,40}")) {
+            (0, code, message) => Err(Status::new(Code::from_i32(code.max(1)), message)),
+            _ => Ok(self.some(strategy)),
+        }
+    }
+
+    fn messages<T: Send + 'static>(&self, messages: Vec<T>) -> Result<Response<Streamed<T>>, Status> {
+        let end = self.answer(Just(())).err();
+        let messages = messages.into_iter().map(Ok).chain(end.map(Err)).collect::<Vec<_>>();
+        self.answer(Just(())).map(|()| Response::new(Box::pin(stream::iter(messages)) as Streamed<T>))
+    }
+}
+
+fn number() -> impl Strategy<Value = i64> {
+    prop_oneof![3 => 0..50i64, 1 => any::<i64>()]
+}
+
+fn small() -> impl Strategy<Value = i32> {
+    prop_oneof![3 => 0..6i32, 1 => any::<i32>()]
+}
+
+fn bytes() -> impl Strategy<Value = Bytes> {
+    prop_oneof![2 => Just(Vec::new()), 1 => vec(any::<u8>(), 32), 1 => vec(any::<u8>(), 0..80)]
+        .prop_map(Bytes::from)
+}
+
+fn connection() -> impl Strategy<Value = v1::ConnectionResponse> {
+    let config = (small(), small(), any::<bool>(), small()).prop_map(|(timeout, minutes, push, syncs)| {
+        v1::ConnectionConfig {
+            heartbeat_timeout_seconds: timeout,
+            periodic_sync_interval_minutes: minutes,
+            push_notifications_enabled: push,
+            max_concurrent_syncs: syncs,
+        }
+    });
+    let texts = (".{0,40}", prop_oneof![3 => "[a-f0-9]{32}", 1 => ".{0,40}"], ".{0,80}");
+    let success = prop::bool::weighted(0.8);
+    (success, texts, number(), number(), small(), prop::option::of(config), (bytes(), bytes(), bytes()))
+        .prop_map(
+            |(
+                success,
+                (message, session_id, central_node_id),
+                version,
+                connected_at,
+                interval,
+                config,
+                added,
+            )| {
+                let (lineage, register_digest, genesis) = added;
+                v1::ConnectionResponse {
+                    success,
+                    message,
+                    session_id,
+                    central_node_id,
+                    current_system_register_version: version,
+                    connected_at,
+                    heartbeat_interval_seconds: interval,
+                    config,
+                    lineage,
+                    register_digest,
+                    genesis,
+                }
+            },
+        )
+}
+
+fn acknowledgement() -> impl Strategy<Value = v1::HeartbeatAcknowledgement> {
+    (any::<bool>(), number(), ".{0,600}", number(), small(), number(), bytes(), small()).prop_map(
+        |(success, timestamp, message, version, action, latency, register_digest, replica)| {
+            v1::HeartbeatAcknowledgement {
+                success,
+                timestamp,
+                central_node_id: "babbler".to_owned(),
+                current_system_register_version: version,
+                message,
+                recommended_action: action,
+                server_latency_ms: latency,
+                register_digest,
+                replica,
+            }
+        },
+    )
+}
+
+fn notice() -> impl Strategy<Value = v1::BlueprintNotification> {
+    (".{0,20}", number(), number(), bytes(), small(), ".{0,80}").prop_map(
+        |(blueprint_id, version, published_at, blueprint_summary, kind, checksum)| {
+            v1::BlueprintNotification {
+                blueprint_id,
+                version,
+                published_at,
+                published_by: "x".to_owned(),
+                blueprint_summary,
+                r#type: kind,
+                checksum,
+                sequence_number: version,
+            }
+        },
+    )
+}
+
+fn entries() -> impl Strategy<Value = Vec<EncodedEntry>> {
+    vec(bytes().prop_map(EncodedEntry), 0..4)
+}
+
+#[tonic::async_trait]
+impl CentralNodeConnection for Babbler {
+    async fn connect_to_central_node(
+        &self,
+        _: Request<v1::ConnectRequest>,
+    ) -> Result<Response<v1::ConnectionResponse>, Status> {
+        self.answer(connection()).map(Response::new)
+    }
+
+    async fn disconnect_from_central_node(
+        &self,
+        _: Request<v1::DisconnectRequest>,
+    ) -> Result<Response<v1::DisconnectionResponse>, Status> {
+        self.answer(Just(v1::DisconnectionResponse::default())).map(Response::new)
+    }
+
+    async fn get_central_node_status(
+        &self,
+        _: Request<v1::StatusRequest>,
+    ) -> Result<Response<v1::CentralNodeStatus>, Status> {
+        self.answer(Just(v1::CentralNodeStatus::default())).map(Response::new)
+    }
+}
+
+#[tonic::async_trait]
+impl Heartbeat for Babbler {
+    async fn send_heartbeat(
+        &self,
+        _: Request<v1::HeartbeatMessage>,
+    ) -> Result<Response<v1::HeartbeatAcknowledgement>, Status> {
+        self.answer(acknowledgement()).map(Response::new)
+    }
+
+    type MonitorHeartbeatStream = Streamed<v1::HeartbeatAcknowledgement>;
+
+    async fn monitor_heartbeat(
+        &self,
+        _: Request<Streaming<v1::HeartbeatMessage>>,
+    ) -> Result<Response<Self::MonitorHeartbeatStream>, Status> {
+        self.messages(Vec::new())
+    }
+
+    async fn get_heartbeat_status(
+        &self,
+        _: Request<v1::HeartbeatStatusRequest>,
+    ) -> Result<Response<v1::HeartbeatStatus>, Status> {
+        self.answer(Just(v1::HeartbeatStatus::default())).map(Response::new)
+    }
+}
+
+#[tonic::async_trait]
+impl SystemRegisterSync for Babbler {
+    type FullSyncStream = Streamed<EncodedEntry>;
+    type IncrementalSyncStream = Streamed<EncodedEntry>;
+    type SubscribeToPushNotificationsStream = Streamed<v1::BlueprintNotification>;
+    type ReceivePushNotificationStream = Streamed<EncodedEntry>;
+
+    async fn full_sync(
+        &self,
+        _: Request<v1::SyncRequest>,
+    ) -> Result<Response<Streamed<EncodedEntry>>, Status> {
+        self.messages(self.some(entries()))
+    }
+
+    async fn incremental_sync(
+        &self,
+        _: Request<v1::SyncRequest>,
+    ) -> Result<Response<Streamed<EncodedEntry>>, Status> {
+        self.messages(self.some(entries()))
+    }
+
+    async fn subscribe_to_push_notifications(
+        &self,
+        _: Request<v1::SubscriptionRequest>,
+    ) -> Result<Response<Streamed<v1::BlueprintNotification>>, Status> {
+        self.messages(self.some(vec(notice(), 0..4)))
+    }
+
+    async fn get_sync_checkpoint(
+        &self,
+        _: Request<v1::CheckpointRequest>,
+    ) -> Result<Response<v1::SyncCheckpoint>, Status> {
+        self.answer(Just(v1::SyncCheckpoint::default())).map(Response::new)
+    }
+
+    async fn receive_push_notification(
+        &self,
+        _: Request<Streaming<v1::PushAcknowledgement>>,
+    ) -> Result<Response<Streamed<EncodedEntry>>, Status> {
+        self.messages(self.some(entries()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_outlives_any_answers_and_follows_the_next_real_central_node() {
+    static PANICS: AtomicUsize = AtomicUsize::new(0);
+    let shown = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        PANICS.fetch_add(1, Ordering::SeqCst);
+        shown(panic);
+    }));
+    let data = tempfile::tempdir().unwrap();
+    let central = Central::start(quick("n1.sorcha.dev", data.path()), memory(), 0).await;
+    central.publish("a").await;
+    let runs = (0..24).map(|seed| {
+        let central = &central;
+        let config = quick(&format!("edge-{seed}"), data.path());
+        async move {
+            let (at, is_gone) = Babbler::start(seed).await;
+            let babbler = CentralNodeAddress {
+                id: Some("n0.sorcha.dev".into()),
+                host: at.ip().to_string(),
+                port: at.port(),
+                priority: 0,
+            };
+            let peer = Peer::start(config, memory(), vec![babbler, central.address(1)]).await;
+            // Long enough for several sessions, heartbeats and pulls.
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            is_gone.store(true, Ordering::SeqCst);
+            peer.until_equal(central).await;
+            peer.stop().await;
+        }
+    });
+    join_all(runs).await;
+    assert_eq!(PANICS.load(Ordering::SeqCst), 0);
+}

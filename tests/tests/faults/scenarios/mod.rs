@@ -1,0 +1,34 @@
+//! The scenarios.
+
+mod disk;
+mod flip;
+mod hang;
+mod kill;
+mod mongo;
+mod time;
+
+use crate::scenario::Scenario;
+
+macro_rules! scenario {
+    ($name:literal, $short:literal, $run:path, $about:literal) => {
+        Scenario {
+            name: $name,
+            about: $about,
+            short: $short,
+            run: |given| Box::pin(async move { $run(given).await }),
+        }
+    };
+}
+
+/// All of them, in the order in which they run.
+pub(crate) fn all() -> Vec<Scenario> {
+    vec![
+        scenario!("kill", 12, kill::run, "a central node and its peers, killed at random moments"),
+        scenario!("mongo", 15, mongo::run, "central nodes on one database, killed; the database, too"),
+        scenario!("hang", 8, hang::alone, "a central node or a peer hangs and holds its sockets"),
+        scenario!("move", 8, hang::moving, "one of three central nodes hangs: its peers move"),
+        scenario!("disk", 10, disk::run, "no space left under a central node, and under a peer"),
+        scenario!("flip", 15, flip::run, "changed bytes in every file that a node stores"),
+        scenario!("time", 10, time::run, "clocks that jump by hours while the nodes run"),
+    ]
+}
