@@ -91,41 +91,11 @@ impl Scale {
         Self {
             sync: Sync { entries: 100_000, repetitions: 5 },
             start_up: StartUp { entries: vec![22_600, 100_000], repetitions: 7 },
-            push: if let Ok(only) = std::fs::read_to_string("/tmp/only") {
-                vec![match only.trim() {
-                    "most" => {
-                        Case { name: "100 peers, most", subscribers: 100, plan: most(3, 20), repetitions: 1 }
-                    }
-                    "1000" => Case {
-                        name: "1000 peers, 10/s",
-                        subscribers: 1000,
-                        plan: rate(10.0, 3, 20),
-                        repetitions: 1,
-                    },
-                    _ => Case {
-                        name: "100 peers, 20/s",
-                        subscribers: 100,
-                        plan: rate(20.0, 3, 20),
-                        repetitions: 1,
-                    },
-                }]
-            } else {
-                vec![
-                    Case {
-                        name: "100 peers, 20/s",
-                        subscribers: 100,
-                        plan: rate(20.0, 3, 12),
-                        repetitions: 3,
-                    },
-                    Case {
-                        name: "1000 peers, 10/s",
-                        subscribers: 1000,
-                        plan: rate(10.0, 3, 12),
-                        repetitions: 3,
-                    },
-                    Case { name: "100 peers, most", subscribers: 100, plan: most(3, 7), repetitions: 3 },
-                ]
-            },
+            push: vec![
+                Case { name: "100 peers, 20/s", subscribers: 100, plan: rate(20.0, 3, 12), repetitions: 3 },
+                Case { name: "1000 peers, 10/s", subscribers: 1000, plan: rate(10.0, 3, 12), repetitions: 3 },
+                Case { name: "100 peers, most", subscribers: 100, plan: most(3, 7), repetitions: 3 },
+            ],
             idle: Idle { peers: 10_000, settle: SECOND * 35, watch: SECOND * 120 },
             reconnect: Reconnect { peers: 1000, down: vec![Duration::ZERO, SECOND * 10] },
             failover: Failover { peers: 100, repetitions: 3 },
