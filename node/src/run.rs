@@ -29,6 +29,7 @@ use crate::{
     store::{
         Store, StoreError,
         embedded::{self, EmbeddedStore},
+        journal,
     },
     telemetry::Telemetry,
 };
@@ -201,19 +202,17 @@ pub async fn prepare_peer(
     Ok(PeerNode::new(config, env, id, replica, dialer))
 }
 
-/// Opens the embedded store of a data directory.
+/// Opens the register in a data directory: a central node's embedded store, or a peer's journal.
 ///
 /// # Errors
-/// [`StoreError`] as [`EmbeddedStore::open`] and [`EmbeddedStore::open_replica`] give it.
+/// [`StoreError`] as [`EmbeddedStore::open`] and [`journal::open_replica`] give it.
 pub async fn open_embedded(config: &Config, env: &Env, replica: bool) -> Result<Arc<dyn Store>, StoreError> {
-    let path = config.store.data_dir.join(embedded::FILE_NAME);
-    let options = embedded_options(config);
-    let store = if replica {
-        EmbeddedStore::open_replica(path, options, env.clock.now().as_millis()).await?
+    let (directory, options) = (&config.store.data_dir, embedded_options(config));
+    if replica {
+        journal::open_replica(directory, options, env.clock.now().as_millis()).await
     } else {
-        EmbeddedStore::open(path, options).await?
-    };
-    Ok(Arc::new(store))
+        Ok(Arc::new(EmbeddedStore::open(directory.join(embedded::FILE_NAME), options).await?))
+    }
 }
 
 /// Accepted connections of a listener, tracked, so that a session learns when its connection is gone.

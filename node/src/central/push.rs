@@ -6,10 +6,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use sorcha_proto::{
-    EncodedEntry,
-    v1::{self, NotificationType},
-};
+use sorcha_proto::v1::{self, NotificationType};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
@@ -17,7 +14,7 @@ use tonic::{Code, Status, Streaming};
 use super::{
     CentralNode,
     incoming::Connection,
-    stream::{Caller, EntryStream, STREAM_BUFFER, ended, too_slow},
+    stream::{Caller, EntryStream, Piece, Pieces, STREAM_BUFFER, ended, too_slow},
     validate,
 };
 use crate::register::{
@@ -196,19 +193,19 @@ pub(super) async fn receive(
     let held = validate::version("acknowledged_version", first.acknowledged_version)?;
     let caller = node.caller(&peer, &first.session_id, &connection)?;
     let guard = PushGuard::open(node, caller)?;
-    let (entries, stream) = mpsc::channel(STREAM_BUFFER);
+    let (pieces, stream) = EntryStream::new();
     let views = node.log.subscribe();
     tokio::spawn(async move {
         let end = guard.caller.end.clone();
         let mut delivery = Delivery { sent: held, unacknowledged: VecDeque::new(), views };
         let outcome = tokio::select! {
-            outcome = delivery.run(&guard, &mut acknowledgements, &entries) => outcome,
+            outcome = delivery.run(&guard, &mut acknowledgements, &pieces) => outcome,
             reason = end.ended() => Err(ended(reason)),
-            () = entries.closed() => Ok(()),
+            () = pieces.closed() => Ok(()),
         };
-        finish(&guard, outcome, &entries);
+        finish(&guard, outcome, &pieces);
     });
-    Ok(ReceiverStream::new(stream))
+    Ok(stream)
 }
 
 /// A peer's cursor: what was sent, and what of it is not acknowledged yet.
@@ -223,27 +220,27 @@ impl Delivery {
         &mut self,
         guard: &PushGuard,
         acknowledgements: &mut Streaming<v1::PushAcknowledgement>,
-        entries: &mpsc::Sender<Result<EncodedEntry, Status>>,
+        pieces: &Pieces,
     ) -> Result<(), Status> {
         let limits = &guard.node.config.limits;
         loop {
             let view = Arc::clone(&self.views.borrow_and_update());
-            let window_open = self.unacknowledged.len() < limits.push_window;
-            let next = view.next_after(self.sent).filter(|_| window_open).cloned();
-            let waits_for_peer = next.is_some() || !self.unacknowledged.is_empty();
+            let window = limits.push_window.saturating_sub(self.unacknowledged.len());
+            let has_next = window > 0 && view.next_after(self.sent).is_some();
             tokio::select! {
                 acknowledgement = acknowledgements.message() => match acknowledgement? {
                     Some(acknowledgement) => self.acknowledged(guard, &acknowledgement)?,
                     None => return Ok(()),
                 },
-                permit = entries.reserve(), if next.is_some() => {
-                    let (Ok(permit), Some(sealed)) = (permit, next) else { return Ok(()) };
-                    permit.send(Ok(EncodedEntry(sealed.encoded().clone())));
-                    self.sent = sealed.entry().version;
-                    self.unacknowledged.push_back(sealed);
+                permit = pieces.reserve(), if has_next => {
+                    let Ok(permit) = permit else { return Ok(()) };
+                    let piece = Piece::of(view.after(self.sent).take(window));
+                    permit.send(Ok(piece.encoded()));
+                    self.sent = piece.last().unwrap_or(self.sent);
+                    self.unacknowledged.extend(piece.into_entries());
                 }
-                changed = self.views.changed(), if next.is_none() => if changed.is_err() { return Ok(()) },
-                () = tokio::time::sleep(limits.push_write_timeout), if waits_for_peer => {
+                changed = self.views.changed(), if !has_next => if changed.is_err() { return Ok(()) },
+                () = tokio::time::sleep(limits.push_write_timeout), if has_next || !self.unacknowledged.is_empty() => {
                     return Err(too_slow(limits.push_write_timeout));
                 }
             }

@@ -1,9 +1,16 @@
 //! What every stream of a session has in common: whose it is, how much it holds, and how it ends.
 
-use std::time::Duration;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+    vec,
+};
 
+use futures::Stream;
 use sorcha_proto::EncodedEntry;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::mpsc;
 use tonic::{Code, Status};
 
 use super::{
@@ -13,13 +20,91 @@ use super::{
     session::{EndReason, SessionEnd, SessionId},
     validate,
 };
-use crate::register::names::PeerId;
+use crate::register::{
+    entry::SealedEntry,
+    names::{PeerId, Version},
+};
 
-/// Entries in the hands of a stream before its peer has taken them.
+/// Messages in the hands of a stream before its peer has taken them.
 pub(super) const STREAM_BUFFER: usize = 32;
+/// Pieces in the hands of a stream of entries before its peer has taken them.
+const PIECES: usize = 2;
+/// A piece has at least one entry, and no more once it has this many or so many bytes.
+const PIECE_ENTRIES: usize = 64;
+const PIECE_BYTES: usize = 64 * 1024;
 
-/// A stream of encoded entries.
-pub(super) type EntryStream = ReceiverStream<Result<EncodedEntry, Status>>;
+/// Where the pieces of a stream go.
+pub(super) type Pieces = mpsc::Sender<Result<Vec<EncodedEntry>, Status>>;
+
+/// A stream of encoded entries. They are handed over in pieces: a wake-up for each entry would cost more than the entry.
+pub struct EntryStream {
+    pieces: mpsc::Receiver<Result<Vec<EncodedEntry>, Status>>,
+    piece: vec::IntoIter<EncodedEntry>,
+}
+
+impl EntryStream {
+    pub(super) fn new() -> (Pieces, Self) {
+        let (sender, pieces) = mpsc::channel(PIECES);
+        (sender, Self { pieces, piece: Vec::new().into_iter() })
+    }
+}
+
+impl Stream for EntryStream {
+    type Item = Result<EncodedEntry, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(entry) = self.piece.next() {
+                return Poll::Ready(Some(Ok(entry)));
+            }
+            match ready!(self.pieces.poll_recv(cx)) {
+                Some(Ok(piece)) => self.piece = piece.into_iter(),
+                Some(Err(status)) => return Poll::Ready(Some(Err(status))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+/// Entries that go to the wire together.
+#[derive(Default)]
+pub(super) struct Piece {
+    entries: Vec<Arc<SealedEntry>>,
+    bytes: usize,
+}
+
+impl Piece {
+    /// The first entries of those that are to be sent.
+    pub(super) fn of<'v>(wanted: impl Iterator<Item = &'v Arc<SealedEntry>>) -> Self {
+        let mut piece = Self::default();
+        for sealed in wanted {
+            piece.bytes += sealed.encoded().len();
+            piece.entries.push(Arc::clone(sealed));
+            if piece.entries.len() == PIECE_ENTRIES || piece.bytes >= PIECE_BYTES {
+                break;
+            }
+        }
+        piece
+    }
+
+    /// The version that whoever has taken it is at.
+    pub(super) fn last(&self) -> Option<Version> {
+        self.entries.last().map(|sealed| sealed.entry().version)
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn into_entries(self) -> Vec<Arc<SealedEntry>> {
+        self.entries
+    }
+
+    /// As it goes to the wire.
+    pub(super) fn encoded(&self) -> Vec<EncodedEntry> {
+        self.entries.iter().map(|sealed| EncodedEntry(sealed.encoded().clone())).collect()
+    }
+}
 
 /// A call of a peer that has a session.
 #[derive(Clone, Debug)]

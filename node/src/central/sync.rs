@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use sorcha_proto::{
-    EncodedEntry, metadata, raw,
+    metadata, raw,
     v1::{self, CheckpointStatus},
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
@@ -16,10 +16,11 @@ use super::{
     incoming::Connection,
     no_session, push,
     session::NoSession,
-    stream::{self, Caller, EntryStream, STREAM_BUFFER},
+    stream::{self, Caller, EntryStream, Piece, Pieces},
     validate,
 };
 use crate::register::{
+    entry::SealedEntry,
     names::{PeerId, Version},
     view::RegisterView,
 };
@@ -137,12 +138,12 @@ impl Pull {
         caller: Caller,
         permit: Option<OwnedSemaphorePermit>,
     ) -> EntryStream {
-        let (entries, stream) = mpsc::channel(STREAM_BUFFER);
+        let (pieces, stream) = EntryStream::new();
         tokio::spawn(async move {
             let Caller { peer, session, end } = caller;
             node.sessions().begin_sync(&peer, &session);
             let outcome = tokio::select! {
-                outcome = self.send(&entries) => outcome,
+                outcome = self.send(&pieces) => outcome,
                 reason = end.ended() => Err(stream::ended(reason)),
             };
             node.sessions().end_sync(&peer, &session);
@@ -152,32 +153,30 @@ impl Pull {
                 Ok(Some(version)) => node.sessions().advance(&peer, &session, version, node.env.clock.now()),
                 Ok(None) => {}
                 // The peer may have gone; then nobody hears it.
-                Err(status) => drop(entries.try_send(Err(status))),
+                Err(status) => drop(pieces.try_send(Err(status))),
             }
         });
-        ReceiverStream::new(stream)
+        stream
     }
 
     /// Streams the entries; the version that the peer is at afterwards, or `None` when it went away.
-    async fn send(
-        &self,
-        entries: &mpsc::Sender<Result<EncodedEntry, Status>>,
-    ) -> Result<Option<Version>, Status> {
-        let mut last = self.after;
-        let wanted =
-            self.view.after(self.after).filter(|sealed| sealed.entry().is_active || !self.active_only);
-        for (count, sealed) in wanted.enumerate() {
-            if count == self.cap {
-                return Ok(Some(last));
-            }
-            let message = Ok(EncodedEntry(sealed.encoded().clone()));
-            match tokio::time::timeout(self.write_timeout, entries.send(message)).await {
-                Ok(Ok(())) => last = sealed.entry().version,
+    async fn send(&self, pieces: &Pieces) -> Result<Option<Version>, Status> {
+        let (mut sent, mut last) = (0, self.after);
+        loop {
+            let piece = self.piece(last, self.cap - sent);
+            let Some(end) = piece.last() else { break };
+            match tokio::time::timeout(self.write_timeout, pieces.send(Ok(piece.encoded()))).await {
+                Ok(Ok(())) => (sent, last) = (sent + piece.len(), end),
                 Ok(Err(_gone)) => return Ok(None),
                 Err(_elapsed) => return Err(stream::too_slow(self.write_timeout)),
             }
         }
-        Ok(Some(self.view.head().max(last)))
+        Ok(Some(if sent == self.cap { last } else { self.view.head().max(last) }))
+    }
+
+    fn piece(&self, after: Version, most: usize) -> Piece {
+        let wanted = |sealed: &&Arc<SealedEntry>| sealed.entry().is_active || !self.active_only;
+        Piece::of(self.view.after(after).filter(wanted).take(most))
     }
 }
 

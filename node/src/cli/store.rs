@@ -1,6 +1,9 @@
 //! The store of a node that is stopped, as the register tools reach it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -14,7 +17,8 @@ use crate::{
     config::{self, Config},
     store::{
         Store, StoreError,
-        embedded::{EmbeddedStore, FILE_NAME, Options},
+        embedded::{self, EmbeddedStore, Options},
+        journal::{self, JournalStore},
     },
 };
 
@@ -22,7 +26,7 @@ use crate::{
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Where the register lies")]
 pub struct StoreArgs {
-    /// The node's data directory; the register is register.redb in it [default: ./data]
+    /// The node's data directory; the register is register.redb in it, or replica.journal on a peer [default: ./data]
     #[arg(long, global = true, value_name = "DIR", value_parser = utf8_path)]
     pub data_dir: Option<PathBuf>,
     /// File with the MongoDB connection string, when the register lies there
@@ -49,6 +53,7 @@ impl NodeSettings for StoreArgs {
 /// Where the configuration puts the register.
 enum Place {
     File(PathBuf),
+    Journal(PathBuf),
     MongoDb { uri: String },
 }
 
@@ -56,16 +61,29 @@ impl Place {
     fn of(config: &Config) -> anyhow::Result<Self> {
         Ok(match config.mongodb_uri()? {
             Some(uri) => Self::MongoDb { uri },
-            None => Self::File(config.store.data_dir.join(FILE_NAME)),
+            None => {
+                let file = |name| config.store.data_dir.join(name);
+                let journal = file(journal::FILE_NAME);
+                // A peer has one of its own as soon as it has run.
+                if exists(&journal)? { Self::Journal(journal) } else { Self::File(file(embedded::FILE_NAME)) }
+            }
         })
+    }
+
+    /// The file, where it is one.
+    fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) | Self::Journal(path) => Some(path),
+            Self::MongoDb { .. } => None,
+        }
     }
 }
 
 /// Where the register lies, for people; without the connection string, which may hold a password.
 #[must_use]
 pub fn describe(config: &Config) -> String {
-    match Place::of(config) {
-        Ok(Place::File(path)) => path.display().to_string(),
+    match Place::of(config).as_ref().map(Place::file) {
+        Ok(Some(path)) => path.display().to_string(),
         _ => format!("MongoDB, database {}", config.store.mongodb.database),
     }
 }
@@ -77,10 +95,18 @@ pub fn describe(config: &Config) -> String {
 pub async fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     match Place::of(config)? {
         Place::MongoDb { uri } => connect(&uri, &config.store.mongodb).await,
-        Place::File(path) => match EmbeddedStore::open(&path, options(config)).await {
-            Ok(store) => Ok(Arc::new(store)),
-            Err(error) => Err(explained(error)).with_context(|| format!("open {}", path.display())),
-        },
+        Place::File(path) => opened(EmbeddedStore::open(&path, options(config)).await, &path),
+        Place::Journal(path) => {
+            let Options { flush_within, .. } = options(config);
+            opened(JournalStore::open(&path, journal::Options { flush_within }).await, &path)
+        }
+    }
+}
+
+fn opened<S: Store>(store: Result<S, StoreError>, path: &Path) -> anyhow::Result<Arc<dyn Store>> {
+    match store {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error) => Err(explained(error)).with_context(|| format!("open {}", path.display())),
     }
 }
 
@@ -89,8 +115,8 @@ pub async fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
 /// # Errors
 /// As [`open`], and when there is none.
 pub async fn open_existing(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
-    if let Place::File(path) = Place::of(config)?
-        && !exists(&path)?
+    if let Some(path) = Place::of(config)?.file()
+        && !exists(path)?
     {
         anyhow::bail!(
             "there is no register at {}; name the node's data directory with --data-dir",
@@ -105,12 +131,15 @@ pub async fn open_existing(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
 /// # Errors
 /// As [`open`], but for a file that can't be read.
 pub async fn open_for_replacement(config: &Config, now: Timestamp) -> anyhow::Result<Arc<dyn Store>> {
-    let Place::File(path) = Place::of(config)? else {
-        return open(config).await;
-    };
-    match EmbeddedStore::open_replica(&path, options(config), now.as_millis()).await {
-        Ok(store) => Ok(Arc::new(store)),
-        Err(error) => Err(explained(error)).with_context(|| format!("open {}", path.display())),
+    match Place::of(config)? {
+        Place::MongoDb { .. } => open(config).await,
+        Place::File(path) => {
+            opened(EmbeddedStore::open_replica(&path, options(config), now.as_millis()).await, &path)
+        }
+        Place::Journal(path) => {
+            let replica = journal::open_replica(&config.store.data_dir, options(config), now.as_millis());
+            replica.await.map_err(explained).with_context(|| format!("open {}", path.display()))
+        }
     }
 }
 
@@ -126,8 +155,8 @@ pub(crate) enum Present {
 
 /// Looks what is there, without making anything.
 pub(crate) async fn look(config: &Config) -> anyhow::Result<Present> {
-    if let Place::File(path) = Place::of(config)?
-        && !exists(&path)?
+    if let Some(path) = Place::of(config)?.file()
+        && !exists(path)?
     {
         return Ok(Present::Nothing);
     }
@@ -140,7 +169,7 @@ pub(crate) async fn look(config: &Config) -> anyhow::Result<Present> {
     }
 }
 
-fn exists(path: &std::path::Path) -> anyhow::Result<bool> {
+fn exists(path: &Path) -> anyhow::Result<bool> {
     path.try_exists().with_context(|| format!("look for {}", path.display()))
 }
 

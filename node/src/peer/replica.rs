@@ -10,16 +10,18 @@ use crate::{
         entry::SealedEntry,
         integrity::Finding,
         lineage::Genesis,
-        names::{Lineage, Version},
+        names::{Lineage, RegisterDigest, Version},
         view::RegisterView,
     },
-    store::{Checkpoint, Loaded, Store, StoreError},
+    store::{Checkpoint, Incoming, Loaded, Store, StoreError},
 };
 
 /// A peer's copy of the register.
 pub struct Replica {
     store: Arc<dyn Store>,
-    state: watch::Sender<Arc<Loaded>>,
+    state: watch::Receiver<Arc<Loaded>>,
+    /// Where the store does not keep what it holds in memory: the same, worked out here once more.
+    own: Option<watch::Sender<Arc<Loaded>>>,
     writing: Mutex<()>,
 }
 
@@ -53,7 +55,15 @@ impl Replica {
     /// [`StoreError`] when the store can't be read.
     pub async fn load(store: Arc<dyn Store>) -> Result<Self, StoreError> {
         let loaded = store.load().await?;
-        Ok(Self { store, state: watch::Sender::new(Arc::new(loaded)), writing: Mutex::new(()) })
+        let (own, state) = match store.watch() {
+            Some(state) => (None, state),
+            None => {
+                let own = watch::Sender::new(Arc::new(loaded));
+                let state = own.subscribe();
+                (Some(own), state)
+            }
+        };
+        Ok(Self { store, state, own, writing: Mutex::new(()) })
     }
 
     /// The newest view.
@@ -71,7 +81,7 @@ impl Replica {
     /// Follows the replica.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Arc<Loaded>> {
-        self.state.subscribe()
+        self.state.clone()
     }
 
     /// Version up to which everything is held.
@@ -103,15 +113,15 @@ impl Replica {
         from: &Provenance,
     ) -> Result<(), StoreError> {
         let _one_at_a_time = self.writing.lock().await;
-        let before = self.state();
         let last = entries.last().map_or(Version::ZERO, |sealed| sealed.entry().version);
-        let checkpoint = from.checkpoint(before.view.head().max(head).max(last));
+        let checkpoint = from.checkpoint(self.head().max(head).max(last));
+        let Some(own) = &self.own else { return self.store.apply(entries, checkpoint).await };
         self.store.apply(entries.clone(), checkpoint.clone()).await?;
-        let mut after = Loaded::clone(&before);
-        drop(before);
-        after.view.apply(entries, checkpoint.version);
-        after.checkpoint = Some(checkpoint);
-        self.state.send_replace(Arc::new(after));
+        own.send_modify(|state| {
+            let state = Arc::make_mut(state);
+            state.view.apply(entries, checkpoint.version);
+            state.checkpoint = Some(checkpoint);
+        });
         Ok(())
     }
 
@@ -124,12 +134,16 @@ impl Replica {
         let checkpoint = from.checkpoint(view.head());
         let genesis = view.genesis().map(|genesis| Genesis::clone(genesis));
         self.store.replace(genesis, view.iter().cloned().collect(), Some(checkpoint.clone())).await?;
-        self.state.send_replace(Arc::new(Loaded {
-            view,
-            checkpoint: Some(checkpoint),
-            findings: Vec::new(),
-        }));
+        if let Some(own) = &self.own {
+            own.send_replace(Arc::new(Loaded { view, checkpoint: Some(checkpoint), findings: Vec::new() }));
+        }
         Ok(())
+    }
+
+    /// Begins to replace everything by what is still arriving; readers see the old replica until it is stored whole.
+    #[must_use]
+    pub fn begin_replace(&self) -> Replacement<'_> {
+        Replacement { replica: self, incoming: self.store.begin_replace(), gathered: Vec::new() }
     }
 
     /// Makes everything durable, before the process ends.
@@ -144,5 +158,57 @@ impl Replica {
     #[must_use]
     pub fn store_kind(&self) -> &'static str {
         self.store.kind()
+    }
+}
+
+/// A whole register on its way into a replica. Dropping it leaves the old one.
+pub struct Replacement<'r> {
+    replica: &'r Replica,
+    /// Where the store takes it piece by piece.
+    incoming: Option<Box<dyn Incoming>>,
+    /// Where it does not.
+    gathered: Vec<Arc<SealedEntry>>,
+}
+
+impl Replacement<'_> {
+    /// Takes the next entries, ascending.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they can't be stored.
+    pub async fn add(&mut self, entries: Vec<Arc<SealedEntry>>) -> Result<(), StoreError> {
+        match &mut self.incoming {
+            Some(incoming) => incoming.add(entries).await,
+            None => {
+                self.gathered.extend(entries);
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts it in the old replica's place if it has the digest that was stated for it; whether it has.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the old replica is kept then.
+    pub async fn finish(
+        self,
+        genesis: Option<Arc<Genesis>>,
+        head: Version,
+        digest: Option<RegisterDigest>,
+        from: &Provenance,
+    ) -> Result<bool, StoreError> {
+        let Self { replica, incoming, gathered } = self;
+        let Some(incoming) = incoming else {
+            let view = RegisterView::with_entries(genesis, gathered, head);
+            if digest.is_some_and(|digest| digest != view.digest()) {
+                return Ok(false);
+            }
+            return replica.replace(view, from).await.map(|()| true);
+        };
+        let _one_at_a_time = replica.writing.lock().await;
+        let is_whole = incoming.finish(genesis, from.checkpoint(head), digest).await?;
+        if let Some(own) = replica.own.as_ref().filter(|_| is_whole) {
+            own.send_replace(Arc::new(replica.store.load().await?));
+        }
+        Ok(is_whole)
     }
 }

@@ -27,12 +27,17 @@ impl VersionTree {
         if self.levels.is_empty() {
             self.levels.push(Vector::new());
         }
-        let mut dirty: Vec<usize> = (self.levels[0].len().saturating_sub(1)..slots).collect();
+        let mut dirty: Vec<usize> =
+            (self.levels[0].len().saturating_sub(1)..slots).step_by(FAN_OUT).collect();
+        dirty.extend(slots.checked_sub(1));
         grow(&mut self.levels[0], slots);
         for (version, leaf) in changes {
             let Some(slot) = slot_of(version).filter(|slot| *slot < slots) else { continue };
             self.levels[0].set(slot, leaf.map_or(EMPTY, |leaf| *leaf.as_bytes()));
-            dirty.push(slot);
+            // Neighbours have the same parent: it is hashed once.
+            if dirty.last().is_none_or(|last| last / FAN_OUT != slot / FAN_OUT) {
+                dirty.push(slot);
+            }
         }
         self.rehash(dirty);
     }

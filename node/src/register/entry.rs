@@ -9,7 +9,7 @@ use sorcha_proto::{REGISTER_ID, v1::SystemRegisterEntry};
 
 use super::{
     canonical::Document,
-    limits,
+    header, limits,
     names::{BlueprintId, Checksum, InvalidField, Leaf, Version, check_length},
 };
 use crate::clock::Timestamp;
@@ -109,20 +109,7 @@ impl Entry {
 
     /// Everything but the document, in protobuf; the checksum stands for the document.
     fn header(&self) -> Vec<u8> {
-        SystemRegisterEntry {
-            blueprint_id: self.blueprint_id.to_string(),
-            register_id: REGISTER_ID.to_owned(),
-            blueprint_document: Bytes::new(),
-            published_at: self.published_at.as_millis(),
-            published_by: self.published_by.clone(),
-            version: self.version.get(),
-            is_active: self.is_active,
-            publication_transaction_id: self.transaction_id.clone(),
-            checksum: self.document.checksum().to_string(),
-            metadata: self.metadata.clone(),
-            trace_parent: self.trace_parent.clone(),
-        }
-        .encode_to_vec()
+        header::encode(self)
     }
 }
 
@@ -176,7 +163,7 @@ impl SealedEntry {
         }
         let document = Document::from_received(message.blueprint_document);
         // The checksum may be left empty (D11); a stated one must fit.
-        if !message.checksum.is_empty() && message.checksum != document.checksum().to_string() {
+        if !message.checksum.is_empty() && message.checksum != document.checksum().text().as_str() {
             return Err(InvalidEntry::Checksum { stated: message.checksum, actual: document.checksum() });
         }
         let entry = Entry {
@@ -327,6 +314,32 @@ pub(crate) mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn a_header_is_the_protobuf_of_all_fields_but_the_document(
+            (text, published_by, trace_parent) in (".{0,300}", ".{0,40}", ".{0,60}"),
+            metadata in proptest::collection::btree_map(".{0,20}", ".{0,40}", 0..4),
+            (published_at, version, is_active) in (proptest::num::i64::ANY, 1i64..60_000_000, proptest::bool::ANY),
+        ) {
+            let mut entry = entry("a", version);
+            (entry.transaction_id, entry.published_by, entry.trace_parent) = (text, published_by, trace_parent);
+            (entry.metadata, entry.is_active) = (metadata, is_active);
+            entry.published_at = Timestamp::from_millis(published_at);
+            let message = SystemRegisterEntry {
+                blueprint_id: entry.blueprint_id.to_string(),
+                register_id: REGISTER_ID.to_owned(),
+                blueprint_document: Bytes::new(),
+                published_at,
+                published_by: entry.published_by.clone(),
+                version,
+                is_active,
+                publication_transaction_id: entry.transaction_id.clone(),
+                checksum: entry.document.checksum().to_string(),
+                metadata: entry.metadata.clone(),
+                trace_parent: entry.trace_parent.clone(),
+            };
+            proptest::prop_assert_eq!(entry.header(), message.encode_to_vec());
+        }
+
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
             drop(SealedEntry::decode(bytes.into()));

@@ -4,6 +4,7 @@
 pub mod limits;
 pub mod names;
 pub mod canonical;
+mod header;
 pub mod entry;
 pub mod lineage;
 pub mod seed;

@@ -311,9 +311,36 @@ impl Checksum {
     }
 }
 
+/// A checksum as it stands on the wire, without an allocation: entries are read by the hundred thousand.
+#[derive(Clone, Copy)]
+pub(super) struct ChecksumText([u8; ChecksumText::LENGTH]);
+
+impl ChecksumText {
+    const LENGTH: usize = Checksum::PREFIX.len() + 64;
+
+    pub(super) fn as_str(&self) -> &str {
+        // Prefix and digits are ASCII.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl Checksum {
+    /// The text of this checksum.
+    pub(super) fn text(&self) -> ChecksumText {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; ChecksumText::LENGTH];
+        let (prefix, digits) = text.split_at_mut(Self::PREFIX.len());
+        prefix.copy_from_slice(Self::PREFIX.as_bytes());
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+        ChecksumText(text)
+    }
+}
+
 impl fmt::Display for Checksum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", Self::PREFIX, hex::encode(self.0))
+        f.write_str(self.text().as_str())
     }
 }
 

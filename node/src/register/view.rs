@@ -92,8 +92,11 @@ impl RegisterView {
         for sealed in entries {
             let entry = sealed.entry();
             let version = entry.version;
-            match self.versions.get(&entry.blueprint_id).copied() {
-                Some(known) if known >= version => continue,
+            match self.versions.insert(entry.blueprint_id.clone(), version) {
+                Some(known) if known >= version => {
+                    self.versions.insert(entry.blueprint_id.clone(), known);
+                    continue;
+                }
                 Some(superseded) => {
                     if let Some(old) = self.entries.remove(&superseded) {
                         self.active -= usize::from(old.entry().is_active);
@@ -108,12 +111,16 @@ impl RegisterView {
             self.last_published_at = self.last_published_at.max(entry.published_at);
             active.push((version, entry.is_active.then(|| sealed.leaf())));
             held.push((version, Some(sealed.leaf())));
-            self.versions.insert(entry.blueprint_id.clone(), version);
             self.entries.insert(version, sealed);
         }
         self.head = new_head;
         self.active_tree.update(new_head, active);
-        self.held_tree.update(new_head, held);
+        if self.active == self.entries.len() {
+            // Nothing inactive is held, so that both trees have the same leaves.
+            self.held_tree = self.active_tree.clone();
+        } else {
+            self.held_tree.update(new_head, held);
+        }
     }
 
     fn remember_digest(&mut self) {

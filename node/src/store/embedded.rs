@@ -147,6 +147,10 @@ impl Store for EmbeddedStore {
         Ok((**self.state.borrow()).clone())
     }
 
+    fn watch(&self) -> Option<watch::Receiver<Arc<Loaded>>> {
+        Some(self.state.clone())
+    }
+
     async fn init_genesis(&self, genesis: Genesis) -> Result<Genesis, StoreError> {
         self.ask(|reply| Op::InitGenesis(genesis, reply)).await
     }

@@ -1,18 +1,20 @@
-//! Where a register lies on disk: one trait, two stores (design decision 11).
+//! Where a register lies on disk: one trait, three stores (design decision 11).
 //!
-//! [`embedded`] is one crash-safe file, [`mongo`] is MongoDB. The same trait serves both roles: a central node
-//! publishes into its store and tails it, a peer applies verified batches to its own. `contract` is the one
-//! test suite that both must pass.
+//! [`embedded`] is one crash-safe file, [`mongo`] is MongoDB, [`journal`] is a replica's file, which can be fetched again.
+//! The same trait serves both roles: a central node publishes into its store and tails it, a peer applies verified batches
+//! to its own. `contract` is the one test suite that they must pass.
 
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod embedded;
+pub mod journal;
 pub mod mongo;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::{
     clock::Timestamp,
@@ -22,7 +24,7 @@ use crate::{
         integrity::Finding,
         limits,
         lineage::Genesis,
-        names::{BlueprintId, Checksum, InvalidField, Lineage, Version, check_length},
+        names::{BlueprintId, Checksum, InvalidField, Lineage, RegisterDigest, Version, check_length},
         view::RegisterView,
     },
 };
@@ -190,6 +192,12 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Unavailable`] and [`StoreError::Internal`]; damage is not an error but a finding.
     async fn load(&self) -> Result<Loaded, StoreError>;
 
+    /// What it holds, followed, where it keeps that in memory. Whoever keeps a value makes the next change copy what it
+    /// touches.
+    fn watch(&self) -> Option<watch::Receiver<Arc<Loaded>>> {
+        None
+    }
+
     /// Stores the genesis if there is none, and returns the one that is stored: of several nodes that start at
     /// once on one database, one wins and all learn which.
     ///
@@ -236,9 +244,36 @@ pub trait Store: Send + Sync + 'static {
         checkpoint: Option<Checkpoint>,
     ) -> Result<(), StoreError>;
 
+    /// Begins to replace the whole register while what replaces it still arrives, where the store can do that.
+    fn begin_replace(&self) -> Option<Box<dyn Incoming>> {
+        None
+    }
+
     /// Makes everything acknowledged so far durable against a crash of the machine too.
     ///
     /// # Errors
     /// [`StoreError`] when that fails.
     async fn flush(&self) -> Result<(), StoreError>;
+}
+
+/// A whole register on its way in. Dropping it leaves the one that is stored as it is.
+#[async_trait]
+pub trait Incoming: Send {
+    /// Takes the next entries, ascending.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they can't be stored; it may also show only at the end.
+    async fn add(&mut self, entries: Vec<Arc<SealedEntry>>) -> Result<(), StoreError>;
+
+    /// Replaces what is stored, all or nothing and durably, if what came has this digest under its genesis and at its
+    /// position; false, with nothing replaced, if it has another one.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the old register is kept then.
+    async fn finish(
+        self: Box<Self>,
+        genesis: Option<Arc<Genesis>>,
+        checkpoint: Checkpoint,
+        digest: Option<RegisterDigest>,
+    ) -> Result<bool, StoreError>;
 }

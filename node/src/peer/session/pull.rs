@@ -7,14 +7,16 @@ use tonic::{Status, Streaming, metadata::MetadataMap};
 
 use super::Session;
 use crate::{
+    peer::replica::Replacement,
     register::{
         entry::SealedEntry,
         names::{Lineage, RegisterDigest, Version},
-        view::RegisterView,
     },
     store::StoreError,
 };
 
+/// Entries of a full sync that are handed on together.
+const PIECE: usize = 512;
 /// Entries between two log lines of progress (contract section 10).
 const PROGRESS: usize = 100;
 
@@ -62,30 +64,47 @@ pub(super) enum Pulled {
     Diverged(usize),
 }
 
-/// Fetches everything and replaces the replica by it, all or nothing.
+/// Fetches everything and replaces the replica by it, all or nothing. What has arrived is stored while more comes.
 pub(super) async fn full(session: &Session, partial: &mut Partial) -> Result<usize, PullError> {
     let lineage = session.genesis.as_ref().map(|genesis| genesis.lineage());
     if partial.lineage != lineage {
         *partial = Partial { lineage, entries: Vec::new() };
     }
+    let mut replacement = session.node.replica.begin_replace();
+    replacement.add(partial.entries.clone()).await?;
     let snapshot = loop {
         let before = partial.last();
         let mut stream = open(session, before, 0, before == Version::ZERO).await?;
-        let count = receive(&mut stream, &mut partial.entries).await?;
+        let count = receive_into(&mut stream, partial, &mut replacement).await?;
         if !capped(session, count) {
             break stream.snapshot;
         }
     };
-    let received = std::mem::take(partial).entries;
-    let count = received.len();
-    let head = snapshot.head.unwrap_or_default();
-    let view = RegisterView::with_entries(session.genesis.clone(), received, head);
-    if snapshot.digest.is_some_and(|digest| digest != view.digest()) {
+    let head = snapshot.head.unwrap_or_default().max(partial.last());
+    let count = std::mem::take(partial).entries.len();
+    let genesis = session.genesis.clone();
+    if !replacement.finish(genesis, head, snapshot.digest, &session.provenance()).await? {
         return Err(PullError::Digest);
     }
-    session.node.replica.replace(view, &session.provenance()).await?;
     heard(session, snapshot);
     Ok(count)
+}
+
+/// Receives a whole stream and hands it on piece by piece.
+async fn receive_into(
+    stream: &mut Opened,
+    partial: &mut Partial,
+    replacement: &mut Replacement<'_>,
+) -> Result<usize, PullError> {
+    let before = partial.entries.len();
+    loop {
+        let known = partial.entries.len();
+        let more = receive_some(stream, &mut partial.entries, PIECE).await?;
+        replacement.add(partial.entries[known..].to_vec()).await?;
+        if !more {
+            return Ok(partial.entries.len() - before);
+        }
+    }
 }
 
 /// Fetches what is newer than the replica, in batches that are committed one by one.

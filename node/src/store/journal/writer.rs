@@ -1,0 +1,144 @@
+//! The one writer of a journal: the file, and the register that it adds up to.
+
+use std::{path::PathBuf, sync::Arc};
+
+use tokio::sync::watch;
+
+use super::{
+    super::{Checkpoint, Loaded, StoreError},
+    appender::Appender,
+    file::JournalFile,
+};
+use crate::register::{entry::SealedEntry, lineage::Genesis, names::Version, view::RegisterView};
+
+/// A journal that has grown to this many times its register, and beyond so many bytes, is written anew.
+const GROWTH: u64 = 3;
+const SMALL: u64 = 1024 * 1024;
+
+/// File and register; whoever holds it is alone.
+pub(super) struct Writer {
+    path: PathBuf,
+    journal: Appender,
+    state: watch::Sender<Arc<Loaded>>,
+    /// Bytes of the entries that count.
+    live: u64,
+    /// An fsync failed: what was written before it may be gone whatever later ones say.
+    suspect: bool,
+}
+
+impl Writer {
+    pub(super) fn new(path: PathBuf, journal: Appender, state: watch::Sender<Arc<Loaded>>) -> Self {
+        let live = bytes_of(&state.borrow().view);
+        Self { path, journal, state, live, suspect: false }
+    }
+
+    fn now(&self) -> Arc<Loaded> {
+        Arc::clone(&self.state.borrow())
+    }
+
+    /// Stores entries, of which those count that are newer than what is known, and the position after them.
+    pub(super) fn apply(
+        &mut self,
+        entries: Vec<Arc<SealedEntry>>,
+        checkpoint: Checkpoint,
+    ) -> Result<(), StoreError> {
+        self.renew_if_suspect()?;
+        let (entries, live) = self.newer(entries);
+        self.journal.commit(&entries, &checkpoint)?;
+        self.live = live;
+        // In place, unless somebody keeps the value before.
+        self.state.send_modify(|state| {
+            let state = Arc::make_mut(state);
+            state.view.apply(entries, checkpoint.version);
+            state.checkpoint = Some(checkpoint);
+        });
+        Ok(())
+    }
+
+    /// Those entries that are newer than what is known, and the bytes that count after them.
+    fn newer(&self, mut entries: Vec<Arc<SealedEntry>>) -> (Vec<Arc<SealedEntry>>, u64) {
+        let (state, mut live) = (self.state.borrow(), self.live);
+        entries.retain(|new| match state.view.get(&new.entry().blueprint_id) {
+            Some(old) if old.entry().version >= new.entry().version => false,
+            old => {
+                let superseded = old.map_or(0, |old| old.encoded().len());
+                live = live.saturating_add(new.encoded().len() as u64).saturating_sub(superseded as u64);
+                true
+            }
+        });
+        (entries, live)
+    }
+
+    /// Stores a whole register in the place of the one before.
+    pub(super) fn replace(
+        &mut self,
+        genesis: Option<Genesis>,
+        entries: Vec<Arc<SealedEntry>>,
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<(), StoreError> {
+        let head = checkpoint.as_ref().map_or(Version::ZERO, |checkpoint| checkpoint.version);
+        let view = RegisterView::with_entries(genesis.map(Arc::new), entries, head);
+        self.write_anew(Loaded { view, checkpoint, findings: Vec::new() })
+    }
+
+    fn write_anew(&mut self, state: Loaded) -> Result<(), StoreError> {
+        let mut journal = Appender::beside(&self.path)?;
+        journal.add_all(&state.view)?;
+        journal.finish(&state.view, state.checkpoint.as_ref())?;
+        self.switch_to(journal, state)
+    }
+
+    /// Puts a finished journal in the place of this one.
+    pub(super) fn switch_to(&mut self, journal: Appender, state: Loaded) -> Result<(), StoreError> {
+        journal.file().take_place_of(&self.path)?;
+        self.journal = journal;
+        self.live = bytes_of(&state.view);
+        self.suspect = false;
+        self.state.send_replace(Arc::new(state));
+        Ok(())
+    }
+
+    /// After a failed fsync the file is not added to, but replaced.
+    fn renew_if_suspect(&mut self) -> Result<(), StoreError> {
+        if self.suspect { self.renew() } else { Ok(()) }
+    }
+
+    /// Writes the journal anew. One with findings is left to its repair: written anew it would have none.
+    fn renew(&mut self) -> Result<(), StoreError> {
+        let now = self.now();
+        match now.findings.first() {
+            Some(finding) => Err(StoreError::Damaged(finding.to_string())),
+            None => self.write_anew(Loaded::clone(&now)),
+        }
+    }
+
+    /// What has to be fsynced, and up to where it is durable then. A journal that is mostly of no use any more is written
+    /// anew on this occasion.
+    pub(super) fn unsynced(&mut self) -> Result<(Arc<JournalFile>, u64), StoreError> {
+        self.renew_if_suspect()?;
+        let is_large = self.journal.end() > SMALL + GROWTH * self.live;
+        if is_large && self.now().findings.is_empty() {
+            self.renew()?;
+        }
+        Ok((Arc::clone(self.journal.file()), self.journal.end()))
+    }
+
+    /// Takes in how an fsync ended. One of a journal that was replaced meanwhile does not matter: the new one is durable.
+    pub(super) fn synced(
+        &mut self,
+        file: &Arc<JournalFile>,
+        end: u64,
+        outcome: Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        if !Arc::ptr_eq(file, self.journal.file()) {
+            return Ok(());
+        }
+        self.suspect |= outcome.is_err();
+        outcome?;
+        file.note_durable(end)
+    }
+}
+
+fn bytes_of(view: &RegisterView) -> u64 {
+    view.iter().map(|sealed| sealed.encoded().len() as u64).sum()
+}

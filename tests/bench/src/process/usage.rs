@@ -1,0 +1,75 @@
+//! What a process uses, as /proc tells.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context as _, Result};
+
+/// Clock ticks a second in /proc: 100 on every Linux, whatever the kernel's own rate.
+const TICKS: u64 = 100;
+/// Fields of /proc/PID/stat after the command's name: user and system time.
+const USER_TIME: usize = 11;
+const SYSTEM_TIME: usize = 12;
+
+/// Memory and processor time of a process.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usage {
+    /// Resident memory, bytes.
+    pub(crate) resident: u64,
+    /// User and system time since its start.
+    pub(crate) cpu: Duration,
+}
+
+impl Usage {
+    /// Of a process by its id.
+    pub(crate) fn of(pid: u32) -> Result<Self> {
+        let read = |file: &str| {
+            let path = format!("/proc/{pid}/{file}");
+            fs::read_to_string(&path).with_context(|| format!("read {path}"))
+        };
+        Ok(Self { resident: resident(&read("status")?)?, cpu: cpu(&read("stat")?)? })
+    }
+
+    /// Of this process.
+    pub(crate) fn own() -> Result<Self> {
+        Self::of(std::process::id())
+    }
+
+    /// Processor time since an earlier look, as a share of one processor.
+    pub(crate) fn cpu_share(self, before: Self, elapsed: Duration) -> f64 {
+        self.cpu.saturating_sub(before.cpu).as_secs_f64() / elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+}
+
+fn resident(status: &str) -> Result<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+    Ok(kilobytes * 1024)
+}
+
+fn cpu(stat: &str) -> Result<Duration> {
+    // The name in parentheses may hold anything, spaces and parentheses too.
+    let (_, rest) = stat.rsplit_once(')').context("no command in stat")?;
+    let fields: Vec<_> = rest.split_whitespace().collect();
+    let ticks = |index: usize| -> Result<u64> { Ok(fields.get(index).context("stat is short")?.parse()?) };
+    let ticks = ticks(USER_TIME)? + ticks(SYSTEM_TIME)?;
+    Ok(Duration::from_millis(ticks * 1000 / TICKS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_and_time_are_found() {
+        assert_eq!(resident("VmPeak:\t 10 kB\nVmRSS:\t   2048 kB\n").unwrap(), 2 * 1024 * 1024);
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 3 0 99";
+        assert_eq!(cpu(stat).unwrap(), Duration::from_secs(3));
+        assert!(resident("").is_err() && cpu("7 (a) S 1").is_err());
+    }
+
+    #[test]
+    fn a_share_is_of_one_processor() {
+        let (before, after) = (Usage::default(), Usage { cpu: Duration::from_secs(3), resident: 0 });
+        assert!((after.cpu_share(before, Duration::from_secs(2)) - 1.5).abs() < 1e-9);
+    }
+}

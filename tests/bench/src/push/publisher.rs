@@ -1,0 +1,176 @@
+//! The publishing side: one client per system, on a thread and a runtime of its own, so that its pace does not depend
+//! on how busy the subscribers are.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use tokio::task::JoinSet;
+use tonic::transport::Channel;
+
+use super::{
+    SUBJECT,
+    etcd::pb::{PutRequest, kv_client::KvClient},
+    tally::Tally,
+};
+use crate::{
+    bench::say,
+    documents::{self, Documents},
+};
+
+/// How long deliveries may stand still before a run is given up.
+const STALL: Duration = Duration::from_secs(30);
+
+/// Where publications go.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// URL of a central node's publishing endpoint.
+    Sorcha(String),
+    /// URL of a NATS server.
+    Nats(String),
+    /// URL of an etcd server.
+    Etcd(String),
+}
+
+enum Client {
+    Sorcha { client: reqwest::Client, url: String },
+    Nats(async_nats::jetstream::Context),
+    Etcd(KvClient<Channel>),
+}
+
+/// When publications are sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pace {
+    /// At this many a second, whether earlier ones have arrived or not.
+    PerSecond(f64),
+    /// As soon as fewer than this many are not with every subscriber yet.
+    Window(usize),
+}
+
+/// A pace and how long it is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) pace: Pace,
+    /// Publications of this first time are not counted.
+    pub(crate) warm_up: Duration,
+    pub(crate) duration: Duration,
+}
+
+/// What was published.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Published {
+    pub(crate) count: usize,
+    /// Publications that the server did not acknowledge.
+    pub(crate) failed: usize,
+    /// End of the warm-up and end of publishing, by the tally's clock.
+    pub(crate) counted_from: Duration,
+    pub(crate) ended: Duration,
+}
+
+/// Publishes as planned; every publication has been acknowledged when this returns.
+pub(crate) async fn publish(target: Target, plan: Plan, tally: Arc<Tally>) -> Result<Published> {
+    let work = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(run(target, plan, tally))
+    };
+    tokio::task::spawn_blocking(work).await.context("the publisher failed")?
+}
+
+async fn run(target: Target, plan: Plan, tally: Arc<Tally>) -> Result<Published> {
+    let publisher =
+        Arc::new(Publisher { client: target.connect().await?, documents: Documents::new(), tally });
+    match plan.pace {
+        Pace::PerSecond(rate) => publisher.at_rate(plan, rate).await,
+        Pace::Window(window) => publisher.within(plan, window).await,
+    }
+}
+
+struct Publisher {
+    client: Client,
+    documents: Documents,
+    tally: Arc<Tally>,
+}
+
+impl Publisher {
+    async fn at_rate(self: &Arc<Self>, plan: Plan, rate: f64) -> Result<Published> {
+        let count = ((plan.warm_up + plan.duration).as_secs_f64() * rate) as usize;
+        let (start, counted_from) = (Instant::now(), self.tally.now() + plan.warm_up);
+        let mut publications = JoinSet::new();
+        for index in 0..count {
+            tokio::time::sleep_until((start + Duration::from_secs_f64(index as f64 / rate)).into()).await;
+            publications.spawn(Arc::clone(self).send(index));
+        }
+        self.finish(publications, count, counted_from).await
+    }
+
+    async fn within(self: &Arc<Self>, plan: Plan, window: usize) -> Result<Published> {
+        let (start, counted_from) = (self.tally.now(), self.tally.now() + plan.warm_up);
+        let end = start + plan.warm_up + plan.duration;
+        let mut publications = JoinSet::new();
+        let mut count = 0;
+        while self.tally.now() < end && count < self.tally.capacity() {
+            let delivered = (count + 1).saturating_sub(window) * self.tally.subscribers();
+            if !self.tally.until_delivered(delivered, STALL).await {
+                anyhow::bail!("deliveries stand still at {}", self.tally.delivered());
+            }
+            publications.spawn(Arc::clone(self).send(count));
+            count += 1;
+        }
+        self.finish(publications, count, counted_from).await
+    }
+
+    async fn finish(
+        &self,
+        publications: JoinSet<Result<()>>,
+        count: usize,
+        counted_from: Duration,
+    ) -> Result<Published> {
+        let ended = self.tally.now();
+        let failures: Vec<_> = publications.join_all().await.into_iter().filter_map(Result::err).collect();
+        if let Some(first) = failures.first() {
+            say(&format!("{} of {count} publications failed, such as: {first:#}", failures.len()));
+        }
+        anyhow::ensure!(failures.len() < count, "every publication failed");
+        Ok(Published { count, failed: failures.len(), counted_from, ended })
+    }
+
+    async fn send(self: Arc<Self>, index: usize) -> Result<()> {
+        let document = self.documents.document(index);
+        self.tally.sending(index);
+        self.client.publish(index, document).await
+    }
+}
+
+impl Target {
+    async fn connect(&self) -> Result<Client> {
+        Ok(match self {
+            Self::Sorcha(url) => Client::Sorcha { client: reqwest::Client::new(), url: url.clone() },
+            Self::Nats(url) => Client::Nats(super::nats::context(url).await?),
+            Self::Etcd(url) => Client::Etcd(KvClient::connect(url.clone()).await?),
+        })
+    }
+}
+
+impl Client {
+    /// Returns once the server has acknowledged that it is stored.
+    async fn publish(&self, index: usize, document: String) -> Result<()> {
+        match self {
+            Self::Sorcha { client, url } => {
+                let body = format!(r#"{{"blueprintId":"{}","blueprint":{document}}}"#, documents::id(index));
+                let request = client.post(url).header("content-type", "application/json").body(body);
+                request.send().await?.error_for_status().context("publish")?;
+            }
+            Self::Nats(stream) => {
+                stream.publish(SUBJECT, Bytes::from(document)).await?.await?;
+            }
+            Self::Etcd(client) => {
+                let put = PutRequest { key: documents::id(index).into(), value: document.into() };
+                client.clone().put(put).await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! Registers made in advance: sound ones, as a central node would have written them, without publishing one by one.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use sorcha_node::{
+    clock::Timestamp,
+    keys,
+    register::{
+        canonical::Document,
+        entry::{Entry, SealedEntry},
+        names::{BlueprintId, Version},
+        view::RegisterView,
+    },
+    register_bootstrap,
+    store::{
+        Store, StoreError,
+        embedded::{EmbeddedStore, FILE_NAME, Options},
+    },
+};
+
+use crate::documents::{self, Documents};
+
+/// Instant of all publications: fixed, so that registers are alike from run to run.
+const PUBLISHED_AT: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+/// How long a store may take to let go of its file.
+const PATIENCE: Duration = Duration::from_secs(10);
+const TRANSACTION: &str = "019b76da-a800-7000-8000-000000000000";
+
+/// Makes a register of so many documents in a central node's data directory.
+pub(crate) async fn make(data: &Path, count: usize) -> Result<()> {
+    std::fs::create_dir_all(data)?;
+    let key = keys::load_or_create(data)?;
+    let (genesis, seed) = register_bootstrap::new_register("n0.sorcha.dev", &key, PUBLISHED_AT)?;
+    let documents = Documents::new();
+    let mut entries = vec![seed];
+    for index in 0..count {
+        entries.push(entry(&documents, index)?);
+    }
+    open(data).await?.replace(Some(genesis), entries, None).await?;
+    Ok(())
+}
+
+/// Opens the store in a data directory; one that has just been dropped lets go of its file a moment later.
+pub(crate) async fn open(data: &Path) -> Result<EmbeddedStore> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match EmbeddedStore::open(data.join(FILE_NAME), Options::default()).await {
+            Err(StoreError::Unavailable(_)) if Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            opened => return Ok(opened?),
+        }
+    }
+}
+
+/// The register in a data directory.
+pub(crate) async fn load(data: &Path) -> Result<RegisterView> {
+    let loaded = open(data).await?.load().await?;
+    anyhow::ensure!(loaded.findings.is_empty(), "the register is damaged: {:?}", loaded.findings);
+    Ok(loaded.view)
+}
+
+/// The entry of a document; the first comes after the seed.
+fn entry(documents: &Documents, index: usize) -> Result<Arc<SealedEntry>> {
+    let version = i64::try_from(index)? + Version::ZERO.next().next().get();
+    Ok(Entry {
+        blueprint_id: BlueprintId::new(documents::id(index))?,
+        version: Version::new("version", version)?,
+        document: Document::canonicalize(documents.document(index).as_bytes()).context("a document")?,
+        published_at: PUBLISHED_AT,
+        published_by: "bench".to_owned(),
+        is_active: true,
+        transaction_id: TRANSACTION.to_owned(),
+        metadata: BTreeMap::new(),
+        trace_parent: String::new(),
+    }
+    .seal())
+}

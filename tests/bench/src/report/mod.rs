@@ -1,0 +1,60 @@
+//! Everything that one run measured, and what becomes of it.
+
+mod goals;
+mod readme;
+mod side_by_side;
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use crate::{
+    failover::Failover, idle::Idle, machine::Machine, plot, push::Run, reconnect::Reconnect,
+    staleness::Staleness, startup::StartUp, sync::FullSync,
+};
+
+pub(crate) use side_by_side::Compared;
+
+/// The results of one run; what was not asked for is absent.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) machine: Machine,
+    /// Small numbers, which mean nothing.
+    pub(crate) quick: bool,
+    pub(crate) minutes: f64,
+    pub(crate) full_sync: Option<FullSync>,
+    pub(crate) start_up: Vec<StartUp>,
+    pub(crate) push: Vec<Run>,
+    pub(crate) idle: Option<Idle>,
+    pub(crate) reconnect: Vec<Reconnect>,
+    pub(crate) failover: Vec<Failover>,
+    pub(crate) staleness: Option<Staleness>,
+}
+
+impl Report {
+    /// Everything that was measured, as JSON.
+    pub(crate) fn json(&self) -> Result<String> {
+        Ok(serde_json::to_string(self)? + "\n")
+    }
+
+    /// The tables, in Markdown.
+    pub(crate) fn tables(&self) -> String {
+        let compared = side_by_side::compare(&self.push);
+        let about = readme::about(self);
+        let goals = goals::table(self, &compared);
+        let rivals = side_by_side::table(&compared);
+        [about, goals, rivals].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Writes results.json, the plots, and the tables into README.md.
+    pub(crate) fn publish(&self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder)?;
+        fs::write(folder.join("results.json"), self.json()?)?;
+        plot::all(self, &side_by_side::compare(&self.push), folder)?;
+        let file = folder.join("README.md");
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let text = readme::with_results(&text, &self.tables());
+        fs::write(&file, text).with_context(|| format!("write {}", file.display()))
+    }
+}

@@ -1,0 +1,81 @@
+//! A full sync, persisted and verified, against a bare tonic stream of the same bytes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use crate::{
+    bare::BareServer,
+    bench::{Bench, say},
+    process::central::{Central, Place},
+    register,
+    stats::Spread,
+    swarm::Peer,
+};
+
+/// How long one full sync may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What full syncs took.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct FullSync {
+    pub(crate) entries: usize,
+    /// Of the encoded entries.
+    pub(crate) megabytes: f64,
+    /// The bare stream, seconds.
+    pub(crate) bare_s: Spread,
+    /// From the start of a peer with an empty store to its replica, verified and fsynced, seconds.
+    pub(crate) peer_s: Spread,
+    /// Rate of the full sync as a share of the bare stream's, of each pair.
+    pub(crate) share: Spread,
+    /// Each repetition: bare and peer, seconds.
+    pub(crate) runs: Vec<(f64, f64)>,
+}
+
+/// Measures both in turn.
+pub(crate) async fn measure(bench: &Bench) -> Result<FullSync> {
+    let scale = bench.scale.sync;
+    let work = bench.folder()?;
+    let place = Place::new(&bench.programs.node, work.path(), 0)?;
+    register::make(&place.data(), scale.entries).await?;
+    let bare = BareServer::start(&place.data(), work.path()).await?;
+    let central = place.start().await?;
+    let mut runs = Vec::new();
+    let mut bytes = 0;
+    for repetition in 0..scale.repetitions {
+        let started = Instant::now();
+        bytes = bare.receive().await?;
+        let bare_s = started.elapsed().as_secs_f64();
+        let peer_s = sync(bench, &central, scale.entries).await?.as_secs_f64();
+        say(&format!(
+            "full sync {repetition}: bare stream {bare_s:.3} s, peer {peer_s:.3} s, {:.0} %",
+            100.0 * bare_s / peer_s
+        ));
+        runs.push((bare_s, peer_s));
+    }
+    bare.kill().await?;
+    central.kill().await?;
+    let spread = |of: fn(&(f64, f64)) -> f64| Spread::of(runs.iter().map(of)).context("no repetition");
+    Ok(FullSync {
+        entries: scale.entries,
+        megabytes: bytes as f64 / 1e6,
+        bare_s: spread(|run| run.0)?,
+        peer_s: spread(|run| run.1)?,
+        share: spread(|run| run.0 / run.1)?,
+        runs,
+    })
+}
+
+/// Time from the start of a peer with nothing to its whole replica.
+async fn sync(bench: &Bench, central: &Central, entries: usize) -> Result<Duration> {
+    let work = bench.folder()?;
+    let started = Instant::now();
+    let centrals = [central.place().address(0)];
+    let configure = |config: &mut sorcha_node::config::Config| config.store.cache_bytes = 16 * 1024 * 1024;
+    let peer = Peer::start(work.path(), "edge-0", &centrals, configure, |store| store).await?;
+    let mut replica = peer.node.replica.subscribe();
+    let whole = replica.wait_for(|state| state.view.len() > entries);
+    tokio::time::timeout(PATIENCE, whole).await.context("the full sync takes too long")??;
+    Ok(started.elapsed())
+}
