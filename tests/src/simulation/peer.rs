@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     io,
+    path::Path,
     sync::{Arc, OnceLock},
 };
 
@@ -14,10 +15,7 @@ use sorcha_node::{
     http::{Auth, NodeHandle, router, serve_on},
     peer::{PeerNode, dial},
     run,
-    store::{
-        StoreError,
-        embedded::{EmbeddedStore, Options},
-    },
+    store::journal::{self, JournalStore, Options},
     telemetry::metrics::Metrics,
 };
 use tokio_util::sync::CancellationToken;
@@ -138,7 +136,7 @@ impl PeerHost {
     /// Flips bits in the file of a node that does not run.
     pub fn corrupt(&self, places: usize) {
         self.history.record(What::Damaged(self.number));
-        self.disk.corrupt(places);
+        self.disk.corrupt(Path::new(journal::FILE_NAME), places);
     }
 
     fn end(&self, end: End) -> bool {
@@ -177,7 +175,11 @@ impl Start {
     }
 
     async fn serve(&self, http: Incoming, stop: CancellationToken, place: Place) -> Result<(), String> {
-        let store = self.open().map_err(|error| error.to_string())?;
+        let files = Arc::new(self.disk.mount());
+        let options = Options { inline: true, ..Options::default() };
+        let now = self.env.clock.now().as_millis();
+        let store = JournalStore::open_or_set_aside(files, journal::FILE_NAME, options, now).await;
+        let store = store.map_err(|error| error.to_string())?;
         let dialer = Arc::new(SimDialer { net: self.net.clone(), host: Host::Peer(self.number) });
         let prepared = run::prepare_peer(Arc::clone(&self.config), self.env.clone(), Arc::new(store), dialer);
         let node = prepared.await.map_err(|error| error.to_string())?;
@@ -197,19 +199,6 @@ impl Start {
         tokio::select! {
             (result, ()) = both => result.map_err(|error| error.to_string()),
             () = self.watch(&node) => Ok(()),
-        }
-    }
-
-    /// Opens the store as the binary does: an unreadable file is set aside.
-    fn open(&self) -> Result<EmbeddedStore, StoreError> {
-        let options = Options { inline: true, ..Options::default() };
-        match EmbeddedStore::open_backend(self.disk.open(), options.clone()) {
-            Err(StoreError::Damaged(why)) => {
-                self.history.record(What::Complaint(format!("edge-{}: file set aside: {why}", self.number)));
-                self.disk.set_aside();
-                EmbeddedStore::open_backend(self.disk.open(), options)
-            }
-            other => other,
         }
     }
 

@@ -103,8 +103,7 @@ pub fn plan(seed: u64, shape: Shape) -> Vec<Planned> {
     let mut rng = SmallRng::seed_from_u64(seed ^ 0x005e_ed0f_fa17);
     // Some runs have one fault at a time, others many at once; some have only a few kinds of them.
     let gap = rng.random_range(4.0..40.0);
-    let kinds: Vec<u8> =
-        (0..KINDS).filter(|k| ![10, 11].contains(k)).filter(|_| rng.random::<f64>() < 0.6).collect();
+    let kinds: Vec<u8> = (0..KINDS).filter(|_| rng.random::<f64>() < 0.6).collect();
     let mut at = QUIET_START.as_secs_f64();
     let mut planned = Vec::new();
     loop {

@@ -1,10 +1,10 @@
 //! A journal that frames are added to.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     super::{Checkpoint, StoreError},
-    file::{HEADER, JournalFile},
+    file::{HEADER, JournalFile, Place},
     frame::{self, Chain, EntryMeta, Meta, START},
 };
 use crate::register::{entry::SealedEntry, view::RegisterView};
@@ -27,9 +27,9 @@ impl Appender {
         Self { file: Arc::new(file), end, chain }
     }
 
-    /// An empty journal, to take the place of the one at a path.
-    pub(super) fn beside(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self::at(JournalFile::beside(path)?, HEADER as u64, START))
+    /// An empty journal, to take the place of another one.
+    pub(super) fn beside(place: &Place) -> Result<Self, StoreError> {
+        Ok(Self::at(JournalFile::beside(place)?, HEADER as u64, START))
     }
 
     pub(super) const fn file(&self) -> &Arc<JournalFile> {

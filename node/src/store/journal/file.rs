@@ -5,17 +5,19 @@
 //! ```
 
 use std::{
-    fs::{self, File, TryLockError},
     io::{self, ErrorKind},
     num::NonZero,
-    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
 };
 
 use bytes::Bytes;
 
-use super::super::StoreError;
+use super::{
+    super::StoreError,
+    files::{Files, Medium},
+};
 
 const MAGIC: &[u8; 16] = b"SORCHA-REPLICA\0\x01";
 /// Where the first frame begins.
@@ -23,11 +25,18 @@ pub(super) const HEADER: usize = MAGIC.len() + 16;
 /// Below this many bytes a second reading thread costs more than it saves.
 const PER_READER: usize = 4 * 1024 * 1024;
 
+/// A path on a file system.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) files: Arc<dyn Files>,
+    pub(super) path: PathBuf,
+}
+
 /// An open journal that no other process has open.
 #[derive(Debug)]
 pub(super) struct JournalFile {
-    file: File,
-    path: PathBuf,
+    medium: Box<dyn Medium>,
+    place: Place,
 }
 
 /// What lies in the file.
@@ -39,47 +48,43 @@ pub(super) struct Content {
 
 impl JournalFile {
     /// Opens or creates a journal.
-    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory).map_err(|error| at(&error, "create", directory))?;
-        }
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(path);
-        let journal = Self { file: file.map_err(|error| at(&error, "open", path))?, path: path.to_owned() };
-        journal.lock()?;
+    pub(super) fn open(place: Place) -> Result<Self, StoreError> {
+        let journal = Self::take(place)?;
         // A new one, or one that was cut off before its first byte.
-        if journal.len()? == 0 {
+        if journal.length()? == 0 {
             journal.begin()?;
             journal.sync()?;
-            sync_directory(path)?;
+            journal.place.sync_names()?;
         }
         Ok(journal)
     }
 
     /// Creates an empty journal beside another one, to take its place by [`JournalFile::take_place_of`].
-    pub(super) fn beside(path: &Path) -> Result<Self, StoreError> {
-        let path = path.with_added_extension("new");
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path);
-        let journal = Self { file: file.map_err(|error| at(&error, "create", &path))?, path };
-        journal.lock()?;
+    pub(super) fn beside(place: &Place) -> Result<Self, StoreError> {
+        let path = place.path.with_added_extension("new");
+        let journal = Self::take(Place { path, files: Arc::clone(&place.files) })?;
+        // Only what nobody else has open: one may just be on its way into the place.
+        journal.truncate(0)?;
         journal.begin()?;
         Ok(journal)
     }
 
-    /// Puts this journal, which must be durable, in another one's place.
-    pub(super) fn take_place_of(&self, path: &Path) -> Result<(), StoreError> {
-        fs::rename(&self.path, path).map_err(|error| at(&error, "rename", &self.path))?;
-        sync_directory(path)
+    fn take(place: Place) -> Result<Self, StoreError> {
+        let medium = place.files.open(&place.path).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => StoreError::Unavailable(format!(
+                "{} is in use by another process (a running node?)",
+                place.path.display()
+            )),
+            _ => at(&error, "open", &place.path),
+        })?;
+        Ok(Self { medium, place })
     }
 
-    fn lock(&self) -> Result<(), StoreError> {
-        match self.file.try_lock() {
-            Ok(()) => Ok(()),
-            Err(TryLockError::WouldBlock) => Err(StoreError::Unavailable(format!(
-                "{} is in use by another process (a running node?)",
-                self.path.display()
-            ))),
-            Err(TryLockError::Error(error)) => Err(at(&error, "lock", &self.path)),
-        }
+    /// Puts this journal, which must be durable, in another one's place.
+    pub(super) fn take_place_of(&self, place: &Place) -> Result<(), StoreError> {
+        let rename = place.files.rename(&self.place.path, &place.path);
+        rename.map_err(|error| at(&error, "rename", &self.place.path))?;
+        place.sync_names()
     }
 
     fn begin(&self) -> Result<(), StoreError> {
@@ -97,43 +102,45 @@ impl JournalFile {
 
     /// Writes bytes at a place.
     pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        self.file.write_all_at(bytes, offset).map_err(|error| failed(&error))
+        self.medium.write(bytes, offset).map_err(|error| failed(&error))
     }
 
     /// Makes what was written durable.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
-        self.file.sync_data().map_err(|error| failed(&error))
+        self.medium.sync().map_err(|error| failed(&error))
     }
 
     /// Cuts the file off.
     pub(super) fn truncate(&self, end: u64) -> Result<(), StoreError> {
-        self.file.set_len(end).map_err(|error| failed(&error))
+        self.medium.resize(end).map_err(|error| failed(&error))
     }
 
-    fn len(&self) -> Result<usize, StoreError> {
-        let length = self.file.metadata().map_err(|error| failed(&error))?.len();
+    fn length(&self) -> Result<usize, StoreError> {
+        let length = self.medium.length().map_err(|error| failed(&error))?;
         usize::try_from(length).map_err(|error| StoreError::Internal(error.to_string()))
     }
 
     /// Reads everything, on several threads when it is much.
     pub(super) fn read(&self) -> Result<Content, StoreError> {
-        let length = self.len()?;
+        let length = self.length()?;
         let mut bytes = vec![0; length];
         let readers = thread::available_parallelism().map_or(1, NonZero::get).min(length / PER_READER).max(1);
         let size = length.div_ceil(readers).max(1);
+        let mut parts = bytes.chunks_mut(size).zip((0..).step_by(size));
+        let first = parts.next();
         thread::scope(|scope| {
-            let parts = bytes.chunks_mut(size).zip((0..).step_by(size));
-            let readers: Vec<_> = parts
-                .map(|(part, offset)| scope.spawn(move || self.file.read_exact_at(part, offset)))
-                .collect();
+            let readers: Vec<_> =
+                parts.map(|(part, offset)| scope.spawn(move || self.medium.read(part, offset))).collect();
+            first.map_or(Ok(()), |(part, offset)| self.medium.read(part, offset))?;
             let join = |reader: thread::ScopedJoinHandle<'_, io::Result<()>>| {
                 reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             };
             readers.into_iter().try_for_each(join)
         })
         .map_err(|error| failed(&error))?;
-        let durable = durable(&bytes)
-            .ok_or_else(|| StoreError::Damaged(format!("{} is no replica's journal", self.path.display())))?;
+        let durable = durable(&bytes).ok_or_else(|| {
+            StoreError::Damaged(format!("{} is no replica's journal", self.place.path.display()))
+        })?;
         Ok(Content { bytes: bytes.into(), durable })
     }
 }
@@ -151,10 +158,11 @@ fn durable(bytes: &[u8]) -> Option<usize> {
     usize::try_from(note).ok()
 }
 
-/// Makes durable what a file is called.
-pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(|error| failed(&error))
+impl Place {
+    /// Makes durable what the file is called.
+    pub(super) fn sync_names(&self) -> Result<(), StoreError> {
+        self.files.sync_names(&self.path).map_err(|error| failed(&error))
+    }
 }
 
 /// A full disk is told from other faults.

@@ -1,6 +1,6 @@
 //! A whole register on its way in: what has arrived is written while more comes.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -9,9 +9,14 @@ use super::{
     super::{Checkpoint, Incoming, Loaded, StoreError},
     Shared,
     appender::Appender,
-    blocking,
+    file::Place,
 };
-use crate::register::{entry::SealedEntry, lineage::Genesis, names::RegisterDigest, view::RegisterView};
+use crate::register::{
+    entry::SealedEntry,
+    lineage::Genesis,
+    names::{RegisterDigest, Version},
+    view::RegisterView,
+};
 
 /// Pieces that wait to be written.
 const QUEUE: usize = 8;
@@ -21,52 +26,89 @@ const SYNC_EVERY: u64 = 16 * 1024 * 1024;
 /// A register that is being written beside the one that is in use; dropping it leaves that one alone.
 pub(super) struct Beside {
     shared: Arc<Shared>,
-    pieces: mpsc::Sender<Vec<Arc<SealedEntry>>>,
-    writing: JoinHandle<Result<Written, StoreError>>,
+    way: Way,
+}
+
+/// Who writes.
+enum Way {
+    /// A thread of its own, while more comes.
+    Thread { pieces: mpsc::Sender<Vec<Arc<SealedEntry>>>, writing: JoinHandle<Result<Written, StoreError>> },
+    /// The calling task.
+    Inline(Box<Result<Written, StoreError>>),
 }
 
 /// What has been written.
 struct Written {
     journal: Appender,
     view: RegisterView,
+    synced: u64,
 }
 
 impl Beside {
     pub(super) fn begin(shared: Arc<Shared>) -> Self {
-        let (pieces, queue) = mpsc::channel(QUEUE);
-        let path = shared.path.clone();
-        let writing = tokio::task::spawn_blocking(move || write(&path, queue));
-        Self { shared, pieces, writing }
+        let way = if shared.options.inline {
+            Way::Inline(Box::new(Written::begin(&shared.place)))
+        } else {
+            let (pieces, queue) = mpsc::channel(QUEUE);
+            let place = shared.place.clone();
+            Way::Thread {
+                pieces,
+                writing: tokio::task::spawn_blocking(move || Written::take_all(&place, queue)),
+            }
+        };
+        Self { shared, way }
     }
 
     async fn written(self) -> Result<(Arc<Shared>, Written), StoreError> {
-        drop(self.pieces);
-        match self.writing.await {
-            Ok(written) => Ok((self.shared, written?)),
-            Err(error) => Err(StoreError::Internal(error.to_string())),
-        }
+        let written = match self.way {
+            Way::Inline(written) => *written,
+            Way::Thread { pieces, writing } => {
+                drop(pieces);
+                writing.await.unwrap_or_else(|error| Err(StoreError::Internal(error.to_string())))
+            }
+        };
+        Ok((self.shared, written?))
     }
 }
 
-fn write(path: &Path, mut queue: mpsc::Receiver<Vec<Arc<SealedEntry>>>) -> Result<Written, StoreError> {
-    let mut written = Written { journal: Appender::beside(path)?, view: RegisterView::default() };
-    let mut synced = 0;
-    while let Some(piece) = queue.blocking_recv() {
-        written.journal.add(&piece)?;
-        written.view.apply(piece, crate::register::names::Version::ZERO);
-        if written.journal.end() > synced + SYNC_EVERY {
-            synced = written.journal.end();
-            written.journal.file().sync()?;
-        }
+impl Written {
+    fn begin(place: &Place) -> Result<Self, StoreError> {
+        Ok(Self { journal: Appender::beside(place)?, view: RegisterView::default(), synced: 0 })
     }
-    Ok(written)
+
+    fn take_all(place: &Place, mut queue: mpsc::Receiver<Vec<Arc<SealedEntry>>>) -> Result<Self, StoreError> {
+        let mut written = Self::begin(place)?;
+        while let Some(piece) = queue.blocking_recv() {
+            written.take(piece)?;
+        }
+        Ok(written)
+    }
+
+    fn take(&mut self, piece: Vec<Arc<SealedEntry>>) -> Result<(), StoreError> {
+        self.journal.add(&piece)?;
+        self.view.apply(piece, Version::ZERO);
+        if self.journal.end() > self.synced + SYNC_EVERY {
+            self.synced = self.journal.end();
+            self.journal.file().sync()?;
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
 impl Incoming for Beside {
     async fn add(&mut self, entries: Vec<Arc<SealedEntry>>) -> Result<(), StoreError> {
-        // A writer that has failed does not listen; its error shows at the end.
-        drop(self.pieces.send(entries).await);
+        match &mut self.way {
+            // A writer that has failed does not listen; its error shows at the end.
+            Way::Thread { pieces, .. } => drop(pieces.send(entries).await),
+            Way::Inline(written) => {
+                if let Ok(so_far) = &mut **written
+                    && let Err(error) = so_far.take(entries)
+                {
+                    **written = Err(error);
+                }
+            }
+        }
         Ok(())
     }
 
@@ -76,7 +118,7 @@ impl Incoming for Beside {
         checkpoint: Checkpoint,
         digest: Option<RegisterDigest>,
     ) -> Result<bool, StoreError> {
-        let (shared, Written { mut journal, mut view }) = self.written().await?;
+        let (shared, Written { mut journal, mut view, .. }) = self.written().await?;
         let mut writer = Arc::clone(&shared.writer).lock_owned().await;
         let work = move || {
             if let Some(genesis) = genesis {
@@ -90,6 +132,6 @@ impl Incoming for Beside {
             let state = Loaded { view, checkpoint: Some(checkpoint), findings: Vec::new() };
             writer.switch_to(journal, state).map(|()| true)
         };
-        blocking(work).await
+        shared.options.run(work).await
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Recovered {
 /// Verifies everything up to the last whole transaction.
 pub(super) fn recover(content: &Content) -> Recovered {
     let mut reading = Reading::new();
-    reading.read(&content.bytes);
+    reading.read(&content.bytes, content.durable);
     let Reading { records, genesis, checkpoint, mut findings, end, chain } = reading;
     if end < content.durable {
         let why = format!("the journal from byte {end} on, of which {} bytes were on disk", content.durable);
@@ -72,12 +72,17 @@ impl Reading {
         }
     }
 
-    fn read(&mut self, bytes: &Bytes) {
+    fn read(&mut self, bytes: &Bytes, durable: usize) {
         let (mut at, mut chain) = (HEADER, START);
         let mut whole = 0;
         while let Some(frame) = parse(bytes, at, &chain) {
             (at, chain) = (frame.next, frame.chain);
+            let known = self.records.len();
             self.take_entries(&frame, bytes);
+            // A power cut leaves any part of what was not fsynced, also a frame's beginning without its data.
+            if at > durable && !integrity::examine(&self.records[known..]).findings.is_empty() {
+                break;
+            }
             if !frame.meta.open {
                 (self.end, self.chain, whole) = (at, chain, self.records.len());
                 self.take_rest(frame);

@@ -8,6 +8,7 @@
 
 mod appender;
 mod file;
+mod files;
 mod frame;
 mod incoming;
 mod load;
@@ -15,7 +16,6 @@ mod open;
 mod writer;
 
 use std::{
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -26,8 +26,11 @@ use std::{
 use async_trait::async_trait;
 use tokio::sync::{Mutex, watch};
 
-pub use self::open::open_replica;
-use self::{incoming::Beside, writer::Writer};
+use self::{file::Place, incoming::Beside, writer::Writer};
+pub use self::{
+    files::{Files, Medium, OsFiles},
+    open::open_replica,
+};
 use super::{Checkpoint, Draft, Incoming, Loaded, Publication, StateChange, Store, StoreError};
 use crate::register::{entry::SealedEntry, lineage::Genesis, names::Version};
 
@@ -42,11 +45,13 @@ const INLINE_BYTES: usize = 64 * 1024;
 pub struct Options {
     /// Batches are fsynced within this time.
     pub flush_within: Duration,
+    /// Does everything on the calling task instead of the blocking pool, for deterministic simulation.
+    pub inline: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { flush_within: Duration::from_secs(1) }
+        Self { flush_within: Duration::from_secs(1), inline: false }
     }
 }
 
@@ -54,7 +59,7 @@ impl Default for Options {
 pub struct JournalStore(Arc<Shared>);
 
 struct Shared {
-    path: PathBuf,
+    place: Place,
     options: Options,
     writer: Arc<Mutex<Writer>>,
     state: watch::Receiver<Arc<Loaded>>,
@@ -66,9 +71,9 @@ impl Shared {
     async fn flush(&self) -> Result<(), StoreError> {
         let mut writer = Arc::clone(&self.writer).lock_owned().await;
         // Other batches go on while the disk works.
-        let (file, end) = blocking(move || writer.unsynced()).await?;
+        let (file, end) = self.options.run(move || writer.unsynced()).await?;
         let syncing = Arc::clone(&file);
-        let outcome = blocking(move || syncing.sync()).await;
+        let outcome = self.options.run(move || syncing.sync()).await;
         self.writer.lock().await.synced(&file, end, outcome)
     }
 
@@ -84,7 +89,7 @@ impl Shared {
             let Some(shared) = shared.upgrade() else { return };
             shared.flush_due.store(false, Ordering::Release);
             if let Err(error) = shared.flush().await {
-                tracing::error!(%error, file = %shared.path.display(), "the replica is not durable");
+                tracing::error!(%error, file = %shared.place.path.display(), "the replica is not durable");
                 shared.flush_later();
             }
         });
@@ -136,7 +141,7 @@ impl Store for JournalStore {
         let mut writer = Arc::clone(&self.0.writer).lock_owned().await;
         let work = move || writer.apply(entries, checkpoint);
         // Without a wait between write and memory, or where nobody can drop it: both change, or none.
-        if size <= INLINE_BYTES { work() } else { blocking(work).await }?;
+        if size <= INLINE_BYTES { work() } else { self.0.options.run(work).await }?;
         self.0.flush_later();
         Ok(())
     }
@@ -152,7 +157,7 @@ impl Store for JournalStore {
         checkpoint: Option<Checkpoint>,
     ) -> Result<(), StoreError> {
         let mut writer = Arc::clone(&self.0.writer).lock_owned().await;
-        blocking(move || writer.replace(genesis, entries, checkpoint)).await
+        self.0.options.run(move || writer.replace(genesis, entries, checkpoint)).await
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
@@ -160,14 +165,20 @@ impl Store for JournalStore {
     }
 }
 
-/// Runs work that waits for a disk away from the runtime's tasks.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_the_runtime_ends) => Err(StoreError::Unavailable("the store is being closed".to_owned())),
+impl Options {
+    /// Runs work that waits for a disk away from the runtime's tasks.
+    async fn run<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        if self.inline {
+            return work();
+        }
+        match tokio::task::spawn_blocking(work).await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_the_runtime_ends) => Err(StoreError::Unavailable("the store is being closed".to_owned())),
+        }
     }
 }
 

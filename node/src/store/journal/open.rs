@@ -13,10 +13,9 @@ use super::{
         Loaded, Store, StoreError,
         embedded::{self, EmbeddedStore},
     },
-    FILE_NAME, JournalStore, Options, Shared,
+    FILE_NAME, Files, JournalStore, Options, OsFiles, Shared,
     appender::Appender,
-    blocking,
-    file::{JournalFile, sync_directory},
+    file::{JournalFile, Place},
     load::{Recovered, recover},
     writer::Writer,
 };
@@ -28,22 +27,62 @@ impl JournalStore {
     /// [`StoreError::Unavailable`] when another process has the file open; [`StoreError::Damaged`] when it is no journal;
     /// [`StoreError::Internal`] for other faults.
     pub async fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, StoreError> {
-        let path = path.as_ref().to_owned();
-        let opening = path.clone();
-        let (journal, loaded) = blocking(move || open_file(&opening)).await?;
+        Self::open_on(Arc::new(OsFiles), path, options).await
+    }
+
+    /// As [`JournalStore::open`], on another file system.
+    ///
+    /// # Errors
+    /// As [`JournalStore::open`].
+    pub async fn open_on(
+        files: Arc<dyn Files>,
+        path: impl AsRef<Path>,
+        options: Options,
+    ) -> Result<Self, StoreError> {
+        let place = Place { files, path: path.as_ref().to_owned() };
+        let opening = place.clone();
+        let (journal, loaded) = options.run(move || open_file(opening)).await?;
         let (state, seen) = watch::channel(Arc::new(loaded));
-        let writer = Arc::new(Mutex::new(Writer::new(path.clone(), journal, state)));
-        Ok(Self(Arc::new(Shared { path, options, writer, state: seen, flush_due: AtomicBool::new(false) })))
+        let writer = Arc::new(Mutex::new(Writer::new(place.clone(), journal, state)));
+        Ok(Self(Arc::new(Shared { place, options, writer, state: seen, flush_due: AtomicBool::new(false) })))
+    }
+
+    /// As [`JournalStore::open_on`], but a file that is no journal is set aside (renamed to `….damaged-<unix ms>`), logged,
+    /// and a new one made. Its content is fetched again.
+    ///
+    /// # Errors
+    /// As [`JournalStore::open`], but for a file that is no journal.
+    pub async fn open_or_set_aside(
+        files: Arc<dyn Files>,
+        path: impl AsRef<Path>,
+        options: Options,
+        now_millis: i64,
+    ) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        match Self::open_on(Arc::clone(&files), path, options).await {
+            Err(StoreError::Damaged(why)) => {
+                let aside = PathBuf::from(format!("{}.damaged-{now_millis}", path.display()));
+                files.rename(path, &aside).map_err(internal)?;
+                tracing::error!(file = %path.display(), aside = %aside.display(), reason = %why, "replica file set aside; fetching it again");
+                Self::open_on(files, path, options).await
+            }
+            opened => opened,
+        }
     }
 }
 
-fn open_file(path: &Path) -> Result<(Appender, Loaded), StoreError> {
-    let file = JournalFile::open(path)?;
+fn open_file(place: Place) -> Result<(Appender, Loaded), StoreError> {
+    let file = JournalFile::open(place)?;
     let content = file.read()?;
     let Recovered { loaded, end, chain } = recover(&content);
     // What does not count must not follow what is added now.
     if end < content.bytes.len() as u64 {
         file.truncate(end)?;
+    }
+    // What a killed process had written may still be on its way to the disk.
+    if content.durable as u64 != end && loaded.findings.is_empty() {
+        file.sync()?;
+        file.note_durable(end)?;
     }
     Ok((Appender::at(file, end, chain), loaded))
 }
@@ -59,20 +98,13 @@ pub async fn open_replica(
     now_millis: i64,
 ) -> Result<Arc<dyn Store>, StoreError> {
     let path = directory.join(FILE_NAME);
-    let options = Options { flush_within: embedded_options.flush_within };
+    let options = Options { flush_within: embedded_options.flush_within, inline: embedded_options.inline };
     let old = directory.join(embedded::FILE_NAME);
     if !exists(&path)? && exists(&old)? {
         return move_from(&old, path, embedded_options, now_millis).await;
     }
-    match JournalStore::open(&path, options).await {
-        Err(StoreError::Damaged(why)) => {
-            let aside = PathBuf::from(format!("{}.damaged-{now_millis}", path.display()));
-            fs::rename(&path, &aside).map_err(internal)?;
-            tracing::error!(file = %path.display(), aside = %aside.display(), reason = %why, "replica file set aside; fetching it again");
-            Ok(Arc::new(JournalStore::open(&path, options).await?))
-        }
-        opened => Ok(Arc::new(opened?)),
-    }
+    let opened = JournalStore::open_or_set_aside(Arc::new(OsFiles), &path, options, now_millis).await?;
+    Ok(Arc::new(opened))
 }
 
 /// Moves a sound replica out of an embedded store. A damaged one is used as it is: once it is repaired, the next start
@@ -83,7 +115,7 @@ async fn move_from(
     options: embedded::Options,
     now_millis: i64,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    let flush_within = options.flush_within;
+    let own = Options { flush_within: options.flush_within, inline: options.inline };
     let embedded = EmbeddedStore::open_replica(old, options, now_millis).await?;
     let Loaded { view, checkpoint, findings } = embedded.load().await?;
     if !findings.is_empty() {
@@ -94,16 +126,16 @@ async fn move_from(
     if exists(&begun)? {
         fs::remove_file(&begun).map_err(internal)?;
     }
-    let journal = JournalStore::open(&begun, Options { flush_within }).await?;
+    let journal = JournalStore::open(&begun, own).await?;
     let genesis = view.genesis().map(|genesis| (**genesis).clone());
     journal.replace(genesis, view.iter().cloned().collect(), checkpoint).await?;
     drop(journal);
     fs::rename(&begun, &path).map_err(internal)?;
-    sync_directory(&path)?;
+    OsFiles.sync_names(&path).map_err(internal)?;
     drop(embedded);
     fs::remove_file(old).map_err(internal)?;
     tracing::info!(from = %old.display(), to = %path.display(), "the replica has moved into a journal");
-    Ok(Arc::new(JournalStore::open(&path, Options { flush_within }).await?))
+    Ok(Arc::new(JournalStore::open(&path, own).await?))
 }
 
 fn exists(path: &Path) -> Result<bool, StoreError> {

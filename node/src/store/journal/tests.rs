@@ -144,6 +144,24 @@ async fn no_flipped_bit_of_what_was_on_disk_goes_unnoticed() {
 }
 
 #[tokio::test]
+async fn a_batch_whose_data_did_not_reach_the_disk_did_not_happen() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = filled(&file(&directory)).await;
+    store.flush().await.unwrap();
+    let before = store.load().await.unwrap();
+    store.apply(vec![sealed("lost", 9)], checkpoint(9)).await.unwrap();
+    drop(store);
+    // The frame's beginning is there, the sector after it is not.
+    let mut bytes = std::fs::read(file(&directory)).unwrap();
+    let at = bytes.len() - 20;
+    bytes[at..].fill(0);
+    std::fs::write(file(&directory), bytes).unwrap();
+    let after = open(&file(&directory)).await.load().await.unwrap();
+    assert_eq!(after.findings, []);
+    assert!(is_same(&before, &after));
+}
+
+#[tokio::test]
 async fn a_damaged_entry_is_named_and_the_others_stay() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&file(&directory)).await;
@@ -262,6 +280,17 @@ async fn what_was_applied_is_durable_in_time() {
         }
     };
     tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("fsynced");
+}
+
+#[tokio::test]
+async fn what_a_killed_process_has_written_is_durable_once_it_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(filled(&file(&directory)).await);
+    let note = || std::fs::read(file(&directory)).unwrap()[16..24].to_vec();
+    let written = std::fs::metadata(file(&directory)).unwrap().len().to_le_bytes();
+    assert_ne!(note(), written);
+    open(&file(&directory)).await;
+    assert_eq!(note(), written);
 }
 
 #[tokio::test]

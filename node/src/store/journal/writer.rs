@@ -1,13 +1,13 @@
 //! The one writer of a journal: the file, and the register that it adds up to.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::{
     super::{Checkpoint, Loaded, StoreError},
     appender::Appender,
-    file::JournalFile,
+    file::{JournalFile, Place},
 };
 use crate::register::{entry::SealedEntry, lineage::Genesis, names::Version, view::RegisterView};
 
@@ -17,7 +17,7 @@ const SMALL: u64 = 1024 * 1024;
 
 /// File and register; whoever holds it is alone.
 pub(super) struct Writer {
-    path: PathBuf,
+    place: Place,
     journal: Appender,
     state: watch::Sender<Arc<Loaded>>,
     /// Bytes of the entries that count.
@@ -27,9 +27,9 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(path: PathBuf, journal: Appender, state: watch::Sender<Arc<Loaded>>) -> Self {
+    pub(super) fn new(place: Place, journal: Appender, state: watch::Sender<Arc<Loaded>>) -> Self {
         let live = bytes_of(&state.borrow().view);
-        Self { path, journal, state, live, suspect: false }
+        Self { place, journal, state, live, suspect: false }
     }
 
     fn now(&self) -> Arc<Loaded> {
@@ -82,7 +82,7 @@ impl Writer {
     }
 
     fn write_anew(&mut self, state: Loaded) -> Result<(), StoreError> {
-        let mut journal = Appender::beside(&self.path)?;
+        let mut journal = Appender::beside(&self.place)?;
         journal.add_all(&state.view)?;
         journal.finish(&state.view, state.checkpoint.as_ref())?;
         self.switch_to(journal, state)
@@ -90,7 +90,7 @@ impl Writer {
 
     /// Puts a finished journal in the place of this one.
     pub(super) fn switch_to(&mut self, journal: Appender, state: Loaded) -> Result<(), StoreError> {
-        journal.file().take_place_of(&self.path)?;
+        journal.file().take_place_of(&self.place)?;
         self.journal = journal;
         self.live = bytes_of(&state.view);
         self.suspect = false;

@@ -44,8 +44,9 @@ pub(super) fn violations(events: &[Event], truth: &Truth) -> Vec<Violation> {
                 found.extend(seen.look(*peer, event.at, view, truth));
             }
             What::Damaged(peer) => peers.entry(*peer).or_default().excused = true,
-            What::Ended(Host::Peer(peer), End::PowerCut | End::Killed) => {
-                // What was there a moment before the cut was synced, and so was what was loaded at the start.
+            What::Ended(Host::Peer(peer), End::PowerCut) => {
+                // What was there a moment before the cut was synced, and so was what was loaded at the start. What a
+                // process wrote that was killed is all there.
                 let seen = peers.entry(*peer).or_default();
                 let synced = event.at.saturating_sub(FLUSH);
                 let before = seen.heads.iter().rev().find(|(at, _)| *at <= synced).or(seen.heads.first());
