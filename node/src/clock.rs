@@ -23,6 +23,13 @@ impl Timestamp {
         self.0
     }
 
+    /// As the date of an HTTP message (RFC 9110, section 5.6.7); none beyond the years that this can state.
+    #[must_use]
+    pub fn http_date(self) -> Option<String> {
+        let time = jiff::Timestamp::from_millisecond(self.0).ok()?;
+        jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&time).ok()
+    }
+
     /// This instant moved forward, saturating.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
@@ -132,5 +139,17 @@ impl Clock for VirtualClock {
 
     fn monotonic(&self) -> Monotonic {
         Monotonic(self.started.elapsed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_of_http_messages_have_one_form() {
+        let date = |millis| Timestamp::from_millis(millis).http_date();
+        assert_eq!(date(784_111_777_999).as_deref(), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
+        assert_eq!(date(i64::MAX), None);
     }
 }

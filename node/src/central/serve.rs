@@ -3,6 +3,7 @@
 use std::{future::Future, io, sync::Arc};
 
 use futures::Stream;
+use http::{HeaderValue, header};
 use sorcha_proto::{
     raw::system_register_sync_server::SystemRegisterSyncServer,
     v1::{central_node_connection_server::CentralNodeConnectionServer, heartbeat_server::HeartbeatServer},
@@ -10,10 +11,12 @@ use sorcha_proto::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::transport::{Server, server::Connected};
 use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::util::MapResponseLayer;
 
 use super::{
     CentralNode, Condition, connect::ConnectionService, heartbeat::HeartbeatService, sync::SyncService,
 };
+use crate::clock::Timestamp;
 
 /// Serves peers on accepted connections until `shutdown`; tails the store and sweeps sessions meanwhile.
 ///
@@ -36,7 +39,9 @@ where
             .register_encoded_file_descriptor_set(sorcha_proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
+    let clock = Arc::clone(&node.env.clock);
     let mut server = Server::builder()
+        .layer(MapResponseLayer::new(move |response| dated(response, clock.now())))
         .http2_keepalive_interval(Some(node.config.keepalive.interval))
         .http2_keepalive_timeout(Some(node.config.keepalive.timeout))
         .max_concurrent_streams(limits.max_streams_per_connection)
@@ -58,6 +63,15 @@ where
         served = server.serve_with_incoming_shutdown(incoming, shutdown) => served,
         () = work => Ok(()),
     }
+}
+
+/// States the node's own time as a response's date. Hyper would read the machine's clock for it, which a simulation has no
+/// control of, and header compression would make the bytes on the connection depend on it.
+fn dated<B>(mut response: http::Response<B>, now: Timestamp) -> http::Response<B> {
+    if let Some(date) = now.http_date().and_then(|date| HeaderValue::from_str(&date).ok()) {
+        response.headers_mut().insert(header::DATE, date);
+    }
+    response
 }
 
 /// Keeps `grpc.health.v1.Health` true to the node's condition.
