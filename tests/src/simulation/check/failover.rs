@@ -26,6 +26,7 @@ const REASON: &str = "no session is lost without a reason";
 const IN_TIME: &str = "failover within the promised time";
 const AT_ALL: &str = "a peer connects if it can";
 const ONE: &str = "one connection a peer";
+const BEST: &str = "a peer begins with its best central node";
 
 /// What runs measure.
 #[derive(Clone, Debug, Default)]
@@ -73,6 +74,7 @@ fn walk(events: &[Event]) -> (Vec<Violation>, Figures) {
     let mut peers: BTreeMap<u8, Peer> = BTreeMap::new();
     let mut closed: BTreeMap<u8, Duration> = BTreeMap::new();
     let mut active = Active::default();
+    let mut quiet = true;
     for event in events {
         active.see(&event.what);
         match &event.what {
@@ -84,6 +86,7 @@ fn walk(events: &[Event]) -> (Vec<Violation>, Figures) {
                 (peer.calm_since, peer.lost) = (None, None);
             }
             What::Fault { fault, .. } => {
+                quiet = false;
                 for (number, peer) in &mut peers {
                     if fault.touches(*number, peer.central) {
                         peer.calm_since = None;
@@ -93,6 +96,7 @@ fn walk(events: &[Event]) -> (Vec<Violation>, Figures) {
             What::Acknowledged { .. } => figures.acknowledged += 1,
             What::Read { .. } => figures.reads += 1,
             What::Sample(samples) => {
+                found.extend(samples.iter().filter(|_| quiet).filter_map(|sample| begins(sample, event.at)));
                 for sample in samples {
                     let peer = peers.entry(sample.peer).or_default();
                     if active.any(|fault| fault.touches(sample.peer, peer.central)) {
@@ -105,6 +109,13 @@ fn walk(events: &[Event]) -> (Vec<Violation>, Figures) {
         }
     }
     (found, figures)
+}
+
+/// Before anything has gone wrong, a peer has its session where the order of its list says.
+fn begins(sample: &PeerSample, now: Duration) -> Option<Violation> {
+    let (central, best) = (sample.central?, sample.reachable.iter().min()?);
+    let what = format!("edge-{} is at n{central}, though n{best} is well", sample.peer);
+    (*best < central).then(|| Violation::at(BEST, now, what))
 }
 
 impl Peer {
