@@ -44,6 +44,7 @@ pub struct Figures {
 /// What one peer is going through.
 #[derive(Default)]
 struct Peer {
+    has_begun: bool,
     central: Option<u8>,
     /// Central nodes that have been well for it, and since when.
     well: BTreeMap<u8, Duration>,
@@ -96,12 +97,12 @@ fn walk(events: &[Event]) -> (Vec<Violation>, Figures) {
             What::Acknowledged { .. } => figures.acknowledged += 1,
             What::Read { .. } => figures.reads += 1,
             What::Sample(samples) => {
-                found.extend(samples.iter().filter(|_| quiet).filter_map(|sample| begins(sample, event.at)));
                 for sample in samples {
                     let peer = peers.entry(sample.peer).or_default();
                     if active.any(|fault| fault.touches(sample.peer, peer.central)) {
                         peer.calm_since = None;
                     }
+                    found.extend(peer.begins(sample, event.at).filter(|_| quiet));
                     found.extend(peer.look(sample, event.at, &closed, &mut figures));
                 }
             }
@@ -109,13 +110,6 @@ fn walk(events: &[Event]) -> (Vec<Violation>, Figures) {
         }
     }
     (found, figures)
-}
-
-/// Before anything has gone wrong, a peer has its session where the order of its list says.
-fn begins(sample: &PeerSample, now: Duration) -> Option<Violation> {
-    let (central, best) = (sample.central?, sample.reachable.iter().min()?);
-    let what = format!("edge-{} is at n{central}, though n{best} is well", sample.peer);
-    (*best < central).then(|| Violation::at(BEST, now, what))
 }
 
 impl Peer {
@@ -145,6 +139,14 @@ impl Peer {
         }
         self.central = sample.central;
         found
+    }
+
+    /// Where all are well, the first session is with the first of the list.
+    fn begins(&mut self, sample: &PeerSample, now: Duration) -> Option<Violation> {
+        let (central, best) = (sample.central?, sample.reachable.iter().min()?);
+        let is_first = !std::mem::replace(&mut self.has_begun, true);
+        let what = format!("edge-{} is at n{central}, though n{best} is well", sample.peer);
+        (is_first && *best < central).then(|| Violation::at(BEST, now, what))
     }
 
     /// While nothing goes wrong, a session goes on.
