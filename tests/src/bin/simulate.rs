@@ -56,6 +56,9 @@ struct Arguments {
     /// Stop at the first seed that fails
     #[arg(long)]
     fail_fast: bool,
+    /// Stop at the first seed that breaks this rule, such as "reads are answered"
+    #[arg(long, value_name = "RULE", conflicts_with_all = ["fail_fast", "seed"])]
+    until: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -124,6 +127,8 @@ fn same(seed: u64, shape: Shape, plan: &[Planned], first: &Outcome) -> bool {
 #[derive(Default)]
 struct Sum {
     failed: Vec<u64>,
+    /// No further seed is wanted.
+    enough: bool,
     virtual_time: Duration,
     faults: usize,
     figures: Figures,
@@ -139,13 +144,18 @@ fn many(shape: Shape, arguments: &Arguments) -> bool {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end || (arguments.fail_fast && !sum.lock().unwrap().failed.is_empty()) {
+                    if seed >= end || sum.lock().unwrap().enough {
                         return;
                     }
                     let plan = plan::plan(seed, shape);
                     let outcome = run(seed, shape, &plan);
                     let repeats = !arguments.twice || same(seed, shape, &plan, &outcome);
-                    add(&mut sum.lock().unwrap(), seed, plan.len(), &outcome, repeats, started);
+                    let mut sum = sum.lock().unwrap();
+                    add(&mut sum, seed, plan.len(), &outcome, repeats, started);
+                    sum.enough |= match &arguments.until {
+                        Some(rule) => outcome.violations.iter().any(|violation| violation.rule == rule),
+                        None => arguments.fail_fast && !sum.failed.is_empty(),
+                    };
                 }
             });
         }

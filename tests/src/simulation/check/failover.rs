@@ -26,6 +26,7 @@ const REASON: &str = "no session is lost without a reason";
 const IN_TIME: &str = "failover within the promised time";
 const AT_ALL: &str = "a peer connects if it can";
 const ONE: &str = "one connection a peer";
+const BEST: &str = "a peer begins with its best central node";
 
 /// What runs measure.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +44,7 @@ pub struct Figures {
 /// What one peer is going through.
 #[derive(Default)]
 struct Peer {
+    has_begun: bool,
     central: Option<u8>,
     /// Central nodes that have been well for it, and since when.
     well: BTreeMap<u8, Duration>,
@@ -73,6 +75,7 @@ fn walk(events: &[Event]) -> (Vec<Violation>, Figures) {
     let mut peers: BTreeMap<u8, Peer> = BTreeMap::new();
     let mut closed: BTreeMap<u8, Duration> = BTreeMap::new();
     let mut active = Active::default();
+    let mut quiet = true;
     for event in events {
         active.see(&event.what);
         match &event.what {
@@ -84,6 +87,7 @@ fn walk(events: &[Event]) -> (Vec<Violation>, Figures) {
                 (peer.calm_since, peer.lost) = (None, None);
             }
             What::Fault { fault, .. } => {
+                quiet = false;
                 for (number, peer) in &mut peers {
                     if fault.touches(*number, peer.central) {
                         peer.calm_since = None;
@@ -98,6 +102,7 @@ fn walk(events: &[Event]) -> (Vec<Violation>, Figures) {
                     if active.any(|fault| fault.touches(sample.peer, peer.central)) {
                         peer.calm_since = None;
                     }
+                    found.extend(peer.begins(sample, event.at).filter(|_| quiet));
                     found.extend(peer.look(sample, event.at, &closed, &mut figures));
                 }
             }
@@ -134,6 +139,14 @@ impl Peer {
         }
         self.central = sample.central;
         found
+    }
+
+    /// Where all are well, the first session is with the first of the list.
+    fn begins(&mut self, sample: &PeerSample, now: Duration) -> Option<Violation> {
+        let (central, best) = (sample.central?, sample.reachable.iter().min()?);
+        let is_first = !std::mem::replace(&mut self.has_begun, true);
+        let what = format!("edge-{} is at n{central}, though n{best} is well", sample.peer);
+        (is_first && *best < central).then(|| Violation::at(BEST, now, what))
     }
 
     /// While nothing goes wrong, a session goes on.
