@@ -101,7 +101,7 @@ async fn move_from(
     fs::rename(&begun, &path).map_err(internal)?;
     sync_directory(&path)?;
     drop(embedded);
-    fs::remove_file(old).map_err(internal)?;
+    embedded::remove(old).map_err(internal)?;
     tracing::info!(from = %old.display(), to = %path.display(), "the replica has moved into a journal");
     Ok(Arc::new(JournalStore::open(&path, Options { flush_within }).await?))
 }
