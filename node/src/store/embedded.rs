@@ -13,7 +13,7 @@ mod transact;
 mod witness;
 mod writer;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use redb::{Builder, StorageBackend, backends::InMemoryBackend};
@@ -23,6 +23,7 @@ use self::{
     committer::{Committer, Op},
     file::{RegisterFile, guarded, opening},
     medium::Medium,
+    witness::Witness,
 };
 use super::{Checkpoint, Draft, Loaded, Publication, StateChange, Store, StoreError};
 use crate::register::{entry::SealedEntry, lineage::Genesis, names::Version};
@@ -32,6 +33,13 @@ pub const FILE_NAME: &str = "register.redb";
 
 /// Operations that wait for the committer; more make callers wait.
 const QUEUE: usize = 1024;
+
+/// Removes a register's file, which no store has open, and the witness beside it.
+pub(super) fn remove(file: &Path) -> io::Result<()> {
+    fs::remove_file(file)?;
+    Witness::beside(file).forget();
+    Ok(())
+}
 
 /// How an embedded store runs.
 #[derive(Clone, Debug)]

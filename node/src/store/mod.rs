@@ -180,10 +180,11 @@ pub enum StoreError {
 /// A register's storage.
 ///
 /// All methods may be called concurrently. What a method has acknowledged survives a crash of the process and of the
-/// machine; for [`Store::apply`] alone either may undo the last second, since a replica fetches it again.
+/// machine; for [`Store::apply`] alone a crash of the machine may undo the last second (in an embedded store one of the
+/// process too), since a replica fetches it again.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// `embedded` or `mongodb`, for logs and people.
+    /// `embedded`, `journal` or `mongodb`, for logs and people.
     fn kind(&self) -> &'static str;
 
     /// Reads and verifies everything.

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::{Context as _, Result};
 use rand::{RngExt as _, rngs::SmallRng};
 
+/// Files that a register lies in, of a central node and of a peer.
+const REGISTERS: [&str; 2] = ["register.redb", "replica.journal"];
 /// The database's page size and the size of its header.
 const PAGE: usize = 4096;
 const HEADER: usize = 320;
@@ -79,12 +81,10 @@ impl Files {
 
     /// Some damage: mostly to the register, and there mostly to what says where things lie.
     pub(crate) fn some_damage(&self, random: &mut SmallRng) -> Damage {
-        let others: Vec<_> = self.0.keys().filter(|name| *name != "register.redb").cloned().collect();
-        let file = if random.random_bool(0.3) && !others.is_empty() {
-            others[random.random_range(0..others.len())].clone()
-        } else {
-            "register.redb".to_owned()
-        };
+        let (register, others): (Vec<_>, Vec<_>) =
+            self.0.keys().partition(|name| REGISTERS.contains(&name.as_str()));
+        let files = if random.random_bool(0.3) && !others.is_empty() { others } else { register };
+        let file = files[random.random_range(0..files.len())].clone();
         let length = self.0.get(&file).map_or(1, Vec::len).max(1);
         let page = random.random_range(0..length.div_ceil(PAGE)) * PAGE;
         let at = match random.random_range(0..100) {

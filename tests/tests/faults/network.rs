@@ -155,7 +155,7 @@ impl Network {
         Ok(())
     }
 
-    /// kill -9; a later start must show what was durable.
+    /// kill -9; a later start must show what was shown before.
     pub(crate) async fn kill(&mut self, at: usize) {
         let node = &mut self.nodes[at];
         node.kill().await;
@@ -164,7 +164,7 @@ impl Network {
             Role::Central => Some(self.told.history().highest()),
             Role::Peer => None,
         };
-        self.observer.reborn(&node.name, Instant::now(), must_hold);
+        self.observer.reborn(&node.name, must_hold);
     }
 
     /// Waits until all nodes hold the same register, and returns it.
@@ -228,7 +228,7 @@ impl Network {
 
 /// `register verify` finds nothing in the stopped node's file, where it has one.
 async fn verify_store(node: &Node) -> Result<()> {
-    if !node.data.join("register.redb").exists() {
+    if !["register.redb", "replica.journal"].iter().any(|file| node.data.join(file).exists()) {
         return Ok(());
     }
     let (code, output) = register_tool(&node.data, &["verify"]).await?;

@@ -1,9 +1,9 @@
 //! Looks at all nodes all the time: no version goes back, and central nodes at the same version have the same digest.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Result, bail};
@@ -16,17 +16,14 @@ use crate::{
 
 /// Time between two looks at a node.
 const PAUSE: Duration = Duration::from_millis(40);
-/// A replica makes durable within `store.flush_within` (200 ms here) what it took; a machine that is busy takes longer.
-const FLUSH_MARGIN: Duration = Duration::from_millis(1500);
 
 /// What was seen of one node.
 #[derive(Default)]
 struct Seen {
     is_central: bool,
     life: u32,
-    /// Its version may not be lower: what it showed before, in this life or durably in an earlier one.
+    /// Its version may not be lower: what it showed before, in this life or in an earlier one.
     floor: i64,
-    recent: VecDeque<(Instant, i64)>,
     looks: usize,
 }
 
@@ -67,17 +64,13 @@ impl Observer {
         });
     }
 
-    /// A node begins another life, after a kill at `killed`; what it must hold, if that is known better than by looks.
-    pub(crate) fn reborn(&self, name: &str, killed: Instant, must_hold: Option<i64>) {
+    /// A node begins another life after a kill; what it must hold, if that is known better than by looks. What it showed
+    /// it had written: a kill does not undo that.
+    pub(crate) fn reborn(&self, name: &str, must_hold: Option<i64>) {
         let mut sights = lock(&self.sights);
         let seen = sights.nodes.entry(name.to_owned()).or_default();
-        let durable = killed.checked_sub(FLUSH_MARGIN);
-        let shown = seen.recent.iter().filter(|(at, _)| durable.is_some_and(|durable| *at <= durable));
-        let durable = shown.map(|(_, version)| *version).max().unwrap_or(0);
         seen.life += 1;
-        seen.floor = must_hold.unwrap_or(durable);
-        // What was durable once stays so.
-        seen.recent.retain(|(_, version)| *version <= seen.floor);
+        seen.floor = must_hold.unwrap_or(seen.floor);
     }
 
     /// What must not be so, and was.
@@ -103,9 +96,6 @@ impl Sights {
             self.wrong.push(format!("{name} went back from version {} to {version}", seen.floor));
         }
         seen.floor = seen.floor.max(version);
-        if seen.recent.back().is_none_or(|(_, last)| *last < version) {
-            seen.recent.push_back((Instant::now(), version));
-        }
         // A peer on its way to the head may skip what was superseded: then it is equal only when it is there.
         if !seen.is_central {
             return;

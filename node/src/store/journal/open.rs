@@ -133,7 +133,7 @@ async fn move_from(
     fs::rename(&begun, &path).map_err(internal)?;
     OsFiles.sync_names(&path).map_err(internal)?;
     drop(embedded);
-    fs::remove_file(old).map_err(internal)?;
+    embedded::remove(old).map_err(internal)?;
     tracing::info!(from = %old.display(), to = %path.display(), "the replica has moved into a journal");
     Ok(Arc::new(JournalStore::open(&path, own).await?))
 }

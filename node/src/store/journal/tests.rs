@@ -332,7 +332,8 @@ async fn a_replica_in_an_embedded_store_moves_in() {
     };
     assert_eq!(moved.kind(), "journal");
     assert!(is_same(&moved.load().await.unwrap(), &before));
-    assert!(!old.exists() && file(&directory).exists());
+    let left = std::fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().file_name());
+    assert_eq!(left.collect::<Vec<_>>(), [FILE_NAME], "neither the old file nor its witness");
 }
 
 #[tokio::test]

@@ -92,8 +92,13 @@ fn cost(report: &Report, folder: &Path) -> Result<()> {
             colour: COLOURS[1],
         });
         bars.push(Bar {
-            name: "start-up check".to_owned(),
+            name: "start, central node".to_owned(),
             value: start.open_ms.scaled(0.001),
+            colour: COLOURS[0],
+        });
+        bars.push(Bar {
+            name: "start, peer".to_owned(),
+            value: start.journal_ms.scaled(0.001),
             colour: COLOURS[0],
         });
     }

@@ -31,12 +31,12 @@ pub(crate) fn observe(peer: &Peer) -> JoinHandle<Option<Observed>> {
             let status = status.borrow_and_update();
             refusals.count(&status);
             let is_same = status.session_id == session && status.state == PeerState::HeartbeatMonitoring;
-            match lost {
-                None if !is_same => lost = Some(now),
-                Some(lost) if status.session_id != session && is_whole(&status) => {
-                    return Some(Observed { lost, back: now, refusals: refusals.count });
-                }
-                _ => {}
+            if !is_same && lost.is_none() {
+                lost = Some(now);
+            }
+            // Both at once, where this task was kept from looking meanwhile.
+            if let Some(lost) = lost.filter(|_| status.session_id != session && is_whole(&status)) {
+                return Some(Observed { lost, back: now, refusals: refusals.count });
             }
         }
     })

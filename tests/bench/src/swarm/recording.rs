@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sorcha_node::{
-    register::{entry::SealedEntry, lineage::Genesis, names::Version},
+    register::{
+        entry::SealedEntry,
+        lineage::Genesis,
+        names::{RegisterDigest, Version},
+    },
     store::{Checkpoint, Draft, Incoming, Loaded, Publication, StateChange, Store, StoreError},
 };
 use tokio::sync::watch;
@@ -37,7 +41,40 @@ impl Recording {
     }
 
     fn note(&self, numbers: &[usize]) {
-        numbers.iter().for_each(|index| self.tally.arrived(self.who, *index));
+        note(&self.tally, self.who, numbers);
+    }
+}
+
+fn note(tally: &Tally, who: usize, numbers: &[usize]) {
+    numbers.iter().for_each(|index| tally.arrived(who, *index));
+}
+
+/// A whole register on its way in; its documents count once it is in the old one's place.
+struct RecordingIncoming {
+    inner: Box<dyn Incoming>,
+    who: usize,
+    tally: Arc<Tally>,
+    numbers: Vec<usize>,
+}
+
+#[async_trait]
+impl Incoming for RecordingIncoming {
+    async fn add(&mut self, entries: Vec<Arc<SealedEntry>>) -> Result<(), StoreError> {
+        self.numbers.extend(numbers(&entries));
+        self.inner.add(entries).await
+    }
+
+    async fn finish(
+        self: Box<Self>,
+        genesis: Option<Arc<Genesis>>,
+        checkpoint: Checkpoint,
+        digest: Option<RegisterDigest>,
+    ) -> Result<bool, StoreError> {
+        let is_whole = self.inner.finish(genesis, checkpoint, digest).await?;
+        if is_whole {
+            note(&self.tally, self.who, &self.numbers);
+        }
+        Ok(is_whole)
     }
 }
 
@@ -60,7 +97,9 @@ impl Store for Recording {
     }
 
     fn begin_replace(&self) -> Option<Box<dyn Incoming>> {
-        self.inner.begin_replace()
+        let (who, tally) = (self.who, Arc::clone(&self.tally));
+        let inner = self.inner.begin_replace()?;
+        Some(Box::new(RecordingIncoming { inner, who, tally, numbers: Vec::new() }))
     }
 
     async fn init_genesis(&self, genesis: Genesis) -> Result<Genesis, StoreError> {

@@ -20,7 +20,9 @@ use crate::{
 const SIZE: &str = "size=48m";
 /// What a node logs of a full disk.
 const FULL: [&str; 2] = ["store commit failed", "No space left on device"];
-const HARMLESS: [&str; 1] = ["store commit failed"];
+const PEER_FULL: [&str; 2] = ["sync failed", "No space left on device"];
+/// The second one of a peer whose journal was to be written anew just then.
+const HARMLESS: [&str; 2] = ["store commit failed", "the replica is not durable"];
 
 /// A small file system over a node's data directory.
 struct Disk(PathBuf);
@@ -154,7 +156,7 @@ async fn refuses(network: &Network, at: usize) -> Result<()> {
 async fn peer_is_full(network: &mut Network, at: usize, disk: &Disk, kill: bool) -> Result<()> {
     let mark = network.nodes[at].log_mark();
     disk.fill()?;
-    eventually("the peer notices", async || network.nodes[at].logged(mark, &FULL)).await?;
+    eventually("the peer notices", async || network.nodes[at].logged(mark, &PEER_FULL)).await?;
     if kill {
         network.kill(at).await;
         network.nodes[at].start()?;
