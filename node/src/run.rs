@@ -2,7 +2,7 @@
 
 mod starting;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use ed25519_dalek::SigningKey;
 use futures::{Stream, StreamExt as _};
@@ -46,6 +46,20 @@ pub enum RunError {
     /// The store can't be opened or read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The data directory is one of the other role: a peer would replace a central node's register by what it fetches, and
+    /// a central node would begin a new register beside a replica.
+    #[error(
+        "store.data_dir: {directory} belongs to a {owner}, it holds {file}; name another directory with --data-dir, or move \
+         the register with `sorcha-node register export` and `restore`"
+    )]
+    OtherRole {
+        /// The directory.
+        directory: PathBuf,
+        /// Whose it is.
+        owner: &'static str,
+        /// The file that says so.
+        file: &'static str,
+    },
     /// There is no sound register.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),

@@ -1,6 +1,6 @@
 //! From the configuration to the role: the store may take its time, and the stage tells what is waited for.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::watch};
 
@@ -9,9 +9,10 @@ use crate::{
     config::{Config, Role},
     env::Env,
     http::{NodeHandle, Stage},
+    keys,
     peer::dial::PlainText,
     register_bootstrap::BootstrapError,
-    store::{Store, StoreError, mongo::MongoStore},
+    store::{Store, StoreError, journal, mongo::MongoStore},
 };
 
 /// First and longest wait before an unavailable store is tried again at start.
@@ -78,8 +79,22 @@ impl Starting {
 async fn open_store(config: &Config, env: &Env, role: Role) -> Result<Arc<dyn Store>, RunError> {
     match config.mongodb_uri()? {
         Some(uri) => Ok(Arc::new(MongoStore::connect(&uri, &config.store.mongodb).await?)),
-        None => Ok(open_embedded(config, env, role == Role::Peer).await?),
+        None => {
+            refuse_other_role(&config.store.data_dir, role)?;
+            Ok(open_embedded(config, env, role == Role::Peer).await?)
+        }
     }
+}
+
+fn refuse_other_role(directory: &Path, role: Role) -> Result<(), RunError> {
+    let (file, owner) = match role {
+        Role::Peer => (keys::FILE_NAME, "central node"),
+        Role::Central => (journal::FILE_NAME, "peer"),
+    };
+    if directory.join(file).exists() {
+        return Err(RunError::OtherRole { directory: directory.to_owned(), owner, file });
+    }
+    Ok(())
 }
 
 /// Repeats an attempt while the store is not available: a database may start after its nodes. `waits` is told why.
@@ -106,6 +121,32 @@ where
                 wait = (wait * 2).min(STORE_RETRY_MAX);
             }
             other => return other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_of_the_other_role_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for role in [Role::Central, Role::Peer] {
+            refuse_other_role(folder.path(), role).unwrap();
+        }
+        for (file, own, other) in
+            [(keys::FILE_NAME, Role::Central, Role::Peer), (journal::FILE_NAME, Role::Peer, Role::Central)]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join(file), "").unwrap();
+            refuse_other_role(folder.path(), own).unwrap();
+            let error = refuse_other_role(folder.path(), other).unwrap_err().to_string();
+            let directory = folder.path().display().to_string();
+            assert!(
+                error.contains(&directory) && error.contains(file) && error.contains("--data-dir"),
+                "{error}"
+            );
         }
     }
 }

@@ -137,6 +137,8 @@ pub struct PeerSample {
     pub alive: bool,
     /// The central node that it holds a session with, by its own word.
     pub central: Option<u8>,
+    /// Which session that is.
+    pub session: Option<String>,
     /// Its state by its public name.
     pub state: &'static str,
     /// Version of its replica.

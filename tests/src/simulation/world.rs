@@ -170,6 +170,7 @@ impl World {
                 peer: peer.number,
                 alive: node.is_some(),
                 central,
+                session: status.as_ref().and_then(|status| status.session_id.clone()),
                 state: status.map_or("Down", |status| status.state.as_str()),
                 head: node.map_or(Version::ZERO, |node| node.replica.head()),
                 connections: self.net.outgoing(peer.host(), |to| matches!(to, Host::Central(_))),

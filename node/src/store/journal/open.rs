@@ -75,14 +75,17 @@ fn open_file(place: Place) -> Result<(Appender, Loaded), StoreError> {
     let file = JournalFile::open(place)?;
     let content = file.read()?;
     let Recovered { loaded, end, chain } = recover(&content);
-    // What does not count must not follow what is added now.
-    if end < content.bytes.len() as u64 {
-        file.truncate(end)?;
-    }
-    // What a killed process had written may still be on its way to the disk.
-    if content.durable as u64 != end && loaded.findings.is_empty() {
-        file.sync()?;
-        file.note_durable(end)?;
+    // Damage is left as it is for whoever looks into it, until the replica is replaced.
+    if loaded.findings.is_empty() {
+        // What does not count must not follow what is added now.
+        if end < content.bytes.len() as u64 {
+            file.truncate(end)?;
+        }
+        // What a killed process had written may still be on its way to the disk.
+        if content.durable as u64 != end {
+            file.sync()?;
+            file.note_durable(end)?;
+        }
     }
     Ok((Appender::at(file, end, chain), loaded))
 }

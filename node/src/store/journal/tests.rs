@@ -349,6 +349,21 @@ async fn a_path_that_can_not_be_used_is_named() {
     );
 }
 
+#[tokio::test]
+async fn a_look_at_a_damaged_journal_changes_nothing_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = filled(&file(&directory)).await;
+    store.flush().await.unwrap();
+    drop(store);
+    let mut bytes = std::fs::read(file(&directory)).unwrap();
+    bytes[file::HEADER + 20] ^= 1;
+    std::fs::write(file(&directory), &bytes).unwrap();
+    let store = open(&file(&directory)).await;
+    assert!(!store.load().await.unwrap().findings.is_empty());
+    drop(store);
+    assert_eq!(std::fs::read(file(&directory)).unwrap(), bytes);
+}
+
 #[test]
 fn frames_that_do_not_describe_their_entries_are_a_finding() {
     let meta = frame::Meta {

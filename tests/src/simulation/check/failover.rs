@@ -46,6 +46,7 @@ pub struct Figures {
 struct Peer {
     has_begun: bool,
     central: Option<u8>,
+    session: Option<String>,
     /// Central nodes that have been well for it, and since when.
     well: BTreeMap<u8, Duration>,
     alone_since: Option<Duration>,
@@ -138,6 +139,7 @@ impl Peer {
             found.push(Violation::at(ONE, now, what));
         }
         self.central = sample.central;
+        self.session.clone_from(&sample.session);
         found
     }
 
@@ -151,11 +153,11 @@ impl Peer {
 
     /// While nothing goes wrong, a session goes on.
     fn for_a_reason(&mut self, sample: &PeerSample, now: Duration) -> Option<Violation> {
-        let central = self.central.filter(|central| sample.central != Some(*central));
+        let is_another = sample.central != self.central || sample.session != self.session;
         let since = *self.calm_since.get_or_insert(now);
-        let central = central.filter(|_| since + CALM < now)?;
+        let central = self.central.filter(|_| is_another && since + CALM < now)?;
         let what = format!(
-            "edge-{} has left n{central} and is {} at {:?}",
+            "edge-{} has left its session with n{central} and is {} at {:?}",
             sample.peer, sample.state, sample.central
         );
         Some(Violation::at(REASON, now, what))
