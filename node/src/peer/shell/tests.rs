@@ -158,7 +158,7 @@ async fn a_token_asks_for_one_full_sync_and_a_restart_does_not_repeat_it() {
     assert_eq!(peer.full_syncs(), 2);
     peer.stop().await;
     let done = std::fs::read_to_string(folder.path().join("edge-0").join(DONE_FILE)).unwrap();
-    assert_eq!(done.lines().next(), Some("2026-11-22"));
+    assert_eq!(done, "2026-11-22\ndf8e31284b7270530f6b0c4ef892509a2228c765cf5c609e4198670a7ed787e0\n");
 
     let peer = Peer::start(folder.path()).await;
     assert_eq!(peer.node.status().force_resync.as_deref(), Some("2026-11-22"));
