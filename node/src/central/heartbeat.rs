@@ -142,7 +142,7 @@ impl CentralNode {
                 .map_err(|reason| no_session(reason, &peer, &message.session_id))?;
             SessionTable::beat(session, beat, received, self.config.heartbeat.interval);
         }
-        let is_complete = version <= self.log.view().head() || self.log.look_for(version).await;
+        let is_complete = self.log.look_for(version).await;
         let view = self.log.view();
         let digest = RegisterDigest::from_slice(&message.register_digest);
         let replica = compare(&view, version, digest, is_complete);

@@ -102,11 +102,15 @@ impl RegisterLog {
         self.wake.notify_one();
     }
 
-    /// Looks for a version that a peer has seen elsewhere (design decision 26). True when the view is now known to hold
-    /// what the store holds, so that a peer that is still ahead is so for certain; false when the store did not tell.
+    /// Looks for a version that a peer has seen elsewhere (design decision 26), unless the view holds it. True when the view
+    /// is now known to hold it or all that the store holds, so that a peer that is still ahead is so for certain; false when
+    /// the store did not tell.
     ///
     /// A store that does not answer delays nobody by more than 2 s, and once that is known, nobody at all.
     pub async fn look_for(&self, version: Version) -> bool {
+        if self.view.borrow().head() >= version {
+            return true;
+        }
         let looked = async {
             let _one_at_a_time = self.reading.lock().await;
             // Whoever looked before may have found it, or that the store does not answer.

@@ -90,7 +90,7 @@ impl SyncService {
         // D12: from nothing, or when told to, the active entries; else everything newer, inactive ones too.
         let full = full || request.full_sync || held == Version::ZERO;
         let permit = if full { Some(node.admit_full_sync(&peer).await?) } else { None };
-        if held > node.log.view().head() && !node.log.look_for(held).await {
+        if !node.log.look_for(held).await {
             tracing::debug!(held = held.get(), "can't look for what a peer is ahead by");
         }
         let pull = Pull {

@@ -327,13 +327,11 @@ impl ChecksumText {
 impl Checksum {
     /// The text of this checksum.
     pub(super) fn text(&self) -> ChecksumText {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = [0; ChecksumText::LENGTH];
         let (prefix, digits) = text.split_at_mut(Self::PREFIX.len());
         prefix.copy_from_slice(Self::PREFIX.as_bytes());
-        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
-            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-        }
+        // Two digits a byte: they fit.
+        let _fits = hex::encode_to_slice(self.0, digits);
         ChecksumText(text)
     }
 }
