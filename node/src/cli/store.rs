@@ -97,8 +97,8 @@ pub async fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
         Place::MongoDb { uri } => connect(&uri, &config.store.mongodb).await,
         Place::File(path) => opened(EmbeddedStore::open(&path, options(config)).await, &path),
         Place::Journal(path) => {
-            let Options { flush_within, inline, .. } = options(config);
-            opened(JournalStore::open(&path, journal::Options { flush_within, inline }).await, &path)
+            let options = journal::Options::from(&options(config));
+            opened(JournalStore::open(&path, options).await, &path)
         }
     }
 }

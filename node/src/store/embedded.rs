@@ -25,7 +25,10 @@ use self::{
     medium::Medium,
     witness::Witness,
 };
-use super::{Checkpoint, Draft, Loaded, Publication, StateChange, Store, StoreError};
+use super::{
+    Checkpoint, Draft, Loaded, Publication, StateChange, Store, StoreError,
+    disk::{closed, run_blocking},
+};
 use crate::register::{entry::SealedEntry, lineage::Genesis, names::Version};
 
 /// File name of the register inside a data directory.
@@ -197,19 +200,6 @@ impl Store for EmbeddedStore {
     async fn flush(&self) -> Result<(), StoreError> {
         self.ask(Op::Flush).await
     }
-}
-
-/// Runs work on the blocking pool; `None` when the runtime ends before it could begin.
-async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => Some(value),
-        Err(error) if error.is_cancelled() => None,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}
-
-fn closed() -> StoreError {
-    StoreError::Unavailable("the store has been closed".to_owned())
 }
 
 #[cfg(test)]

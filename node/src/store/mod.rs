@@ -6,6 +6,8 @@
 
 #[cfg(test)]
 pub(crate) mod contract;
+mod disk;
+
 pub mod embedded;
 pub mod journal;
 pub mod mongo;

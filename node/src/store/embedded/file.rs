@@ -1,7 +1,7 @@
 //! The file of an embedded store: opened without trust, opened again after a failure, made anew when it is damaged.
 
 use std::{
-    io::{self, ErrorKind},
+    io::ErrorKind,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
@@ -12,7 +12,11 @@ use std::{
 
 use redb::{Builder, Database, DatabaseError};
 
-use super::{Loaded, StoreError, tables, witness::Witness};
+use super::{
+    super::disk::{aside, at_path, in_use, io_error, sync_names},
+    Loaded, StoreError, tables,
+    witness::Witness,
+};
 
 /// A register's place on disk.
 #[derive(Clone, Debug)]
@@ -66,10 +70,7 @@ impl RegisterFile {
             .set_cache_size(self.cache_bytes)
             .set_repair_callback(move |_| repairs.store(true, Ordering::Relaxed));
         let db = builder.create(path).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::Unavailable(format!(
-                "{} is in use by another process (a running node?)",
-                path.display()
-            )),
+            DatabaseError::DatabaseAlreadyOpen => in_use(path),
             other => at_path(opening(other), "open", path),
         })?;
         Ok((db, is_verified.load(Ordering::Relaxed)))
@@ -89,13 +90,13 @@ impl RegisterFile {
 
     /// Puts the file that was begun in the place of this one; a crash leaves the one or the other.
     pub(super) fn finish_anew(&self) -> Result<(), StoreError> {
-        let moved = std::fs::rename(self.anew(), &self.path).and_then(|()| self.sync_directory());
+        let moved = std::fs::rename(self.anew(), &self.path).and_then(|()| sync_names(&self.path));
         moved.map_err(|error| at_path(io_error(&error), "replace", &self.path))
     }
 
     /// Moves an unreadable file out of the way and returns where it is.
     pub(super) fn set_aside(&self, now_millis: i64) -> Result<PathBuf, StoreError> {
-        let aside = PathBuf::from(format!("{}.damaged-{now_millis}", self.path.display()));
+        let aside = aside(&self.path, now_millis);
         let moved = std::fs::rename(&self.path, &aside);
         moved.map_err(|error| at_path(io_error(&error), "set aside", &self.path))?;
         self.witness.forget();
@@ -104,23 +105,6 @@ impl RegisterFile {
 
     fn anew(&self) -> PathBuf {
         PathBuf::from(format!("{}.new", self.path.display()))
-    }
-
-    fn sync_directory(&self) -> io::Result<()> {
-        let directory = self.path.parent().filter(|path| !path.as_os_str().is_empty());
-        std::fs::File::open(directory.unwrap_or_else(|| Path::new(".")))?.sync_all()
-    }
-}
-
-/// Names the file in an error that only says what the system said.
-fn at_path(error: StoreError, doing: &str, path: &Path) -> StoreError {
-    match error {
-        StoreError::Internal(why) => StoreError::Internal(format!(
-            "{doing} {}: {why}; the data directory must be writable by this process's user",
-            path.display()
-        )),
-        StoreError::Full(why) => StoreError::Full(format!("{doing} {}: {why}", path.display())),
-        other => other,
     }
 }
 
@@ -133,16 +117,6 @@ pub(super) fn opening(error: DatabaseError) -> StoreError {
             io_error(&io)
         }
         other => StoreError::Damaged(format!("the file is not readable: {other}")),
-    }
-}
-
-/// A full disk is told from the rest.
-pub(super) fn io_error(error: &io::Error) -> StoreError {
-    match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            StoreError::Full(error.to_string())
-        }
-        _ => StoreError::Internal(error.to_string()),
     }
 }
 

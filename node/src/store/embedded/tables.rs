@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 
-use super::{Loaded, file::io_error};
+use super::{super::disk::io_error, Loaded};
 use crate::{
     register::{
         integrity::{self, Examination, Fault, Finding, Record},

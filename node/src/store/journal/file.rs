@@ -7,7 +7,7 @@
 use std::{
     io::{self, ErrorKind},
     num::NonZero,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     thread,
 };
@@ -15,7 +15,10 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    super::StoreError,
+    super::{
+        StoreError,
+        disk::{at_path, in_use, io_error},
+    },
     files::{Files, Medium},
 };
 
@@ -71,11 +74,8 @@ impl JournalFile {
 
     fn take(place: Place) -> Result<Self, StoreError> {
         let medium = place.files.open(&place.path).map_err(|error| match error.kind() {
-            ErrorKind::WouldBlock => StoreError::Unavailable(format!(
-                "{} is in use by another process (a running node?)",
-                place.path.display()
-            )),
-            _ => at(&error, "open", &place.path),
+            ErrorKind::WouldBlock => in_use(&place.path),
+            _ => at_path(io_error(&error), "open", &place.path),
         })?;
         Ok(Self { medium, place })
     }
@@ -83,7 +83,7 @@ impl JournalFile {
     /// Puts this journal, which must be durable, in another one's place.
     pub(super) fn take_place_of(&self, place: &Place) -> Result<(), StoreError> {
         let rename = place.files.rename(&self.place.path, &place.path);
-        rename.map_err(|error| at(&error, "rename", &self.place.path))?;
+        rename.map_err(|error| at_path(io_error(&error), "rename", &self.place.path))?;
         place.sync_names()
     }
 
@@ -102,21 +102,21 @@ impl JournalFile {
 
     /// Writes bytes at a place.
     pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        self.medium.write(bytes, offset).map_err(|error| failed(&error))
+        self.medium.write(bytes, offset).map_err(|error| io_error(&error))
     }
 
     /// Makes what was written durable.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
-        self.medium.sync().map_err(|error| failed(&error))
+        self.medium.sync().map_err(|error| io_error(&error))
     }
 
     /// Cuts the file off.
     pub(super) fn truncate(&self, end: u64) -> Result<(), StoreError> {
-        self.medium.resize(end).map_err(|error| failed(&error))
+        self.medium.resize(end).map_err(|error| io_error(&error))
     }
 
     fn length(&self) -> Result<usize, StoreError> {
-        let length = self.medium.length().map_err(|error| failed(&error))?;
+        let length = self.medium.length().map_err(|error| io_error(&error))?;
         usize::try_from(length).map_err(|error| StoreError::Internal(error.to_string()))
     }
 
@@ -137,7 +137,7 @@ impl JournalFile {
             };
             readers.into_iter().try_for_each(join)
         })
-        .map_err(|error| failed(&error))?;
+        .map_err(|error| io_error(&error))?;
         let durable = durable(&bytes).ok_or_else(|| {
             StoreError::Damaged(format!("{} is no replica's journal", self.place.path.display()))
         })?;
@@ -161,26 +161,6 @@ fn durable(bytes: &[u8]) -> Option<usize> {
 impl Place {
     /// Makes durable what the file is called.
     pub(super) fn sync_names(&self) -> Result<(), StoreError> {
-        self.files.sync_names(&self.path).map_err(|error| failed(&error))
-    }
-}
-
-/// A full disk is told from other faults.
-fn failed(error: &io::Error) -> StoreError {
-    match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            StoreError::Full(error.to_string())
-        }
-        _ => StoreError::Internal(error.to_string()),
-    }
-}
-
-fn at(error: &io::Error, doing: &str, path: &Path) -> StoreError {
-    match failed(error) {
-        StoreError::Internal(why) => StoreError::Internal(format!(
-            "{doing} {}: {why}; the data directory must be writable by this process's user",
-            path.display()
-        )),
-        other => other,
+        self.files.sync_names(&self.path).map_err(|error| io_error(&error))
     }
 }

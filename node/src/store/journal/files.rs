@@ -8,6 +8,8 @@ use std::{
     path::Path,
 };
 
+use super::super::disk;
+
 /// What a journal needs of a file system.
 pub trait Files: fmt::Debug + Send + Sync {
     /// Opens a file for reading and writing; makes it, and its folder, where there is none. Nobody else may have it open
@@ -69,8 +71,7 @@ impl Files for OsFiles {
     }
 
     fn sync_names(&self, path: &Path) -> io::Result<()> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()
+        disk::sync_names(path)
     }
 }
 

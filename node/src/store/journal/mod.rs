@@ -31,7 +31,11 @@ pub use self::{
     files::{Files, Medium, OsFiles},
     open::open_replica,
 };
-use super::{Checkpoint, Draft, Incoming, Loaded, Publication, StateChange, Store, StoreError};
+use super::{
+    Checkpoint, Draft, Incoming, Loaded, Publication, StateChange, Store, StoreError,
+    disk::{closed, run_blocking},
+    embedded,
+};
 use crate::register::{entry::SealedEntry, lineage::Genesis, names::Version};
 
 /// File name of a replica inside a data directory.
@@ -47,6 +51,13 @@ pub struct Options {
     pub flush_within: Duration,
     /// Does everything on the calling task instead of the blocking pool, for deterministic simulation.
     pub inline: bool,
+}
+
+impl From<&embedded::Options> for Options {
+    /// What both kinds of store have.
+    fn from(options: &embedded::Options) -> Self {
+        Self { flush_within: options.flush_within, inline: options.inline }
+    }
 }
 
 impl Default for Options {
@@ -174,11 +185,7 @@ impl Options {
         if self.inline {
             return work();
         }
-        match tokio::task::spawn_blocking(work).await {
-            Ok(result) => result,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_the_runtime_ends) => Err(StoreError::Unavailable("the store is being closed".to_owned())),
-        }
+        run_blocking(work).await.unwrap_or_else(|| Err(closed()))
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, watch};
 use super::{
     super::{
         Loaded, Store, StoreError,
+        disk::{aside, at_path, io_error},
         embedded::{self, EmbeddedStore},
     },
     FILE_NAME, Files, JournalStore, Options, OsFiles, Shared,
@@ -61,8 +62,8 @@ impl JournalStore {
         let path = path.as_ref();
         match Self::open_on(Arc::clone(&files), path, options).await {
             Err(StoreError::Damaged(why)) => {
-                let aside = PathBuf::from(format!("{}.damaged-{now_millis}", path.display()));
-                files.rename(path, &aside).map_err(internal)?;
+                let aside = aside(path, now_millis);
+                files.rename(path, &aside).map_err(doing("set aside", path))?;
                 tracing::error!(file = %path.display(), aside = %aside.display(), reason = %why, "replica file set aside; fetching it again");
                 Self::open_on(files, path, options).await
             }
@@ -101,7 +102,7 @@ pub async fn open_replica(
     now_millis: i64,
 ) -> Result<Arc<dyn Store>, StoreError> {
     let path = directory.join(FILE_NAME);
-    let options = Options { flush_within: embedded_options.flush_within, inline: embedded_options.inline };
+    let options = Options::from(&embedded_options);
     let old = directory.join(embedded::FILE_NAME);
     if !exists(&path)? && exists(&old)? {
         return move_from(&old, path, embedded_options, now_millis).await;
@@ -118,7 +119,7 @@ async fn move_from(
     options: embedded::Options,
     now_millis: i64,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    let own = Options { flush_within: options.flush_within, inline: options.inline };
+    let own = Options::from(&options);
     let embedded = EmbeddedStore::open_replica(old, options, now_millis).await?;
     let Loaded { view, checkpoint, findings } = embedded.load().await?;
     if !findings.is_empty() {
@@ -127,25 +128,25 @@ async fn move_from(
     // Under another name until it is whole: a crash in between begins anew.
     let begun = path.with_added_extension("moving");
     if exists(&begun)? {
-        fs::remove_file(&begun).map_err(internal)?;
+        fs::remove_file(&begun).map_err(doing("remove", &begun))?;
     }
     let journal = JournalStore::open(&begun, own).await?;
     let genesis = view.genesis().map(|genesis| (**genesis).clone());
     journal.replace(genesis, view.iter().cloned().collect(), checkpoint).await?;
     drop(journal);
-    fs::rename(&begun, &path).map_err(internal)?;
-    OsFiles.sync_names(&path).map_err(internal)?;
+    fs::rename(&begun, &path).map_err(doing("rename", &begun))?;
+    OsFiles.sync_names(&path).map_err(doing("rename", &begun))?;
     drop(embedded);
-    embedded::remove(old).map_err(internal)?;
+    embedded::remove(old).map_err(doing("remove", old))?;
     tracing::info!(from = %old.display(), to = %path.display(), "the replica has moved into a journal");
     Ok(Arc::new(JournalStore::open(&path, own).await?))
 }
 
 fn exists(path: &Path) -> Result<bool, StoreError> {
-    path.try_exists().map_err(internal)
+    path.try_exists().map_err(doing("look for", path))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-fn internal(error: io::Error) -> StoreError {
-    StoreError::Internal(error.to_string())
+/// For what the system says about a file.
+fn doing(what: &str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    move |error| at_path(io_error(&error), what, path)
 }

@@ -1,0 +1,61 @@
+//! What the stores that lie in a file have in common: what the system's errors mean, where files go, and who waits for a disk.
+
+use std::{
+    fs::File,
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+};
+
+use super::StoreError;
+
+/// A full disk is told from the rest.
+pub(super) fn io_error(error: &io::Error) -> StoreError {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            StoreError::Full(error.to_string())
+        }
+        _ => StoreError::Internal(error.to_string()),
+    }
+}
+
+/// Names the file in an error that only says what the system said.
+pub(super) fn at_path(error: StoreError, doing: &str, path: &Path) -> StoreError {
+    match error {
+        StoreError::Internal(why) => StoreError::Internal(format!(
+            "{doing} {}: {why}; the data directory must be writable by this process's user",
+            path.display()
+        )),
+        StoreError::Full(why) => StoreError::Full(format!("{doing} {}: {why}", path.display())),
+        other => other,
+    }
+}
+
+/// Another process has the file open.
+pub(super) fn in_use(path: &Path) -> StoreError {
+    StoreError::Unavailable(format!("{} is in use by another process (a running node?)", path.display()))
+}
+
+/// The store does not take anything more.
+pub(super) fn closed() -> StoreError {
+    StoreError::Unavailable("the store has been closed".to_owned())
+}
+
+/// Where an unreadable file goes.
+pub(super) fn aside(path: &Path, now_millis: i64) -> PathBuf {
+    PathBuf::from(format!("{}.damaged-{now_millis}", path.display()))
+}
+
+/// Makes durable what the files beside this one are called.
+pub(super) fn sync_names(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Runs work on the blocking pool; `None` when the runtime ends before it could begin.
+pub(super) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => Some(value),
+        Err(error) if error.is_cancelled() => None,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
