@@ -102,13 +102,13 @@ mod tests {
 
     #[test]
     fn a_crash_loop_tells_the_last_words_and_not_the_back_off() {
-        let log = "INFO reporting\nerror: open /var/lib/sorcha/register.redb: Permission denied\n\n";
+        let log = "INFO reporting\nerror: open /var/lib/sorcha/register.journal: Permission denied\n\n";
         let ended = json!({"terminated": {"exitCode": 1, "reason": "Error", "message": log}});
         let waiting =
             |back_off: &str| json!({"waiting": {"reason": "CrashLoopBackOff", "message": back_off}});
         let told = why(&container(&waiting("back-off 20s"), &ended));
         let expected =
-            "pod n0-0 ended with code 1: error: open /var/lib/sorcha/register.redb: Permission denied";
+            "pod n0-0 ended with code 1: error: open /var/lib/sorcha/register.journal: Permission denied";
         assert_eq!(told, ("PodFailing", expected.to_owned()));
         assert_eq!(told, why(&container(&waiting("back-off 40s"), &ended)), "the message stands still");
         let killed = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});

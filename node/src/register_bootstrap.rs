@@ -114,11 +114,11 @@ mod tests {
     use crate::{
         clock::SystemClock,
         register::{canonical::Document, entry::tests::entry, names::BlueprintId},
-        store::embedded::{EmbeddedStore, Options},
+        store::journal::{JournalStore, Options},
     };
 
-    fn store() -> EmbeddedStore {
-        EmbeddedStore::in_memory(Options::default()).unwrap()
+    fn store() -> JournalStore {
+        JournalStore::in_memory(Options::default()).unwrap()
     }
 
     async fn seeded(store: &dyn Store, node: u8) -> Result<Genesis, BootstrapError> {

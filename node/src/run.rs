@@ -28,8 +28,7 @@ use crate::{
     report::{self, Reporter},
     store::{
         Store, StoreError,
-        embedded::{self, EmbeddedStore},
-        journal,
+        journal::{self, JournalStore},
     },
     telemetry::Telemetry,
 };
@@ -59,6 +58,15 @@ pub enum RunError {
         owner: &'static str,
         /// The file that says so.
         file: &'static str,
+    },
+    /// The data directory holds a register in a form that is not read any more: a node would begin a new one beside it.
+    #[error(
+        "store.data_dir: {directory} holds register.redb, the register of an earlier version; move it with that version's \
+         `sorcha-node register export` and this one's `register import`, or name another directory with --data-dir"
+    )]
+    OldStore {
+        /// The directory.
+        directory: PathBuf,
     },
     /// There is no sound register.
     #[error(transparent)]
@@ -149,12 +157,8 @@ pub async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpLis
 
 /// The embedded store's options as configured.
 #[must_use]
-pub fn embedded_options(config: &Config) -> embedded::Options {
-    embedded::Options {
-        cache_bytes: config.store.cache_bytes,
-        flush_within: config.store.flush_within,
-        ..embedded::Options::default()
-    }
+pub fn embedded_options(config: &Config) -> journal::Options {
+    journal::Options { flush_within: config.store.flush_within, ..journal::Options::default() }
 }
 
 /// Prepares a central node: a verified, seeded register and the log over it. A damaged register is served to
@@ -216,17 +220,17 @@ pub async fn prepare_peer(
     Ok(PeerNode::new(config, env, id, replica, dialer))
 }
 
-/// Opens the register in a data directory: a central node's embedded store, or a peer's journal.
+/// Opens the register in a data directory: a central node's, or a peer's replica.
 ///
 /// # Errors
-/// [`StoreError`] as [`EmbeddedStore::open`] and [`journal::open_replica`] give it.
+/// [`StoreError`] as [`JournalStore::open`] and [`journal::open_replica`] give it.
 pub async fn open_embedded(config: &Config, env: &Env, replica: bool) -> Result<Arc<dyn Store>, StoreError> {
     let (directory, options) = (&config.store.data_dir, embedded_options(config));
-    if replica {
-        journal::open_replica(directory, options, env.clock.now().as_millis()).await
+    Ok(Arc::new(if replica {
+        journal::open_replica(directory, options, env.clock.now().as_millis()).await?
     } else {
-        Ok(Arc::new(EmbeddedStore::open(directory.join(embedded::FILE_NAME), options).await?))
-    }
+        JournalStore::open(directory.join(journal::REGISTER_FILE), options).await?
+    }))
 }
 
 /// Accepted connections of a listener, tracked, so that a session learns when its connection is gone.

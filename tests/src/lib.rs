@@ -20,7 +20,7 @@ use sorcha_node::{
     run,
     store::{
         Publication, Store,
-        embedded::{EmbeddedStore, Options},
+        journal::{JournalStore, Options},
     },
     telemetry::metrics::Metrics,
 };
@@ -64,7 +64,7 @@ pub fn quick(id: &str, data: &Path) -> Config {
 /// When it can't be made.
 #[must_use]
 pub fn memory() -> Arc<dyn Store> {
-    Arc::new(EmbeddedStore::in_memory(Options::default()).expect("an empty store"))
+    Arc::new(JournalStore::in_memory(Options::default()).expect("an empty store"))
 }
 
 /// A central node that can be killed and drained.

@@ -4,7 +4,7 @@
 use sorcha_node::{
     peer::{Command, machine::state::PeerState},
     register::names::BlueprintId,
-    store::embedded::{EmbeddedStore, Options},
+    store::journal::{JournalStore, Options},
 };
 use sorcha_tests::{Central, Peer, eventually, legacy::LegacyCentral, memory, quick};
 use std::sync::Arc;
@@ -120,10 +120,10 @@ async fn a_peer_boots_offline_and_serves_what_it_had() {
     let data = tempfile::tempdir().unwrap();
     let central = Central::start(quick("n0.sorcha.dev", data.path()), memory(), 0).await;
     central.publish("a").await;
-    let file = data.path().join("replica.redb");
+    let file = data.path().join("replica.journal");
     let open = || async {
         loop {
-            if let Ok(store) = EmbeddedStore::open(&file, Options::default()).await {
+            if let Ok(store) = JournalStore::open(&file, Options::default()).await {
                 return Arc::new(store);
             }
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
@@ -217,9 +217,9 @@ async fn a_central_node_of_the_original_contract_is_replicated_too() {
 }
 
 /// Opens a store file that another handle in this process may be just about to release.
-async fn open(file: &std::path::Path) -> Arc<EmbeddedStore> {
+async fn open(file: &std::path::Path) -> Arc<JournalStore> {
     for _ in 0..400 {
-        if let Ok(store) = EmbeddedStore::open(file, Options::default()).await {
+        if let Ok(store) = JournalStore::open(file, Options::default()).await {
             return Arc::new(store);
         }
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
@@ -234,7 +234,7 @@ async fn a_damaged_replica_is_served_and_only_what_is_bad_is_fetched_again() {
     for number in 0..40 {
         central.publish(&format!("b{number}")).await;
     }
-    let file = data.path().join("replica.redb");
+    let file = data.path().join("replica.journal");
     let list = vec![central.address(0)];
     let peer = Peer::start(quick("edge-0", data.path()), open(&file).await, list.clone()).await;
     peer.until_equal(&central).await;

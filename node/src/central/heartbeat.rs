@@ -252,7 +252,7 @@ mod tests {
         config::Config,
         env::Env,
         register::entry::tests::entry,
-        store::embedded::{EmbeddedStore, Options},
+        store::journal::{JournalStore, Options},
         telemetry::metrics::Metrics,
     };
 
@@ -261,7 +261,7 @@ mod tests {
         let mut view = RegisterView::new(None);
         view.apply(vec![entry("a", 1).seal()], Version::ZERO);
         let (env, config) = (Env::system(Metrics::disabled()), Config::default().with_identity("n0"));
-        let store = EmbeddedStore::in_memory(Options { inline: true, ..Options::default() }).unwrap();
+        let store = JournalStore::in_memory(Options { inline: true, ..Options::default() }).unwrap();
         let log = RegisterLog::new(Arc::new(store), view.clone());
         let node = CentralNode::new(Arc::new(config), env, log, Vec::new());
         let (peer, id, here) =

@@ -15,10 +15,10 @@ use super::{
 use crate::{
     clock::Timestamp,
     config::{self, Config},
+    run::embedded_options,
     store::{
         Store, StoreError,
-        embedded::{self, EmbeddedStore, Options},
-        journal::{self, JournalStore},
+        journal::{self, JournalStore, OsFiles},
     },
 };
 
@@ -26,7 +26,7 @@ use crate::{
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Where the register lies")]
 pub struct StoreArgs {
-    /// The node's data directory; the register is register.redb in it, or replica.journal on a peer [default: ./data]
+    /// The node's data directory; the register is register.journal in it, or replica.journal on a peer [default: ./data]
     #[arg(long, global = true, value_name = "DIR", value_parser = utf8_path)]
     pub data_dir: Option<PathBuf>,
     /// File with the MongoDB connection string, when the register lies there
@@ -53,7 +53,6 @@ impl NodeSettings for StoreArgs {
 /// Where the configuration puts the register.
 enum Place {
     File(PathBuf),
-    Journal(PathBuf),
     MongoDb { uri: String },
 }
 
@@ -63,9 +62,9 @@ impl Place {
             Some(uri) => Self::MongoDb { uri },
             None => {
                 let file = |name| config.store.data_dir.join(name);
-                let journal = file(journal::FILE_NAME);
+                let replica = file(journal::REPLICA_FILE);
                 // A peer has one of its own as soon as it has run.
-                if exists(&journal)? { Self::Journal(journal) } else { Self::File(file(embedded::FILE_NAME)) }
+                Self::File(if exists(&replica)? { replica } else { file(journal::REGISTER_FILE) })
             }
         })
     }
@@ -73,7 +72,7 @@ impl Place {
     /// The file, where it is one.
     fn file(&self) -> Option<&Path> {
         match self {
-            Self::File(path) | Self::Journal(path) => Some(path),
+            Self::File(path) => Some(path),
             Self::MongoDb { .. } => None,
         }
     }
@@ -95,15 +94,11 @@ pub fn describe(config: &Config) -> String {
 pub async fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     match Place::of(config)? {
         Place::MongoDb { uri } => connect(&uri, &config.store.mongodb).await,
-        Place::File(path) => opened(EmbeddedStore::open(&path, options(config)).await, &path),
-        Place::Journal(path) => {
-            let options = journal::Options::from(&options(config));
-            opened(JournalStore::open(&path, options).await, &path)
-        }
+        Place::File(path) => opened(JournalStore::open(&path, embedded_options(config)).await, &path),
     }
 }
 
-fn opened<S: Store>(store: Result<S, StoreError>, path: &Path) -> anyhow::Result<Arc<dyn Store>> {
+fn opened(store: Result<JournalStore, StoreError>, path: &Path) -> anyhow::Result<Arc<dyn Store>> {
     match store {
         Ok(store) => Ok(Arc::new(store)),
         Err(error) => Err(explained(error)).with_context(|| format!("open {}", path.display())),
@@ -134,11 +129,9 @@ pub async fn open_for_replacement(config: &Config, now: Timestamp) -> anyhow::Re
     match Place::of(config)? {
         Place::MongoDb { .. } => open(config).await,
         Place::File(path) => {
-            opened(EmbeddedStore::open_replica(&path, options(config), now.as_millis()).await, &path)
-        }
-        Place::Journal(path) => {
-            let replica = journal::open_replica(&config.store.data_dir, options(config), now.as_millis());
-            replica.await.map_err(explained).with_context(|| format!("open {}", path.display()))
+            let (files, options) = (Arc::new(OsFiles), embedded_options(config));
+            let store = JournalStore::open_or_set_aside(files, &path, options, now.as_millis()).await;
+            opened(store, &path)
         }
     }
 }
@@ -147,7 +140,7 @@ pub async fn open_for_replacement(config: &Config, now: Timestamp) -> anyhow::Re
 pub(crate) enum Present {
     /// Nothing yet; only a file can be missing.
     Nothing,
-    /// A file that is no database any more.
+    /// A file that is no journal any more.
     Unreadable(String),
     /// A store, which may be empty.
     Store(Arc<dyn Store>),
@@ -171,11 +164,6 @@ pub(crate) async fn look(config: &Config) -> anyhow::Result<Present> {
 
 fn exists(path: &Path) -> anyhow::Result<bool> {
     path.try_exists().with_context(|| format!("look for {}", path.display()))
-}
-
-fn options(config: &Config) -> Options {
-    let config::Store { cache_bytes, flush_within, .. } = config.store;
-    Options { cache_bytes, flush_within, ..Options::default() }
 }
 
 /// Only one process can have the file open: say what to do about the other one.

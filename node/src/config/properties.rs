@@ -12,7 +12,7 @@ use crate::{
     env::{Env, Random},
     peer::dial::PlainText,
     run,
-    store::{Store as _, embedded::EmbeddedStore},
+    store::{Store as _, journal::JournalStore},
     telemetry::metrics::Metrics,
 };
 
@@ -87,7 +87,7 @@ fn runs(config: Config, role: Role) {
         Env { clock: Arc::new(SystemClock::new()), random: Random::seeded(1), metrics: Metrics::disabled() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let store = Arc::new(EmbeddedStore::in_memory(run::embedded_options(&config)).unwrap());
+        let store = Arc::new(JournalStore::in_memory(run::embedded_options(&config)).unwrap());
         let batch: Vec<u8> = Vec::with_capacity(config.sync.batch);
         drop(batch);
         match role {

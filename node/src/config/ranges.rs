@@ -58,7 +58,7 @@ impl Config {
     }
 
     fn validate_counts(&self) -> Result<(), ConfigError> {
-        let Self { heartbeat, sync, limits, store, .. } = self;
+        let Self { heartbeat, sync, limits, .. } = self;
         let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
         for (setting, value, low, high) in [
             ("heartbeat.max_missed", u64::from(heartbeat.max_missed), 1, 10),
@@ -71,7 +71,6 @@ impl Config {
             ("limits.push_window", count(limits.push_window), 1, 1_000_000),
             // One connection carries a push stream, a pull and a heartbeat at once.
             ("limits.max_streams_per_connection", limits.max_streams_per_connection.into(), 4, 1_000_000),
-            ("store.cache_bytes", count(store.cache_bytes), 1 << 16, 1 << 40),
         ] {
             within(setting, value, low, high)?;
         }

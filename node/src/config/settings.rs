@@ -56,8 +56,6 @@ impl Default for Listen {
 pub struct Store {
     /// Directory of the embedded store and of this node's keys.
     pub data_dir: PathBuf,
-    /// Memory for the embedded store's page cache, bytes.
-    pub cache_bytes: usize,
     /// Embedded store of a peer: replicated batches are fsynced within this time.
     #[serde(with = "humantime_serde")]
     pub flush_within: Duration,
@@ -67,12 +65,7 @@ pub struct Store {
 
 impl Default for Store {
     fn default() -> Self {
-        Self {
-            data_dir: "./data".into(),
-            cache_bytes: 16 * 1024 * 1024,
-            flush_within: Duration::from_secs(1),
-            mongodb: MongoDb::default(),
-        }
+        Self { data_dir: "./data".into(), flush_within: Duration::from_secs(1), mongodb: MongoDb::default() }
     }
 }
 

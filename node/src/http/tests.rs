@@ -41,7 +41,7 @@ use crate::{
     },
     store::{
         Store as _,
-        embedded::{EmbeddedStore, Options},
+        journal::{JournalStore, Options},
     },
     telemetry::metrics::Metrics,
 };
@@ -58,8 +58,8 @@ fn env() -> Env {
     }
 }
 
-fn store() -> EmbeddedStore {
-    EmbeddedStore::in_memory(Options { inline: true, ..Options::default() }).unwrap()
+fn store() -> JournalStore {
+    JournalStore::in_memory(Options { inline: true, ..Options::default() }).unwrap()
 }
 
 fn config(id: &str, change: impl FnOnce(&mut Config)) -> Arc<Config> {

@@ -81,6 +81,7 @@ async fn open_store(config: &Config, env: &Env, role: Role) -> Result<Arc<dyn St
         Some(uri) => Ok(Arc::new(MongoStore::connect(&uri, &config.store.mongodb).await?)),
         None => {
             refuse_other_role(&config.store.data_dir, role)?;
+            refuse_old_store(&config.store.data_dir)?;
             Ok(open_embedded(config, env, role == Role::Peer).await?)
         }
     }
@@ -89,10 +90,18 @@ async fn open_store(config: &Config, env: &Env, role: Role) -> Result<Arc<dyn St
 fn refuse_other_role(directory: &Path, role: Role) -> Result<(), RunError> {
     let (file, owner) = match role {
         Role::Peer => (keys::FILE_NAME, "central node"),
-        Role::Central => (journal::FILE_NAME, "peer"),
+        Role::Central => (journal::REPLICA_FILE, "peer"),
     };
     if directory.join(file).exists() {
         return Err(RunError::OtherRole { directory: directory.to_owned(), owner, file });
+    }
+    Ok(())
+}
+
+fn refuse_old_store(directory: &Path) -> Result<(), RunError> {
+    let has = |file: &str| directory.join(file).exists();
+    if has("register.redb") && !has(journal::REGISTER_FILE) && !has(journal::REPLICA_FILE) {
+        return Err(RunError::OldStore { directory: directory.to_owned() });
     }
     Ok(())
 }
@@ -130,13 +139,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_register_in_an_old_form_is_not_taken_for_none() {
+        let folder = tempfile::tempdir().unwrap();
+        refuse_old_store(folder.path()).unwrap();
+        std::fs::write(folder.path().join("register.redb"), "").unwrap();
+        let error = refuse_old_store(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("register.redb") && error.contains("register export"), "{error}");
+        std::fs::write(folder.path().join(journal::REPLICA_FILE), "").unwrap();
+        refuse_old_store(folder.path()).unwrap();
+    }
+
+    #[test]
     fn a_directory_of_the_other_role_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         for role in [Role::Central, Role::Peer] {
             refuse_other_role(folder.path(), role).unwrap();
         }
         for (file, own, other) in
-            [(keys::FILE_NAME, Role::Central, Role::Peer), (journal::FILE_NAME, Role::Peer, Role::Central)]
+            [(keys::FILE_NAME, Role::Central, Role::Peer), (journal::REPLICA_FILE, Role::Peer, Role::Central)]
         {
             let folder = tempfile::tempdir().unwrap();
             std::fs::write(folder.path().join(file), "").unwrap();

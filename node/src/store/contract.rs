@@ -81,16 +81,6 @@ where
     replacing_leaves_nothing_behind(&fresh().await).await;
 }
 
-/// Runs the checks that a store of replicas alone passes, each on a store made by `fresh`.
-pub(crate) async fn run_replica<F, S>(fresh: impl Fn() -> F)
-where
-    F: Future<Output = S>,
-    S: Store,
-{
-    replica_applies_batches_with_their_position(&fresh().await).await;
-    replica_ignores_what_it_knows(&fresh().await).await;
-}
-
 async fn starts_empty_and_takes_one_genesis(store: &dyn Store) {
     let loaded = store.load().await.unwrap();
     assert!(loaded.view.is_empty() && loaded.findings.is_empty() && loaded.checkpoint.is_none());

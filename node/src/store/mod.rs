@@ -1,6 +1,6 @@
-//! Where a register lies on disk: one trait, three stores (design decision 11).
+//! Where a register lies on disk: one trait, two stores (design decision 11).
 //!
-//! [`embedded`] is one crash-safe file, [`mongo`] is MongoDB, [`journal`] is a replica's file, which can be fetched again.
+//! [`journal`] is the embedded one, a crash-safe file; [`mongo`] is MongoDB.
 //! The same trait serves both roles: a central node publishes into its store and tails it, a peer applies verified batches
 //! to its own. `contract` is the one test suite that they must pass.
 
@@ -8,7 +8,6 @@
 pub(crate) mod contract;
 mod disk;
 
-pub mod embedded;
 pub mod journal;
 pub mod mongo;
 
@@ -182,11 +181,10 @@ pub enum StoreError {
 /// A register's storage.
 ///
 /// All methods may be called concurrently. What a method has acknowledged survives a crash of the process and of the
-/// machine; for [`Store::apply`] alone a crash of the machine may undo the last second (in an embedded store one of the
-/// process too), since a replica fetches it again.
+/// machine; for [`Store::apply`] alone a crash of the machine may undo the last second, since a replica fetches it again.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// `embedded`, `journal` or `mongodb`, for logs and people.
+    /// `embedded` or `mongodb`, for logs and people.
     fn kind(&self) -> &'static str;
 
     /// Reads and verifies everything.

@@ -18,7 +18,7 @@ use crate::{
     register::{entry::tests::entry, names::PeerId, view::RegisterView},
     store::{
         Publication,
-        embedded::{EmbeddedStore, Options},
+        journal::{JournalStore, Options},
     },
 };
 
@@ -68,7 +68,7 @@ fn silent(config: &Config) -> (Telemetry, Dispatch) {
 }
 
 fn central_node(telemetry: &Telemetry) -> Arc<CentralNode> {
-    let store = EmbeddedStore::in_memory(Options { inline: true, ..Options::default() }).unwrap();
+    let store = JournalStore::in_memory(Options { inline: true, ..Options::default() }).unwrap();
     let env = Env::system(telemetry.metrics("n0"));
     let node = CentralNode::new(
         Arc::new(config(None)),

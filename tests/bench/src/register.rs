@@ -20,7 +20,7 @@ use sorcha_node::{
     register_bootstrap,
     store::{
         Store, StoreError,
-        embedded::{EmbeddedStore, FILE_NAME, Options},
+        journal::{JournalStore, Options, REGISTER_FILE},
     },
 };
 
@@ -47,10 +47,10 @@ pub(crate) async fn make(data: &Path, count: usize) -> Result<()> {
 }
 
 /// Opens the store in a data directory; one that has just been dropped lets go of its file a moment later.
-pub(crate) async fn open(data: &Path) -> Result<EmbeddedStore> {
+pub(crate) async fn open(data: &Path) -> Result<JournalStore> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match EmbeddedStore::open(data.join(FILE_NAME), Options::default()).await {
+        match JournalStore::open(data.join(REGISTER_FILE), Options::default()).await {
             Err(StoreError::Unavailable(_)) if Instant::now() < deadline => {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }

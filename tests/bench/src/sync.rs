@@ -72,8 +72,7 @@ async fn sync(bench: &Bench, central: &Central, entries: usize) -> Result<Durati
     let work = bench.folder()?;
     let started = Instant::now();
     let centrals = [central.place().address(0)];
-    let configure = |config: &mut sorcha_node::config::Config| config.store.cache_bytes = 16 * 1024 * 1024;
-    let peer = Peer::start(work.path(), "edge-0", &centrals, configure, |store| store).await?;
+    let peer = Peer::start(work.path(), "edge-0", &centrals, |_| (), |store| store).await?;
     let mut replica = peer.node.replica.subscribe();
     let whole = replica.wait_for(|state| state.view.len() > entries);
     tokio::time::timeout(PATIENCE, whole).await.context("the full sync takes too long")??;

@@ -15,7 +15,7 @@ use sorcha_node::{
     register::{entry::SealedEntry, lineage::Genesis, names::Version},
     store::{
         Checkpoint, Draft, Loaded, Publication, StateChange, Store, StoreError,
-        embedded::{EmbeddedStore, Options},
+        journal::{JournalStore, Options},
     },
 };
 
@@ -40,7 +40,7 @@ pub enum Condition {
 /// The database; cheap to clone.
 #[derive(Clone)]
 pub struct Database {
-    store: Arc<EmbeddedStore>,
+    store: Arc<JournalStore>,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -58,14 +58,14 @@ impl Database {
     #[expect(clippy::expect_used, reason = "a store in memory can always be made")]
     pub fn new(seed: u64) -> Self {
         let options = Options { inline: true, ..Options::default() };
-        let store = EmbeddedStore::in_memory(options).expect("a store in memory");
+        let store = JournalStore::in_memory(options).expect("a store in memory");
         let shared = Shared { rng: SmallRng::seed_from_u64(seed), condition: Condition::Well };
         Self { store: Arc::new(store), shared: Arc::new(Mutex::new(shared)) }
     }
 
     /// The store itself, which always answers: for the record of what really happened.
     #[must_use]
-    pub fn store(&self) -> Arc<EmbeddedStore> {
+    pub fn store(&self) -> Arc<JournalStore> {
         Arc::clone(&self.store)
     }
 

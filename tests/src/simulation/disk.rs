@@ -228,6 +228,10 @@ impl Mounted {
 }
 
 impl Files for Mounted {
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.access()?.names.contains_key(path))
+    }
+
     fn open(&self, path: &Path) -> io::Result<Box<dyn Medium>> {
         let mut state = self.access()?;
         let content = match state.names.get(path) {

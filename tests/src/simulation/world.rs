@@ -11,7 +11,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use sorcha_node::{
     central::Condition,
     register::names::Version,
-    store::{Store as _, embedded::EmbeddedStore},
+    store::{Store as _, journal::JournalStore},
 };
 
 use super::{
@@ -212,7 +212,7 @@ impl World {
 }
 
 /// Notes what the database really holds, in order.
-async fn record_truth(store: Arc<EmbeddedStore>, history: History) {
+async fn record_truth(store: Arc<JournalStore>, history: History) {
     let mut last = Version::ZERO;
     loop {
         store.changed(last).await;

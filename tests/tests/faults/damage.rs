@@ -6,12 +6,10 @@ use anyhow::{Context as _, Result};
 use rand::{RngExt as _, rngs::SmallRng};
 
 /// Files that a register lies in, of a central node and of a peer.
-const REGISTERS: [&str; 2] = ["register.redb", "replica.journal"];
-/// The database's page size and the size of its header.
+const REGISTERS: [&str; 2] = ["register.journal", "replica.journal"];
+/// What a disk may lose as one, and where the file says what it is and how far it is durable.
 const PAGE: usize = 4096;
 const HEADER: usize = 320;
-/// Bytes at the beginning of a page that say what is in it.
-const PAGE_HEAD: usize = 64;
 
 /// All files of a data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,8 +88,9 @@ impl Files {
         let at = match random.random_range(0..100) {
             0..5 => return Damage { file, change: Change::Cut { at: random.random_range(0..length) } },
             5..10 => return Damage { file, change: Change::Zeroes { at: page } },
-            10..40 => random.random_range(0..length.min(HEADER)),
-            40..75 => page + random.random_range(0..PAGE_HEAD),
+            10..35 => random.random_range(0..length.min(HEADER)),
+            // What was acknowledged last.
+            35..60 => length - 1 - random.random_range(0..length.min(PAGE)),
             _ => random.random_range(0..length),
         };
         Damage { file, change: Change::Bit { at: at.min(length - 1), bit: random.random_range(0..8) } }

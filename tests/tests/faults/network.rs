@@ -228,7 +228,7 @@ impl Network {
 
 /// `register verify` finds nothing in the stopped node's file, where it has one.
 async fn verify_store(node: &Node) -> Result<()> {
-    if !["register.redb", "replica.journal"].iter().any(|file| node.data.join(file).exists()) {
+    if !["register.journal", "replica.journal"].iter().any(|file| node.data.join(file).exists()) {
         return Ok(());
     }
     let (code, output) = register_tool(&node.data, &["verify"]).await?;

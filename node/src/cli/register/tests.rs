@@ -14,7 +14,7 @@ use crate::{
     store::{
         Checkpoint, Loaded, StateChange, Store, StoreError,
         contract::{checkpoint, draft, id},
-        embedded::{EmbeddedStore, FILE_NAME, Options},
+        journal::{JournalStore, Options, REGISTER_FILE},
     },
 };
 
@@ -56,7 +56,7 @@ impl Node {
     }
 
     fn register(&self) -> std::path::PathBuf {
-        self.config.store.data_dir.join(FILE_NAME)
+        self.config.store.data_dir.join(REGISTER_FILE)
     }
 
     fn path(&self, name: &str) -> std::path::PathBuf {
@@ -64,9 +64,9 @@ impl Node {
     }
 
     /// Opens the register; the lock of a store that was just dropped is released within moments.
-    async fn open(&self) -> Arc<EmbeddedStore> {
+    async fn open(&self) -> Arc<JournalStore> {
         for _ in 0..500 {
-            match EmbeddedStore::open(self.register(), Options::default()).await {
+            match JournalStore::open(self.register(), Options::default()).await {
                 Err(StoreError::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(10)).await,
                 other => return Arc::new(other.unwrap()),
             }
@@ -91,7 +91,7 @@ impl Node {
         if !self.register().exists() {
             return "nothing".to_owned();
         }
-        let opened = EmbeddedStore::open(self.register(), Options::default()).await;
+        let opened = JournalStore::open(self.register(), Options::default()).await;
         let content = match &opened {
             Ok(store) => {
                 let Loaded { view, checkpoint, findings } = store.load().await.unwrap();
@@ -203,10 +203,10 @@ async fn findings_are_named_and_fail() {
     assert_eq!(result.unwrap(), Outcome::Failed);
     assert!(out.contains("findings      1") && out.contains("\n4 "), "{out}");
     node.unlocked().await;
-    std::fs::write(node.register(), b"not a database, but as long as one might be ".repeat(200)).unwrap();
+    std::fs::write(node.register(), b"not a journal, but as long as one might be ".repeat(200)).unwrap();
     let (result, out, _) = node.run(verify(JSON), None).await;
     assert_eq!(result.unwrap(), Outcome::Failed);
-    assert!(out.contains("not readable"), "{out}");
+    assert!(out.contains("is no register's journal"), "{out}");
 }
 
 #[tokio::test]
@@ -377,14 +377,14 @@ async fn a_restore_sets_an_unreadable_file_aside_and_fills_an_empty_place() {
     let file = source.export("bundle").await;
     let unreadable = Node::new();
     std::fs::create_dir_all(&unreadable.config.store.data_dir).unwrap();
-    std::fs::write(unreadable.register(), b"not a database, but as long as one might be ".repeat(200))
+    std::fs::write(unreadable.register(), b"not a journal, but as long as one might be ".repeat(200))
         .unwrap();
     let asked = RestoreArgs { yes: false, ..restore_args(&file) };
     let error = unreadable.refused(RegisterCommand::Restore(asked)).await;
     assert!(error.contains("set aside"), "{error}");
     assert_eq!(unreadable.done(RegisterCommand::Restore(restore_args(&file))).await["entries"], 3);
-    // The register, its witness, and what was set aside.
-    assert_eq!(std::fs::read_dir(&unreadable.config.store.data_dir).unwrap().count(), 3);
+    // The register, and what was set aside.
+    assert_eq!(std::fs::read_dir(&unreadable.config.store.data_dir).unwrap().count(), 2);
 
     let nothing = Node::new();
     let unasked = RestoreArgs { yes: false, ..restore_args(&file) };

@@ -54,7 +54,7 @@ pub(super) async fn run(
     Ok(if loaded.findings.is_empty() { Outcome::Done } else { Outcome::Failed })
 }
 
-/// A file that is no database any more is a finding too.
+/// A file that is no journal any more is a finding too.
 async fn load(config: &Config) -> anyhow::Result<Loaded> {
     match store::look(config).await? {
         Present::Store(store) => Ok(store.load().await?),

@@ -227,7 +227,7 @@ async fn a_damaged_register_takes_nothing() {
 }
 
 /// A store whose writes fail.
-struct Failing(EmbeddedStore, StoreError);
+struct Failing(JournalStore, StoreError);
 
 #[async_trait]
 impl Store for Failing {

@@ -16,7 +16,7 @@ use crate::{
     run,
     store::{
         Store, StoreError,
-        embedded::{EmbeddedStore, Options},
+        journal::{JournalStore, Options},
     },
     telemetry::metrics::{Metrics, SyncType},
 };
@@ -47,7 +47,7 @@ async fn central(id: &str, folder: &Path, store: &Arc<dyn Store>, full_syncs: us
 }
 
 async fn register(folder: &Path) -> (Arc<dyn Store>, LocalCentral) {
-    let store: Arc<dyn Store> = Arc::new(EmbeddedStore::in_memory(Options::default()).unwrap());
+    let store: Arc<dyn Store> = Arc::new(JournalStore::in_memory(Options::default()).unwrap());
     let central = central("n1", folder, &store, 3).await;
     let document = br#"{"id":"invoice"}"#.to_vec();
     let (blueprint_id, published_by) = ("invoice".into(), "tester".into());

@@ -13,7 +13,7 @@ use crate::{
     },
     store::{
         Store as _, StoreError,
-        embedded::{EmbeddedStore, Options},
+        journal::{JournalStore, Options},
     },
 };
 
@@ -32,7 +32,7 @@ async fn running(findings: Vec<Finding>) -> Running {
     after(5).await;
     stage.send_replace(Stage::Opening { store_fault: Some("no server".into()) });
     after(5).await;
-    let store = EmbeddedStore::in_memory(Options { inline: true, ..Options::default() }).unwrap();
+    let store = JournalStore::in_memory(Options { inline: true, ..Options::default() }).unwrap();
     store.init_genesis(genesis(1)).await.unwrap();
     let view = store.load().await.unwrap().view;
     let node = CentralNode::new(Arc::new(config), env, RegisterLog::new(Arc::new(store), view), findings);

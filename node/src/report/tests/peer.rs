@@ -18,7 +18,7 @@ use crate::{
         names::{PeerId, Version},
         view::RegisterView,
     },
-    store::embedded::{EmbeddedStore, Options},
+    store::journal::{JournalStore, Options},
 };
 
 struct Running {
@@ -31,7 +31,7 @@ struct Running {
 /// A peer with a replica at version 4 and its reporter, started.
 async fn running() -> Running {
     let (env, config, fake) = (env(), config("edge-0"), Fake::new());
-    let store = EmbeddedStore::in_memory(Options { inline: true, ..Options::default() }).unwrap();
+    let store = JournalStore::in_memory(Options { inline: true, ..Options::default() }).unwrap();
     let replica = Replica::load(Arc::new(store)).await.unwrap();
     let view =
         RegisterView::with_entries(Some(Arc::new(genesis(1))), vec![entry("a", 4).seal()], Version::ZERO);

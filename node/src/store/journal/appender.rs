@@ -7,7 +7,7 @@ use super::{
     file::{HEADER, JournalFile, Place},
     frame::{self, Chain, EntryMeta, Meta, START},
 };
-use crate::register::{entry::SealedEntry, view::RegisterView};
+use crate::register::{entry::SealedEntry, lineage::Genesis, view::RegisterView};
 
 /// Entries in one frame of a whole register.
 const PER_FRAME: usize = 512;
@@ -17,6 +17,13 @@ const BUFFER: usize = 1024 * 1024;
 /// A file and the place where the next frame goes.
 pub(super) struct Appender {
     file: Arc<JournalFile>,
+    end: u64,
+    chain: Chain,
+}
+
+/// A place in a journal, to go back to.
+#[derive(Clone, Copy)]
+pub(super) struct Mark {
     end: u64,
     chain: Chain,
 }
@@ -57,19 +64,31 @@ impl Appender {
         Ok(())
     }
 
-    /// Adds a transaction: entries, and the position after them.
+    /// Adds a transaction: entries, and what else is new with them.
     pub(super) fn commit(
         &mut self,
+        genesis: Option<&Genesis>,
         entries: &[Arc<SealedEntry>],
-        checkpoint: &Checkpoint,
+        checkpoint: Option<&Checkpoint>,
     ) -> Result<(), StoreError> {
         let meta = Meta {
-            genesis: None,
-            checkpoint: Some(frame::encode_checkpoint(checkpoint)?),
+            genesis: genesis.map(|genesis| genesis.bytes().to_vec()),
+            checkpoint: checkpoint.map(frame::encode_checkpoint).transpose()?,
             entries: metas(entries),
             open: false,
         };
         self.append(&meta, entries)
+    }
+
+    /// Where the next frame goes.
+    pub(super) const fn mark(&self) -> Mark {
+        Mark { end: self.end, chain: self.chain }
+    }
+
+    /// Takes back what was added since.
+    pub(super) fn back_to(&mut self, mark: Mark) -> Result<(), StoreError> {
+        (self.end, self.chain) = (mark.end, mark.chain);
+        self.file.truncate(mark.end)
     }
 
     /// Adds some entries of a whole register.
@@ -89,13 +108,7 @@ impl Appender {
         view: &RegisterView,
         checkpoint: Option<&Checkpoint>,
     ) -> Result<(), StoreError> {
-        let meta = Meta {
-            genesis: view.genesis().map(|genesis| genesis.bytes().to_vec()),
-            checkpoint: checkpoint.map(frame::encode_checkpoint).transpose()?,
-            entries: Vec::new(),
-            open: false,
-        };
-        self.append(&meta, &[])?;
+        self.commit(view.genesis().map(|genesis| &**genesis), &[], checkpoint)?;
         self.file.sync()?;
         self.file.note_durable(self.end)
     }

@@ -22,7 +22,7 @@ use super::{
     files::{Files, Medium},
 };
 
-const MAGIC: &[u8; 16] = b"SORCHA-REPLICA\0\x01";
+const MAGIC: &[u8; 16] = b"SORCHA-JOURNAL\0\x01";
 /// Where the first frame begins.
 pub(super) const HEADER: usize = MAGIC.len() + 16;
 /// Below this many bytes a second reading thread costs more than it saves.
@@ -50,15 +50,15 @@ pub(super) struct Content {
 }
 
 impl JournalFile {
-    /// Opens or creates a journal.
+    /// Opens or creates a journal. A new one gets its name with its beginning in it: an empty file is damage.
     pub(super) fn open(place: Place) -> Result<Self, StoreError> {
-        let journal = Self::take(place)?;
-        // A new one, or one that was cut off before its first byte.
-        if journal.length()? == 0 {
-            journal.begin()?;
-            journal.sync()?;
-            journal.place.sync_names()?;
+        let exists = place.files.exists(&place.path);
+        if exists.map_err(|error| at_path(io_error(&error), "look for", &place.path))? {
+            return Self::take(place);
         }
+        let journal = Self::beside(&place)?;
+        journal.sync()?;
+        journal.take_place_of(&place)?;
         Ok(journal)
     }
 
@@ -139,7 +139,7 @@ impl JournalFile {
         })
         .map_err(|error| io_error(&error))?;
         let durable = durable(&bytes).ok_or_else(|| {
-            StoreError::Damaged(format!("{} is no replica's journal", self.place.path.display()))
+            StoreError::Damaged(format!("{} is no register's journal", self.place.path.display()))
         })?;
         Ok(Content { bytes: bytes.into(), durable })
     }
@@ -152,7 +152,7 @@ fn durable(bytes: &[u8]) -> Option<usize> {
     let (inverted, _) = rest.split_first_chunk::<8>()?;
     let (note, inverted) = (u64::from_le_bytes(*note), u64::from_le_bytes(*inverted));
     if note != !inverted {
-        tracing::warn!("a replica's journal has lost the note of how far it is durable");
+        tracing::warn!("a register's journal has lost the note of how far it is durable");
         return Some(HEADER);
     }
     usize::try_from(note).ok()

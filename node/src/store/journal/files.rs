@@ -12,6 +12,12 @@ use super::super::disk;
 
 /// What a journal needs of a file system.
 pub trait Files: fmt::Debug + Send + Sync {
+    /// Whether there is a file.
+    ///
+    /// # Errors
+    /// As the operating system gives them.
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+
     /// Opens a file for reading and writing; makes it, and its folder, where there is none. Nobody else may have it open
     /// until it is dropped.
     ///
@@ -54,6 +60,10 @@ pub trait Medium: fmt::Debug + Send + Sync {
 pub struct OsFiles;
 
 impl Files for OsFiles {
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        path.try_exists()
+    }
+
     fn open(&self, path: &Path) -> io::Result<Box<dyn Medium>> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;

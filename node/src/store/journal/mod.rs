@@ -1,10 +1,10 @@
-//! The store of a replica: a journal, one file that is only added to (ADR 13).
+//! The embedded store: a journal, one file that is only added to (ADR 13, ADR 15).
 //!
-//! A replica lies in memory anyway and is read from disk only at start, from its first to its last byte. So a batch costs
-//! one write at the end of the file, which survives a crash of the process at once, and is fsynced within
+//! A register lies in memory anyway and is read from disk only at start, from its first to its last byte. So a change costs
+//! one write at the end of the file. Publications that come together share a frame and an fsync, and are seen and
+//! acknowledged after it. A replica's batch survives a crash of the process at once, and is fsynced within
 //! [`Options::flush_within`] while further batches go on. A full sync is written beside the journal while it arrives, and
-//! takes its place in one step. What is damaged or cut off is found at start and fetched again; that is why a central node,
-//! which could not fetch it from anywhere, has another store.
+//! takes its place in one step. What is damaged or cut off is found at start.
 
 mod appender;
 mod file;
@@ -12,21 +12,28 @@ mod files;
 mod frame;
 mod incoming;
 mod load;
+mod memory;
 mod open;
+mod publish;
 mod writer;
 
 use std::{
     sync::{
-        Arc,
+        self, Arc, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use async_trait::async_trait;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 
-use self::{file::Place, incoming::Beside, writer::Writer};
+use self::{
+    file::Place,
+    incoming::Beside,
+    publish::{Op, Reply},
+    writer::Writer,
+};
 pub use self::{
     files::{Files, Medium, OsFiles},
     open::open_replica,
@@ -34,12 +41,13 @@ pub use self::{
 use super::{
     Checkpoint, Draft, Incoming, Loaded, Publication, StateChange, Store, StoreError,
     disk::{closed, run_blocking},
-    embedded,
 };
 use crate::register::{entry::SealedEntry, lineage::Genesis, names::Version};
 
 /// File name of a replica inside a data directory.
-pub const FILE_NAME: &str = "replica.journal";
+pub const REPLICA_FILE: &str = "replica.journal";
+/// File name of a central node's register inside a data directory.
+pub const REGISTER_FILE: &str = "register.journal";
 
 /// A batch of up to this many bytes is written on the task that brings it: it takes less time than waking a thread for it.
 const INLINE_BYTES: usize = 64 * 1024;
@@ -47,17 +55,10 @@ const INLINE_BYTES: usize = 64 * 1024;
 /// How a journal runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Batches are fsynced within this time.
+    /// A replica's batches are fsynced within this time.
     pub flush_within: Duration,
     /// Does everything on the calling task instead of the blocking pool, for deterministic simulation.
     pub inline: bool,
-}
-
-impl From<&embedded::Options> for Options {
-    /// What both kinds of store have.
-    fn from(options: &embedded::Options) -> Self {
-        Self { flush_within: options.flush_within, inline: options.inline }
-    }
 }
 
 impl Default for Options {
@@ -66,13 +67,15 @@ impl Default for Options {
     }
 }
 
-/// A replica in a journal.
+/// A register in a journal.
 pub struct JournalStore(Arc<Shared>);
 
 struct Shared {
     place: Place,
     options: Options,
     writer: Arc<Mutex<Writer>>,
+    /// Publications that wait for the writer.
+    waiting: sync::Mutex<Vec<Op>>,
     state: watch::Receiver<Arc<Loaded>>,
     /// An fsync is due.
     flush_due: AtomicBool,
@@ -88,6 +91,27 @@ impl Shared {
         self.writer.lock().await.synced(&file, end, outcome)
     }
 
+    /// Has an operation stored, and waits for its answer. Whoever comes first stores all that wait: while the disk works, others
+    /// gather.
+    async fn ask<T>(&self, op: impl FnOnce(Reply<T>) -> Op) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.waiting().push(op(reply));
+        let mut writer = Arc::clone(&self.writer).lock_owned().await;
+        let group = std::mem::take(&mut *self.waiting());
+        if !group.is_empty() {
+            let work = move || {
+                writer.commit(group);
+                Ok(())
+            };
+            self.options.run(work).await?;
+        }
+        answer.await.unwrap_or_else(|_dropped| Err(closed()))
+    }
+
+    fn waiting(&self) -> sync::MutexGuard<'_, Vec<Op>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Has what was written fsynced in time; again and again, while that fails.
     fn flush_later(self: &Arc<Self>) {
         if self.flush_due.swap(true, Ordering::AcqRel) {
@@ -100,22 +124,17 @@ impl Shared {
             let Some(shared) = shared.upgrade() else { return };
             shared.flush_due.store(false, Ordering::Release);
             if let Err(error) = shared.flush().await {
-                tracing::error!(%error, file = %shared.place.path.display(), "the replica is not durable");
+                tracing::error!(%error, file = %shared.place.path.display(), "the register is not durable");
                 shared.flush_later();
             }
         });
     }
 }
 
-/// What only a central node's store does.
-fn no_publications<T>() -> Result<T, StoreError> {
-    Err(StoreError::Unstorable("a replica takes no publications; a central node does".to_owned()))
-}
-
 #[async_trait]
 impl Store for JournalStore {
     fn kind(&self) -> &'static str {
-        "journal"
+        "embedded"
     }
 
     async fn load(&self) -> Result<Loaded, StoreError> {
@@ -126,16 +145,17 @@ impl Store for JournalStore {
         Some(self.0.state.clone())
     }
 
-    async fn init_genesis(&self, _: Genesis) -> Result<Genesis, StoreError> {
-        no_publications()
+    async fn init_genesis(&self, genesis: Genesis) -> Result<Genesis, StoreError> {
+        self.0.ask(|reply| Op::InitGenesis(genesis, reply)).await
     }
 
-    async fn publish(&self, _: Draft) -> Result<Publication, StoreError> {
-        no_publications()
+    async fn publish(&self, draft: Draft) -> Result<Publication, StoreError> {
+        draft.validate()?;
+        self.0.ask(|reply| Op::Publish(draft, reply)).await
     }
 
-    async fn set_active(&self, _: StateChange) -> Result<Publication, StoreError> {
-        no_publications()
+    async fn set_active(&self, change: StateChange) -> Result<Publication, StoreError> {
+        self.0.ask(|reply| Op::SetActive(change, reply)).await
     }
 
     async fn read_after(&self, after: Version, limit: usize) -> Result<Vec<Arc<SealedEntry>>, StoreError> {
@@ -189,5 +209,7 @@ impl Options {
     }
 }
 
+#[cfg(test)]
+mod publish_tests;
 #[cfg(test)]
 mod tests;

@@ -1,23 +1,23 @@
-//! Opening a journal; a replica that lies in an embedded store, such as one filled from a bundle, moves into one.
+//! Opening a journal.
 
 use std::{
     fs, io,
-    path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
+    path::Path,
+    sync::{self, Arc, atomic::AtomicBool},
 };
 
 use tokio::sync::{Mutex, watch};
 
 use super::{
     super::{
-        Loaded, Store, StoreError,
+        Loaded, StoreError,
         disk::{aside, at_path, io_error},
-        embedded::{self, EmbeddedStore},
     },
-    FILE_NAME, Files, JournalStore, Options, OsFiles, Shared,
+    Files, JournalStore, Options, OsFiles, REGISTER_FILE, REPLICA_FILE, Shared,
     appender::Appender,
     file::{JournalFile, Place},
     load::{Recovered, recover},
+    memory::MemoryFiles,
     writer::Writer,
 };
 
@@ -43,9 +43,24 @@ impl JournalStore {
         let place = Place { files, path: path.as_ref().to_owned() };
         let opening = place.clone();
         let (journal, loaded) = options.run(move || open_file(opening)).await?;
+        Ok(Self::over(place, options, journal, loaded))
+    }
+
+    /// A store that lives in memory and dies with the process.
+    ///
+    /// # Errors
+    /// [`StoreError::Internal`], which memory has no reason to give.
+    pub fn in_memory(options: Options) -> Result<Self, StoreError> {
+        let place = Place { files: Arc::new(MemoryFiles::default()), path: REGISTER_FILE.into() };
+        let (journal, loaded) = open_file(place.clone())?;
+        Ok(Self::over(place, options, journal, loaded))
+    }
+
+    fn over(place: Place, options: Options, journal: Appender, loaded: Loaded) -> Self {
         let (state, seen) = watch::channel(Arc::new(loaded));
         let writer = Arc::new(Mutex::new(Writer::new(place.clone(), journal, state)));
-        Ok(Self(Arc::new(Shared { place, options, writer, state: seen, flush_due: AtomicBool::new(false) })))
+        let (waiting, flush_due) = (sync::Mutex::default(), AtomicBool::new(false));
+        Self(Arc::new(Shared { place, options, writer, waiting, state: seen, flush_due }))
     }
 
     /// As [`JournalStore::open_on`], but a file that is no journal is set aside (renamed to `….damaged-<unix ms>`), logged,
@@ -64,7 +79,7 @@ impl JournalStore {
             Err(StoreError::Damaged(why)) => {
                 let aside = aside(path, now_millis);
                 files.rename(path, &aside).map_err(doing("set aside", path))?;
-                tracing::error!(file = %path.display(), aside = %aside.display(), reason = %why, "replica file set aside; fetching it again");
+                tracing::error!(file = %path.display(), aside = %aside.display(), reason = %why, "unreadable register file set aside");
                 Self::open_on(files, path, options).await
             }
             opened => opened,
@@ -92,58 +107,26 @@ fn open_file(place: Place) -> Result<(Appender, Loaded), StoreError> {
 }
 
 /// Opens the replica in a data directory. A file that is no journal is set aside (renamed to `….damaged-<unix ms>`) and
-/// fetched again.
+/// fetched again. One that `register import` made before it was known whose it would be takes the replica's name.
 ///
 /// # Errors
 /// As [`JournalStore::open`], but for a file that is no journal.
 pub async fn open_replica(
     directory: &Path,
-    embedded_options: embedded::Options,
+    options: Options,
     now_millis: i64,
-) -> Result<Arc<dyn Store>, StoreError> {
-    let path = directory.join(FILE_NAME);
-    let options = Options::from(&embedded_options);
-    let old = directory.join(embedded::FILE_NAME);
-    if !exists(&path)? && exists(&old)? {
-        return move_from(&old, path, embedded_options, now_millis).await;
+) -> Result<JournalStore, StoreError> {
+    let (path, imported) = (directory.join(REPLICA_FILE), directory.join(REGISTER_FILE));
+    if !exists(&path)? && exists(&imported)? {
+        fs::rename(&imported, &path).map_err(doing("rename", &imported))?;
+        OsFiles.sync_names(&path).map_err(doing("rename", &imported))?;
+        tracing::info!(from = %imported.display(), to = %path.display(), "the imported register is this peer's replica");
     }
-    let opened = JournalStore::open_or_set_aside(Arc::new(OsFiles), &path, options, now_millis).await?;
-    Ok(Arc::new(opened))
-}
-
-/// Moves a sound replica out of an embedded store. A damaged one is used as it is: once it is repaired, the next start
-/// moves it.
-async fn move_from(
-    old: &Path,
-    path: PathBuf,
-    options: embedded::Options,
-    now_millis: i64,
-) -> Result<Arc<dyn Store>, StoreError> {
-    let own = Options::from(&options);
-    let embedded = EmbeddedStore::open_replica(old, options, now_millis).await?;
-    let Loaded { view, checkpoint, findings } = embedded.load().await?;
-    if !findings.is_empty() {
-        return Ok(Arc::new(embedded));
-    }
-    // Under another name until it is whole: a crash in between begins anew.
-    let begun = path.with_added_extension("moving");
-    if exists(&begun)? {
-        fs::remove_file(&begun).map_err(doing("remove", &begun))?;
-    }
-    let journal = JournalStore::open(&begun, own).await?;
-    let genesis = view.genesis().map(|genesis| (**genesis).clone());
-    journal.replace(genesis, view.iter().cloned().collect(), checkpoint).await?;
-    drop(journal);
-    fs::rename(&begun, &path).map_err(doing("rename", &begun))?;
-    OsFiles.sync_names(&path).map_err(doing("rename", &begun))?;
-    drop(embedded);
-    embedded::remove(old).map_err(doing("remove", old))?;
-    tracing::info!(from = %old.display(), to = %path.display(), "the replica has moved into a journal");
-    Ok(Arc::new(JournalStore::open(&path, own).await?))
+    JournalStore::open_or_set_aside(Arc::new(OsFiles), &path, options, now_millis).await
 }
 
 fn exists(path: &Path) -> Result<bool, StoreError> {
-    path.try_exists().map_err(doing("look for", path))
+    OsFiles.exists(path).map_err(doing("look for", path))
 }
 
 /// For what the system says about a file.

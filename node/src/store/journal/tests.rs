@@ -8,18 +8,15 @@ use crate::{
         lineage::tests::genesis,
         view::RegisterView,
     },
-    store::{
-        contract::{self, checkpoint, id, version},
-        embedded::{self, EmbeddedStore},
-    },
+    store::contract::{checkpoint, id, version},
 };
 
 fn file(directory: &tempfile::TempDir) -> PathBuf {
-    directory.path().join(FILE_NAME)
+    directory.path().join(REPLICA_FILE)
 }
 
 /// Opens a journal. Another test that starts a process holds this one's files, and their locks, until that has begun.
-async fn open(path: &Path) -> JournalStore {
+pub(super) async fn open(path: &Path) -> JournalStore {
     loop {
         match JournalStore::open(path, Options::default()).await {
             Err(StoreError::Unavailable(_in_use)) => tokio::time::sleep(Duration::from_millis(5)).await,
@@ -38,7 +35,7 @@ fn deprecated(name: &str, number: i64) -> Arc<SealedEntry> {
     entry.seal()
 }
 
-fn is_same(a: &Loaded, b: &Loaded) -> bool {
+pub(super) fn is_same(a: &Loaded, b: &Loaded) -> bool {
     a.view.seal() == b.view.seal() && a.view.genesis() == b.view.genesis() && a.checkpoint == b.checkpoint
 }
 
@@ -51,18 +48,6 @@ async fn filled(path: &Path) -> JournalStore {
     store.apply(vec![deprecated("a", 6)], checkpoint(6)).await.unwrap();
     store.apply(vec![], checkpoint(8)).await.unwrap();
     store
-}
-
-#[tokio::test]
-async fn a_replicas_store_passes_the_replicas_part_of_the_contract() {
-    let directory = tempfile::tempdir().unwrap();
-    let count = std::sync::atomic::AtomicUsize::new(0);
-    contract::run_replica(|| {
-        let number = count.fetch_add(1, Ordering::Relaxed);
-        let path = directory.path().join(format!("{number}.journal"));
-        async move { open(&path).await }
-    })
-    .await;
 }
 
 #[tokio::test]
@@ -294,46 +279,29 @@ async fn what_a_killed_process_has_written_is_durable_once_it_is_read() {
 }
 
 #[tokio::test]
-async fn publications_are_for_central_nodes() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(&file(&directory)).await;
-    let refused = store.publish(contract::draft("a", "{}")).await.unwrap_err();
-    assert!(refused.to_string().contains("takes no publications"), "{refused}");
-    assert!(store.init_genesis(genesis(1)).await.is_err());
-}
-
-#[tokio::test]
 async fn a_file_that_is_no_journal_is_set_aside() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(file(&directory), vec![0xaa; 100_000]).unwrap();
-    let store = open_replica(directory.path(), embedded::Options::default(), 42).await.unwrap();
+    let opened = JournalStore::open(file(&directory), Options::default()).await;
+    assert!(matches!(opened.err(), Some(StoreError::Damaged(_))), "a central node has it restored");
+    let store = open_replica(directory.path(), Options::default(), 42).await.unwrap();
     assert!(store.load().await.unwrap().view.is_empty());
     assert!(directory.path().join("replica.journal.damaged-42").exists());
 }
 
 #[tokio::test]
-async fn a_replica_in_an_embedded_store_moves_in() {
+async fn an_imported_register_is_the_replica() {
     let directory = tempfile::tempdir().unwrap();
-    let old = directory.path().join(embedded::FILE_NAME);
-    let store = EmbeddedStore::open(&old, embedded::Options::default()).await.unwrap();
-    store
-        .replace(Some(genesis(1)), vec![sealed("a", 1), deprecated("b", 3)], Some(checkpoint(4)))
-        .await
-        .unwrap();
-    let before = store.load().await.unwrap();
-    drop(store);
-    // What a move that was interrupted left behind.
-    std::fs::write(directory.path().join("replica.journal.moving"), "half").unwrap();
+    let before = filled(&directory.path().join(REGISTER_FILE)).await.load().await.unwrap();
     let moved = loop {
-        match open_replica(directory.path(), embedded::Options::default(), 0).await {
+        match open_replica(directory.path(), Options::default(), 0).await {
             Err(StoreError::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(5)).await,
             moved => break moved.unwrap(),
         }
     };
-    assert_eq!(moved.kind(), "journal");
     assert!(is_same(&moved.load().await.unwrap(), &before));
     let left = std::fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().file_name());
-    assert_eq!(left.collect::<Vec<_>>(), [FILE_NAME], "neither the old file nor its witness");
+    assert_eq!(left.collect::<Vec<_>>(), [REPLICA_FILE]);
 }
 
 #[tokio::test]
@@ -341,7 +309,7 @@ async fn a_path_that_can_not_be_used_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let in_the_way = directory.path().join("in-the-way");
     std::fs::write(&in_the_way, "").unwrap();
-    let error = JournalStore::open(in_the_way.join(FILE_NAME), Options::default()).await.err().unwrap();
+    let error = JournalStore::open(in_the_way.join(REPLICA_FILE), Options::default()).await.err().unwrap();
     let error = error.to_string();
     assert!(
         error.contains(&in_the_way.display().to_string()) && error.contains("must be writable"),

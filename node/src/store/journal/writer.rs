@@ -8,6 +8,7 @@ use super::{
     super::{Checkpoint, Loaded, StoreError},
     appender::Appender,
     file::{JournalFile, Place},
+    publish::{Group, Op},
 };
 use crate::register::{entry::SealedEntry, lineage::Genesis, names::Version, view::RegisterView};
 
@@ -44,7 +45,7 @@ impl Writer {
     ) -> Result<(), StoreError> {
         self.renew_if_suspect()?;
         let (entries, live) = self.newer(entries);
-        self.journal.commit(&entries, &checkpoint)?;
+        self.journal.commit(None, &entries, Some(&checkpoint))?;
         self.live = live;
         // In place, unless somebody keeps the value before.
         self.state.send_modify(|state| {
@@ -52,6 +53,43 @@ impl Writer {
             state.view.apply(entries, checkpoint.version);
             state.checkpoint = Some(checkpoint);
         });
+        Ok(())
+    }
+
+    /// Decides operations, makes what they change durable in one frame, and answers them. Nobody sees a change before it is
+    /// durable: what a peer has been sent must still be here after a power cut.
+    pub(super) fn commit(&mut self, ops: Vec<Op>) {
+        let group = Group::decide(Loaded::clone(&self.now()), ops);
+        let stored = if group.is_empty() { Ok(()) } else { self.store(&group) };
+        match &stored {
+            Ok(()) if !group.is_empty() => drop(self.state.send_replace(Arc::new(group.loaded.clone()))),
+            Ok(()) => {}
+            Err(error) => tracing::error!(%error, "publications were not stored"),
+        }
+        group.answer(&stored);
+        if self.is_large()
+            && let Err(error) = self.renew()
+        {
+            tracing::warn!(%error, "the register's file could not be written anew; it goes on growing");
+        }
+    }
+
+    fn store(&mut self, group: &Group) -> Result<(), StoreError> {
+        self.renew_if_suspect()?;
+        let before = self.journal.mark();
+        self.journal.commit(group.genesis.as_deref(), &group.entries, None)?;
+        if let Err(error) = self.journal.file().sync() {
+            self.suspect = true;
+            // It was not acknowledged. Should the process end before the file is written anew, it must not come back.
+            drop(self.journal.back_to(before));
+            return Err(error);
+        }
+        let added: u64 = group.entries.iter().map(|sealed| sealed.encoded().len() as u64).sum();
+        self.live = (self.live + added).saturating_sub(group.superseded);
+        // Without the note the next start takes less for granted; what was stored is stored.
+        if let Err(error) = self.journal.file().note_durable(self.journal.end()) {
+            tracing::warn!(%error, "how far the register is durable was not noted");
+        }
         Ok(())
     }
 
@@ -112,12 +150,16 @@ impl Writer {
         }
     }
 
+    /// The journal is mostly of no use any more. One with findings is left as it is.
+    fn is_large(&self) -> bool {
+        self.journal.end() > SMALL + GROWTH * self.live && self.state.borrow().findings.is_empty()
+    }
+
     /// What has to be fsynced, and up to where it is durable then. A journal that is mostly of no use any more is written
     /// anew on this occasion.
     pub(super) fn unsynced(&mut self) -> Result<(Arc<JournalFile>, u64), StoreError> {
         self.renew_if_suspect()?;
-        let is_large = self.journal.end() > SMALL + GROWTH * self.live;
-        if is_large && self.now().findings.is_empty() {
+        if self.is_large() {
             self.renew()?;
         }
         Ok((Arc::clone(self.journal.file()), self.journal.end()))

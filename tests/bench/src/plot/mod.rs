@@ -92,13 +92,13 @@ fn cost(report: &Report, folder: &Path) -> Result<()> {
             colour: COLOURS[1],
         });
         bars.push(Bar {
-            name: "start, central node".to_owned(),
-            value: start.open_ms.scaled(0.001),
+            name: "start, written as a whole".to_owned(),
+            value: start.whole_ms.scaled(0.001),
             colour: COLOURS[0],
         });
         bars.push(Bar {
-            name: "start, peer".to_owned(),
-            value: start.journal_ms.scaled(0.001),
+            name: "start, grown entry by entry".to_owned(),
+            value: start.grown_ms.scaled(0.001),
             colour: COLOURS[0],
         });
     }

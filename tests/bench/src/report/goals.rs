@@ -65,8 +65,8 @@ fn start_up(report: &Report, rows: &mut Vec<Row>) {
         let limit_ms = 2000.0 * (start.megabytes / 50.0).max(1.0);
         let goal = format!("at most 2 × SHA-256 alone, under {:.0} s", limit_ms / 1000.0);
         let stores = [
-            ("central node", &start.open_ms, &start.ratio),
-            ("peer's journal", &start.journal_ms, &start.journal_ratio),
+            ("file written as a whole", &start.whole_ms, &start.whole_ratio),
+            ("file grown entry by entry", &start.grown_ms, &start.grown_ratio),
         ];
         for (store, time, ratio) in stores {
             let what = format!(

@@ -23,8 +23,6 @@ use sorcha_node::{
 };
 use tokio::{sync::oneshot, task::JoinHandle};
 
-/// Page cache of one peer's store, bytes: a thousand of them share one machine.
-const CACHE: usize = 1024 * 1024;
 /// How long a swarm may take to come to a state.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -47,7 +45,6 @@ impl Peer {
     ) -> Result<Self> {
         let mut config = Config::default().with_identity(name);
         config.store.data_dir = work.join(name);
-        config.store.cache_bytes = CACHE;
         config.central_nodes = centrals.to_vec();
         configure(&mut config);
         let env = Env::system(Metrics::disabled());

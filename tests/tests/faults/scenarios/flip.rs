@@ -112,7 +112,7 @@ impl Files {
     /// Every file that a node stores is changed here: a new one belongs into this list.
     fn known(&self, role: usize) -> Result<()> {
         let expected: [&[&str]; 2] =
-            [&["register.head", "register.redb", "signing.key"], &["force-resync-done", "replica.journal"]];
+            [&["register.journal", "signing.key"], &["force-resync-done", "replica.journal"]];
         ensure!(self.names() == expected[role], "the files are {:?}", self.names());
         Ok(())
     }
@@ -197,7 +197,6 @@ async fn unharmed(network: &mut Network, sound: &Stated) -> Result<()> {
 /// What was changed in the small files is named, though nothing depends on it.
 fn noted(node: &Node, mark: u64, damage: &Damage) -> Result<()> {
     match damage.file.as_str() {
-        "register.head" => node.logged(mark, &["the witness of the register is not readable"]).map(drop),
         "force-resync-done" => node.logged(mark, &["last forced full sync not known"]).map(drop),
         _ => Ok(()),
     }

@@ -1,0 +1,80 @@
+//! Files in memory, for stores that need not outlive their process.
+
+use std::{
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::files::{Files, Medium};
+
+type Content = Arc<Mutex<Vec<u8>>>;
+
+/// Files that are gone with the last store that uses them.
+#[derive(Debug, Default)]
+pub(super) struct MemoryFiles(Mutex<HashMap<PathBuf, Content>>);
+
+#[derive(Debug)]
+struct MemoryFile(Content);
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn position(offset: u64) -> io::Result<usize> {
+    usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge.into())
+}
+
+impl Files for MemoryFiles {
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        Ok(locked(&self.0).contains_key(path))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Medium>> {
+        let content = Arc::clone(locked(&self.0).entry(path.to_owned()).or_default());
+        Ok(Box::new(MemoryFile(content)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut files = locked(&self.0);
+        let content = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        files.insert(to.to_owned(), content);
+        Ok(())
+    }
+
+    fn sync_names(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Medium for MemoryFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(locked(&self.0).len() as u64)
+    }
+
+    fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        let (content, at) = (locked(&self.0), position(offset)?);
+        let found = content.get(at..).and_then(|rest| rest.get(..bytes.len()));
+        bytes.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let (mut content, at) = (locked(&self.0), position(offset)?);
+        if content.len() < at + bytes.len() {
+            content.resize(at + bytes.len(), 0);
+        }
+        content[at..at + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn resize(&self, length: u64) -> io::Result<()> {
+        locked(&self.0).resize(position(length)?, 0);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
