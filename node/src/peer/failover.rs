@@ -173,17 +173,24 @@ pub enum Pace {
 
 /// The wait after a pass without success: never shorter than `floor`, the smallest retry-after hint that applies
 /// (design decision 17); the jitter comes on top of a hint, so that peers refused together do not return together.
+///
+/// Jitter lets some peers run through the first rounds within moments. No wait is longer than the outage has lasted so far
+/// and one first delay (what the rounds without jitter come to), so that they do not sit out half a minute after an outage
+/// of ten seconds.
 #[must_use]
 pub fn wait_after_pass(
     policy: &Policy,
-    round: u32,
+    (round, isolated_for): (u32, Duration),
     pace: Pace,
     floor: Option<Duration>,
     draw: f64,
 ) -> Duration {
     let floor = floor.unwrap_or_default();
     match pace {
-        Pace::Backoff => floor.saturating_add(full_jitter(round_base(policy, round), draw)),
+        Pace::Backoff => {
+            let base = round_base(policy, round).min(isolated_for.saturating_add(policy.initial_delay));
+            floor.saturating_add(full_jitter(base, draw))
+        }
         Pace::Slowest => floor.max(policy.max_delay),
     }
 }
@@ -239,10 +246,15 @@ mod tests {
     #[test]
     fn waits_never_undercut_a_hint() {
         let policy = Policy::default();
-        assert_eq!(wait_after_pass(&policy, 2, Pace::Backoff, None, 0.25), secs(1));
-        assert_eq!(wait_after_pass(&policy, 2, Pace::Backoff, Some(secs(20)), 0.25), secs(21));
-        assert_eq!(wait_after_pass(&policy, 0, Pace::Slowest, None, 0.0), secs(60));
-        assert_eq!(wait_after_pass(&policy, 0, Pace::Slowest, Some(secs(90)), 0.0), secs(90));
+        let wait = |round, isolated_for, pace, floor, draw| {
+            wait_after_pass(&policy, (round, secs(isolated_for)), pace, floor, draw)
+        };
+        assert_eq!(wait(2, 60, Pace::Backoff, None, 0.25), secs(1));
+        assert_eq!(wait(2, 60, Pace::Backoff, Some(secs(20)), 0.25), secs(21));
+        assert_eq!(wait(5, 3, Pace::Backoff, None, 0.5), secs(2), "no longer than the outage so far");
+        assert_eq!(wait(0, 0, Pace::Backoff, None, 0.5), Duration::from_millis(500));
+        assert_eq!(wait(0, 0, Pace::Slowest, None, 0.0), secs(60));
+        assert_eq!(wait(0, 0, Pace::Slowest, Some(secs(90)), 0.0), secs(90));
     }
 
     #[test]

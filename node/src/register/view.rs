@@ -3,7 +3,7 @@
 //! A view is cheap to clone (its parts are shared), so a sync stream keeps the very snapshot it started with
 //! while publications go on, and a push stream is a cursor into the newest view: nothing is queued per peer.
 
-use std::sync::Arc;
+use std::{sync::Arc, thread};
 
 use imbl::{HashMap, OrdMap};
 use sha2::{Digest as _, Sha256};
@@ -20,6 +20,9 @@ use crate::clock::Timestamp;
 const DIGEST_HISTORY: usize = 4096;
 /// Batches up to this size record the digest of each version in them, larger ones only of the last.
 const STEPWISE_BATCH: usize = 64;
+
+/// From this many entries on a second thread saves more than it costs.
+const WORTH_A_THREAD: usize = 2048;
 
 /// The register at one moment.
 #[derive(Clone, Debug, Default)]
@@ -63,8 +66,49 @@ impl RegisterView {
         head: Version,
     ) -> Self {
         let mut view = Self::new(genesis);
-        view.apply(entries, head);
+        if entries.len() < WORTH_A_THREAD || !view.fill(&entries, head) {
+            view.apply(entries, head);
+        }
         view
+    }
+
+    /// As [`RegisterView::apply`] to an empty register, the parts of the view beside each other. False, with nothing done,
+    /// where entries are not in the order of their versions or a blueprint is there more than once.
+    fn fill(&mut self, entries: &[Arc<SealedEntry>], head: Version) -> bool {
+        let version_of = |sealed: &Arc<SealedEntry>| sealed.entry().version;
+        if !entries.is_sorted_by(|a, b| version_of(a) < version_of(b)) {
+            return false;
+        }
+        let mut rest = Self { genesis: self.genesis.take(), ..Self::default() };
+        let versions = thread::scope(|scope| {
+            let named = |sealed: &Arc<SealedEntry>| (sealed.entry().blueprint_id.clone(), version_of(sealed));
+            let versions = scope.spawn(move || entries.iter().map(named).collect::<HashMap<_, _>>());
+            rest.fill_all_but_ids(entries, head);
+            versions.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        if versions.len() < entries.len() {
+            self.genesis = rest.genesis;
+            return false;
+        }
+        *self = Self { versions, ..rest };
+        self.remember_digest();
+        true
+    }
+
+    fn fill_all_but_ids(&mut self, entries: &[Arc<SealedEntry>], head: Version) {
+        let is_active = |sealed: &&Arc<SealedEntry>| sealed.entry().is_active;
+        self.entries = entries.iter().map(|sealed| (sealed.entry().version, Arc::clone(sealed))).collect();
+        self.active = entries.iter().filter(is_active).count();
+        let published = entries.iter().map(|sealed| sealed.entry().published_at).max();
+        self.last_published_at = published.unwrap_or_default();
+        self.head = entries.last().map_or(head, |last| head.max(last.entry().version));
+        let leaves = |sealed: &Arc<SealedEntry>| (sealed.entry().version, Some(sealed.leaf()));
+        self.active_tree.update(self.head, entries.iter().filter(is_active).map(leaves));
+        if self.active == entries.len() {
+            self.held_tree = self.active_tree.clone();
+        } else {
+            self.held_tree.update(self.head, entries.iter().map(leaves));
+        }
     }
 
     /// Takes entries in: newer versions replace older ones of the same blueprint, older ones are ignored.
@@ -276,6 +320,32 @@ mod tests {
         let half = RegisterView::with_entries(None, entries[..100].to_vec(), Version::ZERO);
         assert_eq!(stepwise.digest_at(version(100)), Some(half.digest()));
         assert_eq!(stepwise.after(version(198)).count(), 2);
+    }
+
+    #[test]
+    fn a_view_that_is_filled_at_once_is_the_one_that_grew() {
+        let count = WORTH_A_THREAD as i64 + 10;
+        let plain: Vec<_> = (1..=count).map(|v| entry(&format!("b{v}"), v).seal()).collect();
+        let mut with_inactive = plain.clone();
+        with_inactive[7] = deprecated("b8", 8);
+        let mut twice = plain.clone();
+        twice.push(deprecated("b8", count + 1));
+        let mut unsorted = plain.clone();
+        unsorted.swap(3, 4);
+        for entries in [plain, with_inactive, twice, unsorted] {
+            let genesis = Some(Arc::new(crate::register::lineage::tests::genesis(1)));
+            let mut grown = RegisterView::new(genesis.clone());
+            entries.iter().for_each(|sealed| grown.apply(vec![Arc::clone(sealed)], Version::ZERO));
+            grown.apply(Vec::new(), version(count + 5));
+            let filled = RegisterView::with_entries(genesis, entries.clone(), version(count + 5));
+            assert_eq!((filled.digest(), filled.seal()), (grown.digest(), grown.seal()));
+            assert_eq!(filled.digest_at(filled.head()), Some(grown.digest()));
+            assert_eq!((filled.active(), filled.len()), (grown.active(), grown.len()));
+            assert_eq!(filled.last_published_at(), grown.last_published_at());
+            assert!(filled.iter().eq(grown.iter()));
+            let named = |sealed: &Arc<SealedEntry>| filled.get(&sealed.entry().blueprint_id).cloned();
+            assert!(grown.iter().all(|sealed| named(sealed).as_ref() == Some(sealed)));
+        }
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl PeerHost {
     /// Flips bits in the file of a node that does not run.
     pub fn corrupt(&self, places: usize) {
         self.history.record(What::Damaged(self.number));
-        self.disk.corrupt(Path::new(journal::FILE_NAME), places);
+        self.disk.corrupt(Path::new(journal::REPLICA_FILE), places);
     }
 
     fn end(&self, end: End) -> bool {
@@ -178,7 +178,7 @@ impl Start {
         let files = Arc::new(self.disk.mount());
         let options = Options { inline: true, ..Options::default() };
         let now = self.env.clock.now().as_millis();
-        let store = JournalStore::open_or_set_aside(files, journal::FILE_NAME, options, now).await;
+        let store = JournalStore::open_or_set_aside(files, journal::REPLICA_FILE, options, now).await;
         let store = store.map_err(|error| error.to_string())?;
         let dialer = Arc::new(SimDialer { net: self.net.clone(), host: Host::Peer(self.number) });
         let prepared = run::prepare_peer(Arc::clone(&self.config), self.env.clone(), Arc::new(store), dialer);

@@ -49,8 +49,8 @@ fn exhausted(turn: &mut Turn<'_>, tally: &Tally, outage: Outage) -> Phase {
         Isolation { since: turn.now(), rounds: 0 }
     });
     let retry_at = (!turn.memory.centrals.is_empty()).then(|| {
-        let wait =
-            wait_after_pass(turn.policy, isolation.rounds, pace(tally), floor(turn, tally), turn.moment.draw);
+        let rounds = (isolation.rounds, turn.now().since(isolation.since));
+        let wait = wait_after_pass(turn.policy, rounds, pace(tally), floor(turn, tally), turn.moment.draw);
         turn.now().plus(wait)
     });
     // A pass that hints kept from dialling anybody is no round.

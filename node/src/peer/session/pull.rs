@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use sorcha_proto::{EncodedEntry, metadata, v1};
+use tokio::task::{JoinError, JoinHandle};
 use tonic::{Status, Streaming, metadata::MetadataMap};
 
 use super::Session;
@@ -15,7 +16,7 @@ use crate::{
     store::StoreError,
 };
 
-/// Entries of a full sync that are handed on together.
+/// Entries of a full sync that are checked and handed on together.
 const PIECE: usize = 512;
 /// Entries between two log lines of progress (contract section 10).
 const PROGRESS: usize = 100;
@@ -90,21 +91,81 @@ pub(super) async fn full(session: &Session, partial: &mut Partial) -> Result<usi
     Ok(count)
 }
 
-/// Receives a whole stream and hands it on piece by piece.
+/// Receives a whole stream and hands it on piece by piece: while one is received, the one before is checked, and those
+/// before that are written. What was good of a stream that breaks off is kept.
 async fn receive_into(
     stream: &mut Opened,
     partial: &mut Partial,
     replacement: &mut Replacement<'_>,
 ) -> Result<usize, PullError> {
-    let before = partial.entries.len();
+    let (before, head) = (partial.entries.len(), stream.snapshot.head);
+    let mut checking: Option<JoinHandle<Checked>> = None;
     loop {
-        let known = partial.entries.len();
-        let more = receive_some(stream, &mut partial.entries, PIECE).await?;
-        replacement.add(partial.entries[known..].to_vec()).await?;
-        if !more {
-            return Ok(partial.entries.len() - before);
+        let (piece, end) = gather(&mut stream.entries).await;
+        if let Some(checking) = checking.take() {
+            keep(joined(checking.await), partial, replacement).await?;
+        }
+        let last = partial.entries.last().map(|last| last.entry().version);
+        match end {
+            // A whole piece is worth waking a thread.
+            None => checking = Some(tokio::task::spawn_blocking(move || check(piece, last, head))),
+            Some(end) => {
+                keep(check(piece, last, head), partial, replacement).await?;
+                return end.map(|()| partial.entries.len() - before).map_err(PullError::from);
+            }
         }
     }
+}
+
+/// Receives a piece; with it how the stream ended, if it did.
+async fn gather(entries: &mut Streaming<EncodedEntry>) -> (Vec<EncodedEntry>, Option<Result<(), Status>>) {
+    let mut piece = Vec::with_capacity(PIECE);
+    while piece.len() < PIECE {
+        match entries.message().await {
+            Ok(Some(entry)) => piece.push(entry),
+            Ok(None) => return (piece, Some(Ok(()))),
+            Err(status) => return (piece, Some(Err(status))),
+        }
+    }
+    (piece, None)
+}
+
+/// The entries of a piece up to the first that is not good, and what is wrong with that one.
+type Checked = (Vec<Arc<SealedEntry>>, Result<(), PullError>);
+
+fn check(piece: Vec<EncodedEntry>, mut last: Option<Version>, head: Option<Version>) -> Checked {
+    let mut good = Vec::with_capacity(piece.len());
+    for encoded in piece {
+        match next_entry(encoded, last, head) {
+            Ok(sealed) => {
+                last = Some(sealed.entry().version);
+                good.push(sealed);
+            }
+            Err(error) => return (good, Err(error)),
+        }
+    }
+    (good, Ok(()))
+}
+
+fn joined(checked: Result<Checked, JoinError>) -> Checked {
+    match checked {
+        Ok(checked) => checked,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_ended) => (Vec::new(), Err(Status::cancelled("the process is ending").into())),
+    }
+}
+
+async fn keep(
+    (good, outcome): Checked,
+    partial: &mut Partial,
+    replacement: &mut Replacement<'_>,
+) -> Result<(), PullError> {
+    for (entries, sealed) in (partial.entries.len() + 1..).zip(&good) {
+        tell_progress(entries, sealed);
+    }
+    partial.entries.extend_from_slice(&good);
+    replacement.add(good).await?;
+    outcome
 }
 
 /// Fetches what is newer than the replica, in batches that are committed one by one.
@@ -239,13 +300,16 @@ async fn receive_some(
         let Some(encoded) = stream.entries.message().await? else { return Ok(false) };
         let last = into.last().map(|last| last.entry().version);
         let sealed = next_entry(encoded, last, stream.snapshot.head)?;
-        let version = sealed.entry().version;
+        tell_progress(into.len() + 1, &sealed);
         into.push(sealed);
-        if into.len().is_multiple_of(PROGRESS) {
-            tracing::debug!(entries = into.len(), version = version.get(), "sync progress");
-        }
     }
     Ok(true)
+}
+
+fn tell_progress(entries: usize, newest: &SealedEntry) {
+    if entries.is_multiple_of(PROGRESS) {
+        tracing::debug!(entries, version = newest.entry().version.get(), "sync progress");
+    }
 }
 
 /// The next entry of a stream: whole, after the last one, and within what the central node said that it sends.

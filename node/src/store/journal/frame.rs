@@ -7,6 +7,7 @@
 //! that the meta states for it, so that no byte is hashed twice. A frame may leave its transaction open: then it counts only
 //! with the next one that does not.
 
+use bytes::Bytes;
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 
@@ -44,8 +45,8 @@ pub(super) struct Meta {
 pub(super) struct EntryMeta {
     #[prost(int64, tag = "1")]
     pub(super) version: i64,
-    #[prost(bytes = "vec", tag = "2")]
-    pub(super) leaf: Vec<u8>,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) leaf: Bytes,
     #[prost(uint64, tag = "3")]
     pub(super) length: u64,
 }
@@ -54,7 +55,7 @@ impl EntryMeta {
     pub(super) fn of(sealed: &SealedEntry) -> Self {
         Self {
             version: sealed.entry().version.get(),
-            leaf: sealed.leaf().as_bytes().to_vec(),
+            leaf: Bytes::copy_from_slice(sealed.leaf().as_bytes()),
             length: sealed.encoded().len() as u64,
         }
     }
@@ -98,7 +99,7 @@ pub(super) struct Frame {
 }
 
 /// Reads the frame at a position; none where the bytes from there on are no whole frame that follows the chain.
-pub(super) fn parse(bytes: &[u8], at: usize, before: &Chain) -> Option<Frame> {
+pub(super) fn parse(bytes: &Bytes, at: usize, before: &Chain) -> Option<Frame> {
     let rest = bytes.get(at..)?;
     let (lengths, rest) = rest.split_at_checked(PREFIX - 32)?;
     let (stated, rest) = rest.split_at_checked(32)?;
@@ -112,7 +113,7 @@ pub(super) fn parse(bytes: &[u8], at: usize, before: &Chain) -> Option<Frame> {
     }
     let start = at + PREFIX + meta;
     let next = start.checked_add(data).filter(|next| *next <= bytes.len())?;
-    let meta = Meta::decode(body).ok()?;
+    let meta = Meta::decode(bytes.slice(start - meta..start)).ok()?;
     Some(Frame { meta, data: start, next, chain })
 }
 
@@ -135,6 +136,7 @@ mod tests {
     #[test]
     fn frames_come_back_in_order_and_no_other_way() {
         let (bytes, second) = two_frames();
+        let bytes = Bytes::from(bytes);
         let first = parse(&bytes, 0, &START).unwrap();
         assert_eq!((first.meta.entries.len(), first.meta.open, first.next), (2, true, second));
         let last = parse(&bytes, second, &first.chain).unwrap();
@@ -148,20 +150,20 @@ mod tests {
     fn a_frame_that_is_cut_off_or_changed_is_none() {
         let (bytes, second) = two_frames();
         for end in 0..second {
-            assert!(parse(&bytes[..end], 0, &START).is_none(), "cut at {end}");
+            assert!(parse(&Bytes::copy_from_slice(&bytes[..end]), 0, &START).is_none(), "cut at {end}");
         }
-        let data = parse(&bytes, 0, &START).unwrap().data;
+        let data = parse(&bytes.clone().into(), 0, &START).unwrap().data;
         for bit in 0..data * 8 {
             let mut bad = bytes.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(parse(&bad, 0, &START).is_none(), "bit {bit} flipped unnoticed");
+            assert!(parse(&bad.into(), 0, &START).is_none(), "bit {bit} flipped unnoticed");
         }
     }
 
     proptest::proptest! {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300), at in 0usize..400) {
-            drop(parse(&bytes, at, &START));
+            drop(parse(&bytes.into(), at, &START));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A whole register on its way in: what has arrived is written while more comes.
 
-use std::sync::Arc;
+use std::{sync::Arc, thread};
 
 use async_trait::async_trait;
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -20,8 +20,8 @@ use crate::register::{
 
 /// Pieces that wait to be written.
 const QUEUE: usize = 8;
-/// After so many bytes the disk is made to begin, so that little is left to wait for at the end.
-const SYNC_EVERY: u64 = 16 * 1024 * 1024;
+/// After so many bytes the disk is made to begin, beside further writes, so that little is left to wait for at the end.
+const SYNC_EVERY: u64 = 8 * 1024 * 1024;
 
 /// A register that is being written beside the one that is in use; dropping it leaves that one alone.
 pub(super) struct Beside {
@@ -41,7 +41,9 @@ enum Way {
 struct Written {
     journal: Appender,
     view: RegisterView,
-    synced: u64,
+    /// What the disk has been made to begin with.
+    begun: u64,
+    syncing: Option<thread::JoinHandle<Result<(), StoreError>>>,
 }
 
 impl Beside {
@@ -73,26 +75,45 @@ impl Beside {
 
 impl Written {
     fn begin(place: &Place) -> Result<Self, StoreError> {
-        Ok(Self { journal: Appender::beside(place)?, view: RegisterView::default(), synced: 0 })
+        Ok(Self { journal: Appender::beside(place)?, view: RegisterView::default(), begun: 0, syncing: None })
     }
 
     fn take_all(place: &Place, mut queue: mpsc::Receiver<Vec<Arc<SealedEntry>>>) -> Result<Self, StoreError> {
         let mut written = Self::begin(place)?;
         while let Some(piece) = queue.blocking_recv() {
             written.take(piece)?;
+            written.sync_beside()?;
         }
+        written.syncing.take().map_or(Ok(()), ended)?;
         Ok(written)
+    }
+
+    /// Makes the disk begin with what has been written, unless it is busy with what came before.
+    fn sync_beside(&mut self) -> Result<(), StoreError> {
+        if self.journal.end() < self.begun + SYNC_EVERY {
+            return Ok(());
+        }
+        match self.syncing.take() {
+            Some(syncing) if !syncing.is_finished() => self.syncing = Some(syncing),
+            finished => {
+                finished.map_or(Ok(()), ended)?;
+                let file = Arc::clone(self.journal.file());
+                self.begun = self.journal.end();
+                self.syncing = Some(thread::spawn(move || file.sync()));
+            }
+        }
+        Ok(())
     }
 
     fn take(&mut self, piece: Vec<Arc<SealedEntry>>) -> Result<(), StoreError> {
         self.journal.add(&piece)?;
         self.view.apply(piece, Version::ZERO);
-        if self.journal.end() > self.synced + SYNC_EVERY {
-            self.synced = self.journal.end();
-            self.journal.file().sync()?;
-        }
         Ok(())
     }
+}
+
+fn ended(syncing: thread::JoinHandle<Result<(), StoreError>>) -> Result<(), StoreError> {
+    syncing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 #[async_trait]

@@ -92,20 +92,16 @@ impl Reading {
     }
 
     fn take_entries(&mut self, frame: &Frame, bytes: &Bytes) {
-        let mut at = frame.data;
+        // A count of users for each frame: threads that check entries would wait for each other at a common one.
+        let mut data = Bytes::from_owner(bytes.slice(frame.data..frame.next));
         for meta in &frame.meta.entries {
-            let end = usize::try_from(meta.length).ok().and_then(|length| at.checked_add(length));
-            let version = Version::new("version", meta.version);
-            let (Ok(version), Some(end)) = (version, end.filter(|end| *end <= frame.next)) else {
+            let length = usize::try_from(meta.length).ok().filter(|length| *length <= data.len());
+            let (Ok(version), Some(length)) = (Version::new("version", meta.version), length) else {
                 let why = "a frame of the journal does not describe its own entries".to_owned();
                 return self.findings.push(Finding::whole(Fault::Damaged(why)));
             };
-            self.records.push(Record {
-                version,
-                encoded: bytes.slice(at..end),
-                leaf: Leaf::from_slice(&meta.leaf),
-            });
-            at = end;
+            let (encoded, leaf) = (data.split_to(length), Leaf::from_slice(&meta.leaf));
+            self.records.push(Record { version, encoded, leaf });
         }
     }
 

@@ -1,6 +1,8 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
+use bytes::Bytes;
+
 use crate::{
     register::{
         entry::tests::entry,
@@ -335,7 +337,7 @@ async fn a_look_at_a_damaged_journal_changes_nothing_of_it() {
 #[test]
 fn frames_that_do_not_describe_their_entries_are_a_finding() {
     let meta = frame::Meta {
-        entries: vec![frame::EntryMeta { version: -1, leaf: Vec::new(), length: 0 }],
+        entries: vec![frame::EntryMeta { version: -1, leaf: Bytes::new(), length: 0 }],
         ..frame::Meta::default()
     };
     let mut bytes = vec![0; file::HEADER];

@@ -45,7 +45,8 @@ fn all_down_isolates_once_and_rounds_go_on_for_ever_until_recovery() {
 #[test]
 fn rounds_use_full_jitter() {
     let mut peer = Peer::isolated();
-    for (draw, wait) in [(0.5, 1.0), (0.25, 1.0), (0.0, 0.0), (0.75, 12.0)] {
+    // Of the round's delay, but of no more than the outage has lasted so far and a second.
+    for (draw, wait) in [(0.5, 1.0), (0.25, 0.75), (0.0, 0.0), (0.75, 2.8125), (1.0, 6.5625)] {
         peer.draw = draw;
         peer.tick();
         (0..3).for_each(|_| drop(peer.refuse()));
