@@ -1,6 +1,11 @@
-//! A full sync, persisted and verified, against a bare tonic stream of the same bytes.
+//! A full sync, persisted and verified, against a bare tonic stream of the same bytes, and against the disk alone.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs::File,
+    io::Write as _,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -25,12 +30,14 @@ pub(crate) struct FullSync {
     pub(crate) megabytes: f64,
     /// The bare stream, seconds.
     pub(crate) bare_s: Spread,
+    /// As many bytes written to a file and fsynced, seconds.
+    pub(crate) disk_s: Spread,
     /// From the start of a peer with an empty store to its replica, verified and fsynced, seconds.
     pub(crate) peer_s: Spread,
     /// Rate of the full sync as a share of the bare stream's, of each pair.
     pub(crate) share: Spread,
-    /// Each repetition: bare and peer, seconds.
-    pub(crate) runs: Vec<(f64, f64)>,
+    /// Each repetition: bare, disk and peer, seconds.
+    pub(crate) runs: Vec<(f64, f64, f64)>,
 }
 
 /// Measures both in turn.
@@ -47,24 +54,44 @@ pub(crate) async fn measure(bench: &Bench) -> Result<FullSync> {
         let started = Instant::now();
         bytes = bare.receive().await?;
         let bare_s = started.elapsed().as_secs_f64();
+        let disk_s = write(work.path(), bytes)?.as_secs_f64();
         let peer_s = sync(bench, &central, scale.entries).await?.as_secs_f64();
         say(&format!(
-            "full sync {repetition}: bare stream {bare_s:.3} s, peer {peer_s:.3} s, {:.0} %",
+            "full sync {repetition}: bare stream {bare_s:.3} s, disk alone {disk_s:.3} s, peer {peer_s:.3} s, {:.0} %",
             100.0 * bare_s / peer_s
         ));
-        runs.push((bare_s, peer_s));
+        runs.push((bare_s, disk_s, peer_s));
     }
     bare.kill().await?;
     central.kill().await?;
-    let spread = |of: fn(&(f64, f64)) -> f64| Spread::of(runs.iter().map(of)).context("no repetition");
+    let spread = |of: fn(&(f64, f64, f64)) -> f64| Spread::of(runs.iter().map(of)).context("no repetition");
     Ok(FullSync {
         entries: scale.entries,
         megabytes: bytes as f64 / 1e6,
         bare_s: spread(|run| run.0)?,
-        peer_s: spread(|run| run.1)?,
-        share: spread(|run| run.0 / run.1)?,
+        disk_s: spread(|run| run.1)?,
+        peer_s: spread(|run| run.2)?,
+        share: spread(|run| run.0 / run.2)?,
         runs,
     })
+}
+
+/// Time to write so many bytes to a new file, a megabyte at a time, and to fsync them.
+fn write(folder: &Path, bytes: usize) -> Result<Duration> {
+    let path = folder.join("disk-alone");
+    let piece: Vec<u8> = (0..1024 * 1024_u32).map(|number| number.to_le_bytes()[0]).collect();
+    let started = Instant::now();
+    let mut file = File::create(&path)?;
+    let mut left = bytes;
+    while left > 0 {
+        let length = left.min(piece.len());
+        file.write_all(&piece[..length])?;
+        left -= length;
+    }
+    file.sync_data()?;
+    let took = started.elapsed();
+    std::fs::remove_file(path)?;
+    Ok(took)
 }
 
 /// Time from the start of a peer with nothing to its whole replica.

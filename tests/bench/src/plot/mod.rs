@@ -83,6 +83,7 @@ fn cost(report: &Report, folder: &Path) -> Result<()> {
     let mut bars = Vec::new();
     if let Some(sync) = &report.full_sync {
         bars.push(Bar { name: "bare tonic stream".to_owned(), value: sync.bare_s, colour: COLOURS[1] });
+        bars.push(Bar { name: "disk alone".to_owned(), value: sync.disk_s, colour: COLOURS[1] });
         bars.push(Bar { name: "full sync, persisted".to_owned(), value: sync.peer_s, colour: COLOURS[0] });
     }
     if let Some(start) = report.start_up.last() {

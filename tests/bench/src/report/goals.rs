@@ -49,12 +49,15 @@ fn full_sync(report: &Report, rows: &mut Vec<Row>) {
         format!("full sync of {} entries ({:.0} MB), persisted and verified", sync.entries, sync.megabytes);
     let percent = |share: f64| 100.0 * share;
     let measured = format!(
-        "{:.0} % ({:.0}–{:.0} %): {:.2} s, the bare stream {:.2} s",
+        "{:.0} % ({:.0}–{:.0} %): {:.2} s, the bare stream {:.2} s, a file of that size written and fsynced {:.2} s ({:.2}–{:.2})",
         percent(sync.share.median),
         percent(sync.share.min),
         percent(sync.share.max),
         sync.peer_s.median,
-        sync.bare_s.median
+        sync.bare_s.median,
+        sync.disk_s.median,
+        sync.disk_s.min,
+        sync.disk_s.max
     );
     rows.push(Row::new(what, "at least 60 % of a bare tonic stream", measured, sync.share.median >= 0.6));
 }
