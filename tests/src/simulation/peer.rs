@@ -84,8 +84,12 @@ impl PeerHost {
         if process.as_ref().is_some_and(|process| !process.is_over()) {
             return;
         }
-        let env =
-            Env { clock: self.clock.clone(), random: self.random.clone(), metrics: Metrics::disabled() };
+        let env = Env {
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+            metrics: Metrics::disabled(),
+            tls: None,
+        };
         let start = Start {
             config: Arc::new(config(self.number, self.centrals)),
             env,

@@ -69,10 +69,10 @@ fn a_late_close_of_the_old_session_harms_nothing() {
     let mut table = table();
     let old = open(&mut table, "a", 1, 0).unwrap();
     let new = open(&mut table, "a", 2, 100).unwrap();
-    assert_eq!(table.close(&peer("a"), old.as_str()), Err(NoSession::Unknown));
+    assert_eq!(table.close(&peer("a"), old.as_str(), &Connection::default()), Err(NoSession::Unknown));
     table.advance(&peer("a"), &old, version(99), at(100).0);
     assert_eq!(table.live[&peer("a")].position, Version::ZERO);
-    assert_eq!(table.close(&peer("a"), new.as_str()), Ok(()));
+    assert_eq!(table.close(&peer("a"), new.as_str(), &Connection::default()), Ok(()));
     assert_eq!(table.look_up(&peer("a"), at(101).1).unwrap().1, Health::Disconnected);
 }
 

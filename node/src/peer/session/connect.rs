@@ -1,6 +1,6 @@
 //! One connection attempt: dial, ConnectToCentralNode, and what the answer means for the replica.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error as _, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use sorcha_proto::v1::{self, central_node_connection_client::CentralNodeConnectionClient};
@@ -59,7 +59,11 @@ impl From<Status> for Refusal {
     fn from(status: Status) -> Self {
         Self {
             fault: faults::fault(status.code()),
-            message: format!("{:?}: {}", status.code(), status.message()),
+            message: match status.source() {
+                // Made on this side of a connection that broke: the cause tells why, the code nothing.
+                Some(cause) => chain(cause),
+                None => format!("{:?}: {}", status.code(), status.message()),
+            },
             retry_after: faults::retry_after(&status),
             split_brain: status.metadata().contains_key(sorcha_proto::metadata::LINEAGE),
         }
