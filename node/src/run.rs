@@ -221,6 +221,9 @@ pub async fn prepare_peer(
     let id = PeerId::new(&config.node.id)?;
     let replica = Replica::load(store).await?;
     let view = replica.view();
+    if let Some(tls) = &env.tls {
+        tls.check_peer(&id, &config.node.network);
+    }
     tracing::info!(peer_id = %id, version = view.head().get(), entries = view.len(), "peer: replica verified");
     Ok(PeerNode::new(config, env, id, replica, dialer))
 }

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test helper fails by panicking")]
 
+#[path = "../../node/src/tls/testing.rs"]
+pub mod certificates;
 pub mod history;
 pub mod legacy;
 pub mod process;

@@ -3,7 +3,10 @@
 mod tcp;
 mod tls;
 
-use std::sync::Arc;
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+};
 
 use async_trait::async_trait;
 use tonic::transport::{Channel, Endpoint};
@@ -30,7 +33,41 @@ pub trait Dialer: Send + Sync + 'static {
         &self,
         address: &CentralNodeAddress,
         config: &Config,
-    ) -> Result<Channel, tonic::transport::Error>;
+    ) -> Result<Dialled, tonic::transport::Error>;
+}
+
+/// An opened connection.
+#[derive(Clone, Debug)]
+pub struct Dialled {
+    /// For calls.
+    pub channel: Channel,
+    fault: ConnectionFault,
+}
+
+impl Dialled {
+    /// Why the connection broke, where that is known: a call that was under way then may learn no more than that it did.
+    #[must_use]
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.0.get().map(String::as_str)
+    }
+}
+
+impl From<Channel> for Dialled {
+    fn from(channel: Channel) -> Self {
+        Self { channel, fault: ConnectionFault::default() }
+    }
+}
+
+/// The first fault of a connection, told by the connection itself.
+#[derive(Clone, Debug, Default)]
+struct ConnectionFault(Arc<OnceLock<String>>);
+
+impl ConnectionFault {
+    /// Passes an error on.
+    fn note(&self, error: io::Error) -> io::Error {
+        let _the_first_stays = self.0.set(error.to_string());
+        error
+    }
 }
 
 /// Plain HTTP/2 over TCP.
@@ -75,7 +112,10 @@ impl Dialer for PlainText {
         &self,
         address: &CentralNodeAddress,
         config: &Config,
-    ) -> Result<Channel, tonic::transport::Error> {
-        endpoint(address, config)?.connect_with_connector(Tcp::new(config).plain_text()).await
+    ) -> Result<Dialled, tonic::transport::Error> {
+        let fault = ConnectionFault::default();
+        let connector = Tcp::new(config).plain_text(fault.clone());
+        let channel = endpoint(address, config)?.connect_with_connector(connector).await?;
+        Ok(Dialled { channel, fault })
     }
 }

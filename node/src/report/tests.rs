@@ -1,6 +1,7 @@
 //! The reporter beside a node that changes, with a transport that remembers, fails or hangs, under virtual time.
 
 mod central;
+mod certificate;
 mod peer;
 
 use std::sync::{Arc, Mutex};

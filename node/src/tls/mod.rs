@@ -31,9 +31,10 @@ pub use self::{
     files::{Files, TlsError},
 };
 use crate::{
-    clock::{Clock, Timestamp},
+    clock::Clock,
     config::{self, TlsVersion},
     file_watch::FileWatch,
+    register::names::PeerId,
     telemetry::metrics::Metrics,
 };
 
@@ -135,6 +136,20 @@ impl Tls {
         Ok(Some(Arc::new(tls)))
     }
 
+    /// Says loudly that central nodes will refuse a peer whose certificate does not name it.
+    pub fn check_peer(&self, peer: &PeerId, network: &str) {
+        let why = match self.status().credential {
+            Err(none) => none.to_string(),
+            Ok(identity) if identity.network() != network => {
+                format!("{identity} is not of network {network}")
+            }
+            Ok(identity) if !identity.speaks_for(peer) => format!("{identity} may not speak for it"),
+            Ok(_) => return,
+        };
+        let file = self.files.certificate.display();
+        tracing::error!(peer_id = %peer, %file, why, "configuration error: central nodes will refuse this peer's certificate");
+    }
+
     /// For the next accepted connection.
     #[must_use]
     pub fn server(&self) -> Arc<ServerConfig> {
@@ -221,8 +236,7 @@ impl Tls {
         match age {
             Age::Valid => {}
             Age::EndsSoon => {
-                let left: Timestamp = self.clock.now();
-                let hours = not_after.millis_since(left) / 3_600_000;
+                let hours = not_after.millis_since(self.clock.now()) / 3_600_000;
                 tracing::warn!(%not_after, hours_left = hours, %file, "the TLS certificate ends soon and was not renewed");
             }
             Age::Expired => {

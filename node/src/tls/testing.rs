@@ -2,6 +2,7 @@
 
 #![allow(
     unreachable_pub,
+    dead_code,
     clippy::unwrap_used,
     reason = "two crates' tests have this file; a test fails by panicking"
 )]
@@ -16,12 +17,14 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 use time::OffsetDateTime;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// A CA.
 pub struct Ca {
     issuer: Issuer<'static, KeyPair>,
     /// Its certificate, PEM.
     pub certificate: String,
+    der: Vec<u8>,
 }
 
 /// A certificate to be issued.
@@ -51,14 +54,20 @@ pub struct Pair {
     pub certificate: String,
     /// The key.
     pub key: String,
-    der: Vec<u8>,
+    der: (Vec<u8>, Vec<u8>),
 }
 
 impl Pair {
     /// The certificate, DER.
     #[must_use]
-    pub fn certificate_der(&self) -> tokio_rustls::rustls::pki_types::CertificateDer<'static> {
-        self.der.clone().into()
+    pub fn certificate_der(&self) -> CertificateDer<'static> {
+        self.der.0.clone().into()
+    }
+
+    /// The key, DER.
+    #[must_use]
+    pub fn key_der(&self) -> PrivateKeyDer<'static> {
+        PrivatePkcs8KeyDer::from(self.der.1.clone()).into()
     }
 }
 
@@ -71,8 +80,15 @@ impl Ca {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap().pem();
-        Self { issuer: Issuer::new(params, key), certificate }
+        let certificate = params.self_signed(&key).unwrap();
+        let (certificate, der) = (certificate.pem(), certificate.der().to_vec());
+        Self { issuer: Issuer::new(params, key), certificate, der }
+    }
+
+    /// Its certificate, DER.
+    #[must_use]
+    pub fn certificate_der(&self) -> CertificateDer<'static> {
+        self.der.clone().into()
     }
 
     /// Issues a certificate, good for both sides of a connection.
@@ -88,7 +104,8 @@ impl Ca {
             vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Pair { certificate: certificate.pem(), key: key.serialize_pem(), der: certificate.der().to_vec() }
+        let der = (certificate.der().to_vec(), key.serialize_der());
+        Pair { certificate: certificate.pem(), key: key.serialize_pem(), der }
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     testing::{Ca, Leaf, Pair, mount},
     *,
 };
-use crate::clock::Monotonic;
+use crate::clock::{Monotonic, Timestamp};
 
 const DAY: i64 = 24 * 3600;
 
