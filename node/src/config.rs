@@ -25,6 +25,7 @@ mod hostname;
 mod ranges;
 mod report;
 mod settings;
+mod tls;
 
 pub use central_nodes::{CentralNodeAddress, read_central_nodes};
 pub use hostname::HostnamePattern;
@@ -33,6 +34,7 @@ pub use settings::{
     Connect, Drain, Heartbeat, Http, Keepalive, Limits, Listen, Log, LogFormat, MaxStaleness, MongoDb, Node,
     Rate, Store, Sync, Telemetry,
 };
+pub use tls::{Tls, TlsVersion};
 
 /// Prefix of environment variables.
 pub const ENV_PREFIX: &str = "SORCHA_";
@@ -80,6 +82,8 @@ pub struct Config {
     pub connect: Connect,
     /// HTTP/2 keepalive, both sides: finds a silent loss (design decision 14).
     pub keepalive: Keepalive,
+    /// Mutual TLS on gRPC (design decision 19).
+    pub tls: Tls,
     /// Central node: rates, caps and sizes (contract section 6.10, design decision 17).
     pub limits: Limits,
     /// Central node: how it leaves (design decision 18).
@@ -174,6 +178,7 @@ impl Config {
         self.validate_ranges()?;
         self.validate_identity(role)?;
         self.validate_report(role)?;
+        self.validate_tls()?;
         match role {
             Role::Central => Ok(()),
             Role::Peer => self.validate_central_nodes(),

@@ -7,9 +7,14 @@ use std::{
 
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 
-use crate::{clock::Clock, telemetry::metrics::Metrics};
+use crate::{
+    clock::Clock,
+    config,
+    telemetry::metrics::Metrics,
+    tls::{Tls, TlsError},
+};
 
-/// Clock, randomness and metrics of one node.
+/// Clock, randomness, metrics and identity of one node.
 #[derive(Clone)]
 pub struct Env {
     /// Both kinds of time.
@@ -18,6 +23,8 @@ pub struct Env {
     pub random: Random,
     /// Where measurements go.
     pub metrics: Metrics,
+    /// Its part in mutual TLS; none where gRPC is plain text.
+    pub tls: Option<Arc<Tls>>,
 }
 
 impl fmt::Debug for Env {
@@ -30,7 +37,29 @@ impl Env {
     /// The machine's clock and randomness.
     #[must_use]
     pub fn system(metrics: Metrics) -> Self {
-        Self { clock: Arc::new(crate::clock::SystemClock::new()), random: Random::from_os(), metrics }
+        Self {
+            clock: Arc::new(crate::clock::SystemClock::new()),
+            random: Random::from_os(),
+            metrics,
+            tls: None,
+        }
+    }
+
+    /// The same with the TLS files that a configuration names.
+    ///
+    /// # Errors
+    /// [`TlsError`] when they can't be used.
+    pub fn secured(self, config: &config::Tls) -> Result<Self, TlsError> {
+        let tls = Tls::load(config, Arc::clone(&self.clock), self.metrics.clone())?;
+        Ok(Self { tls, ..self })
+    }
+
+    /// Follows the TLS files, for ever.
+    pub async fn watch_files(&self) {
+        match &self.tls {
+            Some(tls) => tls.watch().await,
+            None => std::future::pending().await,
+        }
     }
 }
 

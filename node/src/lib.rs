@@ -10,6 +10,7 @@ pub mod file_watch;
 pub mod telemetry;
 pub mod keys;
 pub mod register;
+pub mod tls;
 pub mod store;
 pub mod register_bootstrap;
 pub mod central;

@@ -102,7 +102,7 @@ impl Reporter {
         transport: impl Transport,
     ) -> Self {
         let stop = CancellationToken::new();
-        let subject = Subject::new(config.pod().to_owned(), role, env.clock.now(), stage);
+        let subject = Subject::new(config.pod().to_owned(), role, env, stage);
         let pacer = Pacer::new(&config.report);
         let task = Task::new(subject, pacer, transport, env.clone(), config.report.timeout);
         Self { task: AbortOnDropHandle::new(tokio::spawn(task.run(stop.clone()))), stop }

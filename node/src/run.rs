@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use self::starting::Starting;
 pub use self::starting::until_available;
 use crate::{
-    central::{CentralNode, incoming::Tracked, log::RegisterLog, serve},
+    central::{CentralNode, handshakes::Handshakes, incoming::Tracked, log::RegisterLog, serve},
     config::{Config, ConfigError, Role},
     env::Env,
     http::{self, Auth, Stage},
@@ -31,6 +31,7 @@ use crate::{
         journal::{self, JournalStore},
     },
     telemetry::Telemetry,
+    tls::TlsError,
 };
 
 /// Why a node does not start, or ends with a fault.
@@ -74,6 +75,9 @@ pub enum RunError {
     /// The signing key can't be used.
     #[error(transparent)]
     Key(#[from] keys::KeyError),
+    /// The TLS files can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// `report.resource` is set, but no Kubernetes API can be used.
     #[error(transparent)]
     Report(#[from] report::kubernetes::ConnectError),
@@ -105,7 +109,12 @@ pub async fn run(
     telemetry: &Telemetry,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    let env = Env::system(telemetry.metrics(&config.node.id));
+    let env = Env::system(telemetry.metrics(&config.node.id)).secured(&config.tls)?;
+    if env.tls.is_none() {
+        tracing::warn!(
+            "gRPC is plain text: anybody in reach can read it and speak for any peer; set tls.certificate_file, tls.key_file and tls.ca_file"
+        );
+    }
     let auth = Auth::new(&config.http, Arc::clone(&env.clock))?;
     let stage = watch::Sender::new(Stage::Opening { store_fault: None });
     let transport = report::kubernetes::connect(&config, role).await?;
@@ -216,6 +225,9 @@ pub async fn prepare_peer(
     let id = PeerId::new(&config.node.id)?;
     let replica = Replica::load(store).await?;
     let view = replica.view();
+    if let Some(tls) = &env.tls {
+        tls.check_peer(&id, &config.node.network);
+    }
     tracing::info!(peer_id = %id, version = view.head().get(), entries = view.len(), "peer: replica verified");
     Ok(PeerNode::new(config, env, id, replica, dialer))
 }
@@ -233,16 +245,28 @@ pub async fn open_embedded(config: &Config, env: &Env, replica: bool) -> Result<
     }))
 }
 
-/// Accepted connections of a listener, tracked, so that a session learns when its connection is gone.
-pub fn tracked(listener: TcpListener) -> impl Stream<Item = io::Result<Tracked<TcpStream>>> {
+/// Accepted connections of a listener; small messages go out at once.
+fn accepted(listener: TcpListener) -> impl Stream<Item = io::Result<(TcpStream, SocketAddr)>> + Unpin {
     TcpListenerStream::new(listener).map(|accepted| {
         let stream = accepted?;
         let remote = stream.peer_addr()?;
-        Ok(Tracked::tcp(stream, remote))
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%remote, %error, "can't set TCP_NODELAY");
+        }
+        Ok((stream, remote))
     })
 }
 
-/// Serves peers on a TCP port until `shutdown`, as [`serve_central_on`].
+/// Accepted connections of a listener, tracked, so that a session learns when its connection is gone.
+fn tracked(listener: TcpListener) -> impl Stream<Item = io::Result<Tracked<TcpStream>>> {
+    accepted(listener).map(|accepted| {
+        let (stream, remote) = accepted?;
+        Ok(Tracked::new(stream, Some(remote)))
+    })
+}
+
+/// Serves peers on a TCP port until `shutdown`, as [`serve_central_on`]: over mutual TLS where the node has its files,
+/// which are followed meanwhile, else as plain text.
 ///
 /// # Errors
 /// [`RunError::Grpc`] when the server fails.
@@ -251,7 +275,20 @@ pub async fn serve_central(
     grpc: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    serve_central_on(node, tracked(grpc), shutdown).await
+    let env = node.env.clone();
+    let served = async {
+        match &env.tls {
+            Some(tls) => {
+                let incoming = Handshakes::new(Arc::clone(&node), Arc::clone(tls), accepted(grpc));
+                serve_central_on(node, incoming, shutdown).await
+            }
+            None => serve_central_on(node, tracked(grpc), shutdown).await,
+        }
+    };
+    tokio::select! {
+        served = served => served,
+        () = env.watch_files() => Ok(()),
+    }
 }
 
 /// Serves peers on accepted connections until `shutdown`; then lets them move (design decision 18) and ends.

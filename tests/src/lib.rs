@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test helper fails by panicking")]
 
+#[path = "../../node/src/tls/testing.rs"]
+pub mod certificates;
 pub mod history;
 pub mod legacy;
 pub mod process;
@@ -16,7 +18,7 @@ use sorcha_node::{
     config::{CentralNodeAddress, Config},
     env::Env,
     local::LocalCentral,
-    peer::{PeerNode, dial::PlainText, machine::state::PeerState},
+    peer::{PeerNode, dial::dialer, machine::state::PeerState},
     run,
     store::{
         Publication, Store,
@@ -84,11 +86,8 @@ impl Central {
     /// When it does not start.
     pub async fn start(mut config: Config, store: Arc<dyn Store>, port: u16) -> Self {
         config.listen.grpc = SocketAddr::from(([127, 0, 0, 1], port));
-        Self(
-            LocalCentral::start(config, Env::system(Metrics::disabled()), store)
-                .await
-                .expect("a central node"),
-        )
+        let env = Env::system(Metrics::disabled()).secured(&config.tls).expect("TLS files");
+        Self(LocalCentral::start(config, env, store).await.expect("a central node"))
     }
 
     /// Publishes a small document under an id.
@@ -137,9 +136,9 @@ impl Peer {
     /// When it does not start.
     pub async fn start(mut config: Config, store: Arc<dyn Store>, centrals: Vec<CentralNodeAddress>) -> Self {
         config.central_nodes = centrals;
-        let env = Env::system(Metrics::disabled());
-        let node =
-            run::prepare_peer(Arc::new(config), env, store, Arc::new(PlainText)).await.expect("a replica");
+        let env = Env::system(Metrics::disabled()).secured(&config.tls).expect("TLS files");
+        let dialer = dialer(&env);
+        let node = run::prepare_peer(Arc::new(config), env, store, dialer).await.expect("a replica");
         let (stop, stopped) = oneshot::channel();
         let running = {
             let node = Arc::clone(&node);

@@ -9,7 +9,6 @@ use tonic::{Code, Request, Response, Status};
 use super::{
     CentralNode, Condition,
     incoming::Connection,
-    no_session,
     session::{Health, Refused, Session, SessionId},
     validate,
 };
@@ -33,6 +32,7 @@ impl CentralNodeConnection for ConnectionService {
         let held = validate::version("last_known_version", request.last_known_version)?;
         validate::peer_info(request.peer_info.as_ref(), &peer)?;
         let node = &self.0;
+        node.authorize(&connection, &peer)?;
         node.limiters.connect(&peer).map_err(|wait| node.exhausted("connect", &peer, wait))?;
         node.accepts_peers()?;
         node.same_lineage(&peer, &request.lineage)?;
@@ -51,12 +51,13 @@ impl CentralNodeConnection for ConnectionService {
         &self,
         request: Request<v1::DisconnectRequest>,
     ) -> Result<Response<v1::DisconnectionResponse>, Status> {
+        let connection = Connection::of(&request);
         let request = request.into_inner();
         let peer = validate::peer_id(&request.peer_id)?;
         let node = &self.0;
-        node.sessions()
-            .close(&peer, &request.session_id)
-            .map_err(|reason| no_session(reason, &peer, &request.session_id))?;
+        node.authorize(&connection, &peer)?;
+        let closed = node.sessions().close(&peer, &request.session_id, &connection);
+        closed.map_err(|reason| node.no_session(reason, &peer, &request.session_id, &connection))?;
         node.record_peers();
         tracing::info!(peer_id = %peer, session_id = request.session_id, reason = request.reason, "peer disconnected");
         Ok(Response::new(v1::DisconnectionResponse {

@@ -11,7 +11,6 @@ use super::{
     CentralNode,
     connect::saturated,
     incoming::Connection,
-    no_session,
     session::{Beat, Health, NoSession, SessionTable},
     validate,
 };
@@ -63,16 +62,21 @@ impl Heartbeat for HeartbeatService {
         &self,
         request: Request<v1::HeartbeatStatusRequest>,
     ) -> Result<Response<v1::HeartbeatStatus>, Status> {
+        let connection = Connection::of(&request);
         let request = request.into_inner();
         let peer = validate::peer_id(&request.peer_id)?;
         let (node, interval) = (&self.0, self.0.config.heartbeat.interval);
+        node.authorize(&connection, &peer)?;
         let now = node.env.clock.monotonic();
         let head = node.log.view().head();
         let sessions = node.sessions();
         let (session, health) = sessions
             .look_up(&peer, now)
             .filter(|(session, _)| request.session_id.is_empty() || session.id.as_str() == request.session_id)
-            .ok_or_else(|| no_session(NoSession::Unknown, &peer, "?"))?;
+            .ok_or_else(|| node.no_session(NoSession::Unknown, &peer, "?", &connection))?;
+        if !session.is_of(&connection) {
+            return Err(node.foreign_session(&connection, &peer));
+        }
         let live = health != Health::Disconnected;
         Ok(Response::new(v1::HeartbeatStatus {
             peer_id: peer.to_string(),
@@ -128,6 +132,7 @@ impl CentralNode {
         let received = self.env.clock.monotonic();
         let received_at = self.env.clock.now();
         let (peer, version) = validate::heartbeat(message, received_at)?;
+        self.authorize(connection, &peer)?;
         self.limiters.heartbeat(&peer).map_err(|wait| self.exhausted("heartbeat", &peer, wait))?;
         let beat = Beat {
             sent_at: Timestamp::from_millis(message.timestamp),
@@ -139,7 +144,7 @@ impl CentralNode {
             let mut sessions = self.sessions();
             let session = sessions
                 .find(&peer, &message.session_id, connection)
-                .map_err(|reason| no_session(reason, &peer, &message.session_id))?;
+                .map_err(|reason| self.no_session(reason, &peer, &message.session_id, connection))?;
             SessionTable::beat(session, beat, received, self.config.heartbeat.interval);
         }
         let is_complete = self.log.look_for(version).await;

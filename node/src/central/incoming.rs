@@ -5,21 +5,23 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, transport::server::Connected};
+
+use crate::tls::{certificate::Credential, identity::Identity};
 
 /// What a call knows about the connection that carries it.
 #[derive(Clone, Debug, Default)]
 pub struct Connection {
     /// Address of the other side, where there is one.
     pub remote: Option<SocketAddr>,
+    /// What the client's certificate says; none on plain text.
+    credential: Option<Arc<Credential>>,
     closed: CancellationToken,
 }
 
@@ -28,6 +30,29 @@ impl Connection {
     #[must_use]
     pub fn of<T>(request: &Request<T>) -> Self {
         request.extensions().get::<Self>().cloned().unwrap_or_default()
+    }
+
+    /// What the client's certificate says; none on plain text.
+    #[must_use]
+    pub fn credential(&self) -> Option<&Credential> {
+        self.credential.as_deref()
+    }
+
+    /// Whose the connection is by its certificate.
+    fn identity(&self) -> Option<&Identity> {
+        self.credential()?.as_ref().ok()
+    }
+
+    /// Whether both are of the same owner, as far as certificates tell.
+    #[must_use]
+    pub fn is_of_owner_of(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+
+    /// Whether certificates prove that both are of the same owner.
+    #[must_use]
+    pub fn proves_owner_of(&self, other: &Self) -> bool {
+        self.identity().is_some() && self.is_of_owner_of(other)
     }
 
     /// True once the connection is closed.
@@ -49,19 +74,19 @@ impl<IO> Tracked<IO> {
     /// Wraps a connection from `remote`.
     #[must_use]
     pub fn new(io: IO, remote: Option<SocketAddr>) -> Self {
-        let closed = CancellationToken::new();
-        Self { io, connection: Connection { remote, closed: closed.clone() }, _closes: closed.drop_guard() }
+        Self::with(io, remote, None)
     }
-}
 
-impl Tracked<TcpStream> {
-    /// Wraps an accepted TCP connection; small messages go out at once.
+    /// Wraps a TLS connection whose client has shown a certificate.
     #[must_use]
-    pub fn tcp(stream: TcpStream, remote: SocketAddr) -> Self {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%remote, %error, "can't set TCP_NODELAY");
-        }
-        Self::new(stream, Some(remote))
+    pub fn secured(io: IO, remote: SocketAddr, credential: Credential) -> Self {
+        Self::with(io, Some(remote), Some(Arc::new(credential)))
+    }
+
+    fn with(io: IO, remote: Option<SocketAddr>, credential: Option<Arc<Credential>>) -> Self {
+        let closed = CancellationToken::new();
+        let connection = Connection { remote, credential, closed: closed.clone() };
+        Self { io, connection, _closes: closed.drop_guard() }
     }
 }
 

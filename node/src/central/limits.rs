@@ -59,6 +59,7 @@ pub struct Limiters {
     all_connects: Whole,
     full_syncs: PerPeer,
     heartbeats: PerPeer,
+    refusal_logs: Whole,
 }
 
 /// No token is left; one will be after this time.
@@ -81,6 +82,7 @@ impl Limiters {
             all_connects: RateLimiter::direct_with_clock(quota(limits.all_connects), clock.clone()),
             full_syncs: per_peer(limits.full_syncs),
             heartbeats: per_peer(heartbeats),
+            refusal_logs: RateLimiter::direct_with_clock(quota(limits.refusal_logs), clock.clone()),
             clock,
         }
     }
@@ -110,6 +112,12 @@ impl Limiters {
     /// [`Exhausted`] with the time after which a token is there.
     pub fn heartbeat(&self, peer: &PeerId) -> Result<(), Exhausted> {
         self.check(&self.heartbeats, peer)
+    }
+
+    /// Whether one more log line about a refusal is not one too many.
+    #[must_use]
+    pub fn may_log_refusal(&self) -> bool {
+        self.refusal_logs.check().is_ok()
     }
 
     fn check(&self, bucket: &PerPeer, peer: &PeerId) -> Result<(), Exhausted> {

@@ -4,8 +4,10 @@
 //! [`publish`]. Deliberately absent: queues per peer (a push stream is a cursor into the log), calls to other
 //! central nodes, and any use of the Kubernetes API.
 
+mod authority;
 pub mod connect;
 pub mod drain;
+pub mod handshakes;
 pub mod heartbeat;
 pub mod incoming;
 pub mod limits;
@@ -24,6 +26,7 @@ use tokio::sync::{Semaphore, watch};
 use tonic::{Code, Status};
 
 use self::{
+    incoming::Connection,
     limits::{Exhausted, Limiters},
     log::RegisterLog,
     session::{NoSession, Rules, SessionTable},
@@ -184,17 +187,20 @@ impl CentralNode {
     }
 }
 
-/// Contract section 5 and D4: which code a missing session gets.
-fn no_session(reason: NoSession, peer: &PeerId, id: &str) -> Status {
-    match reason {
-        NoSession::NotConnected => {
-            Status::failed_precondition(format!("{peer} is not connected; call ConnectToCentralNode first"))
+impl CentralNode {
+    /// Contract section 5 and D4: which code a session gets that the caller can't use.
+    fn no_session(&self, reason: NoSession, peer: &PeerId, id: &str, connection: &Connection) -> Status {
+        match reason {
+            NoSession::Foreign => self.foreign_session(connection, peer),
+            NoSession::NotConnected => Status::failed_precondition(format!(
+                "{peer} is not connected; call ConnectToCentralNode first"
+            )),
+            NoSession::Unknown if id.is_empty() => Status::not_found(format!(
+                "session_id is empty; {peer} must send the one from ConnectToCentralNode"
+            )),
+            NoSession::Unknown => Status::not_found(format!(
+                "this node knows no such session of {peer}; call ConnectToCentralNode again"
+            )),
         }
-        NoSession::Unknown if id.is_empty() => Status::not_found(format!(
-            "session_id is empty; {peer} must send the one from ConnectToCentralNode"
-        )),
-        NoSession::Unknown => Status::not_found(format!(
-            "this node knows no such session of {peer}; call ConnectToCentralNode again"
-        )),
     }
 }

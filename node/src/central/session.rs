@@ -169,6 +169,12 @@ impl Session {
         self.connection.is_closed() || self.missed(now, rules.interval) > u64::from(rules.max_missed)
     }
 
+    /// Whether the owner of a connection is the one that opened it, as far as certificates tell.
+    #[must_use]
+    pub fn is_of(&self, connection: &Connection) -> bool {
+        self.connection.is_of_owner_of(connection)
+    }
+
     /// Where the session's newest call came from, where that is known.
     #[must_use]
     pub const fn remote(&self) -> Option<std::net::SocketAddr> {
@@ -216,6 +222,8 @@ pub enum NoSession {
     NotConnected,
     /// The session named is not the peer's live session.
     Unknown,
+    /// Another identity has opened it.
+    Foreign,
 }
 
 /// All sessions of a central node.
@@ -235,7 +243,8 @@ impl SessionTable {
         Self { rules, live: BTreeMap::new(), ended: HashMap::new(), order: VecDeque::new() }
     }
 
-    /// Opens a session. A dead one of the same peer is replaced, a live one is not (D5, decision 15).
+    /// Opens a session. A dead one of the same peer is replaced, and one whose owner the certificate proves to be the
+    /// same; another one is not (D5, decision 15).
     ///
     /// # Errors
     /// [`Refused`] when the peer has a live session, or the table is full.
@@ -248,7 +257,9 @@ impl SessionTable {
         at: (Timestamp, Monotonic),
     ) -> Result<&Session, Refused> {
         match self.live.get(peer_id) {
-            Some(old) if !old.is_dead(at.1, &self.rules) => return Err(Refused::AlreadyConnected),
+            Some(old) if !old.is_dead(at.1, &self.rules) && !connection.proves_owner_of(&old.connection) => {
+                return Err(Refused::AlreadyConnected);
+            }
             Some(_) => self.close_live(peer_id, EndReason::Replaced),
             None if self.live.len() >= self.rules.max_peers => return Err(Refused::Full),
             None => {}
@@ -280,7 +291,8 @@ impl SessionTable {
     /// The live session that a call names; a call moves the session to the connection that carries it.
     ///
     /// # Errors
-    /// [`NoSession`]: another peer's handle is as unknown as an invented one (U3).
+    /// [`NoSession`]: another peer's handle is as unknown as an invented one (U3); one that another identity has opened for
+    /// the same peer is foreign.
     pub fn find(
         &mut self,
         peer_id: &PeerId,
@@ -288,6 +300,9 @@ impl SessionTable {
         connection: &Connection,
     ) -> Result<&mut Session, NoSession> {
         match self.live.get_mut(peer_id) {
+            Some(session) if session.id.as_str() == id && !session.is_of(connection) => {
+                Err(NoSession::Foreign)
+            }
             Some(session) if session.id.as_str() == id => {
                 session.connection = connection.clone();
                 Ok(session)
@@ -360,8 +375,8 @@ impl SessionTable {
     ///
     /// # Errors
     /// [`NoSession`] when it is not the peer's live session: a late close harms nothing.
-    pub fn close(&mut self, peer_id: &PeerId, id: &str) -> Result<(), NoSession> {
-        self.find(peer_id, id, &Connection::default())?;
+    pub fn close(&mut self, peer_id: &PeerId, id: &str, connection: &Connection) -> Result<(), NoSession> {
+        self.find(peer_id, id, connection)?;
         self.close_live(peer_id, EndReason::Disconnected);
         Ok(())
     }

@@ -16,7 +16,6 @@ use tonic::{Code, Status};
 use super::{
     CentralNode,
     incoming::Connection,
-    no_session,
     session::{EndReason, SessionEnd, SessionId},
     validate,
 };
@@ -121,10 +120,11 @@ impl CentralNode {
         session_id: &str,
         connection: &Connection,
     ) -> Result<Caller, Status> {
+        self.authorize(connection, peer)?;
         let mut sessions = self.sessions();
         let session = sessions
             .find(peer, session_id, connection)
-            .map_err(|reason| no_session(reason, peer, session_id))?;
+            .map_err(|reason| self.no_session(reason, peer, session_id, connection))?;
         Ok(Caller { peer: peer.clone(), session: session.id.clone(), end: session.end.clone() })
     }
 }

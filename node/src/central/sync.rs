@@ -14,7 +14,7 @@ use super::{
     CentralNode,
     connect::saturated,
     incoming::Connection,
-    no_session, push,
+    push,
     session::NoSession,
     stream::{self, Caller, EntryStream, Piece, Pieces},
     validate,
@@ -61,9 +61,10 @@ impl raw::system_register_sync_server::SystemRegisterSync for SyncService {
         &self,
         request: Request<v1::CheckpointRequest>,
     ) -> Result<Response<v1::SyncCheckpoint>, Status> {
+        let connection = Connection::of(&request);
         let request = request.into_inner();
         let peer = validate::peer_id(&request.peer_id)?;
-        self.0.checkpoint(&peer, &request.session_id).map(Response::new)
+        self.0.checkpoint(&peer, &request.session_id, &connection).map(Response::new)
     }
 
     async fn receive_push_notification(
@@ -198,13 +199,22 @@ impl CentralNode {
     }
 
     /// The peer's position as this node knows it (D13).
-    fn checkpoint(&self, peer: &PeerId, session_id: &str) -> Result<v1::SyncCheckpoint, Status> {
+    fn checkpoint(
+        &self,
+        peer: &PeerId,
+        session_id: &str,
+        connection: &Connection,
+    ) -> Result<v1::SyncCheckpoint, Status> {
+        self.authorize(connection, peer)?;
         let head = self.log.view().head();
         let sessions = self.sessions();
         let (session, _) = sessions
             .look_up(peer, self.env.clock.monotonic())
             .filter(|(session, _)| session_id.is_empty() || session.id.as_str() == session_id)
-            .ok_or_else(|| no_session(NoSession::Unknown, peer, "?"))?;
+            .ok_or_else(|| self.no_session(NoSession::Unknown, peer, "?", connection))?;
+        if !session.is_of(connection) {
+            return Err(self.foreign_session(connection, peer));
+        }
         let status = match (session.syncing > 0, session.position < head) {
             (true, _) => CheckpointStatus::Syncing,
             (false, true) => CheckpointStatus::Behind,

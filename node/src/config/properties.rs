@@ -83,8 +83,12 @@ fn is_a_number(key: &str) -> bool {
 
 /// Makes everything that a configuration sizes, as a node does when it starts.
 fn runs(config: Config, role: Role) {
-    let env =
-        Env { clock: Arc::new(SystemClock::new()), random: Random::seeded(1), metrics: Metrics::disabled() };
+    let env = Env {
+        clock: Arc::new(SystemClock::new()),
+        random: Random::seeded(1),
+        metrics: Metrics::disabled(),
+        tls: None,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let store = Arc::new(JournalStore::in_memory(run::embedded_options(&config)).unwrap());

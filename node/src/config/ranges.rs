@@ -20,6 +20,7 @@ impl Config {
         rate("limits.connects", limits.connects)?;
         rate("limits.all_connects", limits.all_connects)?;
         rate("limits.full_syncs", limits.full_syncs)?;
+        rate("limits.refusal_logs", limits.refusal_logs)?;
         within("limits.heartbeat_rate_factor", limits.heartbeat_rate_factor, 0.1, 1000.0)?;
         within("connect.multiplier", self.connect.multiplier, 1.0, 100.0)
     }
@@ -42,6 +43,7 @@ impl Config {
             ("keepalive.timeout", keepalive.timeout, 100 * MILLISECOND, HOUR),
             ("limits.full_sync_wait", limits.full_sync_wait, Duration::ZERO, 5 * MINUTE),
             ("limits.push_write_timeout", limits.push_write_timeout, 100 * MILLISECOND, HOUR),
+            ("limits.handshake_timeout", limits.handshake_timeout, 10 * MILLISECOND, 2 * MINUTE),
             ("drain.spread", drain.spread, Duration::ZERO, HOUR),
             ("drain.timeout", drain.timeout, Duration::ZERO, HOUR),
             ("http.max_staleness.after", self.http.max_staleness.after, SECOND, 100 * YEAR),
@@ -71,6 +73,7 @@ impl Config {
             ("limits.push_window", count(limits.push_window), 1, 1_000_000),
             // One connection carries a push stream, a pull and a heartbeat at once.
             ("limits.max_streams_per_connection", limits.max_streams_per_connection.into(), 4, 1_000_000),
+            ("limits.max_handshakes", count(limits.max_handshakes), 1, 100_000),
         ] {
             within(setting, value, low, high)?;
         }

@@ -273,6 +273,13 @@ pub struct Limits {
     pub push_write_timeout: Duration,
     /// Streams that one connection may have open.
     pub max_streams_per_connection: u32,
+    /// TLS handshakes at once; further connections wait in the listener's queue.
+    pub max_handshakes: usize,
+    /// A TLS handshake that takes longer is cut.
+    #[serde(with = "humantime_serde")]
+    pub handshake_timeout: Duration,
+    /// Log lines about failed handshakes and identities that are refused; all are counted in metrics.
+    pub refusal_logs: Rate,
 }
 
 impl Default for Limits {
@@ -290,6 +297,9 @@ impl Default for Limits {
             push_window: 1024,
             push_write_timeout: Duration::from_secs(30),
             max_streams_per_connection: 64,
+            max_handshakes: 256,
+            handshake_timeout: Duration::from_secs(5),
+            refusal_logs: Rate { per_second: 1.0, burst: 10 },
         }
     }
 }

@@ -45,6 +45,22 @@ pub(super) enum Status {
 impl NodeHandle {
     /// How the node is, and why where that is not plain.
     pub(super) fn status(&self) -> (Status, Option<String>) {
+        let trouble = || self.env().tls.as_ref()?.status().trouble();
+        match self.role_status() {
+            // Connections that exist live on; new ones will not come.
+            (Status::Healthy, why) => {
+                trouble().map_or((Status::Healthy, why), |it| (Status::Degraded, Some(it)))
+            }
+            other => other,
+        }
+    }
+
+    /// End of the node's TLS certificate, where it has one.
+    fn certificate_not_after(&self) -> Option<Instant> {
+        Some(self.env().tls.as_ref()?.status().validity.not_after.into())
+    }
+
+    fn role_status(&self) -> (Status, Option<String>) {
         match self {
             Self::Central(node) => {
                 let condition = node.condition();
@@ -140,13 +156,17 @@ struct Health {
     role: &'static str,
     /// Seconds since start.
     uptime: u64,
+    /// Last instant of the node's TLS certificate; absent where gRPC is plain text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_not_after: Option<Instant>,
 }
 
 /// How the node is; 200 also for an isolated peer, which goes on serving.
 #[utoipa::path(get, path = "/health", tag = "health", responses((status = 200, description = "It serves", body = Health), NotReady))]
 async fn health(State(node): State<NodeHandle>) -> Result<Json<Health>, Problem> {
     let (status, reason) = serving(&node)?;
-    Ok(Json(Health { status, reason, role: role_name(node.role()), uptime: node.uptime().as_secs() }))
+    let (role, uptime) = (role_name(node.role()), node.uptime().as_secs());
+    Ok(Json(Health { status, reason, role, uptime, certificate_not_after: node.certificate_not_after() }))
 }
 
 fn serving(node: &NodeHandle) -> Result<(Status, Option<String>), Problem> {
@@ -176,6 +196,9 @@ struct DetailedHealth {
     version: &'static str,
     /// Seconds since start.
     uptime: u64,
+    /// Last instant of the node's TLS certificate; absent where gRPC is plain text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_not_after: Option<Instant>,
     metrics: HealthMetrics,
 }
 
@@ -205,6 +228,7 @@ async fn api_health(State(node): State<NodeHandle>) -> Result<Json<DetailedHealt
         timestamp: node.env().clock.now().into(),
         version: env!("CARGO_PKG_VERSION"),
         uptime: node.uptime().as_secs(),
+        certificate_not_after: node.certificate_not_after(),
         metrics: match &node {
             NodeHandle::Central(node) => central_metrics(node),
             NodeHandle::Peer(node) => peer_metrics(node),

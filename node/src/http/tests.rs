@@ -55,6 +55,7 @@ fn env() -> Env {
         clock: Arc::new(VirtualClock::new(START, 0)),
         random: Random::seeded(1),
         metrics: Metrics::disabled(),
+        tls: None,
     }
 }
 

@@ -1,9 +1,22 @@
 //! Opening connections to central nodes: the network as an injected dependency (design decision 23).
 
+mod tcp;
+mod tls;
+
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+};
+
 use async_trait::async_trait;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::config::{CentralNodeAddress, Config};
+use self::tcp::Tcp;
+pub use self::tls::MutualTls;
+use crate::{
+    config::{CentralNodeAddress, Config},
+    env::Env,
+};
 
 /// HTTP/2 flow-control windows, bytes: large enough that a full sync is not paced by round trips.
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
@@ -20,24 +33,62 @@ pub trait Dialer: Send + Sync + 'static {
         &self,
         address: &CentralNodeAddress,
         config: &Config,
-    ) -> Result<Channel, tonic::transport::Error>;
+    ) -> Result<Dialled, tonic::transport::Error>;
+}
+
+/// An opened connection.
+#[derive(Clone, Debug)]
+pub struct Dialled {
+    /// For calls.
+    pub channel: Channel,
+    fault: ConnectionFault,
+}
+
+impl Dialled {
+    /// Why the connection broke, where that is known: a call that was under way then may learn no more than that it did.
+    #[must_use]
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.0.get().map(String::as_str)
+    }
+}
+
+impl From<Channel> for Dialled {
+    fn from(channel: Channel) -> Self {
+        Self { channel, fault: ConnectionFault::default() }
+    }
+}
+
+/// The first fault of a connection, told by the connection itself.
+#[derive(Clone, Debug, Default)]
+struct ConnectionFault(Arc<OnceLock<String>>);
+
+impl ConnectionFault {
+    /// Passes an error on.
+    fn note(&self, error: io::Error) -> io::Error {
+        let _the_first_stays = self.0.set(error.to_string());
+        error
+    }
 }
 
 /// Plain HTTP/2 over TCP.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PlainText;
 
+/// The dialer of a node: mutual TLS where it has the files for it, else plain text.
+#[must_use]
+pub fn dialer(env: &Env) -> Arc<dyn Dialer> {
+    match &env.tls {
+        Some(tls) => Arc::new(MutualTls::new(Arc::clone(tls))),
+        None => Arc::new(PlainText),
+    }
+}
+
 /// The endpoint of a central node with time-outs, keepalive and windows as configured.
 ///
 /// # Errors
 /// [`tonic::transport::Error`] when the address is no URI.
 pub fn endpoint(address: &CentralNodeAddress, config: &Config) -> Result<Endpoint, tonic::transport::Error> {
-    let host = if address.host.contains(':') && !address.host.starts_with('[') {
-        format!("[{}]", address.host)
-    } else {
-        address.host.clone()
-    };
-    Ok(Endpoint::from_shared(format!("http://{host}:{}", address.port))?
+    Ok(Endpoint::from_shared(format!("http://{}", authority(address)))?
         .connect_timeout(config.connect.dial_timeout)
         .http2_keep_alive_interval(config.keepalive.interval)
         .keep_alive_timeout(config.keepalive.timeout)
@@ -47,13 +98,24 @@ pub fn endpoint(address: &CentralNodeAddress, config: &Config) -> Result<Endpoin
         .tcp_nodelay(true))
 }
 
+fn authority(address: &CentralNodeAddress) -> String {
+    if address.host.contains(':') && !address.host.starts_with('[') {
+        format!("[{}]:{}", address.host, address.port)
+    } else {
+        format!("{}:{}", address.host, address.port)
+    }
+}
+
 #[async_trait]
 impl Dialer for PlainText {
     async fn dial(
         &self,
         address: &CentralNodeAddress,
         config: &Config,
-    ) -> Result<Channel, tonic::transport::Error> {
-        endpoint(address, config)?.connect().await
+    ) -> Result<Dialled, tonic::transport::Error> {
+        let fault = ConnectionFault::default();
+        let connector = Tcp::new(config).plain_text(fault.clone());
+        let channel = endpoint(address, config)?.connect_with_connector(connector).await?;
+        Ok(Dialled { channel, fault })
     }
 }

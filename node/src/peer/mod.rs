@@ -99,7 +99,10 @@ impl PeerNode {
     pub async fn run(self: &Arc<Self>, shutdown: impl Future<Output = ()>) -> Result<(), StoreError> {
         let inbox = self.inbox.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         match inbox {
-            Some(inbox) => shell::run(Arc::clone(self), inbox, shutdown).await,
+            Some(inbox) => tokio::select! {
+                () = shell::run(Arc::clone(self), inbox, shutdown) => {}
+                () = self.env.watch_files() => {}
+            },
             // A second run of the same peer has nothing to do.
             None => shutdown.await,
         }

@@ -35,6 +35,17 @@ pub enum Change {
 }
 
 impl Report {
+    /// The same with the end of the node's TLS certificate.
+    #[must_use]
+    pub fn with_certificate(mut self, not_after: Option<Timestamp>) -> Self {
+        let at = not_after.and_then(time);
+        match &mut self {
+            Self::Peer(report) => report.certificate_not_after = at,
+            Self::Central(report) => report.certificate_not_after = at,
+        }
+        self
+    }
+
     /// What changed since `before`.
     #[must_use]
     pub fn change_since(&self, before: &Self) -> Change {
@@ -123,6 +134,7 @@ pub fn peer_report(pod: &str, status: &PeerStatus, replica: &Loaded) -> PeerRepo
         findings: Some(count(replica.findings.len())),
         force_resync: status.force_resync.clone(),
         message: trouble(status, replica).map(shortened),
+        certificate_not_after: None,
     }
 }
 
@@ -190,6 +202,7 @@ pub fn central_report(pod: &str, since: Timestamp, node: &CentralNode) -> Centra
         store_reachable: Some(outage.is_none()),
         store_message: outage.map(shortened),
         findings: Some(count(node.findings().len())),
+        certificate_not_after: None,
     }
 }
 

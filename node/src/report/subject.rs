@@ -12,9 +12,11 @@ use crate::{
     central::CentralNode,
     clock::Timestamp,
     config::Role,
+    env::Env,
     http::{NodeHandle, Stage},
     peer::status::PeerStatus,
     store::Loaded,
+    tls::Tls,
 };
 
 /// Shortest time between two looks at a peer, which changes with every entry pushed.
@@ -27,6 +29,7 @@ pub(super) struct Subject {
     pod: String,
     role: Role,
     since: Timestamp,
+    tls: Option<Arc<Tls>>,
     stage: watch::Receiver<Stage>,
     started: Option<Started>,
     looked: Instant,
@@ -60,13 +63,19 @@ impl Started {
 }
 
 impl Subject {
-    /// A node's process that started at `since`.
-    pub(super) fn new(pod: String, role: Role, since: Timestamp, stage: watch::Receiver<Stage>) -> Self {
-        Self { pod, role, since, stage, started: None, looked: Instant::now() }
+    /// A node's process that starts now.
+    pub(super) fn new(pod: String, role: Role, env: &Env, stage: watch::Receiver<Stage>) -> Self {
+        let (since, tls) = (env.clock.now(), env.tls.clone());
+        Self { pod, role, since, tls, stage, started: None, looked: Instant::now() }
     }
 
     /// What is true now.
     pub(super) fn look(&mut self) -> Report {
+        let not_after = self.tls.as_ref().map(|tls| tls.status().validity.not_after);
+        self.look_at_node().with_certificate(not_after)
+    }
+
+    fn look_at_node(&mut self) -> Report {
         self.looked = Instant::now();
         let stage = self.stage.borrow_and_update().clone();
         match &mut self.started {
@@ -83,7 +92,7 @@ impl Subject {
             None => match stage {
                 Stage::Started(node) => {
                     self.started = Some(Started::new(node));
-                    self.look()
+                    self.look_at_node()
                 }
                 stage => self.starting(&stage),
             },

@@ -1,6 +1,7 @@
 //! The reporter beside a node that changes, with a transport that remembers, fails or hangs, under virtual time.
 
 mod central;
+mod certificate;
 mod peer;
 
 use std::sync::{Arc, Mutex};
@@ -72,6 +73,7 @@ fn env() -> Env {
         clock: Arc::new(VirtualClock::new(START, 0)),
         random: Random::seeded(1),
         metrics: Metrics::disabled(),
+        tls: None,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     env::Env,
     http::{NodeHandle, Stage},
     keys,
-    peer::dial::PlainText,
+    peer::dial::dialer,
     register_bootstrap::BootstrapError,
     store::{Store, StoreError, journal, mongo::MongoStore},
 };
@@ -49,7 +49,7 @@ impl Starting {
     pub(super) async fn peer(&self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let mut shutdown = std::pin::pin!(shutdown);
         let prepared = self.prepared(Role::Peer, |store| {
-            prepare_peer(Arc::clone(&self.config), self.env.clone(), store, Arc::new(PlainText))
+            prepare_peer(Arc::clone(&self.config), self.env.clone(), store, dialer(&self.env))
         });
         let node = tokio::select! {
             node = prepared => node?,

@@ -7,6 +7,8 @@ use opentelemetry::{
     metrics::{AsyncInstrument, Counter, Gauge, Histogram, Meter, MeterProvider},
 };
 
+use crate::clock::Timestamp;
+
 /// Bucket bounds in milliseconds: from a loopback round trip to a connection time-out.
 const MILLISECONDS: [f64; 16] = [
     0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0, 30_000.0,
@@ -41,6 +43,9 @@ struct Instruments {
     publications: Counter<u64>,
     findings: Counter<u64>,
     reports: Counter<u64>,
+    handshakes: Counter<u64>,
+    tls_reloads: Counter<u64>,
+    certificate_not_after: Gauge<i64>,
     meter: Meter,
 }
 
@@ -109,6 +114,13 @@ impl Metrics {
             publications: counter("central.publications", "publications and state changes, by result"),
             findings: counter("register.integrity.findings", "integrity findings"),
             reports: counter("report.writes", "status reports to Kubernetes, by result"),
+            handshakes: counter("central.handshakes", "TLS handshakes, by result"),
+            tls_reloads: counter("tls.reloads", "changed TLS files looked at, by result"),
+            certificate_not_after: meter
+                .i64_gauge("tls.certificate.not_after")
+                .with_unit("s")
+                .with_description("end of this node's TLS certificate, Unix time")
+                .build(),
             meter: meter.clone(),
         }));
         // Present from the start: what appears only with its first count escapes `increase()`.
@@ -231,6 +243,21 @@ impl Metrics {
             .with_description("time since the newest status report was written")
             .with_callback(observe)
             .build();
+    }
+
+    /// A TLS handshake ended.
+    pub fn handshake(&self, result: &'static str) {
+        self.0.handshakes.add(1, &self.labels([("result", result.to_owned())]));
+    }
+
+    /// TLS files have changed.
+    pub fn tls_reloaded(&self, result: &'static str) {
+        self.0.tls_reloads.add(1, &self.labels([("result", result.to_owned())]));
+    }
+
+    /// The last instant of this node's TLS certificate.
+    pub fn certificate_not_after(&self, at: Timestamp) {
+        self.0.certificate_not_after.record(at.as_millis().div_euclid(1000), self.node());
     }
 
     /// Integrity findings.

@@ -83,8 +83,12 @@ impl CentralHost {
             return;
         }
         let (host, client) = (self.host(), self.database.connect());
-        let env =
-            Env { clock: self.clock.clone(), random: self.random.clone(), metrics: Metrics::disabled() };
+        let env = Env {
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+            metrics: Metrics::disabled(),
+            tls: None,
+        };
         let start = Start {
             config: Arc::new(config(self.number)),
             env,

@@ -19,7 +19,6 @@ use sorcha_node::{
     telemetry::metrics::Metrics,
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
 use super::{
     clock::SimClock,
@@ -84,8 +83,12 @@ impl PeerHost {
         if process.as_ref().is_some_and(|process| !process.is_over()) {
             return;
         }
-        let env =
-            Env { clock: self.clock.clone(), random: self.random.clone(), metrics: Metrics::disabled() };
+        let env = Env {
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+            metrics: Metrics::disabled(),
+            tls: None,
+        };
         let start = Start {
             config: Arc::new(config(self.number, self.centrals)),
             env,
@@ -227,7 +230,7 @@ impl dial::Dialer for SimDialer {
         &self,
         address: &CentralNodeAddress,
         config: &Config,
-    ) -> Result<Channel, tonic::transport::Error> {
+    ) -> Result<dial::Dialled, tonic::transport::Error> {
         let number = address.host.strip_prefix('n').and_then(|number| number.parse().ok());
         let (net, host) = (self.net.clone(), self.host);
         let connector = tower::service_fn(move |_uri| {
@@ -237,6 +240,6 @@ impl dial::Dialer for SimDialer {
                 net.connect(host, Host::Central(central), Port::Grpc).await.map(TokioIo::new)
             }
         });
-        dial::endpoint(address, config)?.connect_with_connector(connector).await
+        dial::endpoint(address, config)?.connect_with_connector(connector).await.map(Into::into)
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::central::incoming::Tracked;
+use crate::{central::incoming::Tracked, tls::identity::Identity};
 
 const INTERVAL: Duration = Duration::from_secs(30);
 
@@ -69,10 +69,10 @@ fn a_late_close_of_the_old_session_harms_nothing() {
     let mut table = table();
     let old = open(&mut table, "a", 1, 0).unwrap();
     let new = open(&mut table, "a", 2, 100).unwrap();
-    assert_eq!(table.close(&peer("a"), old.as_str()), Err(NoSession::Unknown));
+    assert_eq!(table.close(&peer("a"), old.as_str(), &Connection::default()), Err(NoSession::Unknown));
     table.advance(&peer("a"), &old, version(99), at(100).0);
     assert_eq!(table.live[&peer("a")].position, Version::ZERO);
-    assert_eq!(table.close(&peer("a"), new.as_str()), Ok(()));
+    assert_eq!(table.close(&peer("a"), new.as_str(), &Connection::default()), Ok(()));
     assert_eq!(table.look_up(&peer("a"), at(101).1).unwrap().1, Health::Disconnected);
 }
 
@@ -127,4 +127,36 @@ fn one_push_stream_at_a_time() {
     assert!(!table.begin_push(&peer("a"), &id));
     table.end_push(&peer("a"), &id);
     assert!(table.begin_push(&peer("a"), &id));
+}
+
+/// A connection that stays open, of the owner of an identity.
+fn of_owner(uri: &str) -> Tracked<()> {
+    Tracked::secured((), ([127, 0, 0, 1], 1).into(), Ok(Identity::parse(uri).unwrap()))
+}
+
+fn of(tracked: &Tracked<()>) -> Connection {
+    tonic::transport::server::Connected::connect_info(tracked)
+}
+
+#[test]
+fn a_proven_owner_replaces_its_session_and_nobody_else_uses_it() {
+    let mut table = table();
+    let (edge, again, namesake) = (
+        of_owner("spiffe://sorcha.dev/ns/shop/sorchapeer/a"),
+        of_owner("spiffe://sorcha.dev/ns/shop/sorchapeer/a"),
+        of_owner("spiffe://sorcha.dev/ns/farm/sorchapeer/a"),
+    );
+    let mut open = |bits, tracked: &Tracked<()>| {
+        let session = table.open(SessionId::from_bits(bits), &peer("a-0"), Version::ZERO, of(tracked), at(0));
+        session.map(|session| (session.id.clone(), session.end.clone()))
+    };
+    let (_, end) = open(1, &edge).unwrap();
+    assert_eq!(open(2, &namesake).unwrap_err(), Refused::AlreadyConnected);
+    let (id, _) = open(3, &again).unwrap();
+    assert_eq!(end.reason.get(), Some(&EndReason::Replaced));
+    let mut find = |tracked: &Tracked<()>| table.find(&peer("a-0"), id.as_str(), &of(tracked)).map(|_| ());
+    assert_eq!((find(&edge), find(&namesake)), (Ok(()), Err(NoSession::Foreign)));
+    assert_eq!(find(&Tracked::new((), None)), Err(NoSession::Foreign));
+    assert_eq!(table.close(&peer("a-0"), id.as_str(), &of(&namesake)), Err(NoSession::Foreign));
+    assert_eq!(table.close(&peer("a-0"), id.as_str(), &of(&edge)), Ok(()));
 }

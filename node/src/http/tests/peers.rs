@@ -92,7 +92,9 @@ async fn totals_and_health() {
     assert!((health["healthPercentage"].as_f64().unwrap() - 100.0 / 3.0).abs() < 1e-9);
     assert_eq!(health["peers"][0]["status"], "HeartbeatTimeout");
     assert_eq!(get(&router, "/api/health").await.json()["metrics"]["unhealthyPeers"], 2);
-    node.sessions().close(&PeerId::new("edge-2").unwrap(), SessionId::from_bits(3).as_str()).unwrap();
+    node.sessions()
+        .close(&PeerId::new("edge-2").unwrap(), SessionId::from_bits(3).as_str(), &Connection::default())
+        .unwrap();
     assert_eq!(get(&router, "/api/peers/edge-2").await.json()["status"], "Disconnected");
     let (empty, _) = central(|_| ()).await;
     assert_eq!(get(&empty, "/api/peers/health").await.json()["healthPercentage"], 100.0);

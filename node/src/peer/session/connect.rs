@@ -1,11 +1,11 @@
 //! One connection attempt: dial, ConnectToCentralNode, and what the answer means for the replica.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error as _, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use sorcha_proto::v1::{self, central_node_connection_client::CentralNodeConnectionClient};
 use tokio::sync::mpsc;
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 use tracing::Instrument as _;
 
 use super::{Rhythm, Session, faults};
@@ -13,6 +13,7 @@ use crate::{
     config::CentralNodeAddress,
     peer::{
         PeerNode,
+        dial::Dialled,
         failover::CentralId,
         machine::{
             event::{Event, Fault, LineageMatch, Replica, SessionInfo},
@@ -74,9 +75,10 @@ pub(in crate::peer) async fn connect(
     events: mpsc::Sender<Event>,
 ) -> Result<(Session, SessionInfo), Refusal> {
     let attempt = async {
-        let channel = dial(node, address).await?;
-        let response = call(node, channel.clone()).await?;
-        accept(node, address, response).map(|(info, genesis, rhythm)| (channel, info, genesis, rhythm))
+        let dialled = dial(node, address).await?;
+        let response = call(node, &dialled).await?;
+        accept(node, address, response)
+            .map(|(info, genesis, rhythm)| (dialled.channel, info, genesis, rhythm))
     };
     let timeout = node.config.connect.timeout;
     let (span, started) = (spans::connect(address.id(), address.priority), node.env.clock.monotonic());
@@ -99,10 +101,10 @@ pub(in crate::peer) async fn connect(
     Ok((session, info))
 }
 
-async fn dial(node: &PeerNode, address: &CentralNodeAddress) -> Result<Channel, Refusal> {
+async fn dial(node: &PeerNode, address: &CentralNodeAddress) -> Result<Dialled, Refusal> {
     let timeout = node.config.connect.dial_timeout;
     match tokio::time::timeout(timeout, node.dialer.dial(address, &node.config)).await {
-        Ok(Ok(channel)) => Ok(channel),
+        Ok(Ok(dialled)) => Ok(dialled),
         Ok(Err(error)) => Err(Refusal::passing(chain(&error))),
         Err(_elapsed) => Err(Refusal::passing(format!("no connection within {} s", timeout.as_secs()))),
     }
@@ -119,7 +121,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-async fn call(node: &PeerNode, channel: Channel) -> Result<v1::ConnectionResponse, Refusal> {
+async fn call(node: &PeerNode, dialled: &Dialled) -> Result<v1::ConnectionResponse, Refusal> {
     let state = node.replica.state();
     // A replica that is to be replaced by another lineage says so by naming that one.
     let lineage = node.replica.adopting().or(state.view.lineage());
@@ -141,9 +143,18 @@ async fn call(node: &PeerNode, channel: Channel) -> Result<v1::ConnectionRespons
         connection_time: node.env.clock.now().as_millis(),
         lineage: lineage.map(|lineage| Bytes::copy_from_slice(lineage.as_bytes())).unwrap_or_default(),
     };
-    let response =
-        CentralNodeConnectionClient::new(channel).connect_to_central_node(request).await?.into_inner();
+    let mut client = CentralNodeConnectionClient::new(dialled.channel.clone());
+    let answer = client.connect_to_central_node(request).await;
+    let response = answer.map_err(|status| refusal(status, dialled))?.into_inner();
     if response.success { Ok(response) } else { Err(Refusal::passing(response.message)) }
+}
+
+/// What a refused call means. A status that was made on this side of a connection that broke has a cause, which tells why;
+/// its code tells nothing.
+fn refusal(status: Status, dialled: &Dialled) -> Refusal {
+    let broken = status.source().map(|cause| dialled.fault().map_or_else(|| chain(cause), str::to_owned));
+    let refusal = Refusal::from(status);
+    Refusal { message: broken.unwrap_or(refusal.message), ..refusal }
 }
 
 type Accepted = (SessionInfo, Option<Arc<Genesis>>, Rhythm);
@@ -230,9 +241,9 @@ fn relation(
 
 /// Whether a central node would take this peer: reachable, and healthy by its own word.
 pub(in crate::peer) async fn probe(node: &PeerNode, address: &CentralNodeAddress) -> bool {
-    let Ok(channel) = dial(node, address).await else { return false };
+    let Ok(dialled) = dial(node, address).await else { return false };
     let request = v1::StatusRequest { peer_id: node.id.to_string(), include_peer_list: false };
-    let mut client = CentralNodeConnectionClient::new(channel);
+    let mut client = CentralNodeConnectionClient::new(dialled.channel);
     let answer =
         tokio::time::timeout(node.config.connect.timeout, client.get_central_node_status(request)).await;
     matches!(answer, Ok(Ok(status)) if matches!(status.get_ref().health(), v1::NodeHealth::Healthy | v1::NodeHealth::Degraded))
