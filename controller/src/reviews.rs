@@ -59,12 +59,12 @@ impl Reviews {
     }
 
     /// Whether that is news.
-    fn set(&self, state: State) -> bool {
-        if let State::Fault(fault) = &state {
+    fn set(&self, state: &State) -> bool {
+        if let State::Fault(fault) = state {
             tracing::warn!(fault, "central nodes can't ask about publishers' tokens");
         }
         let mut held = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *held, state.clone()) != state
+        std::mem::replace(&mut *held, state.clone()) != *state
     }
 }
 
@@ -90,11 +90,10 @@ pub async fn run(ctx: &Ctx, triggers: &Triggers) {
                 Ok(()) => State::Given,
                 Err(error) => State::Fault(fault(binding, &error)),
             };
-            let is_given = state == State::Given;
-            if ctx.reviews.set(state) {
+            if ctx.reviews.set(&state) {
                 triggers.touch_central_nodes(&ctx.caches);
             }
-            if !is_given {
+            if state != State::Given {
                 applied = None;
                 sleep(RETRY).await;
                 continue;

@@ -57,8 +57,15 @@ pub struct Kubernetes {
 /// # Errors
 /// [`ConnectError`] when `http.kubernetes` is on and can't be used.
 pub async fn connect(config: &Config) -> Result<Option<Kubernetes>, ConnectError> {
+    connect_to(config, kubernetes::cluster()).await
+}
+
+async fn connect_to(
+    config: &Config,
+    cluster: impl Future<Output = Result<kube::Config, NoCluster>>,
+) -> Result<Option<Kubernetes>, ConnectError> {
     let Some(resource) = config.reviewed_resource()? else { return Ok(None) };
-    let cluster = kubernetes::cluster().await.map_err(ConnectError::NoCluster)?;
+    let cluster = cluster.await.map_err(ConnectError::NoCluster)?;
     let reviews = &config.http.kubernetes;
     let namespace = reviews.namespace.as_ref().or(config.report.namespace.as_ref());
     let namespace = namespace.unwrap_or(&cluster.default_namespace).clone();
@@ -210,4 +217,64 @@ fn end(token: &str) -> Option<Timestamp> {
 /// A text of the API server, in one line and not too long.
 fn told(text: &str) -> String {
     text.chars().take(TOLD_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        let mut config = Config::default().with_identity("n0.sorcha.dev");
+        config.report.resource = Some("sorchacentralnodes/n0".into());
+        config.http.kubernetes.enabled = true;
+        config
+    }
+
+    async fn somewhere() -> Result<kube::Config, NoCluster> {
+        let mut cluster = kube::Config::new("https://127.0.0.1:1".parse()?);
+        cluster.default_namespace = "shop".to_owned();
+        Ok(cluster)
+    }
+
+    #[tokio::test]
+    async fn resource_and_namespace_are_those_of_the_report_unless_others_are_named() {
+        let made = async |config: Config| {
+            let made = connect_to(&config, somewhere()).await.unwrap().unwrap();
+            (made.resource, made.namespace, made.audience)
+        };
+        assert_eq!(made(config()).await, ("n0".into(), "shop".into(), "sorcha.dev".into()));
+        let mut reporting = config();
+        reporting.report.namespace = Some("registers".into());
+        assert_eq!(made(reporting.clone()).await.1, "registers");
+        reporting.http.kubernetes.namespace = Some("elsewhere".into());
+        assert_eq!(made(reporting).await.1, "elsewhere");
+    }
+
+    #[tokio::test]
+    async fn without_a_cluster_the_setting_is_named() {
+        let nowhere = async { Err("no kubeconfig".into()) };
+        let told = connect_to(&config(), nowhere).await.err().unwrap().to_string();
+        assert!(told.contains("http.kubernetes.enabled") && told.contains("outside Kubernetes"), "{told}");
+        assert!(connect(&Config::default()).await.unwrap().is_none(), "off by default");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_away_is_no_answer() {
+        let made = connect_to(&config(), somewhere()).await.unwrap().unwrap();
+        let away = made.review("a-token-0123456789").await.unwrap_err();
+        assert!(matches!(&away, ReviewError::Away(why) if why.contains("refused")), "{away:?}");
+        assert!(!away.to_string().contains("a-token"));
+    }
+
+    #[test]
+    fn ends_are_read_from_tokens_that_state_one() {
+        let token = |claims: &str| format!("h.{}.s", BASE64_URL_SAFE_NO_PAD.encode(claims));
+        assert_eq!(
+            end(&token(r#"{"exp": 1763800200, "iss": "x"}"#)),
+            Some(Timestamp::from_millis(1_763_800_200_000))
+        );
+        for other in ["opaque", "h.%%.s", "h..s", &token("{}"), &token(r#"{"exp": 9223372036854775807}"#)] {
+            assert_eq!(end(other), None, "{other}");
+        }
+    }
 }

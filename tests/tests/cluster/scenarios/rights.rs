@@ -58,9 +58,12 @@ pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     // Whose a token is, is for central nodes to ask.
     let review =
         json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": "x"}});
-    let create = ["create", "-f", "-", "-o", "json"];
+    let create = ["create", "--validate=false", "-f", "-", "-o", "json"];
     let ended = node.kubectl(&create, &review.to_string()).await?;
-    ensure!(!ended.ok && ended.err.contains("orbidden"), "a peer may review tokens: {ended:?}");
+    ensure!(
+        !ended.ok && ended.err.contains("cannot create resource \"tokenreviews\""),
+        "a peer may review tokens: {ended:?}"
+    );
     let central = As::new(&space, "n0").await?;
     eventually("the central node may", seconds(30), async || {
         central.kubectl(&create, &review.to_string()).await?.out("a review").map(drop)
