@@ -22,7 +22,7 @@ pub struct Http {
     pub insecure_writes: bool,
     /// Central node: lets those write whom Kubernetes knows and its RBAC lets.
     pub kubernetes: TokenReviews,
-    /// Connections at once; further ones wait until one ends.
+    /// Connections at once; when all are taken, the oldest idle ones are closed for new ones.
     pub max_connections: usize,
     /// Head of a request, bytes.
     pub max_head_bytes: usize,

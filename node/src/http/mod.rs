@@ -20,6 +20,7 @@ mod node;
 mod notifications;
 mod openapi;
 mod peers;
+mod places;
 mod problem;
 mod publish;
 mod query;

@@ -1,6 +1,16 @@
 //! The HTTP server: so many connections and no more, bounded waits for slow callers, and a bounded goodbye.
 
-use std::{fmt::Display, future::Future, io, pin::pin, sync::Arc, time::Duration};
+use std::{
+    fmt::Display,
+    future::Future,
+    io,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -15,14 +25,13 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
-    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::{audit::Remote, stall::Impatient};
+use super::{audit::Remote, places::Places, stall::Impatient};
 use crate::config::Http;
 
 /// Time for answers in progress after the shutdown.
@@ -68,16 +77,22 @@ pub async fn serve_on<L: Listener<Addr: Display>>(
     let mut places = Places::new(limits.max_connections);
     loop {
         tokio::select! {
-            (place, stream, remote) = accepted(&mut listener, &mut places) => {
-                let remote = Remote(remote.to_string().into());
+            // Axum's listener waits and goes on when accepting fails, such as for want of file descriptors.
+            (stream, remote) = listener.accept() => {
+                let place = tokio::select! {
+                    place = places.take() => place,
+                    () = &mut shutdown => break,
+                };
                 let stream = Impatient::new(stream, limits.write_timeout);
-                let served = connection(stream, remote, router.clone(), builder.clone(), closing.clone());
+                let caller = Caller { remote: Remote(remote.to_string().into()), asked: Arc::default() };
+                let served = connection(stream, caller, router.clone(), builder.clone(), closing.clone(), place.gives_way());
                 connections.spawn(async move {
                     served.await;
-                    drop(place);
+                    // The place is free from here on.
+                    place.leave()
                 });
             }
-            Some(_ended) = connections.join_next() => {}
+            Some(ended) = connections.join_next() => places.left(ended.ok().as_ref()),
             () = &mut shutdown => break,
         }
     }
@@ -89,52 +104,25 @@ pub async fn serve_on<L: Listener<Addr: Display>>(
     }
 }
 
-/// Places for connections, and whether it was told that there is none.
-struct Places {
-    free: Arc<Semaphore>,
-    all: usize,
-    told: bool,
-}
-
-impl Places {
-    fn new(all: usize) -> Self {
-        Self { free: Arc::new(Semaphore::new(all)), all, told: false }
-    }
-
-    /// A place, now or when one is free.
-    async fn take(&mut self) -> Option<OwnedSemaphorePermit> {
-        let free = self.free.available_permits();
-        if free == 0 && !self.told {
-            tracing::warn!(
-                http.max_connections = self.all,
-                "all HTTP connections are taken; further callers wait until one ends"
-            );
-        }
-        // Told again only once there was some air in between.
-        self.told = free == 0 || (self.told && free < self.all.div_ceil(4));
-        Arc::clone(&self.free).acquire_owned().await.ok()
-    }
-}
-
-/// The next connection, once there is a place for it: those beyond wait in the operating system's queue and cost this
-/// process nothing. Axum's listener waits and goes on when accepting fails, such as for want of file descriptors.
-async fn accepted<L: Listener>(
-    listener: &mut L,
-    places: &mut Places,
-) -> (Option<OwnedSemaphorePermit>, L::Io, L::Addr) {
-    let place = places.take().await;
-    let (stream, remote) = listener.accept().await;
-    (place, stream, remote)
+/// The other end of a connection.
+struct Caller {
+    remote: Remote,
+    /// Whether it has asked for anything yet.
+    asked: Arc<AtomicBool>,
 }
 
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    remote: Remote,
+    caller: Caller,
     router: Router,
     builder: Builder<TokioExecutor>,
     closing: CancellationToken,
+    gives_way: CancellationToken,
 ) {
+    let Caller { remote, asked } = caller;
+    let asks = Arc::clone(&asked);
     let service = router.map_request(move |mut request: Request<_>| {
+        asks.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(remote.clone());
         request
     });
@@ -143,6 +131,14 @@ async fn connection(
     let served = tokio::select! {
         served = connection.as_mut() => served,
         () = closing.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        () = gives_way.cancelled() => {
+            // For a caller that has asked for nothing there is nothing to finish.
+            if !asked.load(Ordering::Relaxed) {
+                return;
+            }
             connection.as_mut().graceful_shutdown();
             connection.await
         }
