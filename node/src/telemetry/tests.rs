@@ -325,6 +325,7 @@ fn metrics_have_the_contracts_names_and_labels() {
     let (telemetry, _subscriber) = silent(&config(None));
     let metrics = telemetry.metrics("edge-0");
     metrics.connection_status(1);
+    metrics.wrote("publish", "done");
     metrics.heartbeat_acknowledged("n0", Duration::from_millis(3));
     metrics.sync_done(SyncType::Full, 4, Duration::from_millis(20));
     metrics.push_acknowledged(Duration::from_millis(7));
@@ -332,6 +333,7 @@ fn metrics_have_the_contracts_names_and_labels() {
     let text = prometheus::TextEncoder::new().encode_to_string(&telemetry.registry().gather()).unwrap();
     for line in [
         r#"peer_connection_status{node_id="edge-0"} 1"#,
+        r#"http_writes_total{action="publish",node_id="edge-0",result="done"} 1"#,
         r#"peer_heartbeat_latency_milliseconds_count{central_node_id="n0",node_id="edge-0"} 1"#,
         r#"peer_heartbeat_latency_milliseconds_bucket{central_node_id="n0",node_id="edge-0",le="2.5"} 0"#,
         r#"peer_heartbeat_latency_milliseconds_bucket{central_node_id="n0",node_id="edge-0",le="5"} 1"#,

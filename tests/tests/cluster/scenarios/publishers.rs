@@ -107,6 +107,12 @@ async fn audited(space: &Space, tokens: &[(String, String)]) -> Result<()> {
     let refusals =
         lines.iter().filter(|line| line.text("/target") == "audit" && line.text("/result") == "unauthorized");
     ensure!(refusals.count() >= 3, "refusals are not in the audit log: {log}");
+    let metrics = space.service("n0", "/metrics", &[]).await?.body;
+    let counted = |result: &str| {
+        let labels = [r#"http_writes_total{action="publish""#.to_owned(), format!(r#"result="{result}""#)];
+        metrics.lines().any(|line| labels.iter().all(|label| line.contains(label)))
+    };
+    ensure!(["done", "unauthorized", "forbidden"].into_iter().all(counted), "not counted: {metrics}");
     ensure!(!tokens.iter().any(|(_, token)| log.contains(token.as_str())), "a token is in the log");
     Ok(())
 }
