@@ -27,7 +27,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use sorcha_crds::{SorchaCentralNode, SorchaPeer};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::names::{self, Component, label};
 
@@ -131,6 +131,8 @@ pub struct Triggers {
     pub central: mpsc::UnboundedSender<ObjectRef<SorchaCentralNode>>,
     /// Peers.
     pub peer: mpsc::UnboundedSender<ObjectRef<SorchaPeer>>,
+    /// Told when a central node comes, changes or goes.
+    pub nodes: Arc<Notify>,
 }
 
 impl Triggers {
@@ -168,9 +170,17 @@ impl Triggers {
         }
     }
 
+    /// All central nodes.
+    pub(crate) fn touch_central_nodes(&self, caches: &Caches) {
+        for node in caches.central_nodes.state() {
+            self.touch(Component::CentralNode, &node.namespace().unwrap_or_default(), &node.name_any());
+        }
+    }
+
     /// A central node and the others of its network: they share endpoints and take turns.
     fn touch_network(&self, caches: &Caches, node: &SorchaCentralNode) {
         let Some(namespace) = node.namespace() else { return };
+        self.nodes.notify_one();
         self.touch(Component::CentralNode, &namespace, &node.name_any());
         for other in caches.central_nodes.state() {
             if other.namespace().as_ref() == Some(&namespace) && other.spec.network == node.spec.network {

@@ -11,7 +11,9 @@ use kube::{
     runtime::events::{Event, Recorder, Reporter},
 };
 
-use crate::{apply::Applier, cache::Caches, config::Settings, metrics::Metrics, names::MANAGER};
+use crate::{
+    apply::Applier, cache::Caches, config::Settings, metrics::Metrics, names::MANAGER, reviews::Reviews,
+};
 
 /// Shared by all reconciles of one process.
 pub struct Ctx {
@@ -25,6 +27,8 @@ pub struct Ctx {
     pub applier: Applier,
     /// Measurements.
     pub metrics: Metrics,
+    /// Whether central nodes may ask the API server about tokens.
+    pub reviews: Reviews,
     recorder: Recorder,
     turns: Mutex<Turns>,
 }
@@ -62,6 +66,7 @@ impl Ctx {
             applier: Applier::new(client.clone(), caches.clone(), metrics.clone()),
             recorder: Recorder::new(client.clone(), reporter),
             turns: Mutex::default(),
+            reviews: Reviews::new(settings.node_reviews_binding.as_deref()),
             settings,
             client,
             caches,

@@ -14,6 +14,7 @@ pub mod rollout;
 pub mod desired;
 pub mod apply;
 pub mod events;
+pub mod reviews;
 pub mod context;
 pub mod reconcile;
 pub mod central;

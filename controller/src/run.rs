@@ -25,6 +25,7 @@ use crate::{
     leader::Leadership,
     metrics::Metrics,
     reconcile::{self, Subject},
+    reviews,
 };
 
 /// Why the controller ends.
@@ -127,13 +128,9 @@ pub async fn reconcile(client: Client, settings: Settings, identity: String, met
     let (caches, writers) = cache::caches();
     let (central, central_requests) = mpsc::unbounded_channel();
     let (peer, peer_requests) = mpsc::unbounded_channel();
-    let watches = cache::run(
-        client.clone(),
-        settings.namespace.clone(),
-        caches.clone(),
-        writers,
-        Triggers { central, peer },
-    );
+    let triggers = Triggers { central, peer, nodes: Arc::default() };
+    let watches =
+        cache::run(client.clone(), settings.namespace.clone(), caches.clone(), writers, triggers.clone());
     let ctx = Arc::new(Ctx::new(client, settings, caches.clone(), metrics, identity));
     let controllers = async {
         // Before the caches are full, everything would look as if it were missing.
@@ -143,6 +140,7 @@ pub async fn reconcile(client: Client, settings: Settings, identity: String, met
         tokio::join!(
             control::<SorchaCentralNode>(Arc::clone(&ctx), central_requests),
             control::<SorchaPeer>(Arc::clone(&ctx), peer_requests),
+            reviews::run(&ctx, &triggers),
         );
     };
     tokio::join!(watches, controllers);

@@ -1,9 +1,20 @@
-//! The HTTP server: bounded waits for slow callers, and a bounded goodbye.
+//! The HTTP server: so many connections and no more, bounded waits for slow callers, and a bounded goodbye.
 
-use std::{future::Future, io, pin::pin, time::Duration};
+use std::{
+    fmt::Display,
+    future::Future,
+    io,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Router,
+    http::Request,
     serve::{Listener, ListenerExt as _},
 };
 use hyper_util::{
@@ -18,9 +29,11 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
-/// Time for the head of a request to arrive; also how long an idle connection is kept.
-const HEAD: Duration = Duration::from_secs(10);
+use super::{audit::Remote, places::Places, stall::Impatient};
+use crate::config::Http;
+
 /// Time for answers in progress after the shutdown.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -31,6 +44,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    limits: &Http,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "HTTP API listening");
@@ -39,7 +53,7 @@ pub async fn serve(
             tracing::debug!(%error, "can't set TCP_NODELAY");
         }
     });
-    serve_on(listener, router, shutdown).await;
+    serve_on(listener, router, limits, shutdown).await;
     Ok(())
 }
 
@@ -47,17 +61,38 @@ pub async fn serve(
 ///
 /// HTTP/1.1 only: nobody needs HTTP/2 here, and a caller that must first be asked which it speaks could hold a
 /// connection open by saying nothing.
-pub async fn serve_on(mut listener: impl Listener, router: Router, shutdown: impl Future<Output = ()>) {
+pub async fn serve_on<L: Listener<Addr: Display>>(
+    mut listener: L,
+    router: Router,
+    limits: &Http,
+    shutdown: impl Future<Output = ()>,
+) {
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        .max_buf_size(limits.max_head_bytes);
     let (closing, mut connections, mut shutdown) = (CancellationToken::new(), JoinSet::new(), pin!(shutdown));
+    let mut places = Places::new(limits.max_connections);
     loop {
         tokio::select! {
             // Axum's listener waits and goes on when accepting fails, such as for want of file descriptors.
-            (stream, _remote) = listener.accept() => {
-                connections.spawn(connection(stream, router.clone(), builder.clone(), closing.clone()));
+            (stream, remote) = listener.accept() => {
+                let place = tokio::select! {
+                    place = places.take() => place,
+                    () = &mut shutdown => break,
+                };
+                let stream = Impatient::new(stream, limits.write_timeout);
+                let caller = Caller { remote: Remote(remote.to_string().into()), asked: Arc::default() };
+                let served = connection(stream, caller, router.clone(), builder.clone(), closing.clone(), place.gives_way());
+                connections.spawn(async move {
+                    served.await;
+                    // The place is free from here on.
+                    place.leave()
+                });
             }
-            Some(_ended) = connections.join_next() => {}
+            Some(ended) = connections.join_next() => places.left(ended.ok().as_ref()),
             () = &mut shutdown => break,
         }
     }
@@ -69,17 +104,41 @@ pub async fn serve_on(mut listener: impl Listener, router: Router, shutdown: imp
     }
 }
 
+/// The other end of a connection.
+struct Caller {
+    remote: Remote,
+    /// Whether it has asked for anything yet.
+    asked: Arc<AtomicBool>,
+}
+
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    caller: Caller,
     router: Router,
     builder: Builder<TokioExecutor>,
     closing: CancellationToken,
+    gives_way: CancellationToken,
 ) {
+    let Caller { remote, asked } = caller;
+    let asks = Arc::clone(&asked);
+    let service = router.map_request(move |mut request: Request<_>| {
+        asks.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(remote.clone());
+        request
+    });
     let mut connection =
-        pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+        pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));
     let served = tokio::select! {
         served = connection.as_mut() => served,
         () = closing.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        () = gives_way.cancelled() => {
+            // For a caller that has asked for nothing there is nothing to finish.
+            if !asked.load(Ordering::Relaxed) {
+                return;
+            }
             connection.as_mut().graceful_shutdown();
             connection.await
         }

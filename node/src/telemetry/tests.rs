@@ -325,6 +325,7 @@ fn metrics_have_the_contracts_names_and_labels() {
     let (telemetry, _subscriber) = silent(&config(None));
     let metrics = telemetry.metrics("edge-0");
     metrics.connection_status(1);
+    metrics.wrote("publish", "done");
     metrics.heartbeat_acknowledged("n0", Duration::from_millis(3));
     metrics.sync_done(SyncType::Full, 4, Duration::from_millis(20));
     metrics.push_acknowledged(Duration::from_millis(7));
@@ -332,6 +333,7 @@ fn metrics_have_the_contracts_names_and_labels() {
     let text = prometheus::TextEncoder::new().encode_to_string(&telemetry.registry().gather()).unwrap();
     for line in [
         r#"peer_connection_status{node_id="edge-0"} 1"#,
+        r#"http_writes_total{action="publish",node_id="edge-0",result="done"} 1"#,
         r#"peer_heartbeat_latency_milliseconds_count{central_node_id="n0",node_id="edge-0"} 1"#,
         r#"peer_heartbeat_latency_milliseconds_bucket{central_node_id="n0",node_id="edge-0",le="2.5"} 0"#,
         r#"peer_heartbeat_latency_milliseconds_bucket{central_node_id="n0",node_id="edge-0",le="5"} 1"#,
@@ -362,4 +364,18 @@ fn nodes_of_one_process_have_metrics_of_their_own() {
             && text.contains("register_version{node_id=\"n1\"} 4"),
         "{text}"
     );
+}
+
+#[test]
+fn the_audit_log_follows_its_own_switch() {
+    let told = |audit: bool, filter: &str| {
+        let (lines, mut config) = (Lines::default(), config(None));
+        (config.log.audit, config.log.filter) = (audit, filter.to_owned());
+        let (_telemetry, subscriber) = build(&config, "central", lines.output()).unwrap();
+        dispatcher::with_default(&subscriber, || tracing::info!(target: AUDIT, "write over HTTP"));
+        lines.json().len()
+    };
+    for filter in ["info", "error", "off", "audit=off", "info,audit=error", "debug"] {
+        assert_eq!((told(true, filter), told(false, filter)), (1, 0), "{filter}");
+    }
 }
