@@ -12,7 +12,7 @@ pub const PAUSED: &str = "Paused";
 pub const STORE_REACHABLE: &str = "StoreReachable";
 /// Central node: its register passed the integrity check.
 pub const REGISTER_VALID: &str = "RegisterValid";
-/// Central node: every connected peer holds the newest version.
+/// Central node: every connected peer holds the newest version. Blueprint: every connected peer holds it.
 pub const CONVERGED: &str = "Converged";
 /// Peer: every replica is connected to a central node.
 pub const CONNECTED: &str = "Connected";
@@ -22,6 +22,8 @@ pub const SYNCED: &str = "Synced";
 pub const ISOLATED: &str = "Isolated";
 /// Peer: a register of another lineage was met; nothing was merged.
 pub const SPLIT_BRAIN: &str = "SplitBrain";
+/// Blueprint: the register holds this document under this id.
+pub const PUBLISHED: &str = "Published";
 
 /// A condition's status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
