@@ -11,7 +11,17 @@ use kube::{
     runtime::events::{Event, Recorder, Reporter},
 };
 
-use crate::{apply::Applier, cache::Caches, config::Settings, metrics::Metrics, names::MANAGER};
+use crate::{
+    apply::Applier,
+    cache::Caches,
+    config::Settings,
+    metrics::Metrics,
+    names::MANAGER,
+    publication::{
+        Publisher,
+        token::{Account, Tokens},
+    },
+};
 
 /// Shared by all reconciles of one process.
 pub struct Ctx {
@@ -25,6 +35,8 @@ pub struct Ctx {
     pub applier: Applier,
     /// Measurements.
     pub metrics: Metrics,
+    /// The way to the registers.
+    pub publisher: Publisher,
     recorder: Recorder,
     turns: Mutex<Turns>,
 }
@@ -60,6 +72,7 @@ impl Ctx {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(instance) };
         Self {
             applier: Applier::new(client.clone(), caches.clone(), metrics.clone()),
+            publisher: publisher(&client, &settings, &metrics),
             recorder: Recorder::new(client.clone(), reporter),
             turns: Mutex::default(),
             settings,
@@ -102,4 +115,11 @@ impl Ctx {
     pub fn turns(&self) -> MutexGuard<'_, Turns> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn publisher(client: &Client, settings: &Settings, metrics: &Metrics) -> Publisher {
+    let account = settings.service_account_namespace.clone().zip(settings.service_account.clone());
+    let account = account.map(|(namespace, name)| Account { namespace, name });
+    let tokens = Tokens::new(client.clone(), account, metrics.clone());
+    Publisher::new(tokens, settings.publish_timeout, settings.central_urls.clone())
 }
