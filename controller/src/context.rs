@@ -18,7 +18,7 @@ use crate::{
     metrics::Metrics,
     names::MANAGER,
     publication::{
-        Publisher,
+        publisher::Publisher,
         token::{Account, Tokens},
     },
 };

@@ -13,7 +13,7 @@ use crate::{
     context::Ctx,
     events::note,
     network::Network,
-    publication::{At, Outcome, memory::Circumstances, register::Fault},
+    publication::{Outcome, memory::Circumstances, publisher::At, register::Fault},
     reconcile::Error,
 };
 

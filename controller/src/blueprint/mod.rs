@@ -32,11 +32,12 @@ use crate::{
     context::Ctx,
     network::Network,
     publication::{
-        At, Made, Outcome, Refusal,
+        Outcome, Refusal,
         decide::Wanted,
         document::{Document, Missing},
         memory::Circumstances,
-        register::Fault,
+        publisher::{At, Made},
+        register::{Fault, Known},
     },
     reconcile::{Error, patch_status},
 };
@@ -136,7 +137,7 @@ async fn look(
     network: &Network,
     ready: &[String],
     made: &mut Vec<Made>,
-    known: &mut Option<crate::publication::register::Known>,
+    known: &mut Option<Known>,
 ) -> Outcome {
     if ready.is_empty() {
         return Outcome::Waiting(nobody(network));
@@ -152,7 +153,7 @@ async fn look(
         active: blueprint.spec.active,
     };
     let last = ctx.publisher.memory.known(&blueprint.uid().unwrap_or_default());
-    let mut away = Vec::new();
+    let (mut away, mut not_allowed) = (Vec::new(), None);
     for central in ready {
         let at = At { namespace: &network.namespace, network: &network.name, central };
         match ctx.publisher.bring(&at, &wanted, last.as_ref(), made).await {
@@ -161,11 +162,15 @@ async fn look(
                 *known = Some(seen);
                 return Outcome::InRegister { entry, central: central.clone() };
             }
+            // Another one may, such as while settings roll out.
+            Err(Fault::Refused(refusal @ Refusal::NotAllowed { .. })) => {
+                not_allowed.get_or_insert(refusal);
+            }
             Err(Fault::Refused(refusal)) => return Outcome::Refused(refusal),
             Err(Fault::Passing(why)) => away.push(format!("{central}: {why}")),
         }
     }
-    Outcome::Waiting(away.join("; "))
+    not_allowed.map_or_else(|| Outcome::Waiting(away.join("; ")), Outcome::Refused)
 }
 
 fn nobody(network: &Network) -> String {

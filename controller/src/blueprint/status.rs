@@ -15,7 +15,7 @@ use sorcha_crds::{
 use super::spread::{Spread, converged, spread};
 use crate::{
     events::note,
-    publication::{Entry, Made, Outcome, Refusal},
+    publication::{Entry, Outcome, Refusal, publisher::Made},
 };
 
 /// What is known of a blueprint now.

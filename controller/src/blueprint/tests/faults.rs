@@ -28,7 +28,9 @@ async fn nobody_ready_then_somebody() {
 
 #[tokio::test]
 async fn another_central_node_takes_over() {
-    for spoil in [Spoil::Answer(503), Spoil::Answer(429), Spoil::Answer(500), Spoil::Lose] {
+    let said = Spoil::Say(r#"{"version": "seven"}"#);
+    let answers = [503, 429, 500, 408, 401, 403, 302, 204].map(Spoil::Answer);
+    for spoil in answers.into_iter().chain([Spoil::Lose, said]) {
         let mut world = World::new(2).await;
         world.apply(&json!({"document": {"a": 1}}));
         world.centrals[0].spoil("POST publish", spoil);
@@ -53,6 +55,26 @@ async fn a_lost_answer_costs_no_second_version() {
     assert_eq!(world.condition("Published").0, "False Waiting", "not before its time");
     world.restarted_pass().await.unwrap();
     assert_eq!(published(&world), version);
+}
+
+#[tokio::test]
+async fn an_answer_that_makes_no_sense_is_told() {
+    for (body, problem) in [
+        ("", "EOF"),
+        ("<html>", "expected value"),
+        ("[]", "invalid length 0"),
+        (r#"{"version": 1}"#, "missing field `checksum`"),
+        (r#"{"version": 1.5}"#, "floating point"),
+    ] {
+        let mut world = World::new(1).await;
+        world.apply(&json!({"document": {"a": 1}}));
+        world.centrals[0].spoil("GET invoice-v1", Spoil::Say(body));
+        world.pass().await.unwrap();
+        let (condition, message) = world.condition("Published");
+        assert_eq!(condition, "False Waiting");
+        assert!(message.starts_with("n0: its answer is not understood: "), "{message}");
+        assert!(message.contains(problem), "{body}: {message}");
+    }
 }
 
 #[tokio::test]

@@ -22,10 +22,7 @@ use sorcha_node::{
     http::{Auth, NodeHandle, router, serve},
     register::{entry::Entry, names::BlueprintId},
     run,
-    store::{
-        Store,
-        embedded::{EmbeddedStore, Options},
-    },
+    store::Store,
     telemetry::metrics::Metrics,
 };
 use tokio::net::TcpListener;
@@ -45,6 +42,8 @@ pub(super) const ID: &str = "invoice-v1";
 pub(super) enum Spoil {
     /// It is not done, and answered with this status.
     Answer(u16),
+    /// It is not done, and answered with this body.
+    Say(&'static str),
     /// It is done, and the answer breaks off.
     Lose,
 }
@@ -74,12 +73,16 @@ pub(super) struct World {
     pub(super) scene: Scene,
     pub(super) held: Arc<Mutex<Held>>,
     pub(super) centrals: Vec<Central>,
+    _data: tempfile::TempDir,
 }
 
 impl World {
     /// Central nodes n0, n1, …, all ready.
     pub(super) async fn new(centrals: usize) -> Self {
-        let store: Arc<dyn Store> = Arc::new(EmbeddedStore::in_memory(Options::default()).unwrap());
+        let data = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.store.data_dir = data.path().to_owned();
+        let store = run::open_embedded(&config, &Env::system(Metrics::disabled()), false).await.unwrap();
         let (mut nodes, mut settings) = (Vec::new(), settings());
         for number in 0..centrals {
             let (central, address) = Central::start(number, Arc::clone(&store)).await;
@@ -89,7 +92,7 @@ impl World {
         let held = Arc::new(Mutex::new(Held { token: TOKEN.to_owned(), ..Held::default() }));
         let api = Arc::clone(&held);
         let scene = Scene::with(settings, move |call| api.lock().unwrap().answer(call));
-        let mut world = Self { scene, held, centrals: nodes };
+        let mut world = Self { scene, held, centrals: nodes, _data: data };
         for number in 0..centrals {
             world.report(number, true, &json!({}));
         }
@@ -291,6 +294,7 @@ async fn spoil(
             answer
         }
         Some((_, Spoil::Answer(status))) => StatusCode::from_u16(status).unwrap().into_response(),
+        Some((_, Spoil::Say(body))) => body.into_response(),
         Some((_, Spoil::Lose)) => {
             let answer = next.run(request).await;
             assert!(answer.status().is_success(), "{}", answer.status());
