@@ -8,12 +8,12 @@ use kube::{
 use serde_json::json;
 use sorcha_crds::{CONTROLLER_FIELD_MANAGER, SorchaBlueprint, blueprint::BlueprintDeletionPolicy};
 
-use super::{Pass, nobody, ready, status::Standing};
+use super::{Pass, at, nobody, ready, status::Standing};
 use crate::{
     context::Ctx,
     events::note,
     network::Network,
-    publication::{Outcome, memory::Circumstances, publisher::At, register::Fault},
+    publication::{Outcome, memory::Circumstances, register::Fault},
     reconcile::Error,
 };
 
@@ -136,7 +136,7 @@ async fn deprecate(
     let pinned = blueprint.status.as_ref().and_then(|status| status.checksum.as_deref());
     let mut away = Vec::new();
     for central in &circumstances.ready {
-        let at = At { namespace: &network.namespace, network: &network.name, central };
+        let at = at(network, central);
         match ctx.publisher.retire(&at, blueprint.blueprint_id(), pinned).await {
             Ok(None) => return Ok(()),
             Ok(Some(entry)) => {

@@ -83,6 +83,11 @@ fn network(blueprint: &SorchaBlueprint, ctx: &Ctx) -> Network {
     central::network_named(&ctx.caches, &blueprint.namespace().unwrap_or_default(), &blueprint.spec.network)
 }
 
+/// A central node takes tokens that are made for its network.
+fn at<'a>(network: &'a Network, central: &'a str) -> At<'a> {
+    At { namespace: &network.namespace, audience: &network.name, central }
+}
+
 fn ready(network: &Network) -> Vec<String> {
     let ready = network
         .nodes
@@ -107,7 +112,7 @@ async fn stay(blueprint: &SorchaBlueprint, ctx: &Ctx, network: &Network) -> Resu
         Some(refusal) => Outcome::Refused(refusal),
         None => look(blueprint, ctx, network, &circumstances.ready, &mut made, &mut known).await,
     };
-    count(ctx, &made, &outcome);
+    tell(blueprint, ctx, &made, &outcome);
     let next = memory.keep(&uid, circumstances, &outcome, known, ctx.settings.resync);
     memory.prune(ctx.caches.blueprints.len(), || {
         ctx.caches.blueprints.state().iter().filter_map(|blueprint| blueprint.uid()).collect()
@@ -155,7 +160,7 @@ async fn look(
     let last = ctx.publisher.memory.known(&blueprint.uid().unwrap_or_default());
     let (mut away, mut not_allowed) = (Vec::new(), None);
     for central in ready {
-        let at = At { namespace: &network.namespace, network: &network.name, central };
+        let at = at(network, central);
         match ctx.publisher.bring(&at, &wanted, last.as_ref(), made).await {
             Ok(seen) => {
                 let entry = seen.entry.clone();
@@ -202,7 +207,9 @@ async fn document(blueprint: &SorchaBlueprint, ctx: &Ctx) -> kube::Result<Result
     })
 }
 
-fn count(ctx: &Ctx, made: &[Made], outcome: &Outcome) {
+/// To the log and the measurements.
+fn tell(blueprint: &SorchaBlueprint, ctx: &Ctx, made: &[Made], outcome: &Outcome) {
+    let (namespace, name, id) = (blueprint.namespace(), blueprint.name_any(), blueprint.blueprint_id());
     for step in made {
         let (action, result) = match step {
             Made::Published { new: true } => ("publish", "stored"),
@@ -211,10 +218,15 @@ fn count(ctx: &Ctx, made: &[Made], outcome: &Outcome) {
             Made::Reactivated => ("reactivate", "stored"),
         };
         ctx.metrics.published(action, result);
+        tracing::info!(namespace, name, id, action, result, "publication");
     }
-    if !matches!(outcome, Outcome::InRegister { .. }) {
-        ctx.metrics.published("look", outcome.reason());
-    }
+    let why = match outcome {
+        Outcome::InRegister { .. } => return,
+        Outcome::Refused(refusal) => refusal.to_string(),
+        Outcome::Waiting(why) => why.clone(),
+    };
+    ctx.metrics.published("look", outcome.reason());
+    tracing::warn!(namespace, name, id, reason = outcome.reason(), why, "register not as wanted");
 }
 
 /// The finalizer is there once there is something to deprecate, and only as long as the policy asks for it.
@@ -232,7 +244,7 @@ async fn ensure_finalizer(
     match leave::set_finalizer(blueprint, ctx, wanted).await? {
         Finalizer::Gone if wanted => {
             // Deleted while it was published: nobody else would deprecate it.
-            let at = At { namespace: &network.namespace, network: &network.name, central };
+            let at = at(network, central);
             let retired = ctx.publisher.retire(&at, blueprint.blueprint_id(), Some(&entry.checksum)).await;
             tracing::info!(name = blueprint.name_any(), ?retired, "deleted while it was published");
         }

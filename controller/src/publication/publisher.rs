@@ -51,10 +51,10 @@ impl Publisher {
         known: Option<&Known>,
         steps: &mut Vec<Made>,
     ) -> Result<Known, Fault> {
-        let token = self.token(at.network).await?;
+        let token = self.token(at.audience).await?;
         let register = self.register(at, &wanted.id, &token)?;
         let result = bring(&register, wanted, known, steps).await;
-        self.note(at.network, &token, result.as_ref().err()).await;
+        self.note(at.audience, &token, result.as_ref().err()).await;
         result
     }
 
@@ -63,24 +63,24 @@ impl Publisher {
     /// # Errors
     /// [`Fault`].
     pub async fn retire(&self, at: &At<'_>, id: &str, pinned: Option<&str>) -> Result<Option<Entry>, Fault> {
-        let token = self.token(at.network).await?;
+        let token = self.token(at.audience).await?;
         let register = self.register(at, id, &token)?;
         let held = register.look(None).await?;
         if !is_to_be_deprecated(pinned, held.as_ref().map(|held| &held.entry)) {
             return Ok(None);
         }
         let result = register.set_active(false).await;
-        self.note(at.network, &token, result.as_ref().err()).await;
+        self.note(at.audience, &token, result.as_ref().err()).await;
         result.map(Some)
     }
 
-    async fn token(&self, network: &str) -> Result<Arc<str>, Fault> {
-        self.tokens.of(network).await.map_err(|error| Fault::Passing(error.to_string()))
+    async fn token(&self, audience: &str) -> Result<Arc<str>, Fault> {
+        self.tokens.of(audience).await.map_err(|error| Fault::Passing(error.to_string()))
     }
 
-    async fn note(&self, network: &str, token: &str, fault: Option<&Fault>) {
+    async fn note(&self, audience: &str, token: &str, fault: Option<&Fault>) {
         if let Some(Fault::Refused(Refusal::NotAllowed { .. })) = fault {
-            self.tokens.refused(network, token).await;
+            self.tokens.refused(audience, token).await;
         }
     }
 
@@ -98,8 +98,8 @@ impl Publisher {
 pub struct At<'a> {
     /// Its namespace.
     pub namespace: &'a str,
-    /// Its network.
-    pub network: &'a str,
+    /// Audience of the tokens that it takes: its network.
+    pub audience: &'a str,
     /// Its name.
     pub central: &'a str,
 }

@@ -1,4 +1,4 @@
-//! Tokens to publish with: those of the controller's own ServiceAccount, for one network each.
+//! Tokens to publish with: those of the controller's own ServiceAccount, each for one audience.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -48,7 +48,7 @@ pub enum TokenError {
     Empty,
 }
 
-/// Keeps a token for each network until four fifths of its life are over.
+/// Keeps a token for each audience until four fifths of its life are over.
 pub struct Tokens {
     client: Client,
     account: Option<Account>,
@@ -70,34 +70,34 @@ impl Tokens {
         Self { client, account, metrics, kept: Mutex::default() }
     }
 
-    /// A token whose audience is the network.
+    /// A token for an audience.
     ///
     /// # Errors
     /// [`TokenError`].
-    pub async fn of(&self, network: &str) -> Result<Arc<str>, TokenError> {
+    pub async fn of(&self, audience: &str) -> Result<Arc<str>, TokenError> {
         let mut kept = self.kept.lock().await;
         let now = Instant::now();
-        if let Some(kept) = kept.get(network).filter(|kept| now < kept.until) {
+        if let Some(kept) = kept.get(audience).filter(|kept| now < kept.until) {
             return Ok(Arc::clone(&kept.token));
         }
-        let (token, life) = self.request(network).await?;
+        let (token, life) = self.request(audience).await?;
         let until = now + life.mul_f64(0.8);
-        kept.insert(network.to_owned(), Kept { token: Arc::clone(&token), got: now, until });
+        kept.insert(audience.to_owned(), Kept { token: Arc::clone(&token), got: now, until });
         Ok(token)
     }
 
     /// A central node did not take this token: the next one is a new one, unless this one is quite new.
-    pub async fn refused(&self, network: &str, token: &str) {
+    pub async fn refused(&self, audience: &str, token: &str) {
         let mut kept = self.kept.lock().await;
-        if kept.get(network).is_some_and(|k| &*k.token == token && k.got.elapsed() >= YOUNGEST_REFUSED) {
-            kept.remove(network);
+        if kept.get(audience).is_some_and(|k| &*k.token == token && k.got.elapsed() >= YOUNGEST_REFUSED) {
+            kept.remove(audience);
         }
     }
 
-    async fn request(&self, network: &str) -> Result<(Arc<str>, Duration), TokenError> {
+    async fn request(&self, audience: &str) -> Result<(Arc<str>, Duration), TokenError> {
         let Account { namespace, name } = self.account.as_ref().ok_or(TokenError::NoAccount)?;
         let spec = TokenRequestSpec {
-            audiences: vec![network.to_owned()],
+            audiences: vec![audience.to_owned()],
             expiration_seconds: Some(LIFE_SECONDS),
             ..TokenRequestSpec::default()
         };
