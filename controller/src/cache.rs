@@ -29,7 +29,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use sorcha_crds::{SorchaBlueprint, SorchaCentralNode, SorchaPeer};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::names::{self, Component, label};
 
@@ -136,6 +136,8 @@ pub struct Triggers {
     pub peer: mpsc::UnboundedSender<ObjectRef<SorchaPeer>>,
     /// Blueprints.
     pub blueprint: mpsc::UnboundedSender<ObjectRef<SorchaBlueprint>>,
+    /// Told when a central node comes, changes or goes.
+    pub nodes: Arc<Notify>,
 }
 
 impl Triggers {
@@ -173,10 +175,18 @@ impl Triggers {
         }
     }
 
+    /// All central nodes.
+    pub(crate) fn touch_central_nodes(&self, caches: &Caches) {
+        for node in caches.central_nodes.state() {
+            self.touch(Component::CentralNode, &node.namespace().unwrap_or_default(), &node.name_any());
+        }
+    }
+
     /// A central node, the others of its network, which share endpoints and take turns, and the blueprints that wait for
     /// one or spread. Settled ones are left alone: central nodes report often, and there may be many blueprints.
     fn touch_network(&self, caches: &Caches, node: &SorchaCentralNode) {
         let Some(namespace) = node.namespace() else { return };
+        self.nodes.notify_one();
         self.touch(Component::CentralNode, &namespace, &node.name_any());
         for other in caches.central_nodes.state() {
             if other.namespace().as_ref() == Some(&namespace) && other.spec.network == node.spec.network {

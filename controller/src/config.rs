@@ -16,6 +16,10 @@ pub struct Settings {
     /// When nodes' images are pulled: Always, IfNotPresent or Never
     #[arg(long, env = "SORCHA_CONTROLLER_NODE_IMAGE_PULL_POLICY", default_value = "IfNotPresent")]
     pub node_image_pull_policy: String,
+    /// ClusterRoleBinding whose subjects are kept to be the central nodes' ServiceAccounts, so that they may ask the API
+    /// server about publishers' tokens; unset: publishers have tokens of a Secret only
+    #[arg(long, env = "SORCHA_CONTROLLER_NODE_REVIEWS_BINDING", value_name = "NAME")]
+    pub node_reviews_binding: Option<String>,
     /// Watch this namespace only
     #[arg(long, env = "SORCHA_CONTROLLER_NAMESPACE")]
     pub namespace: Option<String>,

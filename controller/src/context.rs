@@ -21,6 +21,7 @@ use crate::{
         publisher::Publisher,
         token::{Account, Tokens},
     },
+    reviews::Reviews,
 };
 
 /// Shared by all reconciles of one process.
@@ -37,6 +38,8 @@ pub struct Ctx {
     pub metrics: Metrics,
     /// The way to the registers.
     pub publisher: Publisher,
+    /// Whether central nodes may ask the API server about tokens.
+    pub reviews: Reviews,
     recorder: Recorder,
     turns: Mutex<Turns>,
 }
@@ -75,6 +78,7 @@ impl Ctx {
             publisher: publisher(&client, &settings, &metrics),
             recorder: Recorder::new(client.clone(), reporter),
             turns: Mutex::default(),
+            reviews: Reviews::new(settings.node_reviews_binding.as_deref()),
             settings,
             client,
             caches,

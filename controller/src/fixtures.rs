@@ -161,6 +161,7 @@ pub(crate) fn settings() -> Settings {
     Settings {
         node_image: IMAGE.into(),
         node_image_pull_policy: "IfNotPresent".into(),
+        node_reviews_binding: Some("sorcha-node-reviews".into()),
         namespace: None,
         leader_elect: false,
         lease_name: "lease".into(),

@@ -16,6 +16,7 @@ pub mod desired;
 pub mod apply;
 pub mod events;
 pub mod publication;
+pub mod reviews;
 pub mod context;
 pub mod reconcile;
 pub mod central;

@@ -26,6 +26,7 @@ use crate::{
     leader::Leadership,
     metrics::Metrics,
     reconcile::{self, Error},
+    reviews,
 };
 
 /// Why the controller ends.
@@ -129,13 +130,9 @@ pub async fn reconcile(client: Client, settings: Settings, identity: String, met
     let (central, central_requests) = mpsc::unbounded_channel();
     let (peer, peer_requests) = mpsc::unbounded_channel();
     let (blueprint, blueprint_requests) = mpsc::unbounded_channel();
-    let watches = cache::run(
-        client.clone(),
-        settings.namespace.clone(),
-        caches.clone(),
-        writers,
-        Triggers { central, peer, blueprint },
-    );
+    let triggers = Triggers { central, peer, blueprint, nodes: Arc::default() };
+    let watches =
+        cache::run(client.clone(), settings.namespace.clone(), caches.clone(), writers, triggers.clone());
     let ctx = Arc::new(Ctx::new(client, settings, caches.clone(), metrics, identity));
     let controllers = async {
         // Before the caches are full, everything would look as if it were missing.
@@ -152,6 +149,7 @@ pub async fn reconcile(client: Client, settings: Settings, identity: String, met
             control(Arc::clone(&ctx), blueprint_requests, |blueprint, ctx| {
                 blueprint::reconcile(blueprint, ctx).boxed()
             }),
+            reviews::run(&ctx, &triggers),
         );
     };
     tokio::join!(watches, controllers);

@@ -69,9 +69,9 @@ pub struct SorchaCentralNodeSpec {
     /// How the node leaves: at a restart, peers move first.
     #[serde(default)]
     pub drain: Drain,
-    /// Who may publish over HTTP; unset: nobody.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub publishers: Option<Publishers>,
+    /// Who may publish over HTTP.
+    #[serde(default)]
+    pub publishers: Publishers,
     /// Logs.
     #[serde(default)]
     pub log: Log,
@@ -304,12 +304,39 @@ impl Default for Drain {
     }
 }
 
-/// Who may publish over HTTP.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Who may publish over HTTP: bearers of tokens of a Secret, and whom Kubernetes knows and lets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Publishers {
-    /// Secret key with one bearer token a line, `name: token`.
-    pub tokens_secret_ref: SecretKeyRef,
+    /// Secret key with one bearer token a line, `name: token`; unset: there are no such tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_secret_ref: Option<SecretKeyRef>,
+    /// ServiceAccounts and other users of the cluster.
+    #[serde(default)]
+    pub kubernetes: KubernetesPublishers,
+}
+
+/// Users of the cluster who may publish: those with the verb `publish` on this resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KubernetesPublishers {
+    /// Whether the API server is asked about tokens that are not in the Secret.
+    #[serde(default = "enabled")]
+    pub enabled: bool,
+    /// Audience that tokens are made for; unset: the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub audience: Option<String>,
+}
+
+const fn enabled() -> bool {
+    true
+}
+
+impl Default for KubernetesPublishers {
+    fn default() -> Self {
+        Self { enabled: enabled(), audience: None }
+    }
 }
 
 /// What is observed of a central node. The node writes `node`, the controller everything else.

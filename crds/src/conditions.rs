@@ -12,6 +12,8 @@ pub const PAUSED: &str = "Paused";
 pub const STORE_REACHABLE: &str = "StoreReachable";
 /// Central node: its register passed the integrity check.
 pub const REGISTER_VALID: &str = "RegisterValid";
+/// Central node: somebody may publish, in all the ways that its spec asks for.
+pub const PUBLISHERS_CONFIGURED: &str = "PublishersConfigured";
 /// Central node: every connected peer holds the newest version. Blueprint: every connected peer holds it.
 pub const CONVERGED: &str = "Converged";
 /// Peer: every replica is connected to a central node.

@@ -22,16 +22,18 @@ use crate::register::{
 
 mod central_nodes;
 mod hostname;
+mod http;
 mod ranges;
 mod report;
 mod settings;
 
 pub use central_nodes::{CentralNodeAddress, read_central_nodes};
 pub use hostname::HostnamePattern;
+pub use http::{Http, MaxStaleness, TokenReviews};
 pub use report::Report;
 pub use settings::{
-    Connect, Drain, Heartbeat, Http, Keepalive, Limits, Listen, Log, LogFormat, MaxStaleness, MongoDb, Node,
-    Rate, Store, Sync, Telemetry,
+    Connect, Drain, Heartbeat, Keepalive, Limits, Listen, Log, LogFormat, MongoDb, Node, Rate, Store, Sync,
+    Telemetry,
 };
 
 /// Prefix of environment variables.
@@ -174,6 +176,7 @@ impl Config {
         self.validate_ranges()?;
         self.validate_identity(role)?;
         self.validate_report(role)?;
+        self.validate_http(role)?;
         match role {
             Role::Central => Ok(()),
             Role::Peer => self.validate_central_nodes(),

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod env;
 pub mod file_watch;
+pub mod kubernetes;
 pub mod telemetry;
 pub mod keys;
 pub mod register;

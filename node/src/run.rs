@@ -18,9 +18,9 @@ use self::starting::Starting;
 pub use self::starting::until_available;
 use crate::{
     central::{CentralNode, incoming::Tracked, log::RegisterLog, serve},
-    config::{Config, ConfigError, Role},
+    config::{self, Config, ConfigError, Role},
     env::Env,
-    http::{self, Auth, Stage},
+    http::{self, Auth, Stage, auth::Reviewer},
     keys,
     peer::{PeerNode, dial::Dialer, replica::Replica},
     register::names::{InvalidField, PeerId},
@@ -69,6 +69,9 @@ pub enum RunError {
     /// `report.resource` is set, but no Kubernetes API can be used.
     #[error(transparent)]
     Report(#[from] report::kubernetes::ConnectError),
+    /// `http.kubernetes.enabled` is set, but no Kubernetes API can be used.
+    #[error(transparent)]
+    Reviews(#[from] http::auth::kubernetes::ConnectError),
     /// An address can't be listened on.
     #[error("{setting}: listen on {address}: {source}")]
     Listen {
@@ -98,7 +101,9 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let env = Env::system(telemetry.metrics(&config.node.id));
-    let auth = Auth::new(&config.http, Arc::clone(&env.clock))?;
+    let reviewer = http::auth::kubernetes::connect(&config).await?;
+    let reviewer = reviewer.map(|reviewer| Arc::new(reviewer) as Arc<dyn Reviewer>);
+    let auth = Auth::new(&config.http, Arc::clone(&env.clock), reviewer)?;
     let stage = watch::Sender::new(Stage::Opening { store_fault: None });
     let transport = report::kubernetes::connect(&config, role).await?;
     let http = listen("listen.http", config.listen.http).await?;
@@ -108,6 +113,7 @@ pub async fn run(
     };
     let reporter = transport.map(|to| Reporter::start(&config, role, &env, stage.subscribe(), to));
     let front = http::front(stage.subscribe(), auth, telemetry.registry().clone());
+    let limits = config.http.clone();
     let work = async {
         let starting = Starting { config: Arc::new(config), env, stage };
         let result = match grpc {
@@ -119,13 +125,14 @@ pub async fn run(
         }
         result
     };
-    beside_http(http, front, work).await
+    beside_http(http, front, &limits, work).await
 }
 
 /// Serves HTTP as long as the role's work goes on, so that probes and reads are answered while it starts and drains.
 async fn beside_http(
     listener: TcpListener,
     router: axum::Router,
+    limits: &config::Http,
     work: impl Future<Output = Result<(), RunError>>,
 ) -> Result<(), RunError> {
     let ended = CancellationToken::new();
@@ -134,7 +141,8 @@ async fn beside_http(
         ended.cancel();
         result
     };
-    let http = async { http::serve(listener, router, ended.cancelled()).await.map_err(RunError::Http) };
+    let http =
+        async { http::serve(listener, router, limits, ended.cancelled()).await.map_err(RunError::Http) };
     let (work, http) = tokio::join!(work, http);
     work.and(http)
 }

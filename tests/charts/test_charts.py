@@ -14,6 +14,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 HELM = os.environ.get("HELM", "helm")
 NAMESPACE = "sorcha-system"
 VALUES = sorted((ROOT / "tests/charts/values").glob("*.yaml"))
+# ClusterRole and binding of the central nodes.
+REVIEWS = "sorcha-node-reviews"
 OWNED = {"get", "list", "watch", "create", "patch", "delete"}
 # (group, resource): verbs that the controller needs, no more.
 NEEDED = {
@@ -203,7 +205,7 @@ class Objects(unittest.TestCase):
         defaults = args()
         self.assertEqual(defaults[0], "run")
         for wanted in ("--node-image=localhost/sorcha:0.1.0", "--node-image-pull-policy=IfNotPresent", "--leader-elect=true",
-                       "--lease-name=sorcha", f"--lease-namespace={NAMESPACE}", "--listen=0.0.0.0:8080", "--resync=10m"):
+                       f"--node-reviews-binding={REVIEWS}", "--lease-name=sorcha", f"--lease-namespace={NAMESPACE}", "--listen=0.0.0.0:8080", "--resync=10m"):
             self.assertIn(wanted, defaults)
         self.assertFalse([arg for arg in defaults if arg.startswith("--namespace")])
         everything = args(*values("everything"))
@@ -211,6 +213,8 @@ class Objects(unittest.TestCase):
                        "--concurrency=4", "--resync=1h30m", "--log=debug,kube=info", "--log-format=human", "--lease-seconds=30"):
             self.assertIn(wanted, everything)
         self.assertIn(f"--namespace={NAMESPACE}", args(*values("namespace")))
+        for more in (values("namespace"), ("--set", "rbac.create=false")):
+            self.assertFalse([arg for arg in args(*more) if arg.startswith("--node-reviews")], "it could not keep the binding")
         self.assertIn("--namespace=registers", args(*values("watch-another-namespace")))
 
     def test_a_digest_goes_before_the_tag(self):
@@ -247,6 +251,9 @@ class Rights(unittest.TestCase):
         for flag in (f"--service-account={account}", f"--service-account-namespace={NAMESPACE}"):
             self.assertIn(flag, pod["containers"][0]["args"])
         for binding in of_kind(manifests, "RoleBinding", "ClusterRoleBinding"):
+            if binding["metadata"]["name"] == REVIEWS:
+                self.assertNotIn("subjects", binding, "the controller keeps them, and an upgrade must not touch them")
+                continue
             self.assertEqual(binding["subjects"], [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}])
             bound = binding["roleRef"]["kind"], binding["metadata"].get("namespace"), binding["roleRef"]["name"]
             self.assertIn(bound, [(r["kind"], r["metadata"].get("namespace"), r["metadata"]["name"]) for r in of_kind(manifests, "Role", "ClusterRole")])
@@ -255,7 +262,17 @@ class Rights(unittest.TestCase):
     def test_cluster_scope(self):
         manifests = self.check([], "ClusterRole", None)
         roles = {role["metadata"]["name"]: role for role in of_kind(manifests, "ClusterRole")}
-        self.assertEqual(set(roles), {"sorcha", "sorcha-view", "sorcha-edit", "sorcha-admin"})
+        users = {f"sorcha-{name}" for name in ("view", "edit", "admin", "publisher")}
+        self.assertEqual(set(roles), {"sorcha", REVIEWS, "sorcha-reviews-keeper"} | users)
+        reviews = {("authentication.k8s.io", "tokenreviews"): {"create"}, ("authorization.k8s.io", "subjectaccessreviews"): {"create"}}
+        self.assertEqual(self.granted(roles[REVIEWS]), reviews)
+        keeper = roles["sorcha-reviews-keeper"]
+        self.assertEqual(self.granted(keeper), reviews | {("rbac.authorization.k8s.io", "clusterrolebindings"): {"get", "patch"}})
+        self.assertEqual([rule["resourceNames"] for rule in keeper["rules"] if "resourceNames" in rule], [[REVIEWS]])
+        publisher = roles["sorcha-publisher"]
+        self.assertEqual(self.granted(publisher), {("sorcha.dev", "sorchacentralnodes"): {"publish"}})
+        self.assertIn("rbac.authorization.k8s.io/aggregate-to-admin", publisher["metadata"]["labels"])
+        self.assertNotIn("rbac.authorization.k8s.io/aggregate-to-edit", publisher["metadata"]["labels"])
         for name in ("view", "edit", "admin"):
             labels = roles[f"sorcha-{name}"]["metadata"]["labels"]
             self.assertEqual(labels[f"rbac.authorization.k8s.io/aggregate-to-{name}"], "true")

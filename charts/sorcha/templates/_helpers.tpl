@@ -77,6 +77,13 @@ app.kubernetes.io/component: drill
 {{- end }}
 {{- end }}
 
+{{- /* ClusterRole and binding by which central nodes check publishers' tokens; empty: they may not. */ -}}
+{{- define "sorcha.nodeReviews" -}}
+{{- if and .Values.rbac.create (eq .Values.scope "Cluster") }}
+{{- printf "%s-node-reviews" (include "sorcha.fullname" .) }}
+{{- end }}
+{{- end }}
+
 {{- define "sorcha.publishTokensSecret" -}}
 {{- .Values.demo.publishTokens.existingSecret | default (printf "%s-demo-publishers" (include "sorcha.fullname" .)) }}
 {{- end }}

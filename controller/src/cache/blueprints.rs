@@ -65,8 +65,12 @@ mod tests {
         let (caches, mut writers) = caches();
         let (central_requests, peer_requests) = (mpsc::unbounded_channel().0, mpsc::unbounded_channel().0);
         let (blueprint_requests, mut touched) = mpsc::unbounded_channel();
-        let triggers =
-            Triggers { central: central_requests, peer: peer_requests, blueprint: blueprint_requests };
+        let triggers = Triggers {
+            central: central_requests,
+            peer: peer_requests,
+            blueprint: blueprint_requests,
+            nodes: Default::default(),
+        };
         let mut other_network = stands("other-network", false, false);
         other_network.spec.network = "other.test".into();
         let mut elsewhere = stands("elsewhere", false, false);

@@ -24,11 +24,17 @@ const GRACE_BEYOND_DRAIN: i64 = 15;
 /// The objects of one central node.
 pub(super) fn node(ctx: &Ctx, node: &SorchaCentralNode) -> Desired {
     let settings = &ctx.settings;
-    desired(node, &settings.node_image, &settings.node_image_pull_policy)
+    let may_review = settings.node_reviews_binding.is_some();
+    desired(node, &settings.node_image, &settings.node_image_pull_policy, may_review)
 }
 
 /// The objects of one central node, with the image for a spec that names none.
-pub(super) fn desired(node: &SorchaCentralNode, image: &str, image_pull_policy: &str) -> Desired {
+pub(super) fn desired(
+    node: &SorchaCentralNode,
+    image: &str,
+    image_pull_policy: &str,
+    may_review: bool,
+) -> Desired {
     let spec = &node.spec;
     let owner = Owner {
         component: Component::CentralNode,
@@ -37,7 +43,7 @@ pub(super) fn desired(node: &SorchaCentralNode, image: &str, image_pull_policy: 
         network: spec.network.clone(),
         references: vec![controller_reference(node)],
     };
-    let config = central_config(&owner, spec, &network::hostname(node));
+    let config = central_config(&owner, spec, &network::hostname(node), may_review);
     let (service_account, role, role_binding) = desired::identity(&owner);
     let workload = Workload {
         replicas: 1,
@@ -49,7 +55,7 @@ pub(super) fn desired(node: &SorchaCentralNode, image: &str, image_pull_policy: 
         storage: spec.store.embedded.as_ref().map(|embedded| &embedded.storage),
         deletion_policy: spec.deletion_policy,
         mongodb_uri: mongodb_uri(node),
-        publishers: spec.publishers.as_ref().map(|publishers| publishers.tokens_secret_ref.clone()),
+        publishers: spec.publishers.tokens_secret_ref.clone(),
         env: Vec::new(),
         grace_seconds: grace_seconds(&spec.drain.timeout),
     };

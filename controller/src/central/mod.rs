@@ -2,6 +2,7 @@
 
 mod desired;
 mod observe;
+mod publishers;
 mod status;
 
 use k8s_openapi::{
@@ -62,7 +63,7 @@ impl Subject for SorchaCentralNode {
     }
 
     fn status(&self, ctx: &Ctx, result: &Result<Progress, Error>, now: &Time) -> Self::Status {
-        status::status(self, &Observed::of(ctx, self), result, now)
+        status::status(self, &Observed::of(ctx, self), &ctx.reviews.state(), result, now)
     }
 
     fn events(_: &Self::Status, _: &Self::Status) -> Vec<Event> {
@@ -76,7 +77,7 @@ async fn check_secrets(node: &SorchaCentralNode, ctx: &Ctx, observed: &Observed)
         return Ok(());
     }
     let mongodb = node.spec.store.mongodb.as_ref().and_then(|mongodb| mongodb.uri_secret_ref.clone());
-    let publishers = node.spec.publishers.as_ref().map(|publishers| publishers.tokens_secret_ref.clone());
+    let publishers = node.spec.publishers.tokens_secret_ref.clone();
     for reference in mongodb.into_iter().chain(publishers) {
         check_secret(ctx, &node.namespace().unwrap_or_default(), reference).await?;
     }

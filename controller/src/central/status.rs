@@ -10,11 +10,12 @@ use sorcha_crds::{
     },
 };
 
-use super::observe::Observed;
+use super::{observe::Observed, publishers};
 use crate::{
     names,
     network::{self, Endpoint},
     reconcile::{Error, Progress, paused_finding, short},
+    reviews::State,
     workload::{is_ready, is_running, is_settled, why_not_ready},
 };
 
@@ -22,6 +23,7 @@ use crate::{
 pub(super) fn status(
     node: &SorchaCentralNode,
     observed: &Observed,
+    reviews: &State,
     result: &Result<Progress, Error>,
     now: &Time,
 ) -> SorchaCentralNodeStatus {
@@ -42,6 +44,7 @@ pub(super) fn status(
         store_reachable(report),
         register_valid(report),
         converged,
+        publishers::finding(node, reviews),
         paused_finding(result),
     ];
     let namespace = node.namespace().unwrap_or_default();

@@ -6,11 +6,12 @@ use sorcha_crds::{
     conditions::{CONVERGED, READY, STORE_REACHABLE, is_true},
 };
 
-use super::desired;
+use super::{desired, publishers};
 use crate::{
     fixtures::{Call, IMAGE, Scene, central, central_with, pod, put, settle},
     network::{self, Contradiction, Network},
     reconcile::{Progress, Subject as _, reconcile},
+    reviews::State,
 };
 
 fn secret(call: &Call) -> Option<(u16, Value)> {
@@ -26,7 +27,7 @@ fn reported(mut node: SorchaCentralNode, report: &Value) -> SorchaCentralNode {
 
 fn running(scene: &mut Scene, node: &SorchaCentralNode, ready: bool) {
     let name = node.metadata.name.clone().unwrap_or_default();
-    let mut set = desired::desired(node, IMAGE, "IfNotPresent").stateful_set;
+    let mut set = desired::desired(node, IMAGE, "IfNotPresent", true).stateful_set;
     settle(&mut set);
     if !ready && let Some(status) = &mut set.status {
         status.ready_replicas = Some(0);
@@ -54,7 +55,7 @@ fn status_of(scene: &Scene, node: &SorchaCentralNode) -> SorchaCentralNodeStatus
 
 #[test]
 fn desired_objects() {
-    let objects = desired::desired(&central("n0", 0), IMAGE, "IfNotPresent");
+    let objects = desired::desired(&central("n0", 0), IMAGE, "IfNotPresent", true);
     let values = [
         json!(objects.role),
         json!(objects.config_map),
@@ -199,4 +200,81 @@ fn advertised_addresses_follow_the_service() {
         json!({"metadata": {}, "spec": {"ports": [{"name": "grpc", "port": 5000, "nodePort": 31000}]}}),
     );
     assert_eq!(address(&on_nodes, node_port).as_deref(), Some("edge.example:31000"));
+}
+
+#[test]
+fn who_may_publish_is_told_as_it_is() {
+    let fault = State::Fault("the binding is not there".into());
+    let tokens = json!({"name": "db", "key": "tokens"});
+    for (publishers, reviews, status, reason, parts) in [
+        (
+            json!({}),
+            State::Given,
+            true,
+            "Kubernetes",
+            vec!["publish on sorchacentralnodes.sorcha.dev/n0", "for sorcha.dev"],
+        ),
+        (
+            json!({"tokensSecretRef": tokens}),
+            State::Given,
+            true,
+            "Kubernetes",
+            vec!["Secret db are taken too"],
+        ),
+        (json!({"kubernetes": {"audience": "shop"}}), State::Given, true, "Kubernetes", vec!["for shop"]),
+        (json!({}), fault, false, "RightsNotGiven", vec!["the binding is not there"]),
+        (
+            json!({"tokensSecretRef": tokens}),
+            State::NotHere,
+            true,
+            "TokensOnly",
+            vec!["Secret db", "scope Namespace"],
+        ),
+        (
+            json!({}),
+            State::NotHere,
+            false,
+            "NoClusterRights",
+            vec!["nobody", "spec.publishers.tokensSecretRef"],
+        ),
+        (
+            json!({"tokensSecretRef": tokens, "kubernetes": {"enabled": false}}),
+            State::Given,
+            true,
+            "TokensOnly",
+            vec!["db"],
+        ),
+        (
+            json!({"kubernetes": {"enabled": false}}),
+            State::Given,
+            false,
+            "Nobody",
+            vec!["nobody may publish"],
+        ),
+    ] {
+        let node = central_with("n0", &json!({"store": {"embedded": {}}, "publishers": publishers}));
+        let finding = publishers::finding(&node, &reviews);
+        assert_eq!((finding.status, finding.reason), (status.into(), reason), "{publishers}");
+        assert!(parts.iter().all(|part| finding.message.contains(part)), "{}", finding.message);
+    }
+}
+
+#[test]
+fn the_configuration_follows_publishers_and_rights() {
+    let config = |publishers: &Value, may_review: bool| {
+        let node = central_with("n0", &json!({"store": {"embedded": {}}, "publishers": publishers}));
+        let map = desired::desired(&node, IMAGE, "IfNotPresent", may_review).config_map;
+        map.data.expect("data").into_values().next().expect("a file")
+    };
+    let with_tokens =
+        json!({"tokensSecretRef": {"name": "db", "key": "tokens"}, "kubernetes": {"audience": "shop"}});
+    let both = config(&with_tokens, true);
+    assert!(both.contains("token_file = \"/etc/sorcha/publishers/tokens\""), "{both}");
+    assert!(both.contains("[http.kubernetes]\naudience = \"shop\"\nenabled = true"), "{both}");
+    assert!(!config(&with_tokens, false).contains("kubernetes"), "without the right it would only fail");
+    assert!(!config(&json!({"kubernetes": {"enabled": false}}), true).contains("kubernetes"));
+    assert!(
+        config(&json!({}), true).contains("enabled = true")
+            && !config(&json!({}), true).contains("token_file")
+    );
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 use sorcha_crds::{
     SorchaCentralNodeSpec, SorchaPeerSpec,
+    central_node::Publishers,
     peer::{Failback, StalenessPolicy},
     shared::{Heartbeat, Log, LogFormat, Telemetry},
 };
@@ -48,9 +49,14 @@ fn text(sections: &Map<String, Value>) -> String {
     toml::to_string(sections).unwrap_or_default()
 }
 
-/// Configuration of a central node.
+/// Configuration of a central node; `may_review`: it may ask the API server about tokens.
 #[must_use]
-pub fn central_config(owner: &Owner, spec: &SorchaCentralNodeSpec, hostname: &str) -> String {
+pub fn central_config(
+    owner: &Owner,
+    spec: &SorchaCentralNodeSpec,
+    hostname: &str,
+    may_review: bool,
+) -> String {
     let mut sections = common(owner, &spec.heartbeat, &spec.log, &spec.telemetry);
     sections["node"]["id"] = json!(owner.name);
     sections["node"]["hostname"] = json!(hostname);
@@ -68,10 +74,23 @@ pub fn central_config(owner: &Owner, spec: &SorchaCentralNodeSpec, hostname: &st
         }),
     );
     sections.insert("drain".into(), json!({"spread": spec.drain.spread, "timeout": spec.drain.timeout}));
-    if spec.publishers.is_some() {
-        sections.insert("http".into(), json!({"token_file": format!("{}/tokens", path::PUBLISHERS)}));
-    }
+    sections.insert("http".into(), publishers(&spec.publishers, may_review));
     text(&sections)
+}
+
+fn publishers(spec: &Publishers, may_review: bool) -> Value {
+    let mut http = json!({});
+    if spec.tokens_secret_ref.is_some() {
+        http["token_file"] = json!(format!("{}/tokens", path::PUBLISHERS));
+    }
+    if spec.kubernetes.enabled && may_review {
+        // The resource is the one that the node reports into, in the pod's namespace.
+        http["kubernetes"] = json!({"enabled": true});
+        if let Some(audience) = &spec.kubernetes.audience {
+            http["kubernetes"]["audience"] = json!(audience);
+        }
+    }
+    http
 }
 
 /// Configuration of a peer; its id is the pod's name and comes from the environment.

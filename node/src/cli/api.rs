@@ -21,6 +21,8 @@ use super::console::printable;
 
 /// No answer of a node is larger.
 const ANSWER_BYTES: usize = 16 * 1024 * 1024;
+/// Where Kubernetes puts the token of a pod's ServiceAccount for this network, if the pod asks for one.
+const PROJECTED_TOKEN: &str = "/var/run/secrets/sorcha.dev/token";
 /// No token file is larger.
 const TOKEN_FILE_BYTES: u64 = 64 * 1024;
 
@@ -33,6 +35,19 @@ pub struct ApiArgs {
     /// File with the bearer token; a line `name: token`, as nodes read it, is taken too
     #[arg(long, value_name = "FILE", env = "SORCHA_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
+}
+
+impl ApiArgs {
+    /// The same for a command that writes: without a token file, the pod's own token is used where there is one.
+    #[must_use]
+    pub(crate) fn writing(&self) -> Self {
+        self.with_token_of(Path::new(PROJECTED_TOKEN))
+    }
+
+    fn with_token_of(&self, pod: &Path) -> Self {
+        let projected = || pod.exists().then(|| pod.to_owned());
+        Self { token_file: self.token_file.clone().or_else(projected), ..self.clone() }
+    }
 }
 
 fn parse_url(text: &str) -> Result<Url, String> {
@@ -54,6 +69,9 @@ pub(crate) enum ApiError {
     /// No answer.
     #[error("{url} does not answer: {why}")]
     Away { url: String, why: String },
+    /// There is no token to send.
+    #[error("{0:#}")]
+    Token(anyhow::Error),
     /// The node says no.
     #[error("{explanation}")]
     Refused { explanation: String },
@@ -81,13 +99,13 @@ struct Problem {
 pub(crate) struct Api {
     client: Client,
     url: Url,
-    token: Option<String>,
+    token_file: Option<PathBuf>,
 }
 
 impl Api {
-    /// Reads the token and sets up a client that gives up after `timeout`.
+    /// Checks the token file and sets up a client that gives up after `timeout`.
     pub(crate) fn new(args: &ApiArgs, timeout: Duration) -> anyhow::Result<Self> {
-        let token = args.token_file.as_deref().map(read_token).transpose()?;
+        args.token_file.as_deref().map(read_token).transpose()?;
         let client = Client::builder()
             .timeout(timeout)
             .connect_timeout(timeout.min(Duration::from_secs(5)))
@@ -96,7 +114,8 @@ impl Api {
             .user_agent(concat!("sorcha-node/", env!("CARGO_PKG_VERSION")));
         // A proxy from the environment has no business between this machine and itself.
         let client = if is_loopback(&args.url) { client.no_proxy() } else { client };
-        Ok(Self { client: client.build().context("set up the HTTP client")?, url: args.url.clone(), token })
+        let client = client.build().context("set up the HTTP client")?;
+        Ok(Self { client, url: args.url.clone(), token_file: args.token_file.clone() })
     }
 
     /// Where the node is.
@@ -106,24 +125,25 @@ impl Api {
 
     /// Asks for a resource.
     pub(crate) async fn get(&self, path: &[&str]) -> Result<Value, ApiError> {
-        self.answer(self.request(Method::GET, path)).await.map(|(_, value)| value)
+        self.answer(self.request(Method::GET, path)?).await.map(|(_, value)| value)
     }
 
     /// Asks for a change; `body` is JSON.
     pub(crate) async fn post(&self, path: &[&str], body: Vec<u8>) -> Result<(StatusCode, Value), ApiError> {
-        let request = self.request(Method::POST, path).header(CONTENT_TYPE, "application/json").body(body);
+        let request = self.request(Method::POST, path)?.header(CONTENT_TYPE, "application/json").body(body);
         self.answer(request).await
     }
 
-    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+    /// The token is read for each request: Kubernetes renews those that it puts into pods.
+    fn request(&self, method: Method, path: &[&str]) -> Result<RequestBuilder, ApiError> {
         let mut url = self.url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
         let request = self.client.request(method, url);
-        match &self.token {
-            Some(token) => request.bearer_auth(token),
-            None => request,
+        match &self.token_file {
+            Some(file) => Ok(request.bearer_auth(read_token(file).map_err(ApiError::Token)?)),
+            None => Ok(request),
         }
     }
 
@@ -163,7 +183,7 @@ impl Api {
             ) => text,
             _ => format!("{} answered {status}", self.url()),
         };
-        let hint = match (status, &self.token) {
+        let hint = match (status, &self.token_file) {
             (StatusCode::UNAUTHORIZED, None) => {
                 "; give a token with --token-file or SORCHA_TOKEN_FILE".to_owned()
             }
@@ -267,6 +287,30 @@ pub(crate) mod tests {
         let broken = file("two words").unwrap_err().to_string();
         assert!(broken.contains("no bearer token") && !broken.contains("two words"), "{broken}");
         assert!(read_token(Path::new("/nowhere/token")).unwrap_err().to_string().contains("/nowhere/token"));
+    }
+
+    #[tokio::test]
+    async fn a_pods_own_token_is_used_where_none_is_named_and_read_for_each_request() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, named) = (folder.path().join("token"), folder.path().join("named"));
+        let shown =
+            |headers: HeaderMap| async move { format!("{:?}", headers["authorization"].to_str().unwrap()) };
+        let url = serve(Router::new().route("/", routing::post(shown))).await;
+        let none = args(url);
+        assert_eq!(none.with_token_of(&own).token_file, None, "outside a pod there is none");
+        std::fs::write(&own, "first.pod.token").unwrap();
+        std::fs::write(&named, "named").unwrap();
+        let posted = async |api: &Api| api.post(&[], Vec::new()).await.map(|(_, answer)| answer.to_string());
+        let api = Api::new(&none.with_token_of(&own), Duration::from_secs(2)).unwrap();
+        assert_eq!(posted(&api).await.unwrap(), "\"Bearer first.pod.token\"");
+        std::fs::write(&own, "second.pod.token").unwrap();
+        assert_eq!(posted(&api).await.unwrap(), "\"Bearer second.pod.token\"");
+        std::fs::remove_file(&own).unwrap();
+        let gone = posted(&api).await.unwrap_err();
+        assert!(matches!(gone, ApiError::Token(_)) && gone.to_string().contains("token"), "{gone}");
+        let both = ApiArgs { token_file: Some(named), ..none };
+        let api = Api::new(&both.with_token_of(&own), Duration::from_secs(2)).unwrap();
+        assert_eq!(posted(&api).await.unwrap(), "\"Bearer named\"");
     }
 
     #[tokio::test]

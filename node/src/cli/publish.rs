@@ -32,6 +32,7 @@ const FEW_FILES: usize = 20;
 #[command(
     after_help = "The answer means that the blueprint is stored durably; peers get it within moments. An id is \
     published once: the same document again is answered with the version it has, another document is refused.\n\
+    In a pod, the token at /var/run/secrets/sorcha.dev/token is used where no --token-file is given.\n\
     \n\
     Examples:\n  \
     sorcha-node publish invoice-v1.json --token-file token\n  \
@@ -122,7 +123,7 @@ pub(crate) struct Published {
 /// # Errors
 /// Only what concerns all files: an unreadable token file, a closed standard output.
 pub async fn run(args: &PublishArgs, console: &mut Console<'_>) -> anyhow::Result<Outcome> {
-    let api = Api::new(&args.api, TIMEOUT)?;
+    let api = Api::new(&args.api.writing(), TIMEOUT)?;
     let bar = count_bar(args.files.len() as u64, "publishing");
     if args.files.len() <= FEW_FILES {
         bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());

@@ -68,7 +68,7 @@ impl Change {
 /// # Errors
 /// What the node says, or that it is away.
 pub async fn run(args: &ChangeArgs, change: Change, console: &mut Console<'_>) -> anyhow::Result<Outcome> {
-    let api = Api::new(&args.api, TIMEOUT)?;
+    let api = Api::new(&args.api.writing(), TIMEOUT)?;
     let path = ["api", "system-register", "blueprints", args.id.as_str(), change.verb()];
     let (status, answer) = api.post(&path, b"{}".to_vec()).await?;
     let answer =

@@ -25,7 +25,7 @@ impl Config {
     }
 
     fn validate_times(&self) -> Result<(), ConfigError> {
-        let Self { heartbeat, sync, connect, keepalive, limits, drain, .. } = self;
+        let Self { heartbeat, sync, connect, keepalive, limits, drain, http, .. } = self;
         let mongodb = &self.store.mongodb;
         for (setting, value, low, high) in [
             ("heartbeat.interval", heartbeat.interval, 10 * SECOND, 2 * MINUTE),
@@ -44,7 +44,14 @@ impl Config {
             ("limits.push_write_timeout", limits.push_write_timeout, 100 * MILLISECOND, HOUR),
             ("drain.spread", drain.spread, Duration::ZERO, HOUR),
             ("drain.timeout", drain.timeout, Duration::ZERO, HOUR),
-            ("http.max_staleness.after", self.http.max_staleness.after, SECOND, 100 * YEAR),
+            ("http.head_timeout", http.head_timeout, SECOND, 10 * MINUTE),
+            ("http.body_idle_timeout", http.body_idle_timeout, SECOND, 10 * MINUTE),
+            ("http.body_timeout", http.body_timeout, SECOND, HOUR),
+            ("http.write_timeout", http.write_timeout, SECOND, HOUR),
+            ("http.kubernetes.timeout", http.kubernetes.timeout, 100 * MILLISECOND, MINUTE),
+            ("http.kubernetes.cache_for", http.kubernetes.cache_for, Duration::ZERO, HOUR),
+            ("http.kubernetes.cache_refusals_for", http.kubernetes.cache_refusals_for, Duration::ZERO, HOUR),
+            ("http.max_staleness.after", http.max_staleness.after, SECOND, 100 * YEAR),
             ("store.flush_within", self.store.flush_within, Duration::ZERO, MINUTE),
             ("store.mongodb.timeout", mongodb.timeout, 100 * MILLISECOND, 5 * MINUTE),
             ("store.mongodb.poll_min", mongodb.poll_min, MILLISECOND, mongodb.poll_max),
@@ -58,7 +65,7 @@ impl Config {
     }
 
     fn validate_counts(&self) -> Result<(), ConfigError> {
-        let Self { heartbeat, sync, limits, store, .. } = self;
+        let Self { heartbeat, sync, limits, store, http, .. } = self;
         let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
         for (setting, value, low, high) in [
             ("heartbeat.max_missed", u64::from(heartbeat.max_missed), 1, 10),
@@ -71,6 +78,11 @@ impl Config {
             ("limits.push_window", count(limits.push_window), 1, 1_000_000),
             // One connection carries a push stream, a pull and a heartbeat at once.
             ("limits.max_streams_per_connection", limits.max_streams_per_connection.into(), 4, 1_000_000),
+            ("http.max_connections", count(http.max_connections), 1, 1_000_000),
+            // The HTTP library takes no smaller buffer.
+            ("http.max_head_bytes", count(http.max_head_bytes), 8192, 1 << 20),
+            ("http.kubernetes.max_cached", count(http.kubernetes.max_cached), 1, 1_000_000),
+            ("http.kubernetes.max_concurrent", count(http.kubernetes.max_concurrent), 1, 1000),
             ("store.cache_bytes", count(store.cache_bytes), 1 << 16, 1 << 40),
         ] {
             within(setting, value, low, high)?;

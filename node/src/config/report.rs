@@ -64,22 +64,7 @@ impl Config {
     /// [`ConfigError::Invalid`] when it is not a resource of the role.
     pub fn report_resource(&self, role: Role) -> Result<Option<&str>, ConfigError> {
         const SETTING: &str = "report.resource";
-        let Some(resource) = self.report.resource.as_deref() else { return Ok(None) };
-        let plural = match role {
-            Role::Central => SorchaCentralNode::plural(&()),
-            Role::Peer => SorchaPeer::plural(&()),
-        };
-        let refuse = |problem| Err(ConfigError::Invalid { setting: SETTING, problem });
-        match resource.split_once('/') {
-            Some((kind, name)) if kind == plural && is_label(name) => Ok(Some(name)),
-            Some((kind, _)) if kind == plural => {
-                refuse(format!("{resource:?} must end in a name of 1 to {LABEL_CHARS} of a-z, 0-9 and -"))
-            }
-            _ => refuse(format!(
-                "{resource:?} is not a resource of this node's role; a {} reports into {plural}/NAME",
-                role.as_str()
-            )),
-        }
+        self.report.resource.as_deref().map(|resource| name_of(SETTING, resource, role)).transpose()
     }
 
     pub(super) fn validate_report(&self, role: Role) -> Result<(), ConfigError> {
@@ -113,8 +98,31 @@ impl Config {
     }
 }
 
+/// The name in `<plural>/NAME`, a resource of the role.
+pub(super) fn name_of<'a>(
+    setting: &'static str,
+    resource: &'a str,
+    role: Role,
+) -> Result<&'a str, ConfigError> {
+    let plural = match role {
+        Role::Central => SorchaCentralNode::plural(&()),
+        Role::Peer => SorchaPeer::plural(&()),
+    };
+    let refuse = |problem| Err(ConfigError::Invalid { setting, problem });
+    match resource.split_once('/') {
+        Some((kind, name)) if kind == plural && is_label(name) => Ok(name),
+        Some((kind, _)) if kind == plural => {
+            refuse(format!("{resource:?} must end in a name of 1 to {LABEL_CHARS} of a-z, 0-9 and -"))
+        }
+        _ => refuse(format!(
+            "{resource:?} is not a resource of this node's role; a {} is a {plural}/NAME",
+            role.as_str()
+        )),
+    }
+}
+
 /// Whether a text is a DNS label, as names of namespaces and of our resources are.
-fn is_label(text: &str) -> bool {
+pub(super) fn is_label(text: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (1..=LABEL_CHARS).contains(&text.len())
         && text.chars().all(inner)

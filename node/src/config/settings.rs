@@ -319,35 +319,6 @@ impl Default for Drain {
     }
 }
 
-/// The HTTP API (design section 8).
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Http {
-    /// File with one bearer token a line, `name: token`; writes need one of them. Unset: writes are refused.
-    pub token_file: Option<PathBuf>,
-    /// Lets anybody write, for trials; the start-up log warns.
-    pub insecure_writes: bool,
-    /// Lets reads go on with their staleness stated, or refuses them beyond an age.
-    pub max_staleness: MaxStaleness,
-}
-
-/// What a peer does when its replica is old.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct MaxStaleness {
-    /// The age in question.
-    #[serde(with = "humantime_serde")]
-    pub after: Duration,
-    /// Refuse reads (503) beyond it; otherwise only warn.
-    pub refuse_reads: bool,
-}
-
-impl Default for MaxStaleness {
-    fn default() -> Self {
-        Self { after: Duration::from_secs(3600), refuse_reads: false }
-    }
-}
-
 /// Logs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -358,6 +329,8 @@ pub struct Log {
     pub filter: String,
     /// Log each heartbeat too.
     pub heartbeats: bool,
+    /// Log each write over HTTP and each refusal of one, whatever the filter says.
+    pub audit: bool,
 }
 
 /// Form of the log lines.
@@ -372,7 +345,7 @@ pub enum LogFormat {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Human, filter: "info".into(), heartbeats: false }
+        Self { format: LogFormat::Human, filter: "info".into(), heartbeats: false, audit: true }
     }
 }
 

@@ -240,9 +240,10 @@ async fn start_central(config: &mut Config, store: Arc<dyn Store>) -> Result<Loc
     let central = LocalCentral::start(config.clone(), env(), store).await?;
     let router = http_router(http::NodeHandle::Central(Arc::clone(&central.node)), config)?;
     let listener = listener.into_std().map_err(run::RunError::Http)?;
+    let limits = config.http.clone();
     central.spawn(async move {
         match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => drop(http::serve(listener, router, std::future::pending()).await),
+            Ok(listener) => drop(http::serve(listener, router, &limits, std::future::pending()).await),
             Err(error) => tracing::error!(%error, "HTTP is off"),
         }
     });
@@ -250,7 +251,7 @@ async fn start_central(config: &mut Config, store: Arc<dyn Store>) -> Result<Loc
 }
 
 fn http_router(node: http::NodeHandle, config: &Config) -> Result<axum::Router, DemoError> {
-    let auth = http::Auth::new(&config.http, env().clock).map_err(run::RunError::from)?;
+    let auth = http::Auth::new(&config.http, env().clock, None).map_err(run::RunError::from)?;
     Ok(http::router(node, auth, prometheus::Registry::new()))
 }
 
@@ -266,7 +267,7 @@ impl Peer {
         let running = {
             let node = Arc::clone(&node);
             tokio::spawn(async move {
-                let served = http::serve(listener, router, std::future::pending());
+                let served = http::serve(listener, router, &config.http, std::future::pending());
                 tokio::select! {
                     ended = node.run(async { drop(stopped.await) }) => {
                         if let Err(error) = ended {

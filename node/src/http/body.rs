@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     body::Body,
-    extract::{FromRequest, Request},
+    extract::{FromRef, FromRequest, Request},
     http::{HeaderMap, header},
 };
 use futures::StreamExt as _;
@@ -12,29 +12,45 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::problem::{Kind, Problem};
-use crate::register::limits;
+use crate::{config::Http, register::limits};
 
 /// Largest body: a document that shrinks to its limit in canonical form, and what surrounds it.
 pub(super) const LIMIT: usize = 2 * limits::DOCUMENT_BYTES + 64 * 1024;
-/// A body that sends nothing for this long is given up, and one that is not complete after this long.
-const IDLE: Duration = Duration::from_secs(10);
-const WHOLE: Duration = Duration::from_secs(120);
+
+/// What a body may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Between two parts of it.
+    idle: Duration,
+    /// From its first to its last byte.
+    whole: Duration,
+}
+
+impl From<&Http> for Patience {
+    fn from(http: &Http) -> Self {
+        Self { idle: http.body_idle_timeout, whole: http.body_timeout }
+    }
+}
 
 /// A JSON body.
 #[derive(Debug)]
 pub(super) struct JsonBody<T>(pub(super) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T>
+where
+    Patience: FromRef<S>,
+{
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let Patience { idle, whole } = Patience::from_ref(state);
         check_media_type(request.headers())?;
         let stated = stated_length(request.headers());
         if stated.is_some_and(|length| length > LIMIT as u64) {
             return Err(too_large());
         }
-        let read = read(request.into_body(), stated);
-        let bytes = timeout(WHOLE, read).await.map_err(|_| too_slow(WHOLE))??;
+        let read = read(request.into_body(), stated, idle);
+        let bytes = timeout(whole, read).await.map_err(|_| too_slow(whole))??;
         parse(&bytes).map(Self)
     }
 }
@@ -62,12 +78,12 @@ fn too_slow(limit: Duration) -> Problem {
     Problem::new(Kind::TIMEOUT, format!("the body did not arrive within {} s", limit.as_secs()))
 }
 
-async fn read(body: Body, stated: Option<u64>) -> Result<Vec<u8>, Problem> {
+async fn read(body: Body, stated: Option<u64>, idle: Duration) -> Result<Vec<u8>, Problem> {
     // What a caller announces is not reserved before it comes.
     const RESERVE: u64 = 64 * 1024;
     let mut bytes = Vec::with_capacity(usize::try_from(stated.unwrap_or(0).min(RESERVE)).unwrap_or(0));
     let mut chunks = body.into_data_stream();
-    while let Some(chunk) = timeout(IDLE, chunks.next()).await.map_err(|_| too_slow(IDLE))? {
+    while let Some(chunk) = timeout(idle, chunks.next()).await.map_err(|_| too_slow(idle))? {
         let chunk = chunk.map_err(|error| Problem::invalid(format!("the body broke off: {error}")))?;
         if bytes.len() + chunk.len() > LIMIT {
             return Err(too_large());

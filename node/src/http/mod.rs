@@ -4,7 +4,8 @@
 //! A router serves one role: paths of the other one answer 404 and say so. Deliberately absent: any state of its
 //! own, caching, and calls to other nodes. Errors are problem documents without exception (`problem`).
 
-mod auth;
+mod audit;
+pub mod auth;
 mod blueprint;
 mod blueprints;
 mod body;
@@ -25,6 +26,7 @@ mod query;
 mod reading;
 mod register;
 mod serve;
+mod stall;
 mod starting;
 mod sync;
 
@@ -38,12 +40,15 @@ use axum::{
 };
 use utoipa_axum::router::OpenApiRouter;
 
-use self::problem::{Kind, Problem};
 pub use self::{
     auth::Auth,
     openapi::openapi,
     serve::{serve, serve_on},
     starting::{Stage, front},
+};
+use self::{
+    body::Patience,
+    problem::{Kind, Problem},
 };
 use crate::{
     central::CentralNode,
@@ -111,6 +116,12 @@ impl<N> FromRef<Served<N>> for Auth {
     }
 }
 
+impl FromRef<Served<Arc<CentralNode>>> for Patience {
+    fn from_ref(served: &Served<Arc<CentralNode>>) -> Self {
+        Self::from(&served.node.config.http)
+    }
+}
+
 macro_rules! served_as {
     ($($node:ty),*) => {
         $(impl FromRef<Served<$node>> for $node {
@@ -157,7 +168,8 @@ pub fn router(node: NodeHandle, auth: Auth, metrics: prometheus::Registry) -> Ro
     let (own, others) = match &node {
         NodeHandle::Central(central) => {
             let served = Served { node: Arc::clone(central), auth: auth.clone() };
-            (Router::from(central_routes().with_state(served)), paths(peer_routes()))
+            let writes = publish::router(central);
+            (writes.merge(Router::from(peers::routes())).with_state(served), paths(peer_routes()))
         }
         NodeHandle::Peer(peer) => {
             let served = Served { node: Arc::clone(peer), auth: auth.clone() };

@@ -53,8 +53,9 @@ pub fn openapi() -> OpenApi {
     ] {
         api.merge(part);
     }
-    let bearer =
-        HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("A token of http.token_file."));
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("A token of http.token_file, or one that Kubernetes takes and lets publish."));
     let components = api.components.get_or_insert_default();
     components.security_schemes.insert("bearer".to_owned(), SecurityScheme::Http(bearer.build()).into());
     api

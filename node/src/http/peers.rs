@@ -274,7 +274,7 @@ async fn connected_peers(
     State(auth): State<Auth>,
     headers: HeaderMap,
 ) -> Json<ConnectedPeers> {
+    let is_trusted = auth.is_trusted(&headers).await;
     let peers = live(&node);
-    let connected_peer_count = peers.len();
-    Json(ConnectedPeers { connected_peer_count, peers: auth.is_trusted(&headers).then_some(peers) })
+    Json(ConnectedPeers { connected_peer_count: peers.len(), peers: is_trusted.then_some(peers) })
 }

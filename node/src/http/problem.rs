@@ -27,7 +27,7 @@ const RETRY_STORE: Duration = Duration::from_secs(5);
 /// A kind of problem: what its type, title and status are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kind {
-    slug: &'static str,
+    pub(super) slug: &'static str,
     pub(super) title: &'static str,
     pub(super) status: StatusCode,
 }
@@ -44,6 +44,7 @@ kinds! {
     INVALID = BAD_REQUEST, "invalid-request", "The request is not valid";
     UNAUTHORIZED = UNAUTHORIZED, "unauthorized", "A valid token is needed";
     WRITES_DISABLED = FORBIDDEN, "writes-disabled", "This node takes no writes over HTTP";
+    FORBIDDEN = FORBIDDEN, "forbidden", "The caller may not publish here";
     NOT_FOUND = NOT_FOUND, "not-found", "There is no such resource";
     OTHER_ROLE = NOT_FOUND, "other-role", "The other role serves this resource";
     METHOD = METHOD_NOT_ALLOWED, "method-not-allowed", "The resource does not take this method";
@@ -55,6 +56,7 @@ kinds! {
     UNSTORABLE = UNPROCESSABLE_ENTITY, "unstorable", "The store can't keep this document";
     INTERNAL = INTERNAL_SERVER_ERROR, "internal", "The node failed";
     STORE_UNAVAILABLE = SERVICE_UNAVAILABLE, "store-unavailable", "The store does not answer";
+    NOT_REVIEWED = SERVICE_UNAVAILABLE, "not-reviewed", "The token can't be checked now";
     DAMAGED = SERVICE_UNAVAILABLE, "register-damaged", "The register failed its integrity check";
     NOT_READY = SERVICE_UNAVAILABLE, "not-ready", "The node does not serve its role";
     STALE = SERVICE_UNAVAILABLE, "stale-replica", "The replica is older than this node may serve";
@@ -67,8 +69,8 @@ kinds! {
 /// A problem: its kind, what happened, and when to try again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Problem {
-    kind: Kind,
-    detail: String,
+    pub(super) kind: Kind,
+    pub(super) detail: String,
     retry_after: Option<Duration>,
 }
 

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
-    Json,
+    Json, Router,
     extract::{MatchedPath, Path, Request, State},
     http::{StatusCode, header},
-    middleware::{Next, from_fn},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse as _, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Served,
+    audit::{Trail, audited},
     auth::Writer,
     body::JsonBody,
     instant::Instant,
@@ -36,6 +37,12 @@ pub(super) fn routes() -> OpenApiRouter<Served<Arc<CentralNode>>> {
         .routes(routes!(deprecate_blueprint))
         .routes(routes!(reactivate_blueprint))
         .routes(routes!(initialize_register))
+}
+
+/// The routes as a node serves them: each request in its span, with its line in the audit log.
+pub(super) fn router(node: &Arc<CentralNode>) -> Router<Served<Arc<CentralNode>>> {
+    Router::from(routes())
+        .route_layer(from_fn_with_state(Arc::clone(node), audited))
         .route_layer(from_fn(traced))
 }
 
@@ -73,7 +80,7 @@ struct PublishRequest {
     /// Extra pairs, up to 4096 bytes of keys and values together.
     #[serde(default)]
     metadata: Option<BTreeMap<String, String>>,
-    /// Who publishes; the token's name when it is not given.
+    /// Who publishes; the token's name when it is not given. A Kubernetes identity publishes as itself only.
     #[serde(default)]
     #[schema(min_length = 1, max_length = 255)]
     published_by: Option<String>,
@@ -127,8 +134,11 @@ impl From<&Publication> for Published {
 async fn publish_blueprint(
     State(node): State<Arc<CentralNode>>,
     writer: Writer,
+    trail: Trail,
     JsonBody(request): JsonBody<PublishRequest>,
 ) -> Result<Response, Problem> {
+    trail.blueprint(&request.blueprint_id);
+    trail.bytes(request.blueprint.get().len());
     sound(&node)?;
     if let Some(id) = &request.previous_transaction_id {
         check_length("previous_transaction_id", id, limits::TRANSACTION_ID_CHARS)?;
@@ -136,10 +146,11 @@ async fn publish_blueprint(
     let submission = Submission {
         blueprint_id: request.blueprint_id,
         document: Box::<str>::from(request.blueprint).into_string().into_bytes(),
-        published_by: request.published_by.unwrap_or(writer.name),
+        published_by: writer.publishes_as(request.published_by)?,
         metadata: request.metadata.unwrap_or_default(),
     };
     let publication = node.publish(submission).await?;
+    trail.stored(&publication);
     let published = Published::from(&publication);
     if !publication.changed {
         return Ok(Json(published).into_response());
@@ -160,9 +171,10 @@ async fn publish_blueprint(
 async fn deprecate_blueprint(
     State(node): State<Arc<CentralNode>>,
     _writer: Writer,
+    trail: Trail,
     Path(id): Path<String>,
 ) -> Result<Json<Published>, Problem> {
-    set_active(&node, &id, false).await
+    set_active(&node, &trail, &id, false).await
 }
 
 /// Makes a deprecated blueprint active again, at a new version.
@@ -177,14 +189,23 @@ async fn deprecate_blueprint(
 async fn reactivate_blueprint(
     State(node): State<Arc<CentralNode>>,
     _writer: Writer,
+    trail: Trail,
     Path(id): Path<String>,
 ) -> Result<Json<Published>, Problem> {
-    set_active(&node, &id, true).await
+    set_active(&node, &trail, &id, true).await
 }
 
-async fn set_active(node: &CentralNode, id: &str, is_active: bool) -> Result<Json<Published>, Problem> {
+async fn set_active(
+    node: &CentralNode,
+    trail: &Trail,
+    id: &str,
+    is_active: bool,
+) -> Result<Json<Published>, Problem> {
+    trail.blueprint(id);
     sound(node)?;
-    Ok(Json(Published::from(&node.set_active(id, is_active).await?)))
+    let publication = node.set_active(id, is_active).await?;
+    trail.stored(&publication);
+    Ok(Json(Published::from(&publication)))
 }
 
 /// A register with findings takes no publication (design decision 6), draining or not.

@@ -1,9 +1,10 @@
-//! The HTTP server: bounded waits for slow callers, and a bounded goodbye.
+//! The HTTP server: so many connections and no more, bounded waits for slow callers, and a bounded goodbye.
 
-use std::{future::Future, io, pin::pin, time::Duration};
+use std::{fmt::Display, future::Future, io, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    http::Request,
     serve::{Listener, ListenerExt as _},
 };
 use hyper_util::{
@@ -14,13 +15,16 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
-/// Time for the head of a request to arrive; also how long an idle connection is kept.
-const HEAD: Duration = Duration::from_secs(10);
+use super::{audit::Remote, stall::Impatient};
+use crate::config::Http;
+
 /// Time for answers in progress after the shutdown.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -31,6 +35,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    limits: &Http,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "HTTP API listening");
@@ -39,7 +44,7 @@ pub async fn serve(
             tracing::debug!(%error, "can't set TCP_NODELAY");
         }
     });
-    serve_on(listener, router, shutdown).await;
+    serve_on(listener, router, limits, shutdown).await;
     Ok(())
 }
 
@@ -47,15 +52,30 @@ pub async fn serve(
 ///
 /// HTTP/1.1 only: nobody needs HTTP/2 here, and a caller that must first be asked which it speaks could hold a
 /// connection open by saying nothing.
-pub async fn serve_on(mut listener: impl Listener, router: Router, shutdown: impl Future<Output = ()>) {
+pub async fn serve_on<L: Listener<Addr: Display>>(
+    mut listener: L,
+    router: Router,
+    limits: &Http,
+    shutdown: impl Future<Output = ()>,
+) {
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        .max_buf_size(limits.max_head_bytes);
     let (closing, mut connections, mut shutdown) = (CancellationToken::new(), JoinSet::new(), pin!(shutdown));
+    let mut places = Places::new(limits.max_connections);
     loop {
         tokio::select! {
-            // Axum's listener waits and goes on when accepting fails, such as for want of file descriptors.
-            (stream, _remote) = listener.accept() => {
-                connections.spawn(connection(stream, router.clone(), builder.clone(), closing.clone()));
+            (place, stream, remote) = accepted(&mut listener, &mut places) => {
+                let remote = Remote(remote.to_string().into());
+                let stream = Impatient::new(stream, limits.write_timeout);
+                let served = connection(stream, remote, router.clone(), builder.clone(), closing.clone());
+                connections.spawn(async move {
+                    served.await;
+                    drop(place);
+                });
             }
             Some(_ended) = connections.join_next() => {}
             () = &mut shutdown => break,
@@ -69,14 +89,57 @@ pub async fn serve_on(mut listener: impl Listener, router: Router, shutdown: imp
     }
 }
 
+/// Places for connections, and whether it was told that there is none.
+struct Places {
+    free: Arc<Semaphore>,
+    all: usize,
+    told: bool,
+}
+
+impl Places {
+    fn new(all: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(all)), all, told: false }
+    }
+
+    /// A place, now or when one is free.
+    async fn take(&mut self) -> Option<OwnedSemaphorePermit> {
+        let free = self.free.available_permits();
+        if free == 0 && !self.told {
+            tracing::warn!(
+                http.max_connections = self.all,
+                "all HTTP connections are taken; further callers wait until one ends"
+            );
+        }
+        // Told again only once there was some air in between.
+        self.told = free == 0 || (self.told && free < self.all.div_ceil(4));
+        Arc::clone(&self.free).acquire_owned().await.ok()
+    }
+}
+
+/// The next connection, once there is a place for it: those beyond wait in the operating system's queue and cost this
+/// process nothing. Axum's listener waits and goes on when accepting fails, such as for want of file descriptors.
+async fn accepted<L: Listener>(
+    listener: &mut L,
+    places: &mut Places,
+) -> (Option<OwnedSemaphorePermit>, L::Io, L::Addr) {
+    let place = places.take().await;
+    let (stream, remote) = listener.accept().await;
+    (place, stream, remote)
+}
+
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    remote: Remote,
     router: Router,
     builder: Builder<TokioExecutor>,
     closing: CancellationToken,
 ) {
+    let service = router.map_request(move |mut request: Request<_>| {
+        request.extensions_mut().insert(remote.clone());
+        request
+    });
     let mut connection =
-        pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+        pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));
     let served = tokio::select! {
         served = connection.as_mut() => served,
         () = closing.cancelled() => {

@@ -1,9 +1,11 @@
 //! Requests against the router of each role: what comes back, header by header.
 
 mod arbitrary;
+mod audit;
 mod auth;
 mod documents;
 mod health;
+mod kubernetes;
 mod peer;
 mod peers;
 mod reads;
@@ -21,7 +23,7 @@ use axum::{
 use serde_json::Value;
 use tower::ServiceExt as _;
 
-use super::{Auth, NodeHandle, problem, router};
+use super::{Auth, NodeHandle, auth::Reviewer, problem, router};
 use crate::{
     central::{CentralNode, log::RegisterLog},
     clock::{Timestamp, VirtualClock},
@@ -78,6 +80,16 @@ async fn central(change: impl FnOnce(&mut Config)) -> (Router, Arc<CentralNode>)
     central_over(Arc::new(store), Vec::new(), change).await
 }
 
+/// The same, with somebody to ask about tokens.
+async fn central_reviewed(
+    reviewer: Arc<dyn Reviewer>,
+    change: impl FnOnce(&mut Config),
+) -> (Router, Arc<CentralNode>) {
+    let (_, node) = central(change).await;
+    let auth = Auth::new(&node.config.http, Arc::clone(&node.env.clock), Some(reviewer)).unwrap();
+    (router(NodeHandle::Central(Arc::clone(&node)), auth, prometheus::Registry::new()), node)
+}
+
 async fn central_over(
     store: Arc<dyn crate::store::Store>,
     findings: Vec<Finding>,
@@ -88,7 +100,7 @@ async fn central_over(
     let node = CentralNode::new(Arc::clone(&config), env(), RegisterLog::new(store, view), findings);
     let tailing = Arc::clone(&node);
     tokio::spawn(async move { tailing.log.tail().await });
-    let auth = Auth::new(&config.http, Arc::clone(&node.env.clock)).unwrap();
+    let auth = Auth::new(&config.http, Arc::clone(&node.env.clock), None).unwrap();
     (router(NodeHandle::Central(Arc::clone(&node)), auth, prometheus::Registry::new()), node)
 }
 
@@ -98,7 +110,7 @@ async fn empty_peer(change: impl FnOnce(&mut Config)) -> (Router, Arc<PeerNode>)
     let replica = Replica::load(Arc::new(store())).await.unwrap();
     let id = PeerId::new("edge-0").unwrap();
     let node = PeerNode::new(Arc::clone(&config), env(), id, replica, Arc::new(PlainText));
-    let auth = Auth::new(&config.http, Arc::clone(&node.env.clock)).unwrap();
+    let auth = Auth::new(&config.http, Arc::clone(&node.env.clock), None).unwrap();
     (router(NodeHandle::Peer(Arc::clone(&node)), auth, prometheus::Registry::new()), node)
 }
 

@@ -3,8 +3,6 @@
 //! The only verb used is `patch` on `<plural>/status`. The answer is asked for without the resource's content: that
 //! of a peer has all its pods' reports.
 
-use std::error::Error;
-
 use async_trait::async_trait;
 use axum::http::{HeaderValue, header};
 use kube::{
@@ -17,7 +15,10 @@ use sorcha_crds::{SorchaCentralNode, SorchaPeer, node_field_manager};
 use tracing::{Dispatch, instrument::WithSubscriber as _};
 
 use super::{Report, ReportError, Transport};
-use crate::config::{self, Config, ConfigError, Role};
+use crate::{
+    config::{self, Config, ConfigError, Role},
+    kubernetes::{self, NoCluster},
+};
 
 /// The answer without the resource's content, where the server has that form.
 const METADATA_ONLY: HeaderValue =
@@ -33,7 +34,7 @@ pub enum ConnectError {
     #[error(
         "report.resource is set, but no Kubernetes API server is known here; unset it outside Kubernetes"
     )]
-    NoCluster(#[source] Box<dyn Error + Send + Sync>),
+    NoCluster(#[source] NoCluster),
     /// The cluster's configuration can't be used.
     #[error("report.resource is set, but the Kubernetes API can't be used")]
     Client(#[source] Box<kube::Error>),
@@ -54,21 +55,13 @@ pub struct Kubernetes {
 /// # Errors
 /// [`ConnectError`] when `report.resource` is set and can't be used.
 pub async fn connect(config: &Config, role: Role) -> Result<Option<Kubernetes>, ConnectError> {
-    connect_to(config, role, cluster()).await
-}
-
-/// The pod's service account, else the kubeconfig of whoever tries this outside a cluster.
-async fn cluster() -> Result<kube::Config, Box<dyn Error + Send + Sync>> {
-    match kube::Config::incluster() {
-        Ok(cluster) => Ok(cluster),
-        Err(_) => Ok(kube::Config::infer().await?),
-    }
+    connect_to(config, role, kubernetes::cluster()).await
 }
 
 async fn connect_to(
     config: &Config,
     role: Role,
-    cluster: impl Future<Output = Result<kube::Config, Box<dyn Error + Send + Sync>>>,
+    cluster: impl Future<Output = Result<kube::Config, NoCluster>>,
 ) -> Result<Option<Kubernetes>, ConnectError> {
     let Some(name) = config.report_resource(role)? else { return Ok(None) };
     let cluster = cluster.await.map_err(ConnectError::NoCluster)?;
@@ -79,17 +72,15 @@ async fn connect_to(
 
 impl Kubernetes {
     fn new(
-        mut cluster: kube::Config,
+        cluster: kube::Config,
         role: Role,
         name: &str,
         report: &config::Report,
         pod: &str,
     ) -> Result<Self, ConnectError> {
-        // The pacer alone decides when to try again.
-        cluster.default_retry = false;
-        cluster.connect_timeout = Some(report.timeout);
         let namespace = report.namespace.clone().unwrap_or_else(|| cluster.default_namespace.clone());
-        let client = Client::try_from(cluster).map_err(|error| ConnectError::Client(Box::new(error)))?;
+        let client = kubernetes::client(cluster, report.timeout)
+            .map_err(|error| ConnectError::Client(Box::new(error)))?;
         let parameters = PatchParams::apply(&node_field_manager(pod)).force();
         let name = name.to_owned();
         Ok(match role {
@@ -144,7 +135,7 @@ impl Transport for Kubernetes {
 }
 
 fn meaning(error: kube::Error) -> ReportError {
-    let kube::Error::Api(status) = error else { return ReportError::Failed(text(&error)) };
+    let kube::Error::Api(status) = error else { return ReportError::Failed(kubernetes::text(&error)) };
     match status.code {
         404 => ReportError::NotFound(status.message),
         403 => ReportError::Forbidden(status.message),
@@ -153,20 +144,6 @@ fn meaning(error: kube::Error) -> ReportError {
         400..500 => ReportError::Refused(status.message),
         _ => ReportError::Failed(format!("{} {}", status.code, status.message)),
     }
-}
-
-/// An error and what it comes from.
-fn text(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use opentelemetry::{Context, trace::TraceContextExt as _};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::{
     EnvFilter, Layer,
+    filter::ParseError,
     fmt::{
         FmtContext, FormatEvent, FormatFields,
         format::{self, JsonFields, Writer},
@@ -15,7 +16,7 @@ use tracing_subscriber::{
 };
 
 use super::TelemetryError;
-use crate::config::LogFormat;
+use crate::config::{Log, LogFormat};
 
 /// Where log lines go.
 pub(super) struct Output {
@@ -35,11 +36,16 @@ impl Output {
     }
 }
 
-/// Reads `log.filter`.
-pub(super) fn filter(text: &str) -> Result<EnvFilter, TelemetryError> {
-    EnvFilter::builder()
-        .parse(text)
-        .map_err(|error| TelemetryError::Filter { filter: text.to_owned(), problem: error.to_string() })
+/// Target of the audit log: one line for each write over HTTP and each refusal of one.
+pub const AUDIT: &str = "audit";
+
+/// Reads `log.filter`; `log.audit` alone decides on the audit log.
+pub(super) fn filter(log: &Log) -> Result<EnvFilter, TelemetryError> {
+    let text = &log.filter;
+    let refuse = |problem: String| TelemetryError::Filter { filter: text.clone(), problem };
+    let filter = EnvFilter::builder().parse(text).map_err(|error| refuse(error.to_string()))?;
+    let audit = format!("{AUDIT}={}", if log.audit { "info" } else { "off" });
+    Ok(filter.add_directive(audit.parse().map_err(|error: ParseError| refuse(error.to_string()))?))
 }
 
 /// The layer that writes log lines. Only this layer is filtered, so that `log.filter` does not thin out traces.

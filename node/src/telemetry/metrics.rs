@@ -39,6 +39,7 @@ struct Instruments {
     peers: Gauge<u64>,
     refusals: Counter<u64>,
     publications: Counter<u64>,
+    writes: Counter<u64>,
     findings: Counter<u64>,
     reports: Counter<u64>,
     meter: Meter,
@@ -107,6 +108,7 @@ impl Metrics {
             peers: meter.u64_gauge("central.peers").with_description("live peer sessions").build(),
             refusals: counter("central.refusals", "calls refused, by reason"),
             publications: counter("central.publications", "publications and state changes, by result"),
+            writes: counter("http.writes", "write requests over HTTP, by action and result"),
             findings: counter("register.integrity.findings", "integrity findings"),
             reports: counter("report.writes", "status reports to Kubernetes, by result"),
             meter: meter.clone(),
@@ -209,6 +211,12 @@ impl Metrics {
     /// A publication or state change ended.
     pub fn publication(&self, result: &'static str) {
         self.0.publications.add(1, &self.labels([("result", result.to_owned())]));
+    }
+
+    /// A write request over HTTP ended.
+    pub fn wrote(&self, action: &str, result: &'static str) {
+        let labels = self.labels([("action", action.to_owned()), ("result", result.to_owned())]);
+        self.0.writes.add(1, &labels);
     }
 
     /// A status report ended.

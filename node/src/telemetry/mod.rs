@@ -23,7 +23,8 @@ use tracing_subscriber::{Registry, layer::SubscriberExt as _, util::SubscriberIn
 use self::{export::Export, log::Output, metrics::Metrics};
 use crate::config::Config;
 
-pub use traces::{acknowledged, current_trace_parent, receive_span, request_span};
+pub use log::AUDIT;
+pub use traces::{acknowledged, current_trace_parent, receive_span, request_span, trace_id};
 
 /// Longest wait for the last export: an unreachable collector delays the end of the process by this much at most.
 const SHUTDOWN: Duration = Duration::from_secs(2);
@@ -74,7 +75,7 @@ pub fn init(config: &Config, role: &str) -> Result<Telemetry, TelemetryError> {
 
 /// Everything but the global state, so that tests can have many of them.
 fn build(config: &Config, role: &str, output: Output) -> Result<(Telemetry, Dispatch), TelemetryError> {
-    let filter = log::filter(&config.log.filter)?;
+    let filter = log::filter(&config.log)?;
     let resource = resource(config, role);
     let endpoint = config.telemetry.otlp_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty());
     let export = endpoint.map(|endpoint| Export::start(endpoint, &resource)).transpose()?;

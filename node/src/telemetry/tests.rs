@@ -363,3 +363,17 @@ fn nodes_of_one_process_have_metrics_of_their_own() {
         "{text}"
     );
 }
+
+#[test]
+fn the_audit_log_follows_its_own_switch() {
+    let told = |audit: bool, filter: &str| {
+        let (lines, mut config) = (Lines::default(), config(None));
+        (config.log.audit, config.log.filter) = (audit, filter.to_owned());
+        let (_telemetry, subscriber) = build(&config, "central", lines.output()).unwrap();
+        dispatcher::with_default(&subscriber, || tracing::info!(target: AUDIT, "write over HTTP"));
+        lines.json().len()
+    };
+    for filter in ["info", "error", "off", "audit=off", "info,audit=error", "debug"] {
+        assert_eq!((told(true, filter), told(false, filter)), (1, 0), "{filter}");
+    }
+}

@@ -61,6 +61,16 @@ pub fn current_trace_parent() -> String {
     format!("00-{}-{}-{:02x}", span.trace_id(), span.span_id(), span.trace_flags().to_u8())
 }
 
+/// Id of the trace that a request belongs to: the current span's, else the one that the caller names.
+#[must_use]
+pub fn trace_id(headers: &HeaderMap) -> Option<String> {
+    let current = Context::current();
+    let context = current.span().span_context().clone();
+    let named = || headers.get("traceparent")?.to_str().ok().and_then(parse);
+    let context = if context.is_valid() { Some(context) } else { named() };
+    context.map(|context| context.trace_id().to_string())
+}
+
 /// The span in which a peer applies a pushed entry; part of the trace of its publication.
 #[must_use]
 pub fn receive_span(entry: &Entry) -> Span {

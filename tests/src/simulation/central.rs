@@ -162,18 +162,18 @@ impl Start {
         // The place is empty: a process starts once.
         let _set = place.set(Arc::clone(&node));
         history.record(What::Started(host));
-        let auth = match Auth::new(&config.http, env.clock) {
+        let auth = match Auth::new(&config.http, env.clock, None) {
             Ok(auth) => auth,
             Err(error) => return history.record(What::Complaint(format!("{host}: {error}"))),
         };
         let api = router(NodeHandle::Central(Arc::clone(&node)), auth, prometheus::Registry::new());
-        let ended = CancellationToken::new();
+        let (ended, limits) = (CancellationToken::new(), config.http.clone());
         let grpc = async {
             let served = run::serve_central_on(node, grpc.tracked(), stop.cancelled()).await;
             ended.cancel();
             served
         };
-        let (served, ()) = tokio::join!(grpc, serve_on(http, api, ended.cancelled()));
+        let (served, ()) = tokio::join!(grpc, serve_on(http, api, &limits, ended.cancelled()));
         let end = if served.is_ok() { End::Stopped } else { End::Failed };
         history.record(What::Ended(host, end));
     }

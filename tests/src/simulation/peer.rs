@@ -186,7 +186,7 @@ impl Start {
         // The place is empty: a process starts once.
         let _set = place.set(Arc::clone(&node));
         self.history.record(What::Started(Host::Peer(self.number)));
-        let auth = Auth::new(&self.config.http, Arc::clone(&self.env.clock));
+        let auth = Auth::new(&self.config.http, Arc::clone(&self.env.clock), None);
         let auth = auth.map_err(|error| error.to_string())?;
         let api = router(NodeHandle::Peer(Arc::clone(&node)), auth, prometheus::Registry::new());
         let ended = CancellationToken::new();
@@ -195,7 +195,7 @@ impl Start {
             ended.cancel();
             result
         };
-        let both = async { tokio::join!(work, serve_on(http, api, ended.cancelled())) };
+        let both = async { tokio::join!(work, serve_on(http, api, &self.config.http, ended.cancelled())) };
         tokio::select! {
             (result, ()) = both => result.map_err(|error| error.to_string()),
             () = self.watch(&node) => Ok(()),

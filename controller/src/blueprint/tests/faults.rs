@@ -181,6 +181,20 @@ async fn a_token_that_is_not_taken_is_told() {
 }
 
 #[tokio::test]
+async fn a_token_is_made_for_the_network_or_for_the_audience_that_a_central_node_names() {
+    let mut world = World::new(2).await;
+    world.centrals[0].spoil("POST publish", Spoil::Answer(503));
+    let mut other = crate::fixtures::central("n1", 1);
+    other.spec.publishers.kubernetes.audience = Some("other.test".into());
+    other.status = world.scene.ctx.caches.central_nodes.state()[0].status.clone();
+    crate::fixtures::put(&mut world.scene.writers.central_nodes, other);
+    world.apply(&json!({"document": {"a": 1}}));
+    world.pass().await.unwrap();
+    published(&world);
+    assert_eq!(world.held.lock().unwrap().audiences, [json!(["sorcha.dev"]), json!(["other.test"])]);
+}
+
+#[tokio::test]
 async fn many_resources_ask_once_for_a_token_and_one_look_each() {
     use futures::StreamExt as _;
     let mut world = World::new(1).await;

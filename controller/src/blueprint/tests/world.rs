@@ -67,6 +67,8 @@ pub(super) struct Held {
     /// Somebody changes the resource before the next write of its metadata.
     pub(super) deleted_before_write: bool,
     pub(super) token: String,
+    /// Audiences of the tokens that were asked for.
+    pub(super) audiences: Vec<Value>,
 }
 
 pub(super) struct World {
@@ -201,7 +203,7 @@ impl Held {
         let missing = || json!({"kind": "Status", "apiVersion": "v1", "code": 404, "reason": "NotFound"});
         if call.path.ends_with("/serviceaccounts/controller/token") {
             let spec = &call.body["spec"];
-            assert_eq!(spec["audiences"], json!(["sorcha.dev"]));
+            self.audiences.push(spec["audiences"].clone());
             let status = json!({"token": self.token, "expirationTimestamp": "2026-11-22T11:00:00Z"});
             return Some((200, json!({"metadata": {}, "spec": spec, "status": status})));
         }
@@ -248,7 +250,8 @@ impl Central {
         config.store.data_dir = data.path().to_owned();
         config.http.token_file = Some(tokens);
         let env = Env::system(Metrics::disabled());
-        let auth = Auth::new(&config.http, Arc::clone(&env.clock)).unwrap();
+        let auth = Auth::new(&config.http, Arc::clone(&env.clock), None).unwrap();
+        let limits = config.http.clone();
         let node = run::prepare_central(Arc::new(config), env, store).await.unwrap();
         let tailing = Arc::clone(&node);
         tokio::spawn(async move { tailing.log.tail().await });
@@ -257,7 +260,7 @@ impl Central {
             .layer(from_fn_with_state((Arc::clone(&seen), Arc::clone(&spoils)), spoil));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, router, std::future::pending()));
+        tokio::spawn(async move { serve(listener, router, &limits, std::future::pending()).await });
         (Self { node, seen, spoils, _data: data }, address)
     }
 

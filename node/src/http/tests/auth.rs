@@ -122,7 +122,7 @@ fn a_bad_token_file_is_a_start_up_error_that_shows_no_token() {
     let refuse = |content: &str| {
         let file = file(content);
         let http = Http { token_file: Some(file.path().to_owned()), ..Http::default() };
-        Auth::new(&http, env_clock()).map(|_| ()).unwrap_err().to_string()
+        Auth::new(&http, env_clock(), None).map(|_| ()).unwrap_err().to_string()
     };
     for (content, parts) in [
         (
@@ -139,7 +139,7 @@ fn a_bad_token_file_is_a_start_up_error_that_shows_no_token() {
         assert!(!message.contains("0123456789"), "{message}");
     }
     let http = Http { token_file: Some("/nonexistent/tokens".into()), ..Http::default() };
-    let error = Auth::new(&http, env_clock()).map(|_| ()).unwrap_err();
+    let error = Auth::new(&http, env_clock(), None).map(|_| ()).unwrap_err();
     assert!(matches!(error, ConfigError::File { setting: "http.token_file", .. }), "{error}");
 }
 
@@ -167,7 +167,7 @@ proptest::proptest! {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), content).unwrap();
             let http = Http { token_file: Some(file.path().to_owned()), ..Http::default() };
-            if let Err(error) = Auth::new(&http, env_clock()) {
+            if let Err(error) = Auth::new(&http, env_clock(), None) {
                 let told = error.to_string();
                 proptest::prop_assert!(told.starts_with("http.token_file: "), "{}", told);
                 let names_the_place = told.contains("line ") || told.contains("read ");

@@ -92,7 +92,7 @@ async fn an_isolated_peer_serves_an_imported_replica() {
     let config = config("edge-0", |_| ());
     let id = PeerId::new("edge-0").unwrap();
     let node = PeerNode::new(Arc::clone(&config), env(), id, replica, Arc::new(PlainText));
-    let auth = Auth::new(&config.http, Arc::clone(&node.env.clock)).unwrap();
+    let auth = Auth::new(&config.http, Arc::clone(&node.env.clock), None).unwrap();
     let router = router(NodeHandle::Peer(Arc::clone(&node)), auth, Registry::new());
     get(&router, "/readyz").await.problem(503, "not-ready");
     node.change_status(|status| status.state = PeerState::Isolated);
@@ -176,7 +176,7 @@ async fn metrics_are_prometheus_text() {
     let counter = IntCounter::new("publications", "Publications.").unwrap();
     registry.register(Box::new(counter.clone())).unwrap();
     counter.inc();
-    let auth = Auth::new(&node.config.http, Arc::clone(&node.env.clock)).unwrap();
+    let auth = Auth::new(&node.config.http, Arc::clone(&node.env.clock), None).unwrap();
     let router = router(NodeHandle::Central(node), auth, registry);
     let reply = get(&router, "/metrics").await;
     assert_eq!((reply.status, reply.header("content-type")), (StatusCode::OK, "text/plain; version=0.0.4"));

@@ -10,15 +10,21 @@ use tokio::{
 };
 
 use super::*;
-use crate::http::serve;
+use crate::{config::Http, http::serve};
+
+type Started = (std::net::SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<()>);
 
 /// A server, the way to stop it, and its end.
-async fn started(router: Router) -> (std::net::SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
+async fn started(router: Router) -> Started {
+    started_within(router, Http::default()).await
+}
+
+async fn started_within(router: Router, limits: Http) -> Started {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, (stop, stopped)) = (listener.local_addr().unwrap(), oneshot::channel());
     let served = tokio::spawn(async move {
         let shutdown = async move { drop(stopped.await) };
-        serve(listener, router, shutdown).await.unwrap();
+        serve(listener, router, &limits, shutdown).await.unwrap();
     });
     (address, stop, served)
 }
@@ -82,4 +88,105 @@ async fn a_body_over_the_limit_is_refused_over_the_wire() {
     stream.write_all(head.as_bytes()).await.unwrap();
     let answer = read_some(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "refused without a 100 Continue: {answer}");
+}
+
+const LIVEZ: &[u8] = b"GET /livez HTTP/1.1\r\nhost: n0\r\nconnection: close\r\n\r\n";
+
+#[tokio::test(start_paused = true)]
+async fn honest_callers_get_a_place_once_silent_ones_are_cut() {
+    let (router, _) = central(|_| ()).await;
+    let limits = Http { max_connections: 8, head_timeout: Duration::from_secs(3), ..Http::default() };
+    let (address, _stop, _served) = started_within(router, limits).await;
+    let before = Instant::now();
+    let mut silent = Vec::new();
+    for _ in 0..8 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut honest = Vec::new();
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(LIVEZ).await.unwrap();
+        honest.push(stream);
+    }
+    let early = tokio::time::timeout(Duration::from_secs(2), read_some(&mut honest[0])).await;
+    assert!(early.is_err(), "the ninth connection was served while eight were open: {early:?}");
+    for mut stream in honest {
+        assert!(read_some(&mut stream).await.starts_with("HTTP/1.1 200 OK"));
+    }
+    let waited = before.elapsed().as_secs();
+    assert!((3..=4).contains(&waited), "{waited} s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_callers_beyond_the_limit_cost_no_task() {
+    let (router, _) = central(|_| ()).await;
+    let limits = Http { max_connections: 4, ..Http::default() };
+    let (address, _stop, _served) = started_within(router, limits).await;
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    let mut streams = Vec::new();
+    // Few enough for the queue of the operating system.
+    for _ in 0..100 {
+        streams.push(TcpStream::connect(address).await.unwrap());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(tasks() - before, 4, "a task a connection, and no more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_that_trickle_are_given_up() {
+    let (router, node) = central(|config| {
+        config.http.body_idle_timeout = Duration::from_secs(4);
+        config.http.body_timeout = Duration::from_secs(20);
+    })
+    .await;
+    let (address, _stop, _served) = started(router).await;
+    let head = b"POST /api/system-register/publish HTTP/1.1\r\nhost: n0\r\ncontent-type: application/json\r\ncontent-length: 900\r\n\r\n";
+    for (every, expected, limit) in [(60, 4, "within 4 s"), (2, 20, "within 20 s")] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let before = Instant::now();
+        stream.write_all(head).await.unwrap();
+        let (mut read, mut write) = stream.into_split();
+        let trickle = tokio::spawn(async move {
+            while write.write_all(b" ").await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(every)).await;
+            }
+        });
+        let mut answer = vec![0; 4096];
+        let length = read.read(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer[..length]);
+        assert!(answer.starts_with("HTTP/1.1 408") && answer.contains(limit), "{answer}");
+        assert!((expected..=expected + 1).contains(&before.elapsed().as_secs()), "{:?}", before.elapsed());
+        trickle.abort();
+    }
+    assert_eq!(node.log.view().head().get(), 0);
+}
+
+#[tokio::test]
+async fn heads_over_the_limit_are_refused() {
+    let (router, _) = central(|_| ()).await;
+    let (address, _stop, _served) =
+        started_within(router, Http { max_head_bytes: 8192, ..Http::default() }).await;
+    for (length, expected) in [(7000, "HTTP/1.1 200"), (9000, "HTTP/1.1 431")] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!("GET /livez HTTP/1.1\r\nhost: n0\r\nx-long: {}\r\n\r\n", "x".repeat(length));
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let answer = read_some(&mut stream).await;
+        assert!(answer.starts_with(expected), "{length}: {answer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_reads_nothing_is_cut() {
+    let big = Router::new().route("/", axum::routing::get(|| async { vec![0_u8; 64 << 20] }));
+    let limits = Http { max_connections: 1, write_timeout: Duration::from_secs(5), ..Http::default() };
+    let (address, _stop, _served) = started_within(big, limits).await;
+    let mut deaf = TcpStream::connect(address).await.unwrap();
+    deaf.write_all(b"GET / HTTP/1.1\r\nhost: n0\r\n\r\n").await.unwrap();
+    let before = Instant::now();
+    let mut next = TcpStream::connect(address).await.unwrap();
+    next.write_all(b"GET /none HTTP/1.1\r\nhost: n0\r\n\r\n").await.unwrap();
+    assert!(read_some(&mut next).await.starts_with("HTTP/1.1 404"));
+    assert_eq!(before.elapsed().as_secs(), 5, "its place was free after the limit");
 }

@@ -7,7 +7,7 @@ use crate::http::{Stage, front};
 
 fn at(stage: &watch::Sender<Stage>) -> Router {
     let config = config("edge-0", |_| ());
-    let auth = Auth::new(&config.http, env().clock).unwrap();
+    let auth = Auth::new(&config.http, env().clock, None).unwrap();
     front(stage.subscribe(), auth, prometheus::Registry::new())
 }
 

@@ -16,6 +16,7 @@ mod network;
 mod networks;
 mod outage;
 mod publish;
+mod publishers;
 mod quiet;
 mod refusals;
 mod contradictions;
@@ -77,6 +78,7 @@ fn against_intruders() -> Vec<Scenario> {
     vec![
         scenario!("refusals", refusals::run, "bad specs are refused with a message"),
         scenario!("contradict", contradictions::run, "specs that contradict others say so in the status"),
+        scenario!("publishers", publishers::run, "ServiceAccounts publish as RBAC lets them"),
         scenario!("rights", rights::run, "a node's token is good for its own status only"),
         scenario!("drift", drift::run, "deleted and changed objects are repaired"),
         scenario!("taken", drift::taken, "an object of somebody else is left alone"),

@@ -37,6 +37,10 @@ pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
         space.apply(&objects).await?;
     }
     inside.until("scn/n0", 120, &[("Ready", "True")]).await?;
+    // Tokens of the Secret are taken; users of the cluster are not, and the status says why.
+    let node = inside.until("scn/n0", 10, &[("PublishersConfigured", "True")]).await?;
+    let told = node.expect_reason("PublishersConfigured", "True", "TokensOnly")?.message.to_owned();
+    ensure!(told.contains("scope Namespace"), "{told}");
     inside.until("sp/edge", 120, &[("Ready", "True"), ("Synced", "True")]).await?;
     always("the other namespace is left alone", seconds(3), async || {
         ensure!(!outside.exists(&["statefulset"]).await?, "objects were made in {}", outside.name);

@@ -160,7 +160,8 @@ fn central() -> Vec<Change> {
         ("/spec/drain", json!({"spread": "6m", "timeout": "10m"}), "drain.spread must be at most 5m"),
         ("/spec/drain/timeout", json!("11m"), "drain.timeout must be 1s to 10m"),
         ("/spec/heartbeat/interval", json!("1s"), "heartbeat.interval must be 10s to 2m"),
-        ("/spec/publishers", json!({}), "tokensSecretRef: Required value"),
+        ("/spec/publishers", json!({"tokensSecretRef": {"name": "a"}}), "key: Required value"),
+        ("/spec/publishers/kubernetes", json!({"audience": ""}), "should be at least 1 chars long"),
         ("/spec/deletionPolicy", json!("Forget"), "Unsupported value"),
         ("/spec/hostName", json!("n0.refusals.test"), "unknown field \"spec.hostName\""),
     ]

@@ -55,7 +55,20 @@ pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     for arguments in FORBIDDEN {
         node.forbidden(arguments).await?;
     }
+    // Whose a token is, is for central nodes to ask.
+    let review =
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": "x"}});
+    let create = ["create", "-f", "-", "-o", "json"];
+    let ended = node.kubectl(&create, &review.to_string()).await?;
+    ensure!(!ended.ok && ended.err.contains("orbidden"), "a peer may review tokens: {ended:?}");
     let central = As::new(&space, "n0").await?;
+    eventually("the central node may", seconds(30), async || {
+        central.kubectl(&create, &review.to_string()).await?.out("a review").map(drop)
+    })
+    .await?;
+    for arguments in FORBIDDEN_TO_CENTRAL {
+        central.forbidden(arguments).await?;
+    }
     central
         .forbidden_patch(
             "a peer's status",
@@ -82,6 +95,14 @@ const FORBIDDEN: [&[&str]; 14] = [
     &["create", "token", "n0"],
     &["scale", "sp/edge", "--replicas=3"],
     &["create", "configmap", "mine", "--from-literal=a=b"],
+];
+
+/// What the right to review tokens does not bring along.
+const FORBIDDEN_TO_CENTRAL: [&[&str]; 4] = [
+    &["get", "secret", "sorcha-publishers"],
+    &["create", "token", "n0"],
+    &["get", "clusterrolebinding", "sorcha-node-reviews"],
+    &["create", "clusterrolebinding", "mine", "--clusterrole=cluster-admin", "--user=me"],
 ];
 
 fn status(kind: &str, name: &str, status: &Value) -> Value {

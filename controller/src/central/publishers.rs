@@ -1,0 +1,52 @@
+//! Who may publish on a central node: what its spec asks for, and what of it this cluster allows.
+
+use kube::ResourceExt as _;
+use sorcha_crds::{
+    SorchaCentralNode,
+    conditions::{Finding, PUBLISHERS_CONFIGURED},
+};
+
+use crate::reviews::State;
+
+/// The finding on publishers.
+pub(super) fn finding(node: &SorchaCentralNode, reviews: &State) -> Finding {
+    let spec = &node.spec.publishers;
+    let finding =
+        |status: bool, reason, message: String| Finding::new(PUBLISHERS_CONFIGURED, status, reason, message);
+    let tokens = spec.tokens_secret_ref.as_ref().map(|secret| format!("tokens of Secret {}", secret.name));
+    if !spec.kubernetes.enabled {
+        return match tokens {
+            Some(tokens) => finding(true, "TokensOnly", format!("{tokens} are taken")),
+            None => finding(
+                false,
+                "Nobody",
+                "spec.publishers names no tokens, and its kubernetes.enabled is false: nobody may publish"
+                    .into(),
+            ),
+        };
+    }
+    match reviews {
+        State::Given => finding(true, "Kubernetes", allowed(node, tokens.as_deref())),
+        State::Fault(fault) => finding(false, "RightsNotGiven", fault.clone()),
+        State::NotHere => {
+            let why = "users of the cluster are not: the controller was installed without rights for the whole cluster \
+                       (scope Namespace, or rbac.create false)";
+            match tokens {
+                Some(tokens) => finding(true, "TokensOnly", format!("{tokens} are taken; {why}")),
+                None => {
+                    let remedy = "name a Secret in spec.publishers.tokensSecretRef";
+                    finding(false, "NoClusterRights", format!("nobody may publish: {why}; {remedy}"))
+                }
+            }
+        }
+    }
+}
+
+fn allowed(node: &SorchaCentralNode, tokens: Option<&str>) -> String {
+    let audience = node.spec.publishers.kubernetes.audience.as_ref().unwrap_or(&node.spec.network);
+    let also = tokens.map(|tokens| format!("; {tokens} are taken too")).unwrap_or_default();
+    format!(
+        "who has the verb publish on sorchacentralnodes.sorcha.dev/{} may publish, with a token for {audience}{also}",
+        node.name_any()
+    )
+}

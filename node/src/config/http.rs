@@ -1,0 +1,236 @@
+//! The HTTP API: who may write, and what callers may hold on to (design section 8).
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Config, ConfigError, Role,
+    report::{is_label, name_of},
+};
+
+/// Longest audience of a token, characters: that of a host name.
+const AUDIENCE_CHARS: usize = 253;
+
+/// The HTTP API (design section 8).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// File with one bearer token a line, `name: token`, that let their bearers write.
+    pub token_file: Option<PathBuf>,
+    /// Lets anybody write, for trials; the start-up log warns.
+    pub insecure_writes: bool,
+    /// Central node: lets those write whom Kubernetes knows and its RBAC lets.
+    pub kubernetes: TokenReviews,
+    /// Connections at once; further ones wait until one ends.
+    pub max_connections: usize,
+    /// Head of a request, bytes.
+    pub max_head_bytes: usize,
+    /// Time for the head of a request to arrive; also how long an idle connection is kept.
+    #[serde(with = "humantime_serde")]
+    pub head_timeout: Duration,
+    /// A body that sends nothing for this long is given up.
+    #[serde(with = "humantime_serde")]
+    pub body_idle_timeout: Duration,
+    /// Time for a whole body.
+    #[serde(with = "humantime_serde")]
+    pub body_timeout: Duration,
+    /// A caller that takes nothing of its answer for this long is cut off.
+    #[serde(with = "humantime_serde")]
+    pub write_timeout: Duration,
+    /// Lets reads go on with their staleness stated, or refuses them beyond an age.
+    pub max_staleness: MaxStaleness,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            token_file: None,
+            insecure_writes: false,
+            kubernetes: TokenReviews::default(),
+            max_connections: 1024,
+            max_head_bytes: 32 * 1024,
+            head_timeout: Duration::from_secs(10),
+            body_idle_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(120),
+            write_timeout: Duration::from_secs(30),
+            max_staleness: MaxStaleness::default(),
+        }
+    }
+}
+
+/// Bearer tokens that the Kubernetes API server checks: TokenReview says who, SubjectAccessReview whether.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TokenReviews {
+    /// Whether the API server is asked about tokens that are not in `http.token_file`.
+    pub enabled: bool,
+    /// Audience that tokens are made for. Default: the network.
+    pub audience: Option<String>,
+    /// The resource whose verb `publish` a caller needs: `sorchacentralnodes/NAME`. Default: `report.resource`.
+    pub resource: Option<String>,
+    /// Namespace of the resource. Default: `report.namespace`, else the service account's.
+    pub namespace: Option<String>,
+    /// Longest wait for the API server's answer, a free place to ask it included.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+    /// How long a yes is remembered, the token's own end at the longest.
+    #[serde(with = "humantime_serde")]
+    pub cache_for: Duration,
+    /// How long a no is remembered.
+    #[serde(with = "humantime_serde")]
+    pub cache_refusals_for: Duration,
+    /// Answers that are remembered, of each kind.
+    pub max_cached: usize,
+    /// Reviews at once; further ones wait.
+    pub max_concurrent: usize,
+}
+
+impl Default for TokenReviews {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            audience: None,
+            resource: None,
+            namespace: None,
+            timeout: Duration::from_secs(5),
+            cache_for: Duration::from_secs(60),
+            cache_refusals_for: Duration::from_secs(10),
+            max_cached: 1024,
+            max_concurrent: 8,
+        }
+    }
+}
+
+/// What a peer does when its replica is old.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MaxStaleness {
+    /// The age in question.
+    #[serde(with = "humantime_serde")]
+    pub after: Duration,
+    /// Refuse reads (503) beyond it; otherwise only warn.
+    pub refuse_reads: bool,
+}
+
+impl Default for MaxStaleness {
+    fn default() -> Self {
+        Self { after: Duration::from_secs(3600), refuse_reads: false }
+    }
+}
+
+impl Config {
+    /// Audience of the tokens that the API server checks for this node.
+    #[must_use]
+    pub fn token_audience(&self) -> &str {
+        self.http.kubernetes.audience.as_deref().unwrap_or(&self.node.network)
+    }
+
+    /// Name of the central node resource on which publishers need the verb `publish`; `None` when the API server is not
+    /// asked about tokens.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] when it is asked, but about no resource.
+    pub fn reviewed_resource(&self) -> Result<Option<&str>, ConfigError> {
+        const SETTING: &str = "http.kubernetes.resource";
+        let reviews = &self.http.kubernetes;
+        if !reviews.enabled {
+            return Ok(None);
+        }
+        if let Some(resource) = reviews.resource.as_deref() {
+            return name_of(SETTING, resource, Role::Central).map(Some);
+        }
+        let name = self.report_resource(Role::Central)?.ok_or_else(|| ConfigError::Invalid {
+            setting: SETTING,
+            problem: "is not set, nor is report.resource; name this node's resource, sorchacentralnodes/NAME"
+                .into(),
+        })?;
+        Ok(Some(name))
+    }
+
+    pub(super) fn validate_http(&self, role: Role) -> Result<(), ConfigError> {
+        let reviews = &self.http.kubernetes;
+        if !reviews.enabled {
+            return Ok(());
+        }
+        let refuse = |setting, problem: String| Err(ConfigError::Invalid { setting, problem });
+        if role == Role::Peer {
+            let problem = "is for central nodes: a peer takes no publications; set it to false".into();
+            return refuse("http.kubernetes.enabled", problem);
+        }
+        self.reviewed_resource()?;
+        let audience = self.token_audience();
+        if !(1..=AUDIENCE_CHARS).contains(&audience.chars().count()) {
+            let problem = format!("{audience:?} must have 1 to {AUDIENCE_CHARS} characters");
+            return refuse("http.kubernetes.audience", problem);
+        }
+        match reviews.namespace.as_deref().filter(|namespace| !is_label(namespace)) {
+            Some(namespace) => {
+                refuse("http.kubernetes.namespace", format!("{namespace:?} is not the name of a namespace"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(change: impl FnOnce(&mut Config)) -> Config {
+        let mut config = Config::default().with_identity("n0.sorcha.dev");
+        config.http.kubernetes.enabled = true;
+        change(&mut config);
+        config
+    }
+
+    #[test]
+    fn audience_and_resource_follow_from_the_node() {
+        let reporting = config(|config| config.report.resource = Some("sorchacentralnodes/n0".into()));
+        reporting.validate(Role::Central).unwrap();
+        assert_eq!(reporting.reviewed_resource().unwrap(), Some("n0"));
+        assert_eq!(reporting.token_audience(), "sorcha.dev");
+        let own = config(|config| {
+            config.http.kubernetes.resource = Some("sorchacentralnodes/n7".into());
+            config.http.kubernetes.audience = Some("elsewhere".into());
+        });
+        own.validate(Role::Central).unwrap();
+        assert_eq!((own.reviewed_resource().unwrap(), own.token_audience()), (Some("n7"), "elsewhere"));
+        assert_eq!(Config::default().reviewed_resource().unwrap(), None, "off by default");
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_by_name() {
+        let refused = |change: &dyn Fn(&mut TokenReviews), role| {
+            let config = config(|config| {
+                config.http.kubernetes.resource = Some("sorchacentralnodes/n0".into());
+                config.node.validate_hostname = false;
+                config.central_nodes = Vec::new();
+                config.node.id = "n0".into();
+                change(&mut config.http.kubernetes);
+            });
+            config.validate(role).unwrap_err().to_string()
+        };
+        for (change, role, parts) in [
+            (
+                &(|_: &mut TokenReviews| ()) as &dyn Fn(&mut TokenReviews),
+                Role::Peer,
+                ["enabled", "central nodes"],
+            ),
+            (&|r| r.resource = None, Role::Central, ["resource", "report.resource"]),
+            (
+                &|r| r.resource = Some("sorchapeers/n0".into()),
+                Role::Central,
+                ["resource", "sorchacentralnodes/NAME"],
+            ),
+            (&|r| r.audience = Some(String::new()), Role::Central, ["audience", "1 to 253"]),
+            (&|r| r.namespace = Some("No Name".into()), Role::Central, ["namespace", "No Name"]),
+            (&|r| r.max_concurrent = 0, Role::Central, ["max_concurrent", "1 to 1000"]),
+            (&|r| r.timeout = Duration::ZERO, Role::Central, ["timeout", "100ms to 1m"]),
+        ] {
+            let told = refused(change, role);
+            assert!(told.starts_with(&format!("http.kubernetes.{}", parts[0])), "{told}");
+            assert!(told.contains(parts[1]), "{told}");
+        }
+    }
+}

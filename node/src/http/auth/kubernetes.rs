@@ -1,0 +1,213 @@
+//! Tokens that the Kubernetes API server knows: TokenReview says whose a token is, SubjectAccessReview whether RBAC lets
+//! that user publish.
+
+use async_trait::async_trait;
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use k8s_openapi::api::{
+    authentication::v1::{TokenReview, TokenReviewSpec, UserInfo},
+    authorization::v1::{
+        ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus,
+    },
+};
+use kube::{Api, Client, Resource as _, api::PostParams};
+use serde::Deserialize;
+use sorcha_crds::SorchaCentralNode;
+use tracing::{Dispatch, instrument::WithSubscriber as _};
+
+use super::review::{Review, ReviewError, Reviewer, Verdict};
+use crate::{
+    clock::Timestamp,
+    config::{Config, ConfigError},
+    kubernetes::{self, NoCluster},
+    register::limits,
+};
+
+/// The verb that publishers need on the central node's resource.
+pub const VERB: &str = "publish";
+/// Longest text of the API server that is handed on, characters.
+const TOLD_CHARS: usize = 300;
+
+/// Why tokens can't be reviewed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The settings contradict each other.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Neither a service account nor a kubeconfig is there.
+    #[error(
+        "http.kubernetes.enabled is set, but no Kubernetes API server is known here; unset it outside Kubernetes"
+    )]
+    NoCluster(#[source] NoCluster),
+    /// The cluster's configuration can't be used.
+    #[error("http.kubernetes.enabled is set, but the Kubernetes API can't be used")]
+    Client(#[source] Box<kube::Error>),
+}
+
+/// Asks the API server.
+pub struct Kubernetes {
+    client: Client,
+    audience: String,
+    resource: String,
+    namespace: String,
+    how_to_get_one: String,
+}
+
+/// The reviewer of a configured node; `None` when it asks nobody. Nothing is asked of the API server yet.
+///
+/// # Errors
+/// [`ConnectError`] when `http.kubernetes` is on and can't be used.
+pub async fn connect(config: &Config) -> Result<Option<Kubernetes>, ConnectError> {
+    let Some(resource) = config.reviewed_resource()? else { return Ok(None) };
+    let cluster = kubernetes::cluster().await.map_err(ConnectError::NoCluster)?;
+    let reviews = &config.http.kubernetes;
+    let namespace = reviews.namespace.as_ref().or(config.report.namespace.as_ref());
+    let namespace = namespace.unwrap_or(&cluster.default_namespace).clone();
+    let client = kubernetes::client(cluster, reviews.timeout)
+        .map_err(|error| ConnectError::Client(Box::new(error)))?;
+    let audience = config.token_audience();
+    tracing::info!(audience, resource, namespace, "publishers are whom Kubernetes lets publish");
+    Ok(Some(Kubernetes::new(client, audience, resource, &namespace)))
+}
+
+impl Kubernetes {
+    /// A reviewer of tokens made for an audience, for the central node resource of a name and namespace.
+    #[must_use]
+    pub fn new(client: Client, audience: &str, resource: &str, namespace: &str) -> Self {
+        let how = format!(
+            "a ServiceAccount's token is made by `kubectl create token NAME --audience {audience}`, or projected into a pod for \
+             that audience"
+        );
+        Self {
+            client,
+            audience: audience.to_owned(),
+            resource: resource.to_owned(),
+            namespace: namespace.to_owned(),
+            how_to_get_one: how,
+        }
+    }
+
+    async fn create<K>(&self, object: K) -> Result<K, ReviewError>
+    where
+        K: kube::Resource<DynamicType = ()>
+            + Clone
+            + serde::Serialize
+            + serde::de::DeserializeOwned
+            + std::fmt::Debug,
+    {
+        let api: Api<K> = Api::all(self.client.clone());
+        let parameters = PostParams::default();
+        // The client logs each failure as an error; who asked is told, and the audit log tells.
+        let answer = api.create(&parameters, &object).with_subscriber(Dispatch::none()).await;
+        answer.map_err(|error| match error {
+            kube::Error::Api(status) if status.code == 403 => ReviewError::NotAllowed(told(&status.message)),
+            kube::Error::Api(status) => {
+                ReviewError::Away(told(&format!("{} {}", status.code, status.message)))
+            }
+            error => ReviewError::Away(told(&kubernetes::text(&error))),
+        })
+    }
+
+    /// Whose the token is, or why it is nobody's.
+    async fn user(&self, token: &str) -> Result<Result<UserInfo, String>, ReviewError> {
+        let spec =
+            TokenReviewSpec { token: Some(token.to_owned()), audiences: Some(vec![self.audience.clone()]) };
+        let review = self.create(TokenReview { spec, ..TokenReview::default() }).await?;
+        let status = review.status.unwrap_or_default();
+        if status.authenticated != Some(true) {
+            let why = status.error.unwrap_or_else(|| "it is not known".to_owned());
+            return Ok(Err(told(&why)));
+        }
+        // A server that knows nothing of audiences would take a token that was made for anything.
+        if !status.audiences.unwrap_or_default().contains(&self.audience) {
+            return Ok(Err(format!("it is not made for {}", self.audience)));
+        }
+        Ok(Ok(status.user.unwrap_or_default()))
+    }
+
+    async fn access(&self, user: UserInfo) -> Result<SubjectAccessReviewStatus, ReviewError> {
+        let spec = SubjectAccessReviewSpec {
+            resource_attributes: Some(ResourceAttributes {
+                group: Some(SorchaCentralNode::group(&()).into_owned()),
+                version: Some(SorchaCentralNode::version(&()).into_owned()),
+                resource: Some(SorchaCentralNode::plural(&()).into_owned()),
+                name: Some(self.resource.clone()),
+                namespace: Some(self.namespace.clone()),
+                verb: Some(VERB.to_owned()),
+                ..ResourceAttributes::default()
+            }),
+            user: user.username,
+            uid: user.uid,
+            groups: user.groups,
+            extra: user.extra,
+            ..SubjectAccessReviewSpec::default()
+        };
+        let review = self.create(SubjectAccessReview { spec, ..SubjectAccessReview::default() }).await?;
+        Ok(review.status.unwrap_or_default())
+    }
+
+    /// What a user needs, and how it is granted.
+    fn needs(&self, name: &str, status: &SubjectAccessReviewStatus) -> String {
+        let Self { resource, namespace, .. } = self;
+        let (plural, group) = (SorchaCentralNode::plural(&()), SorchaCentralNode::group(&()));
+        let subject = match name.strip_prefix("system:serviceaccount:") {
+            Some(account) => format!("--serviceaccount={account}"),
+            None => format!("--user={name}"),
+        };
+        let mut why = format!(
+            "{name} needs the verb {VERB} on {plural}.{group}/{resource} in namespace {namespace}; an administrator of that \
+             namespace grants it on all its central nodes by `kubectl -n {namespace} create rolebinding publishers \
+             --clusterrole=sorcha-publisher {subject}`, or by a Role of its own"
+        );
+        let details = [status.reason.as_deref(), status.evaluation_error.as_deref()];
+        for detail in details.into_iter().flatten().filter(|detail| !detail.is_empty()) {
+            why += &format!(" ({})", told(detail));
+        }
+        why
+    }
+}
+
+#[async_trait]
+impl Reviewer for Kubernetes {
+    async fn review(&self, token: &str) -> Result<Review, ReviewError> {
+        let user = match self.user(token).await? {
+            Ok(user) => user,
+            Err(why) => return Ok(Review { verdict: Verdict::Unknown { why }, until: None }),
+        };
+        let name = user.username.clone().unwrap_or_default();
+        if !(1..=limits::PUBLISHED_BY_CHARS).contains(&name.chars().count()) {
+            let limit = limits::PUBLISHED_BY_CHARS;
+            let why = format!(
+                "the user's name has {} characters; the register records 1 to {limit}: use a ServiceAccount with a shorter one",
+                name.chars().count()
+            );
+            return Ok(Review { verdict: Verdict::MayNot { name: told(&name), why }, until: None });
+        }
+        let status = self.access(user).await?;
+        let verdict = if status.allowed && status.denied != Some(true) {
+            Verdict::MayWrite { name }
+        } else {
+            Verdict::MayNot { why: self.needs(&name, &status), name }
+        };
+        Ok(Review { verdict, until: end(token) })
+    }
+
+    fn how_to_get_one(&self) -> &str {
+        &self.how_to_get_one
+    }
+}
+
+/// The end of a token, where it states one. Only asked of tokens that the API server has taken.
+fn end(token: &str) -> Option<Timestamp> {
+    #[derive(Deserialize)]
+    struct Claims {
+        exp: i64,
+    }
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    let Claims { exp } = serde_json::from_slice(&claims).ok()?;
+    exp.checked_mul(1000).map(Timestamp::from_millis)
+}
+
+/// A text of the API server, in one line and not too long.
+fn told(text: &str) -> String {
+    text.chars().take(TOLD_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
