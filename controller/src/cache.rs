@@ -1,7 +1,9 @@
-//! What is known of the cluster: one cache and one watch a kind, shared by both controllers.
+//! What is known of the cluster: one cache and one watch a kind, shared by all controllers.
 //!
 //! Everything a reconcile reads comes from here, so that one with nothing to do makes no call. Objects other than the
 //! custom resources and pods are watched by the label `managed-by`; field managers' records are not kept.
+
+mod blueprints;
 
 use std::{fmt::Debug, hash::Hash, sync::Arc, time::Duration};
 
@@ -26,7 +28,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use sorcha_crds::{SorchaCentralNode, SorchaPeer};
+use sorcha_crds::{SorchaBlueprint, SorchaCentralNode, SorchaPeer};
 use tokio::sync::{Notify, mpsc};
 
 use crate::names::{self, Component, label};
@@ -102,6 +104,7 @@ macro_rules! caches {
 caches! {
     central_nodes: SorchaCentralNode,
     peers: SorchaPeer,
+    blueprints: SorchaBlueprint,
     service_accounts: ServiceAccount,
     roles: Role,
     role_bindings: RoleBinding,
@@ -131,6 +134,8 @@ pub struct Triggers {
     pub central: mpsc::UnboundedSender<ObjectRef<SorchaCentralNode>>,
     /// Peers.
     pub peer: mpsc::UnboundedSender<ObjectRef<SorchaPeer>>,
+    /// Blueprints.
+    pub blueprint: mpsc::UnboundedSender<ObjectRef<SorchaBlueprint>>,
     /// Told when a central node comes, changes or goes.
     pub nodes: Arc<Notify>,
 }
@@ -177,7 +182,8 @@ impl Triggers {
         }
     }
 
-    /// A central node and the others of its network: they share endpoints and take turns.
+    /// A central node, the others of its network, which share endpoints and take turns, and the blueprints that wait for
+    /// one or spread. Settled ones are left alone: central nodes report often, and there may be many blueprints.
     fn touch_network(&self, caches: &Caches, node: &SorchaCentralNode) {
         let Some(namespace) = node.namespace() else { return };
         self.nodes.notify_one();
@@ -187,14 +193,15 @@ impl Triggers {
                 self.touch(Component::CentralNode, &namespace, &other.name_any());
             }
         }
+        self.touch_blueprints(caches, &namespace, &node.spec.network);
     }
 }
 
-/// Objects that one page of a list holds: a page is parsed as a whole, and eleven kinds are listed at once.
+/// Objects that one page of a list holds: a page is parsed as a whole, and twelve kinds are listed at once.
 const PAGE: u32 = 100;
 
 /// The library's delays before a watch is tried again, but none longer than this: they grow to a minute, and when the API
-/// server is back, all statuses would wait for it. One process has eleven watches, so that the limit is no load.
+/// server is back, all statuses would wait for it. One process has twelve watches, so that the limit is no load.
 const LONGEST_RETRY: Duration = Duration::from_secs(10);
 
 struct Retry(DefaultBackoff);
@@ -284,6 +291,10 @@ pub async fn run(
         triggers.touch(Component::Peer, &peer.namespace().unwrap_or_default(), &peer.name_any());
         async {}
     });
+    let blueprints = watch(&client, namespace, None, writers.blueprints, keep).for_each(|blueprint| {
+        triggers.touch_blueprint(&blueprint);
+        async {}
+    });
     let pods = watch(&client, namespace, Some(names::SELECTOR), writers.pods, strip_pod).for_each(|pod| {
         triggers.touch_resource_of(&pod);
         async {}
@@ -291,6 +302,7 @@ pub async fn run(
     futures::join!(
         central_nodes,
         peers,
+        blueprints,
         pods,
         owned!(service_accounts),
         owned!(roles),

@@ -3,6 +3,9 @@
 use std::{net::SocketAddr, time::Duration};
 
 use clap::{Args, ValueEnum};
+use reqwest::Url;
+
+use crate::publication::http::parse_address;
 
 /// Settings of `sorcha-controller run`.
 #[derive(Args, Clone, Debug)]
@@ -41,6 +44,21 @@ pub struct Settings {
     /// Every resource is looked at again after this time, whatever happens
     #[arg(long, env = "SORCHA_CONTROLLER_RESYNC", default_value = "10m", value_parser = humantime::parse_duration)]
     pub resync: Duration,
+    /// ServiceAccount that this process runs as: SorchaBlueprints are published with its tokens
+    #[arg(long, env = "SORCHA_CONTROLLER_SERVICE_ACCOUNT", requires = "service_account_namespace")]
+    pub service_account: Option<String>,
+    /// Namespace of that ServiceAccount
+    #[arg(long, env = "SORCHA_CONTROLLER_SERVICE_ACCOUNT_NAMESPACE")]
+    pub service_account_namespace: Option<String>,
+    /// Limit of one call to a central node's HTTP API
+    #[arg(long, env = "SORCHA_CONTROLLER_PUBLISH_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub publish_timeout: Duration,
+    /// A deleted SorchaBlueprint waits no longer than this for its blueprint to be deprecated
+    #[arg(long, env = "SORCHA_CONTROLLER_DEPRECATE_TIMEOUT", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub deprecate_timeout: Duration,
+    /// HTTP address of a central node, in place of its Service's: outside the cluster, that of a port-forward
+    #[arg(long = "central-url", value_name = "NAME=URL", value_parser = parse_address)]
+    pub central_urls: Vec<(String, Url)>,
     /// Filter of log lines, in the syntax of RUST_LOG
     #[arg(long, env = "SORCHA_CONTROLLER_LOG", default_value = "info")]
     pub log: String,

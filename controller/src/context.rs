@@ -12,7 +12,16 @@ use kube::{
 };
 
 use crate::{
-    apply::Applier, cache::Caches, config::Settings, metrics::Metrics, names::MANAGER, reviews::Reviews,
+    apply::Applier,
+    cache::Caches,
+    config::Settings,
+    metrics::Metrics,
+    names::MANAGER,
+    publication::{
+        publisher::Publisher,
+        token::{Account, Tokens},
+    },
+    reviews::Reviews,
 };
 
 /// Shared by all reconciles of one process.
@@ -27,6 +36,8 @@ pub struct Ctx {
     pub applier: Applier,
     /// Measurements.
     pub metrics: Metrics,
+    /// The way to the registers.
+    pub publisher: Publisher,
     /// Whether central nodes may ask the API server about tokens.
     pub reviews: Reviews,
     recorder: Recorder,
@@ -64,6 +75,7 @@ impl Ctx {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(instance) };
         Self {
             applier: Applier::new(client.clone(), caches.clone(), metrics.clone()),
+            publisher: publisher(&client, &settings, &metrics),
             recorder: Recorder::new(client.clone(), reporter),
             turns: Mutex::default(),
             reviews: Reviews::new(settings.node_reviews_binding.as_deref()),
@@ -107,4 +119,11 @@ impl Ctx {
     pub fn turns(&self) -> MutexGuard<'_, Turns> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn publisher(client: &Client, settings: &Settings, metrics: &Metrics) -> Publisher {
+    let account = settings.service_account_namespace.clone().zip(settings.service_account.clone());
+    let account = account.map(|(namespace, name)| Account { namespace, name });
+    let tokens = Tokens::new(client.clone(), account, metrics.clone());
+    Publisher::new(tokens, settings.publish_timeout, settings.central_urls.clone())
 }

@@ -61,7 +61,7 @@ pub struct DrillArgs {
     #[arg(long, value_name = "URL")]
     pub controller_url: Option<Url>,
     /// HTTP address of a central node, in place of its Service's: outside the cluster, that of a port-forward
-    #[arg(long = "central-url", value_name = "NAME=URL", value_parser = publish::parse_address)]
+    #[arg(long = "central-url", value_name = "NAME=URL", value_parser = crate::publication::http::parse_address)]
     pub central_urls: Vec<(String, Url)>,
 }
 

@@ -13,7 +13,7 @@ use kube::{
     runtime::{reflector::store::Writer, watcher},
 };
 use serde_json::{Value, json};
-use sorcha_crds::{SorchaCentralNode, SorchaPeer};
+use sorcha_crds::{SorchaBlueprint, SorchaCentralNode, SorchaPeer};
 
 use crate::{
     cache::{self, Watched, Writers},
@@ -38,6 +38,10 @@ pub(crate) fn central_with(name: &str, spec: &Value) -> SorchaCentralNode {
 
 pub(crate) fn peer(name: &str, replicas: i32) -> SorchaPeer {
     resource("SorchaPeer", name, &json!({"replicas": replicas}))
+}
+
+pub(crate) fn blueprint(name: &str, spec: &Value) -> SorchaBlueprint {
+    resource("SorchaBlueprint", name, spec)
 }
 
 fn resource<K: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &Value) -> K {
@@ -98,6 +102,14 @@ impl Scene {
     /// `answer` gives status code and body for a call. Where it gives `None`, patches succeed as they are, and nothing is
     /// found.
     pub(crate) fn new(answer: impl Fn(&Call) -> Option<(u16, Value)> + Send + Sync + 'static) -> Self {
+        Self::with(settings(), answer)
+    }
+
+    /// The same, with other settings.
+    pub(crate) fn with(
+        settings: Settings,
+        answer: impl Fn(&Call) -> Option<(u16, Value)> + Send + Sync + 'static,
+    ) -> Self {
         let calls = Arc::new(Mutex::new(Vec::new()));
         let (recorded, answer) = (Arc::clone(&calls), Arc::new(answer));
         let service = tower::service_fn(move |request: Request<Body>| {
@@ -118,7 +130,7 @@ impl Scene {
                 let (code, mut body) = answer(&call).unwrap_or_else(otherwise);
                 if code == 200 {
                     body["metadata"]["resourceVersion"] = json!("7");
-                    if call.path.ends_with("/status") {
+                    if call.path.ends_with("/status") && body.get("spec").is_none() {
                         body["spec"] = json!({"store": {}});
                     }
                 }
@@ -131,7 +143,7 @@ impl Scene {
         let (caches, writers) = cache::caches();
         let metrics = Metrics::new().expect("metrics");
         let client = Client::new(service, "shop");
-        Self { ctx: Arc::new(Ctx::new(client, settings(), caches, metrics, "test".into())), writers, calls }
+        Self { ctx: Arc::new(Ctx::new(client, settings, caches, metrics, "test".into())), writers, calls }
     }
 
     /// The calls since the last time.
@@ -145,7 +157,7 @@ pub(crate) fn put<K: Watched>(writer: &mut Writer<K>, object: K) {
     writer.apply_watcher_event(&watcher::Event::Apply(object));
 }
 
-fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         node_image: IMAGE.into(),
         node_image_pull_policy: "IfNotPresent".into(),
@@ -158,6 +170,11 @@ fn settings() -> Settings {
         listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
         concurrency: 1,
         resync: std::time::Duration::from_secs(600),
+        service_account: Some("controller".into()),
+        service_account_namespace: Some("sorcha-system".into()),
+        publish_timeout: std::time::Duration::from_secs(5),
+        deprecate_timeout: std::time::Duration::from_secs(300),
+        central_urls: Vec::new(),
         log: "info".into(),
         log_format: LogFormat::Human,
     }

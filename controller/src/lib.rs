@@ -1,4 +1,5 @@
-//! The controller: turns `SorchaCentralNode` and `SorchaPeer` resources into running nodes (design section 6).
+//! The controller: turns `SorchaCentralNode` and `SorchaPeer` resources into running nodes (design section 6),
+//! and publishes `SorchaBlueprint` resources.
 //!
 //! The modules stand in the order in which data flows. A reconcile reads caches ([`cache`]), computes desired objects
 //! (pure: [`desired`], [`central`], [`peer`]), applies what differs ([`apply`]) and writes the status. It holds no state
@@ -14,11 +15,13 @@ pub mod rollout;
 pub mod desired;
 pub mod apply;
 pub mod events;
+pub mod publication;
 pub mod reviews;
 pub mod context;
 pub mod reconcile;
 pub mod central;
 pub mod peer;
+pub mod blueprint;
 pub mod http;
 pub mod leader;
 pub mod run;

@@ -12,6 +12,7 @@ pub struct Metrics {
     durations: HistogramVec,
     calls: IntCounterVec,
     events: IntCounterVec,
+    publications: IntCounterVec,
     leader: IntGauge,
 }
 
@@ -42,12 +43,18 @@ impl Metrics {
                 &["verb", "resource"],
             )?,
             events: counter("sorcha_controller_events_total", "Events by reason", &["reason"])?,
+            publications: counter(
+                "sorcha_controller_publications_total",
+                "Steps at registers by action and result; looks that led to none, by the reason of the condition",
+                &["action", "result"],
+            )?,
             leader: IntGauge::new("sorcha_controller_leader", "1 while this process reconciles")?,
         };
         metrics.registry.register(Box::new(metrics.reconciles.clone()))?;
         metrics.registry.register(Box::new(metrics.durations.clone()))?;
         metrics.registry.register(Box::new(metrics.calls.clone()))?;
         metrics.registry.register(Box::new(metrics.events.clone()))?;
+        metrics.registry.register(Box::new(metrics.publications.clone()))?;
         metrics.registry.register(Box::new(metrics.leader.clone()))?;
         Ok(metrics)
     }
@@ -72,6 +79,11 @@ impl Metrics {
     /// An Event was sent.
     pub fn sent_event(&self, reason: &str) {
         self.events.with_label_values(&[reason]).inc();
+    }
+
+    /// A step at a register, or a look that led to none.
+    pub fn published(&self, action: &str, result: &str) {
+        self.publications.with_label_values(&[action, result]).inc();
     }
 
     /// This process reconciles, or not.

@@ -1,4 +1,4 @@
-//! One reconcile, the same for both kinds: converge, then say how it stands, whatever came of it.
+//! One reconcile, the same for both kinds of nodes: converge, then say how it stands, whatever came of it.
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
@@ -130,7 +130,7 @@ pub async fn reconcile<S: Subject>(subject: Arc<S>, ctx: Arc<Ctx>) -> Result<Act
 
 /// When a failed reconcile is tried again; it was told in the status, and is logged here.
 #[expect(clippy::needless_pass_by_value, reason = "the runtime's signature")]
-pub fn on_error<S: Subject>(subject: Arc<S>, error: &Error, _: Arc<Ctx>) -> Action {
+pub fn on_error<S: Cached>(subject: Arc<S>, error: &Error, _: Arc<Ctx>) -> Action {
     tracing::warn!(
         kind = %S::kind(&()), namespace = subject.namespace(), name = subject.name_any(), reason = error.reason(), %error,
         "not reconciled"
@@ -172,7 +172,7 @@ async fn write_status<S: Subject>(
 ///
 /// # Errors
 /// When the API server does not answer, or not to us.
-pub async fn patch_status<S: Subject>(
+pub async fn patch_status<S: Cached>(
     subject: &S,
     ctx: &Ctx,
     manager: &str,

@@ -2,12 +2,12 @@
 
 use std::{fmt::Debug, hash::Hash, sync::Arc};
 
-use futures::{FutureExt as _, StreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use kube::{
     Client, Config,
     runtime::{
         applier,
-        controller::{Config as ControllerConfig, ReconcileRequest},
+        controller::{Action, Config as ControllerConfig, ReconcileRequest},
         reflector::{ObjectRef, Store},
     },
 };
@@ -18,13 +18,14 @@ use tokio::{
 };
 
 use crate::{
-    cache::{self, Triggers},
+    blueprint,
+    cache::{self, Cached, Triggers},
     config::Settings,
     context::Ctx,
     http,
     leader::Leadership,
     metrics::Metrics,
-    reconcile::{self, Subject},
+    reconcile::{self, Error},
     reviews,
 };
 
@@ -128,7 +129,8 @@ pub async fn reconcile(client: Client, settings: Settings, identity: String, met
     let (caches, writers) = cache::caches();
     let (central, central_requests) = mpsc::unbounded_channel();
     let (peer, peer_requests) = mpsc::unbounded_channel();
-    let triggers = Triggers { central, peer, nodes: Arc::default() };
+    let (blueprint, blueprint_requests) = mpsc::unbounded_channel();
+    let triggers = Triggers { central, peer, blueprint, nodes: Arc::default() };
     let watches =
         cache::run(client.clone(), settings.namespace.clone(), caches.clone(), writers, triggers.clone());
     let ctx = Arc::new(Ctx::new(client, settings, caches.clone(), metrics, identity));
@@ -138,16 +140,29 @@ pub async fn reconcile(client: Client, settings: Settings, identity: String, met
             return;
         }
         tokio::join!(
-            control::<SorchaCentralNode>(Arc::clone(&ctx), central_requests),
-            control::<SorchaPeer>(Arc::clone(&ctx), peer_requests),
+            control(Arc::clone(&ctx), central_requests, |node: Arc<SorchaCentralNode>, ctx| {
+                reconcile::reconcile(node, ctx).boxed()
+            }),
+            control(Arc::clone(&ctx), peer_requests, |peer: Arc<SorchaPeer>, ctx| {
+                reconcile::reconcile(peer, ctx).boxed()
+            }),
+            control(Arc::clone(&ctx), blueprint_requests, |blueprint, ctx| {
+                blueprint::reconcile(blueprint, ctx).boxed()
+            }),
             reviews::run(&ctx, &triggers),
         );
     };
     tokio::join!(watches, controllers);
 }
 
-async fn control<S: Subject>(ctx: Arc<Ctx>, requests: mpsc::UnboundedReceiver<ObjectRef<S>>)
-where
+/// One look at one resource.
+type Reconcile<S> = fn(Arc<S>, Arc<Ctx>) -> BoxFuture<'static, Result<Action, Error>>;
+
+async fn control<S: Cached>(
+    ctx: Arc<Ctx>,
+    requests: mpsc::UnboundedReceiver<ObjectRef<S>>,
+    reconcile: Reconcile<S>,
+) where
     S::DynamicType: Hash + Eq + Clone + Debug + Unpin,
 {
     let queue = futures::stream::unfold(requests, |mut requests| async {
@@ -156,19 +171,12 @@ where
     });
     let store: Store<S> = S::store(&ctx.caches).clone();
     let config = ControllerConfig::default().concurrency(ctx.settings.concurrency);
-    applier(
-        |subject, ctx| reconcile::reconcile::<S>(subject, ctx).boxed(),
-        reconcile::on_error::<S>,
-        ctx,
-        store,
-        queue,
-        config,
-    )
-    .for_each(|result| async move {
-        // A failed reconcile was logged where it failed; what is left is a resource that is gone.
-        if let Err(error) = result {
-            tracing::debug!(%error, "not reconciled");
-        }
-    })
-    .await;
+    applier(reconcile, reconcile::on_error::<S>, ctx, store, queue, config)
+        .for_each(|result| async move {
+            // A failed reconcile was logged where it failed; what is left is a resource that is gone.
+            if let Err(error) = result {
+                tracing::debug!(%error, "not reconciled");
+            }
+        })
+        .await;
 }

@@ -14,7 +14,7 @@ pub const STORE_REACHABLE: &str = "StoreReachable";
 pub const REGISTER_VALID: &str = "RegisterValid";
 /// Central node: somebody may publish, in all the ways that its spec asks for.
 pub const PUBLISHERS_CONFIGURED: &str = "PublishersConfigured";
-/// Central node: every connected peer holds the newest version.
+/// Central node: every connected peer holds the newest version. Blueprint: every connected peer holds it.
 pub const CONVERGED: &str = "Converged";
 /// Peer: every replica is connected to a central node.
 pub const CONNECTED: &str = "Connected";
@@ -24,6 +24,8 @@ pub const SYNCED: &str = "Synced";
 pub const ISOLATED: &str = "Isolated";
 /// Peer: a register of another lineage was met; nothing was merged.
 pub const SPLIT_BRAIN: &str = "SplitBrain";
+/// Blueprint: the register holds this document under this id.
+pub const PUBLISHED: &str = "Published";
 
 /// A condition's status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

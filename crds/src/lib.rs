@@ -1,4 +1,5 @@
-//! The custom resources of Sorcha (design section 6): `SorchaCentralNode` and `SorchaPeer`.
+//! The custom resources of Sorcha (design section 6): `SorchaCentralNode`, `SorchaPeer` and
+//! `SorchaBlueprint`.
 //!
 //! The types stand apart from the controller because the node reports into their status. Defaults and validation live
 //! in the schema (CEL), so that the API server refuses a bad resource and no webhook is needed. Deliberately absent:
@@ -9,12 +10,14 @@
 pub mod central_node;
 pub mod conditions;
 pub mod peer;
+pub mod blueprint;
 pub mod shared;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 
 pub use self::{
+    blueprint::{SorchaBlueprint, SorchaBlueprintSpec, SorchaBlueprintStatus},
     central_node::{SorchaCentralNode, SorchaCentralNodeSpec, SorchaCentralNodeStatus},
     peer::{SorchaPeer, SorchaPeerSpec, SorchaPeerStatus},
 };
@@ -37,7 +40,7 @@ pub fn node_field_manager(pod: &str) -> String {
 /// The definitions, in the order in which the YAML lists them.
 #[must_use]
 pub fn all_crds() -> Vec<CustomResourceDefinition> {
-    vec![SorchaCentralNode::crd(), SorchaPeer::crd()]
+    vec![SorchaCentralNode::crd(), SorchaPeer::crd(), SorchaBlueprint::crd()]
 }
 
 /// A definition as YAML with a line that says where it comes from.

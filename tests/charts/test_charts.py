@@ -19,9 +19,12 @@ REVIEWS = "sorcha-node-reviews"
 OWNED = {"get", "list", "watch", "create", "patch", "delete"}
 # (group, resource): verbs that the controller needs, no more.
 NEEDED = {
-    **{("sorcha.dev", kind): {"get", "list", "watch", "patch"} for kind in ("sorchacentralnodes", "sorchapeers")},
+    ("sorcha.dev", "sorchacentralnodes"): {"get", "list", "watch", "patch", "publish"},
+    ("sorcha.dev", "sorchapeers"): {"get", "list", "watch", "patch"},
     **{("sorcha.dev", f"{kind}/status"): {"get", "patch", "update"} for kind in ("sorchacentralnodes", "sorchapeers")},
     **{("sorcha.dev", f"{kind}/finalizers"): {"update"} for kind in ("sorchacentralnodes", "sorchapeers")},
+    ("sorcha.dev", "sorchablueprints"): {"get", "list", "watch", "patch"},
+    ("sorcha.dev", "sorchablueprints/status"): {"patch"},
     **{("", kind): OWNED for kind in ("services", "configmaps", "serviceaccounts")},
     ("", "secrets"): {"get", "create", "patch", "delete"},
     **{("", kind): {"get", "list", "watch"} for kind in ("pods", "persistentvolumeclaims")},
@@ -224,10 +227,12 @@ class Rights(unittest.TestCase):
 
     @staticmethod
     def granted(role):
-        return {
-            (group, resource): set(rule["verbs"])
-            for rule in role["rules"] for group in rule["apiGroups"] for resource in rule["resources"]
-        }
+        granted = {}
+        for rule in role["rules"]:
+            for group in rule["apiGroups"]:
+                for resource in rule["resources"]:
+                    granted.setdefault((group, resource), set()).update(rule["verbs"])
+        return granted
 
     def check(self, args, kind, namespace):
         manifests = [manifest for manifest in render(*args) if not is_drills(manifest)]
@@ -237,7 +242,14 @@ class Rights(unittest.TestCase):
         leader = next(r for r in of_kind(manifests, "Role") if r["metadata"]["name"] == "sorcha-leader")
         self.assertEqual(set(self.granted(leader)), {("coordination.k8s.io", "leases")})
         self.assertEqual(leader["metadata"]["namespace"], NAMESPACE)
-        account = of_kind(manifests, "Deployment")[0]["spec"]["template"]["spec"]["serviceAccountName"]
+        pod = of_kind(manifests, "Deployment")[0]["spec"]["template"]["spec"]
+        account = pod["serviceAccountName"]
+        tokens = next(r for r in of_kind(manifests, "Role") if r["metadata"]["name"] == "sorcha-tokens")
+        self.assertEqual(self.granted(tokens), {("", "serviceaccounts/token"): {"create"}})
+        self.assertEqual(tokens["rules"][0]["resourceNames"], [account], "no other account's")
+        self.assertEqual(tokens["metadata"]["namespace"], NAMESPACE)
+        for flag in (f"--service-account={account}", f"--service-account-namespace={NAMESPACE}"):
+            self.assertIn(flag, pod["containers"][0]["args"])
         for binding in of_kind(manifests, "RoleBinding", "ClusterRoleBinding"):
             if binding["metadata"]["name"] == REVIEWS:
                 self.assertNotIn("subjects", binding, "the controller keeps them, and an upgrade must not touch them")
@@ -267,11 +279,22 @@ class Rights(unittest.TestCase):
             groups = {group for group, _ in self.granted(roles[f"sorcha-{name}"])}
             self.assertEqual(groups, {"sorcha.dev"})
         self.assertNotIn("rbac.authorization.k8s.io/aggregate-to-view", roles["sorcha-edit"]["metadata"]["labels"])
+        for kind in ("sorchacentralnodes", "sorchapeers", "sorchablueprints"):
+            for name, verbs in (("view", {"get", "list", "watch"}), ("edit", {"create", "update", "patch", "delete"}), ("admin", {"deletecollection"})):
+                self.assertEqual(self.granted(roles[f"sorcha-{name}"])[("sorcha.dev", kind)], verbs)
 
     def test_namespace_scope_has_no_cluster_role(self):
         for name, namespace in (("namespace", NAMESPACE), ("watch-another-namespace", "registers")):
             manifests = self.check(values(name), "Role", namespace)
             self.assertEqual(of_kind(manifests, "ClusterRole", "ClusterRoleBinding"), [])
+
+    def test_the_controller_reaches_central_nodes_of_the_namespaces_that_it_watches(self):
+        for name, selector in (("defaults", {}), ("watch-another-namespace", {"matchLabels": {"kubernetes.io/metadata.name": "registers"}})):
+            policy = next(p for p in of_kind(render(*values(name)), "NetworkPolicy") if p["metadata"]["name"] == "sorcha")
+            (rule,) = [rule for rule in policy["spec"]["egress"] if rule["ports"][0]["port"] == 8080]
+            (to,) = rule["to"]
+            self.assertEqual(to["namespaceSelector"], selector)
+            self.assertEqual(to["podSelector"]["matchLabels"]["app.kubernetes.io/component"], "central-node")
 
     def test_the_drill_may_delete_three_pods_and_no_other(self):
         role = next(r for r in of_kind(render(*values("demo")), "Role") if is_drills(r))

@@ -32,7 +32,7 @@ use crate::{
     workload::is_running,
 };
 
-pub use self::observe::network;
+pub use self::observe::{network, network_named};
 
 impl Subject for SorchaCentralNode {
     type Status = SorchaCentralNodeStatus;

@@ -53,11 +53,16 @@ impl Observed {
 /// The central nodes of the network that a central node belongs to.
 #[must_use]
 pub fn network(caches: &Caches, node: &SorchaCentralNode) -> Network {
-    let (namespace, name) = (node.namespace().unwrap_or_default(), &node.spec.network);
-    let nodes = caches.central_nodes.state_filter(|other| {
-        other.metadata.namespace.as_ref() == Some(&namespace) && other.spec.network == *name
+    network_named(caches, &node.namespace().unwrap_or_default(), &node.spec.network)
+}
+
+/// The central nodes of a network in one namespace.
+#[must_use]
+pub fn network_named(caches: &Caches, namespace: &str, name: &str) -> Network {
+    let nodes = caches.central_nodes.state_filter(|node| {
+        node.metadata.namespace.as_deref() == Some(namespace) && node.spec.network == name
     });
-    Network::new(name, &namespace, nodes)
+    Network::new(name, namespace, nodes)
 }
 
 /// Whether this central node may change its pod now; if so, the turn is its own until its pod is ready again.

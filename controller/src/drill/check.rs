@@ -11,7 +11,10 @@ use super::timeline::{Look, Timeline};
 /// Limit of one call.
 const CALL: Duration = Duration::from_secs(5);
 
-/// Waits until the API server serves both kinds, which it does once their definitions are established.
+/// Kinds of the resources.
+const KINDS: [&str; 3] = ["SorchaCentralNode", "SorchaPeer", "SorchaBlueprint"];
+
+/// Waits until the API server serves all kinds, which it does once their definitions are established.
 ///
 /// # Errors
 /// When it does not in time.
@@ -24,14 +27,14 @@ pub async fn definitions(client: &Client, timeline: &mut Timeline<'_>) -> anyhow
                 return Ok(Look::NotYet(vec![format!("the API server does not answer: {error}")]));
             }
         };
-        let wanted = ["SorchaCentralNode", "SorchaPeer"].into_iter();
+        let wanted = KINDS.into_iter();
         let missing: Vec<String> = wanted
             .filter(|kind| !served.iter().any(|served: &String| served == kind))
             .map(|kind| format!("{kind} is not known there; install the chart sorcha-crds"))
             .collect();
         Ok(Look::unless(missing, ()))
     };
-    timeline.until("the API server serves SorchaCentralNode and SorchaPeer", look).await
+    timeline.until(&format!("the API server serves {}", KINDS.join(", ")), look).await
 }
 
 /// Waits until the controller says that it is ready.

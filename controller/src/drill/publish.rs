@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use anyhow::{Context as _, bail};
-use reqwest::{Client, RequestBuilder, StatusCode, Url, redirect};
+use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::timeline::Look;
+use crate::publication::http;
 
 /// Limit of one call.
 const CALL: Duration = Duration::from_secs(10);
@@ -51,14 +52,7 @@ impl Publisher {
     /// # Errors
     /// When the HTTP client can't be set up.
     pub fn new(token: String, namespace: &str, addresses: Vec<(String, Url)>) -> anyhow::Result<Self> {
-        let client = Client::builder()
-            .timeout(CALL)
-            .connect_timeout(CALL / 3)
-            // A redirect, or a proxy from the environment, would carry the token elsewhere.
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .context("set up the HTTP client")?;
+        let client = http::client(CALL, CALL / 3).context("set up the HTTP client")?;
         Ok(Self {
             client,
             token,
@@ -90,7 +84,7 @@ impl Publisher {
 
     async fn ask(&self, central: &str, attempt: Attempt<'_>) -> Result<i64, Refusal> {
         let request = self.request(central, attempt).map_err(|error| Refusal::Final(error.to_string()))?;
-        let passing = |error: reqwest::Error| Refusal::Passing(innermost(&error));
+        let passing = |error: reqwest::Error| Refusal::Passing(http::innermost(&error));
         let response = request.bearer_auth(&self.token).send().await.map_err(passing)?;
         let status = response.status();
         let body = response.bytes().await.map_err(passing)?;
@@ -103,8 +97,9 @@ impl Publisher {
     }
 
     fn request(&self, central: &str, attempt: Attempt<'_>) -> anyhow::Result<RequestBuilder> {
-        let service = || Url::parse(&format!("http://{central}.{}.svc:8080", self.namespace));
-        let base = self.addresses.get(central).cloned().map_or_else(service, Ok)?;
+        let service = || http::service_url(central, &self.namespace);
+        let base = self.addresses.get(central).cloned().or_else(service);
+        let base = base.with_context(|| format!("{central} is no name of a Service"))?;
         Ok(match attempt {
             Attempt::Publish(id) => {
                 self.client.post(base.join("/api/system-register/publish")?).json(&publication(id))
@@ -131,38 +126,8 @@ fn publication(id: &str) -> Value {
 }
 
 fn refusal(status: StatusCode, body: &[u8]) -> Refusal {
-    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
-    let part = |key| problem.get(key).and_then(Value::as_str);
-    let why = match (part("title"), part("detail")) {
-        (Some(title), Some(detail)) => format!("{title}: {detail}"),
-        (Some(text), None) | (None, Some(text)) => text.to_owned(),
-        (None, None) => format!("it answers {status}"),
-    };
-    let is_passing = status.is_server_error()
-        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
-    if is_passing { Refusal::Passing(why) } else { Refusal::Final(why) }
-}
-
-/// The cause under the HTTP client's layers.
-fn innermost(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".to_owned();
-    }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
-}
-
-/// `n0=http://127.0.0.1:8080`
-pub(super) fn parse_address(text: &str) -> Result<(String, Url), String> {
-    let (name, url) = text.split_once('=').ok_or("write it as n0=http://127.0.0.1:8080")?;
-    let url = Url::parse(url).map_err(|error| format!("{error}; write it as n0=http://127.0.0.1:8080"))?;
-    if url.scheme() != "http" {
-        return Err("nodes speak plain HTTP; write it as n0=http://127.0.0.1:8080".to_owned());
-    }
-    Ok((name.to_owned(), url))
+    let why = http::problem(status, body);
+    if http::is_passing(status) { Refusal::Passing(why) } else { Refusal::Final(why) }
 }
 
 /// The first token in a file. Empty lines and lines that begin with `#` don't count.

@@ -105,7 +105,7 @@ impl World {
         match (method, path) {
             (&Method::GET, "/apis/sorcha.dev/v1alpha1") => {
                 let kind = |kind: &str| json!({"name": kind, "singularName": "", "namespaced": true, "kind": kind, "verbs": []});
-                let kinds = json!([kind("SorchaCentralNode"), kind("SorchaPeer")]);
+                let kinds = json!([kind("SorchaCentralNode"), kind("SorchaPeer"), kind("SorchaBlueprint")]);
                 (StatusCode::OK, json!({"groupVersion": "sorcha.dev/v1alpha1", "resources": kinds}))
             }
             (&Method::GET, "/apis/sorcha.dev/v1alpha1/namespaces/drilled/sorchacentralnodes") => {

@@ -25,7 +25,7 @@ type Touched = mpsc::UnboundedReceiver<kube::runtime::reflector::ObjectRef<Sorch
 fn triggers() -> (Triggers, Touched) {
     let (central, touched) = mpsc::unbounded_channel();
     let (peer, _) = mpsc::unbounded_channel();
-    (Triggers { central, peer, nodes: Arc::default() }, touched)
+    (Triggers { central, peer, blueprint: mpsc::unbounded_channel().0, nodes: Arc::default() }, touched)
 }
 
 /// An API server whose binding has the accounts given; what is applied gets its role, as the server merges it.

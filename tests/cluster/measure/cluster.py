@@ -29,6 +29,10 @@ def build(profile, *packages):
     return target / ("release" if profile == "release" else "debug")
 
 
+# The controller waits for the definition of each.
+PLURALS = ("sorchapeers", "sorchacentralnodes", "sorchablueprints")
+
+
 class Cluster:
     """An API server with etcd and controller manager, no kubelet; up within the block, with the definitions."""
 
@@ -36,9 +40,9 @@ class Cluster:
         os.environ["SORCHA_CLUSTER"] = "bench"
         run([CLUSTER, "up", "--no-kubelet"])
         os.environ["KUBECONFIG"] = run([CLUSTER, "kubeconfig"]).strip()
-        crds = [ROOT / "crds" / f"{plural}.yaml" for plural in ("sorchapeers", "sorchacentralnodes")]
+        crds = [ROOT / "crds" / f"{plural}.yaml" for plural in PLURALS]
         kubectl("apply", "--server-side", *(word for crd in crds for word in ("-f", str(crd))))
-        kubectl("wait", "--for=condition=Established", "crd/sorchapeers.sorcha.dev", "crd/sorchacentralnodes.sorcha.dev")
+        kubectl("wait", "--for=condition=Established", *(f"crd/{plural}.sorcha.dev" for plural in PLURALS))
         return self
 
     def __exit__(self, *_):

@@ -56,6 +56,11 @@ pub(crate) fn peers(name: &str, network: &str, replicas: i32) -> Value {
     resource("SorchaPeer", name, &spec)
 }
 
+/// A blueprint.
+pub(crate) fn blueprint(id: &str, network: &str, document: &Value) -> Value {
+    resource("SorchaBlueprint", id, &json!({"network": network, "document": document}))
+}
+
 /// The publishers' tokens.
 pub(crate) fn tokens() -> Value {
     json!({

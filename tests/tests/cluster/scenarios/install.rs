@@ -51,7 +51,9 @@ pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     });
     cluster.try_kubectl(&["apply", "-f", "-"], &namespace.to_string()).await?.out("kubectl apply")?;
     helm_install(cluster, &[]).await?;
-    for definition in ["sorchacentralnodes.sorcha.dev", "sorchapeers.sorcha.dev"] {
+    for definition in
+        ["sorchacentralnodes.sorcha.dev", "sorchapeers.sorcha.dev", "sorchablueprints.sorcha.dev"]
+    {
         cluster.kubectl(&["wait", "crd", definition, "--for=condition=Established", "--timeout=30s"]).await?;
     }
     samples(cluster).await?;

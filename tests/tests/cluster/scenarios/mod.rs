@@ -1,5 +1,6 @@
 //! The scenarios, and in which order they run.
 
+mod blueprints;
 mod change;
 mod crash;
 mod deletion;
@@ -59,6 +60,11 @@ fn on_the_shared_network() -> Vec<Scenario> {
     vec![
         scenario!("network", network::run, "three central nodes and five peers by one apply"),
         scenario!("publish", publish::run, "a publication reaches every peer, and is read there"),
+        scenario!(
+            "blueprints",
+            blueprints::run,
+            "a blueprint by kubectl apply, from publication to deletion"
+        ),
         scenario!("failover", failover::run, "a central node is killed, another one drained"),
         scenario!("isolation", isolation::run, "all central nodes away: reads go on"),
         scenario!("scale", scale::run, "5, 8, 2 replicas by kubectl scale"),

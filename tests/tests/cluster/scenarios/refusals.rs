@@ -5,16 +5,18 @@ use std::rc::Rc;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::{cluster::Cluster, look::Look as _, manifests, run::Done, space::Space};
+use crate::{cluster::Cluster, look::Look as _, manifests, publishing::document, run::Done, space::Space};
 
 const NETWORK: &str = "refusals.test";
 
 pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     let space = cluster.space("refusals", "").await?;
     let mut wrong = Vec::new();
-    for (base, changes) in
-        [(manifests::peers("edge", NETWORK, 0), peers()), (manifests::embedded("n0", NETWORK), central())]
-    {
+    for (base, changes) in [
+        (manifests::peers("edge", NETWORK, 0), peers()),
+        (manifests::embedded("n0", NETWORK), central()),
+        (manifests::blueprint("invoice-v1", NETWORK, &document("invoice-v1")), blueprint()),
+    ] {
         accepted(&space, &base).await?;
         for (pointer, value, expected) in changes {
             let object = changed(&base, pointer, value)?;
@@ -165,14 +167,37 @@ fn central() -> Vec<Change> {
     ]
 }
 
+fn blueprint() -> Vec<Change> {
+    let map = json!({"name": "docs", "key": "invoice.json"});
+    vec![
+        ("/metadata/name", json!("invoice.v1"), "metadata.name has a dot"),
+        ("/spec/network", json!("Refusals.test"), "should match"),
+        ("/spec/id", json!("invoice.v1"), "should match"),
+        ("/spec/id", json!(""), "spec.id"),
+        ("/spec/id", json!("i".repeat(256)), "spec.id"),
+        ("/spec/document", Value::Null, "spec needs exactly one of document and configMapRef"),
+        ("/spec/document", json!([1]), "must be of type object"),
+        ("/spec/document", json!("{}"), "must be of type object"),
+        ("/spec/configMapRef", map, "spec needs exactly one of document and configMapRef"),
+        ("/spec/configMapRef", json!({"name": "docs"}), "key: Required value"),
+        ("/spec/active", json!("yes"), "must be of type boolean"),
+        ("/spec/deletionPolicy", json!("Delete"), "Unsupported value"),
+        ("/spec/documents", json!({}), "unknown field \"spec.documents\""),
+    ]
+}
+
 /// What can't be changed once it is there.
 async fn updates(space: &Space) -> Result<Vec<String>> {
     let secret = json!({"name": "a", "key": "uri"});
     let mongodb = |database: &str| json!({"mongodb": {"uriSecretRef": secret, "database": database}});
     let peers = manifests::peers("edge", NETWORK, 0);
     let central = manifests::central_with("n0", NETWORK, 0, &mongodb("sorcha"));
-    space.apply(&[peers.clone(), central.clone()]).await?;
-    let changes: [(&Value, Change); 6] = [
+    let inline = manifests::blueprint("inline", NETWORK, &document("inline"));
+    let map = json!({"name": "docs", "key": "a.json"});
+    let mut named = manifests::blueprint("named", NETWORK, &Value::Null);
+    named["spec"] = json!({"network": NETWORK, "id": "a", "configMapRef": map});
+    space.apply(&[peers.clone(), central.clone(), inline.clone(), named.clone()]).await?;
+    let changes: [(&Value, Change); 17] = [
         (&peers, ("/spec/network", json!("other.test"), "network is immutable")),
         (&peers, ("/spec/store/embedded/storage/size", json!("2Gi"), "storage is immutable")),
         (
@@ -182,6 +207,17 @@ async fn updates(space: &Space) -> Result<Vec<String>> {
         (&central, ("/spec/network", json!("other.test"), "network is immutable")),
         (&central, ("/spec/store", mongodb("other"), "store.mongodb.database is immutable")),
         (&central, ("/spec/store", json!({"embedded": {}}), "the kind of store is immutable")),
+        (&inline, ("/spec/network", json!("other.test"), "network is immutable")),
+        (&inline, ("/spec/id", json!("other"), "id is immutable")),
+        (&named, ("/spec/id", json!("other"), "id is immutable")),
+        (&named, ("/spec/id", Value::Null, "id is immutable")),
+        (&inline, ("/spec/document/name", json!("Other"), "document is immutable")),
+        (&inline, ("/spec/document/more", json!(1), "document is immutable")),
+        (&inline, ("/spec/document/participants/0/id", json!("thief"), "document is immutable")),
+        (&inline, ("/spec/document/participants", json!([]), "document is immutable")),
+        (&inline, ("/spec/document", Value::Null, "a document can't move between")),
+        (&named, ("/spec/configMapRef/name", json!("other"), "configMapRef is immutable")),
+        (&named, ("/spec/configMapRef/key", json!("b.json"), "configMapRef is immutable")),
     ];
     let mut wrong = Vec::new();
     for (base, (pointer, value, expected)) in changes {

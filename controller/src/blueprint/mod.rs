@@ -1,0 +1,291 @@
+//! `SorchaBlueprint`: look at the register, take a step, say how it stands.
+//!
+//! What is done follows from what a central node says ([`crate::publication`]); the status from that and from what
+//! central nodes report of their peers. An outcome holds until something changes or `resync` is over, so that blueprints
+//! which nothing happens to cost no call.
+
+mod spread;
+mod status;
+mod leave;
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api, Resource as _, ResourceExt as _,
+    runtime::{controller::Action, events::Event},
+};
+use serde_json::json;
+use sorcha_crds::{
+    CONTROLLER_FIELD_MANAGER, PAUSED_ANNOTATION, SorchaBlueprint,
+    blueprint::BlueprintDeletionPolicy,
+    conditions::{READY, is_true},
+};
+use tokio::time::Instant;
+
+use self::{
+    leave::Finalizer,
+    status::{Difference, Standing},
+};
+use crate::{
+    central,
+    context::Ctx,
+    network::Network,
+    publication::{
+        Outcome, Refusal,
+        decide::Wanted,
+        document::{Document, Missing},
+        memory::Circumstances,
+        publisher::{At, Made},
+        register::{Fault, Known},
+    },
+    reconcile::{Error, patch_status},
+};
+
+/// What came of one pass.
+struct Pass {
+    standing: Standing,
+    made: Vec<Made>,
+    next: Duration,
+}
+
+impl Pass {
+    const fn quiet(standing: Standing, next: Duration) -> Self {
+        Self { standing, made: Vec::new(), next }
+    }
+}
+
+/// Brings the register to one resource's spec and writes how it stands.
+///
+/// # Errors
+/// [`Error`] when the API server does not do its part. What central nodes say is in the status.
+pub async fn reconcile(blueprint: Arc<SorchaBlueprint>, ctx: Arc<Ctx>) -> Result<Action, Error> {
+    let started = Instant::now();
+    let network = network(&blueprint, &ctx);
+    let result = if blueprint.metadata.deletion_timestamp.is_some() {
+        leave::leave(&blueprint, &ctx, &network).await
+    } else {
+        stay(&blueprint, &ctx, &network).await
+    };
+    let label = match &result {
+        Ok(Some(Pass { standing: Standing::Looked(outcome), .. })) => outcome.reason(),
+        Ok(_) => "ok",
+        Err(error) => error.reason(),
+    };
+    ctx.metrics.reconciled(&SorchaBlueprint::kind(&()), label, started.elapsed());
+    let Some(pass) = result? else { return Ok(Action::await_change()) };
+    let next = write_status(&blueprint, &ctx, &network, &pass).await?;
+    Ok(Action::requeue(next))
+}
+
+/// The central nodes of a blueprint's network in its namespace.
+fn network(blueprint: &SorchaBlueprint, ctx: &Ctx) -> Network {
+    central::network_named(&ctx.caches, &blueprint.namespace().unwrap_or_default(), &blueprint.spec.network)
+}
+
+/// A central node takes tokens that are made for its network, or for the audience that its spec names.
+fn at<'a>(network: &'a Network, central: &'a str) -> At<'a> {
+    let node = network.nodes.iter().find(|node| node.name_any() == central);
+    let audience = node.and_then(|node| node.spec.publishers.kubernetes.audience.as_deref());
+    At { namespace: &network.namespace, audience: audience.unwrap_or(&network.name), central }
+}
+
+fn ready(network: &Network) -> Vec<String> {
+    let ready = network
+        .nodes
+        .iter()
+        .filter(|node| node.status.as_ref().is_some_and(|status| is_true(&status.conditions, READY)));
+    ready.map(|node| node.name_any()).collect()
+}
+
+async fn stay(blueprint: &SorchaBlueprint, ctx: &Ctx, network: &Network) -> Result<Option<Pass>, Error> {
+    if blueprint.annotations().get(PAUSED_ANNOTATION).is_some_and(|value| value == "true") {
+        return Ok(Some(Pass::quiet(Standing::Paused, ctx.settings.resync)));
+    }
+    let uid = blueprint.uid().unwrap_or_default();
+    let memory = &ctx.publisher.memory;
+    let circumstances = Circumstances { generation: blueprint.metadata.generation, ready: ready(network) };
+    if let Some((outcome, left)) = memory.recall(&uid, &circumstances) {
+        ensure_finalizer(blueprint, ctx, network, &outcome).await?;
+        return Ok(Some(Pass::quiet(Standing::Looked(outcome), left)));
+    }
+    let (mut made, mut known) = (Vec::new(), None);
+    let outcome = match duplicate(blueprint, ctx) {
+        Some(refusal) => Outcome::Refused(refusal),
+        None => look(blueprint, ctx, network, &circumstances.ready, &mut made, &mut known).await,
+    };
+    tell(blueprint, ctx, &made, &outcome);
+    let next = memory.keep(&uid, circumstances, &outcome, known, ctx.settings.resync);
+    memory.prune(ctx.caches.blueprints.len(), || {
+        ctx.caches.blueprints.state().iter().filter_map(|blueprint| blueprint.uid()).collect()
+    });
+    ensure_finalizer(blueprint, ctx, network, &outcome).await?;
+    Ok(Some(Pass { standing: Standing::Looked(outcome), made, next }))
+}
+
+/// Two resources of one id would undo each other's changes: the older one has it.
+fn duplicate(blueprint: &SorchaBlueprint, ctx: &Ctx) -> Option<Refusal> {
+    let age = |blueprint: &SorchaBlueprint| (blueprint.creation_timestamp(), blueprint.name_any());
+    let mine = age(blueprint);
+    let older = ctx.caches.blueprints.find(|other| {
+        other.blueprint_id() == blueprint.blueprint_id()
+            && other.spec.network == blueprint.spec.network
+            && other.metadata.namespace == blueprint.metadata.namespace
+            && other.metadata.deletion_timestamp.is_none()
+            && age(other) < mine
+    })?;
+    Some(Refusal::Duplicate { id: blueprint.blueprint_id().to_owned(), other: older.name_any() })
+}
+
+/// Asks the ready central nodes in failover order until one has an answer.
+async fn look(
+    blueprint: &SorchaBlueprint,
+    ctx: &Ctx,
+    network: &Network,
+    ready: &[String],
+    made: &mut Vec<Made>,
+    known: &mut Option<Known>,
+) -> Outcome {
+    if ready.is_empty() {
+        return Outcome::Waiting(nobody(network));
+    }
+    let document = match document(blueprint, ctx).await {
+        Ok(document) => document,
+        Err(error) => return Outcome::Waiting(format!("read the document's ConfigMap: {error}")),
+    };
+    let wanted = Wanted {
+        id: blueprint.blueprint_id().to_owned(),
+        document,
+        pinned: blueprint.status.as_ref().and_then(|status| status.checksum.clone()),
+        active: blueprint.spec.active,
+    };
+    let last = ctx.publisher.memory.known(&blueprint.uid().unwrap_or_default());
+    let (mut away, mut not_allowed) = (Vec::new(), None);
+    for central in ready {
+        let at = at(network, central);
+        match ctx.publisher.bring(&at, &wanted, last.as_ref(), made).await {
+            Ok(seen) => {
+                let entry = seen.entry.clone();
+                *known = Some(seen);
+                return Outcome::InRegister { entry, central: central.clone() };
+            }
+            // Another one may, such as while settings roll out.
+            Err(Fault::Refused(refusal @ Refusal::NotAllowed { .. })) => {
+                not_allowed.get_or_insert(refusal);
+            }
+            Err(Fault::Refused(refusal)) => return Outcome::Refused(refusal),
+            Err(Fault::Passing(why)) => away.push(format!("{central}: {why}")),
+        }
+    }
+    not_allowed.map_or_else(|| Outcome::Waiting(away.join("; ")), Outcome::Refused)
+}
+
+fn nobody(network: &Network) -> String {
+    let (name, namespace) = (&network.name, &network.namespace);
+    if network.nodes.is_empty() {
+        return format!("there is no SorchaCentralNode of network {name} in namespace {namespace}");
+    }
+    let names: Vec<String> = network.nodes.iter().map(|node| node.name_any()).collect();
+    format!("no central node of network {name} in namespace {namespace} is ready: {}", names.join(", "))
+}
+
+/// The document as it is now. ConfigMaps of users are not watched: theirs is read whenever the register is looked at.
+async fn document(blueprint: &SorchaBlueprint, ctx: &Ctx) -> kube::Result<Result<Document, Missing>> {
+    if let Some(document) = &blueprint.spec.document {
+        return Ok(Document::parse(&document.to_string(), "spec.document"));
+    }
+    let Some(reference) = &blueprint.spec.config_map_ref else {
+        let problem = "there is neither document nor configMapRef".to_owned();
+        return Ok(Err(Missing::NotAnObject { place: "spec".to_owned(), problem }));
+    };
+    let (namespace, name, key) =
+        (blueprint.namespace().unwrap_or_default(), reference.name.clone(), reference.key.clone());
+    ctx.metrics.called("get", "configmaps");
+    let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), &namespace);
+    let data = api.get_opt(&name).await?.and_then(|map| map.data);
+    Ok(match data.as_ref().and_then(|data| data.get(&key)) {
+        Some(text) => Document::parse(text, &format!("key {key} of ConfigMap {name}")),
+        None => Err(Missing::ConfigMap { name, key, namespace }),
+    })
+}
+
+/// To the log and the measurements.
+fn tell(blueprint: &SorchaBlueprint, ctx: &Ctx, made: &[Made], outcome: &Outcome) {
+    let (namespace, name, id) = (blueprint.namespace(), blueprint.name_any(), blueprint.blueprint_id());
+    for step in made {
+        let (action, result) = match step {
+            Made::Published { new: true } => ("publish", "stored"),
+            Made::Published { new: false } => ("publish", "unchanged"),
+            Made::Deprecated => ("deprecate", "stored"),
+            Made::Reactivated => ("reactivate", "stored"),
+        };
+        ctx.metrics.published(action, result);
+        tracing::info!(namespace, name, id, action, result, "publication");
+    }
+    let why = match outcome {
+        Outcome::InRegister { .. } => return,
+        Outcome::Refused(refusal) => refusal.to_string(),
+        Outcome::Waiting(why) => why.clone(),
+    };
+    ctx.metrics.published("look", outcome.reason());
+    tracing::warn!(namespace, name, id, reason = outcome.reason(), why, "register not as wanted");
+}
+
+/// The finalizer is there once there is something to deprecate, and only as long as the policy asks for it.
+async fn ensure_finalizer(
+    blueprint: &SorchaBlueprint,
+    ctx: &Ctx,
+    network: &Network,
+    outcome: &Outcome,
+) -> Result<(), Error> {
+    let Outcome::InRegister { entry, central } = outcome else { return Ok(()) };
+    let wanted = blueprint.spec.deletion_policy == BlueprintDeletionPolicy::Deprecate;
+    if wanted == leave::has_finalizer(blueprint) {
+        return Ok(());
+    }
+    match leave::set_finalizer(blueprint, ctx, wanted).await? {
+        Finalizer::Gone if wanted => {
+            // Deleted while it was published: nobody else would deprecate it.
+            let at = at(network, central);
+            let retired = ctx.publisher.retire(&at, blueprint.blueprint_id(), Some(&entry.checksum)).await;
+            tracing::info!(name = blueprint.name_any(), ?retired, "deleted while it was published");
+        }
+        Finalizer::Gone | Finalizer::Set => {}
+    }
+    Ok(())
+}
+
+/// Writes the status if it differs; tells when to look again.
+async fn write_status(
+    blueprint: &SorchaBlueprint,
+    ctx: &Ctx,
+    network: &Network,
+    pass: &Pass,
+) -> Result<Duration, Error> {
+    let before = blueprint.status.clone().unwrap_or_default();
+    let after = status::status(blueprint, &pass.standing, &network.nodes, &Ctx::now());
+    let uid = blueprint.uid().unwrap_or_default();
+    match status::difference(&before, &after) {
+        Difference::None => return Ok(pass.next),
+        Difference::Counts => {
+            if let Err(left) = ctx.publisher.memory.may_count(&uid) {
+                return Ok(pass.next.min(left));
+            }
+        }
+        Difference::Real => {}
+    }
+    ctx.metrics.called("apply", "sorchablueprints/status");
+    let written = patch_status(blueprint, ctx, CONTROLLER_FIELD_MANAGER, &json!(after)).await;
+    written.map_err(Error::Status)?;
+    send(blueprint, ctx, status::events(&pass.made, &before, &after)).await;
+    Ok(pass.next)
+}
+
+async fn send(blueprint: &SorchaBlueprint, ctx: &Ctx, events: Vec<Event>) {
+    for event in events {
+        ctx.send(blueprint, &event).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! What all calls to central nodes' HTTP API have in common.
+
+use std::time::Duration;
+
+use reqwest::{Client, StatusCode, Url, redirect};
+use serde_json::Value;
+
+use crate::names::{HTTP_PORT, service_host};
+
+/// An idle connection is kept for less than the 10 s after which a node closes it, so that no request runs into that.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// A client that carries its token nowhere else: it follows no redirect and uses no proxy of the environment.
+///
+/// # Errors
+/// When it can't be set up.
+pub fn client(call: Duration, connect: Duration) -> reqwest::Result<Client> {
+    let builder = Client::builder().timeout(call).connect_timeout(connect).pool_idle_timeout(IDLE);
+    builder.redirect(redirect::Policy::none()).no_proxy().build()
+}
+
+/// Where a central node's Service serves HTTP. `None` for a name that no Service has.
+#[must_use]
+pub fn service_url(central: &str, namespace: &str) -> Option<Url> {
+    Url::parse(&format!("http://{}:{HTTP_PORT}", service_host(central, namespace))).ok()
+}
+
+/// `n0=http://127.0.0.1:8080`: an address in place of that of a central node's Service.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_address(text: &str) -> Result<(String, Url), String> {
+    let (name, url) = text.split_once('=').ok_or("write it as n0=http://127.0.0.1:8080")?;
+    let url = Url::parse(url).map_err(|error| format!("{error}; write it as n0=http://127.0.0.1:8080"))?;
+    if url.scheme() != "http" {
+        return Err("nodes speak plain HTTP; write it as n0=http://127.0.0.1:8080".to_owned());
+    }
+    Ok((name.to_owned(), url))
+}
+
+/// What a refusal says: title and detail of a problem document (RFC 9457), or the bare status.
+#[must_use]
+pub fn problem(status: StatusCode, body: &[u8]) -> String {
+    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+    let part = |key| problem.get(key).and_then(Value::as_str);
+    match (part("title"), part("detail")) {
+        (Some(title), Some(detail)) => format!("{title}: {detail}"),
+        (Some(text), None) | (None, Some(text)) => text.to_owned(),
+        (None, None) => format!("it answers {status}"),
+    }
+}
+
+/// Whether another time or another central node may do what this answer refuses.
+#[must_use]
+pub fn is_passing(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+}
+
+/// The cause under the HTTP client's layers.
+#[must_use]
+pub fn innermost(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}

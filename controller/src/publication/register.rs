@@ -1,0 +1,163 @@
+//! One blueprint at one central node: looks at it, publishes, deprecates, reactivates.
+
+use reqwest::{
+    Client, RequestBuilder, Response, StatusCode, Url,
+    header::{ETAG, IF_NONE_MATCH},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use super::{Entry, Refusal, document::Document, http};
+
+/// Longest answer that is read, bytes: an entry with a document of 16 MB.
+const ANSWER_BYTES: usize = 20 * 1024 * 1024;
+/// Longest message of a central node that is passed on, characters.
+const MESSAGE_CHARS: usize = 1000;
+
+/// Why a central node did not do it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Another time or another central node may; the text says why.
+    Passing(String),
+    /// No central node will.
+    Refused(Refusal),
+}
+
+/// What was seen at a central node, with the validator that makes the next look cheap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The blueprint.
+    pub entry: Entry,
+    /// Its entity tag.
+    pub tag: Option<String>,
+}
+
+/// One blueprint at one central node.
+#[derive(Debug)]
+pub struct Register<'a> {
+    /// The HTTP client.
+    pub client: &'a Client,
+    /// Where the central node serves HTTP.
+    pub base: Url,
+    /// The central node, for messages.
+    pub central: &'a str,
+    /// Bearer token for writes.
+    pub token: &'a str,
+    /// Id of the blueprint.
+    pub id: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Publication<'a> {
+    blueprint_id: &'a str,
+    blueprint: &'a RawValue,
+}
+
+impl Register<'_> {
+    /// What is published under the id; `known` is what was seen last, whose document is then not sent again.
+    ///
+    /// # Errors
+    /// [`Fault::Passing`].
+    pub async fn look(&self, known: Option<&Known>) -> Result<Option<Known>, Fault> {
+        let mut request = self.client.get(self.url(&["blueprints", self.id]));
+        let tag = known.and_then(|known| known.tag.as_deref());
+        if let Some(tag) = tag {
+            request = request.header(IF_NONE_MATCH, tag);
+        }
+        let response = request.send().await.map_err(|error| passing(&error))?;
+        match (response.status(), known) {
+            (StatusCode::NOT_FOUND, _) => Ok(None),
+            (StatusCode::NOT_MODIFIED, Some(known)) => Ok(Some(known.clone())),
+            (StatusCode::OK, _) => {
+                let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+                Ok(Some(Known { entry: understood(&body(response).await?)?, tag }))
+            }
+            (status, _) => Err(Fault::Passing(http::problem(status, &body(response).await?))),
+        }
+    }
+
+    /// Publishes; tells what is published then, and whether it was not before.
+    ///
+    /// # Errors
+    /// [`Fault`]. After [`Fault::Passing`] it may be published all the same; doing it again tells.
+    pub async fn publish(&self, document: &Document) -> Result<(Entry, bool), Fault> {
+        let publication = Publication { blueprint_id: self.id, blueprint: &document.text };
+        let request = self.client.post(self.url(&["publish"])).json(&publication);
+        let (status, body) = self.write(request).await?;
+        match status {
+            StatusCode::CREATED | StatusCode::OK => Ok((understood(&body)?, status == StatusCode::CREATED)),
+            StatusCode::CONFLICT => {
+                let (ours, message) = (document.checksum.clone(), told(status, &body));
+                Err(Fault::Refused(Refusal::Taken { ours, message }))
+            }
+            _ => Err(self.fault(status, &body)),
+        }
+    }
+
+    /// Deprecates or reactivates.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn set_active(&self, active: bool) -> Result<Entry, Fault> {
+        let action = if active { "reactivate" } else { "deprecate" };
+        let request = self.client.post(self.url(&["blueprints", self.id, action]));
+        let (status, body) = self.write(request).await?;
+        match status {
+            StatusCode::OK => understood(&body),
+            // Its log is a moment behind, or another one has it.
+            StatusCode::NOT_FOUND => Err(Fault::Passing(told(status, &body))),
+            _ => Err(self.fault(status, &body)),
+        }
+    }
+
+    async fn write(&self, request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), Fault> {
+        let response = request.bearer_auth(self.token).send().await.map_err(|error| passing(&error))?;
+        Ok((response.status(), body(response).await?))
+    }
+
+    fn fault(&self, status: StatusCode, body: &[u8]) -> Fault {
+        let (central, message) = (self.central.to_owned(), told(status, body));
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Fault::Refused(Refusal::NotAllowed { central, message })
+            }
+            status if status.is_client_error() && !http::is_passing(status) => {
+                Fault::Refused(Refusal::Rejected { central, message })
+            }
+            _ => Fault::Passing(message),
+        }
+    }
+
+    fn url(&self, path: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.clear().extend(["api", "system-register"]).extend(path);
+        }
+        url
+    }
+}
+
+fn told(status: StatusCode, body: &[u8]) -> String {
+    http::problem(status, body).chars().take(MESSAGE_CHARS).collect()
+}
+
+fn passing(error: &reqwest::Error) -> Fault {
+    Fault::Passing(http::innermost(error))
+}
+
+fn understood<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
+    serde_json::from_slice(body)
+        .map_err(|error| Fault::Passing(format!("its answer is not understood: {error}")))
+}
+
+async fn body(mut response: Response) -> Result<Vec<u8>, Fault> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| passing(&error))? {
+        if body.len() + chunk.len() > ANSWER_BYTES {
+            return Err(Fault::Passing(format!("its answer has more than {ANSWER_BYTES} bytes")));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
