@@ -37,12 +37,84 @@ pub struct Settings {
     /// Every resource is looked at again after this time, whatever happens
     #[arg(long, env = "SORCHA_CONTROLLER_RESYNC", default_value = "10m", value_parser = humantime::parse_duration)]
     pub resync: Duration,
+    /// Certificates
+    #[command(flatten)]
+    pub certificates: Certificates,
     /// Filter of log lines, in the syntax of RUST_LOG
     #[arg(long, env = "SORCHA_CONTROLLER_LOG", default_value = "info")]
     pub log: String,
     /// Form of log lines
     #[arg(long, env = "SORCHA_CONTROLLER_LOG_FORMAT", value_enum, default_value = "human")]
     pub log_format: LogFormat,
+}
+
+/// How long certificates live, and how soon nodes use new ones.
+#[derive(Args, Clone, Debug)]
+pub struct Certificates {
+    /// Validity of a network's authority; it is followed by another one after two thirds of that
+    #[arg(long, env = "SORCHA_CONTROLLER_CA_LIFETIME", default_value = "365d", value_parser = humantime::parse_duration)]
+    pub ca_lifetime: Duration,
+    /// Validity of a node's certificate; it is renewed after two thirds of that, or a little sooner
+    #[arg(long, env = "SORCHA_CONTROLLER_CERTIFICATE_LIFETIME", default_value = "30d", value_parser = humantime::parse_duration)]
+    pub certificate_lifetime: Duration,
+    /// After this time every node uses what its Secret holds: the kubelet's sync (up to 2m) and tls.reload_interval
+    #[arg(long, env = "SORCHA_CONTROLLER_CERTIFICATE_SETTLE", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub certificate_settle: Duration,
+    /// Secrets, ConfigMaps and Certificates of others are looked at again after this time
+    #[arg(long, env = "SORCHA_CONTROLLER_FOREIGN_REFRESH", default_value = "1m", value_parser = humantime::parse_duration)]
+    pub foreign_refresh: Duration,
+}
+
+/// How long certificates are valid, and how long it takes until nodes use what their Secret holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Of an authority.
+    pub ca_lifetime: Duration,
+    /// Of a node's certificate.
+    pub lifetime: Duration,
+    /// After this time every node uses what its Secret holds: the kubelet's sync and the node's own interval.
+    pub settle: Duration,
+}
+
+impl Certificates {
+    /// What decisions about certificates need.
+    #[must_use]
+    pub const fn policy(&self) -> Policy {
+        Policy {
+            ca_lifetime: self.ca_lifetime,
+            lifetime: self.certificate_lifetime,
+            settle: self.certificate_settle,
+        }
+    }
+
+    /// Checks the times against each other.
+    ///
+    /// # Errors
+    /// Naming the flags that do not go together.
+    pub fn check(&self) -> Result<(), String> {
+        let text = |duration: Duration| humantime::format_duration(duration).to_string();
+        if self.certificate_lifetime < Duration::from_secs(60) {
+            return Err(format!(
+                "--certificate-lifetime is {}: at least 1m",
+                text(self.certificate_lifetime)
+            ));
+        }
+        if self.certificate_lifetime < self.certificate_settle * 6 {
+            return Err(format!(
+                "--certificate-lifetime is {} and --certificate-settle {}: the first must be six times the second, so                  that a certificate is renewed in time",
+                text(self.certificate_lifetime),
+                text(self.certificate_settle)
+            ));
+        }
+        if self.ca_lifetime < self.certificate_lifetime * 3 {
+            return Err(format!(
+                "--ca-lifetime is {} and --certificate-lifetime {}: the first must be three times the second",
+                text(self.ca_lifetime),
+                text(self.certificate_lifetime)
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// Form of log lines.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Time};
@@ -11,7 +11,14 @@ use kube::{
     runtime::events::{Event, Recorder, Reporter},
 };
 
-use crate::{apply::Applier, cache::Caches, config::Settings, metrics::Metrics, names::MANAGER};
+use crate::{
+    apply::Applier,
+    cache::Caches,
+    config::Settings,
+    memo::{Data, Memo, ObjectKey},
+    metrics::Metrics,
+    names::MANAGER,
+};
 
 /// Shared by all reconciles of one process.
 pub struct Ctx {
@@ -25,6 +32,10 @@ pub struct Ctx {
     pub applier: Applier,
     /// Measurements.
     pub metrics: Metrics,
+    /// Secrets and ConfigMaps of others, as they were seen.
+    pub foreign: Memo<ObjectKey, Arc<Data>>,
+    /// cert-manager's Certificates by namespace and name, as they were seen.
+    pub certificates: Memo<(String, String), Arc<serde_json::Value>>,
     recorder: Recorder,
     turns: Mutex<Turns>,
 }
@@ -62,6 +73,8 @@ impl Ctx {
             applier: Applier::new(client.clone(), caches.clone(), metrics.clone()),
             recorder: Recorder::new(client.clone(), reporter),
             turns: Mutex::default(),
+            foreign: Memo::new(settings.certificates.foreign_refresh),
+            certificates: Memo::new(settings.certificates.foreign_refresh),
             settings,
             client,
             caches,
@@ -79,7 +92,7 @@ impl Ctx {
         )
     }
 
-    /// A Secret by name. Secrets are not watched: the controller may read those that it is told of.
+    /// A Secret by name, as it is now. Those of others are not watched: the controller reads those that it is told of.
     ///
     /// # Errors
     /// When the API server does not answer, or not to us.

@@ -21,7 +21,8 @@ NEEDED = {
     **{("sorcha.dev", f"{kind}/status"): {"get", "patch", "update"} for kind in ("sorchacentralnodes", "sorchapeers")},
     **{("sorcha.dev", f"{kind}/finalizers"): {"update"} for kind in ("sorchacentralnodes", "sorchapeers")},
     **{("", kind): OWNED for kind in ("services", "configmaps", "serviceaccounts")},
-    ("", "secrets"): {"get", "create", "patch", "delete"},
+    ("", "secrets"): {"get", "list", "watch", "create", "update", "patch", "delete"},
+    ("cert-manager.io", "certificates"): {"get", "create", "patch"},
     **{("", kind): {"get", "list", "watch"} for kind in ("pods", "persistentvolumeclaims")},
     ("apps", "statefulsets"): OWNED,
     ("policy", "poddisruptionbudgets"): OWNED,
@@ -200,12 +201,14 @@ class Objects(unittest.TestCase):
         defaults = args()
         self.assertEqual(defaults[0], "run")
         for wanted in ("--node-image=localhost/sorcha:0.1.0", "--node-image-pull-policy=IfNotPresent", "--leader-elect=true",
-                       "--lease-name=sorcha", f"--lease-namespace={NAMESPACE}", "--listen=0.0.0.0:8080", "--resync=10m"):
+                       "--lease-name=sorcha", f"--lease-namespace={NAMESPACE}", "--listen=0.0.0.0:8080", "--resync=10m",
+                       "--ca-lifetime=8760h", "--certificate-lifetime=720h", "--certificate-settle=5m"):
             self.assertIn(wanted, defaults)
         self.assertFalse([arg for arg in defaults if arg.startswith("--namespace")])
         everything = args(*values("everything"))
         for wanted in ("--node-image=localhost/other/node:2", "--node-image-pull-policy=Never", "--listen=[::]:8080",
-                       "--concurrency=4", "--resync=1h30m", "--log=debug,kube=info", "--log-format=human", "--lease-seconds=30"):
+                       "--concurrency=4", "--resync=1h30m", "--ca-lifetime=4380h", "--certificate-lifetime=24h",
+                       "--certificate-settle=2m", "--log=debug,kube=info", "--log-format=human", "--lease-seconds=30"):
             self.assertIn(wanted, everything)
         self.assertIn(f"--namespace={NAMESPACE}", args(*values("namespace")))
         self.assertIn("--namespace=registers", args(*values("watch-another-namespace")))

@@ -15,6 +15,7 @@ pub(super) mod path {
     pub(crate) const NETWORK: &str = "/etc/sorcha/network";
     pub(crate) const MONGODB: &str = "/etc/sorcha/mongodb";
     pub(crate) const PUBLISHERS: &str = "/etc/sorcha/publishers";
+    pub(crate) const TLS: &str = "/etc/sorcha/tls";
     pub(crate) const DATA: &str = "/var/lib/sorcha";
 }
 
@@ -44,14 +45,26 @@ fn common(owner: &Owner, heartbeat: &Heartbeat, log: &Log, telemetry: &Telemetry
     sections
 }
 
+/// The one place that turns TLS on in a node: its files are those that [`super::stateful_set`] mounts.
+fn with_tls(sections: &mut Map<String, Value>, tls: bool) {
+    if tls {
+        let file = |name: &str| format!("{}/{name}", path::TLS);
+        let files = json!({
+            "certificate_file": file("tls.crt"), "key_file": file("tls.key"), "ca_file": file("ca.crt"),
+        });
+        sections.insert("tls".into(), files);
+    }
+}
+
 fn text(sections: &Map<String, Value>) -> String {
     toml::to_string(sections).unwrap_or_default()
 }
 
 /// Configuration of a central node.
 #[must_use]
-pub fn central_config(owner: &Owner, spec: &SorchaCentralNodeSpec, hostname: &str) -> String {
+pub fn central_config(owner: &Owner, spec: &SorchaCentralNodeSpec, hostname: &str, tls: bool) -> String {
     let mut sections = common(owner, &spec.heartbeat, &spec.log, &spec.telemetry);
+    with_tls(&mut sections, tls);
     sections["node"]["id"] = json!(owner.name);
     sections["node"]["hostname"] = json!(hostname);
     if let Some(mongodb) = &spec.store.mongodb {
@@ -76,8 +89,9 @@ pub fn central_config(owner: &Owner, spec: &SorchaCentralNodeSpec, hostname: &st
 
 /// Configuration of a peer; its id is the pod's name and comes from the environment.
 #[must_use]
-pub fn peer_config(owner: &Owner, spec: &SorchaPeerSpec) -> String {
+pub fn peer_config(owner: &Owner, spec: &SorchaPeerSpec, tls: bool) -> String {
     let mut sections = common(owner, &spec.heartbeat, &spec.log, &spec.telemetry);
+    with_tls(&mut sections, tls);
     if spec.store.mongodb.is_some() {
         sections["store"]["mongodb"] = json!({"uri_file": format!("{}/uri", path::MONGODB)});
     }

@@ -10,10 +10,13 @@ use sorcha_crds::{
     peer::PeerReport,
 };
 
-use super::observe::Observed;
+use super::observe::{self, Observed};
 use crate::{
+    context::Ctx,
     events::note,
     names::{self, Component},
+    network::Network,
+    pki::{finding, holder::Holder},
     reconcile::{Error, Progress, paused_finding, short},
     workload::{is_ready, is_running, is_settled, why_not_ready},
 };
@@ -57,6 +60,7 @@ const ORDER: [&str; 7] =
 pub(super) fn status(
     peer: &SorchaPeer,
     observed: &Observed,
+    ctx: &Ctx,
     result: &Result<Progress, Error>,
     now: &Time,
 ) -> SorchaPeerStatus {
@@ -74,7 +78,10 @@ pub(super) fn status(
     let fresh: Option<Vec<_>> =
         replicas.iter().map(|replica| Some(replica.report?.fresh_as_of.as_ref()?.0)).collect();
     let rtt = reports().filter_map(|report| report.rtt_ms).reduce(f64::max);
-    let findings = findings(peer, observed, &replicas, result);
+    let certificate = certificate(peer, ctx, &replicas, result, now);
+    let mut findings = findings(peer, observed, &replicas, result);
+    findings.push(certificate.finding);
+    findings.push(paused_finding(result));
     SorchaPeerStatus {
         observed_generation: peer.metadata.generation,
         replicas: Some(held.map_or(0, |status| status.replicas)),
@@ -94,10 +101,29 @@ pub(super) fn status(
         rtt: rtt.map(|ms| format!("{ms:.1}ms")),
         digest: common(reports().filter_map(|report| report.digest.as_deref().map(short)), "differs"),
         force_resync: resync_done(peer, &replicas).or(before.force_resync),
+        certificate: certificate.certificate,
         selector: Some(names::selector_text(Component::Peer, &peer.name_any())),
         nodes: Vec::new(),
         conditions: conditions::merge(&before.conditions, findings, peer.metadata.generation, now),
     }
+}
+
+fn certificate(
+    peer: &SorchaPeer,
+    ctx: &Ctx,
+    replicas: &[Replica<'_>],
+    result: &Result<Progress, Error>,
+    now: &Time,
+) -> finding::Found {
+    let running = replicas.iter().filter(|replica| replica.running);
+    let uses: Vec<finding::Use<'_>> = running
+        .filter_map(|replica| Some((replica.name.as_str(), replica.report?.certificate_not_after.as_ref())))
+        .collect();
+    // Those that are listed are anywhere: nothing is known of their certificates.
+    let listed = !peer.spec.central_nodes.is_empty();
+    let nodes = if listed { Vec::new() } else { observe::central_nodes(&ctx.caches, peer) };
+    let network = Network::new(&peer.spec.network, &peer.namespace().unwrap_or_default(), nodes);
+    finding::found(ctx, &Holder::peer(peer), &network, &uses, result, now.0)
 }
 
 fn replicas<'a>(peer: &'a SorchaPeer, observed: &Observed) -> Vec<Replica<'a>> {
@@ -145,7 +171,6 @@ fn findings(
         every(replicas, SYNCED, "Synced", "Behind", |replica| replica.is_synced()),
         isolated(replicas),
         split_brain(replicas),
-        paused_finding(result),
     ]
 }
 

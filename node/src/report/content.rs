@@ -123,6 +123,7 @@ pub fn peer_report(pod: &str, status: &PeerStatus, replica: &Loaded) -> PeerRepo
         findings: Some(count(replica.findings.len())),
         force_resync: status.force_resync.clone(),
         message: trouble(status, replica).map(shortened),
+        certificate_not_after: None,
     }
 }
 
@@ -190,6 +191,7 @@ pub fn central_report(pod: &str, since: Timestamp, node: &CentralNode) -> Centra
         store_reachable: Some(outage.is_none()),
         store_message: outage.map(shortened),
         findings: Some(count(node.findings().len())),
+        certificate_not_after: None,
     }
 }
 
