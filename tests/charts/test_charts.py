@@ -333,7 +333,8 @@ class Alerts(unittest.TestCase):
                 names |= {f"{name}_{unit}_{part}" for part in ("bucket", "sum", "count")}
             else:
                 names.add(name)
-        return names | set(re.findall(r'"(sorcha_controller_[a-z_]+)"', (ROOT / "controller/src/metrics.rs").read_text()))
+        controller = "".join((ROOT / f"controller/src/{file}.rs").read_text() for file in ("metrics", "certificates"))
+        return names | set(re.findall(r'"(sorcha_controller_[a-z_]+)"', controller))
 
     def test_only_metrics_that_there_are(self):
         known = self.metrics()
