@@ -92,7 +92,11 @@ impl Certificates {
     /// # Errors
     /// Naming the flags that do not go together.
     pub fn check(&self) -> Result<(), String> {
-        let text = |duration: Duration| humantime::format_duration(duration).to_string();
+        // Beyond days it would count in months of its own.
+        let text = |duration: Duration| match (duration.as_secs() / 86_400, duration.as_secs() % 86_400) {
+            (days, 0) if days > 0 => format!("{days}d"),
+            _ => humantime::format_duration(duration).to_string(),
+        };
         if self.certificate_lifetime < Duration::from_secs(60) {
             return Err(format!(
                 "--certificate-lifetime is {}: at least 1m",
@@ -124,4 +128,36 @@ pub enum LogFormat {
     Human,
     /// One JSON object a line.
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn checked(flags: &[&str]) -> Result<(), String> {
+        let arguments = std::iter::once("run").chain(flags.iter().copied());
+        Cli::try_parse_from(arguments).map_err(|error| error.to_string())?.settings.certificates.check()
+    }
+
+    #[test]
+    fn times_of_certificates_must_go_together() {
+        assert_eq!(checked(&[]), Ok(()), "the defaults");
+        for (flags, named) in [
+            (&["--certificate-lifetime=10m", "--certificate-settle=2m"][..], "--certificate-settle 2m"),
+            (&["--ca-lifetime=60d"], "--ca-lifetime is 60d"),
+            (&["--certificate-lifetime=30s", "--certificate-settle=1s"], "at least 1m"),
+            (&["--ca-lifetime=soon"], "--ca-lifetime"),
+        ] {
+            let error = checked(flags).expect_err("refused");
+            assert!(error.contains(named), "{flags:?}: {error}");
+        }
+    }
 }

@@ -245,3 +245,22 @@ pub fn shared_reference<S: Subject>(subject: &S) -> OwnerReference {
         block_owner_deletion: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_look_is_the_soonest() {
+        let at = |text: &str| serde_json::from_value::<Time>(text.into()).expect("a time");
+        let (now, usual) = (at("2026-11-25T10:00:00Z"), Duration::from_secs(600));
+        for (due, seconds) in [
+            (None, 600),
+            (Some("2026-11-25T10:05:00Z"), 301),
+            (Some("2026-11-26T10:00:00Z"), 600),
+            (Some("2026-11-25T09:00:00Z"), 1),
+        ] {
+            assert_eq!(soonest(usual, due.map(at), &now), Duration::from_secs(seconds), "{due:?}");
+        }
+    }
+}

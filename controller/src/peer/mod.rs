@@ -2,6 +2,7 @@
 
 mod desired;
 mod observe;
+mod certificate;
 mod status;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};

@@ -10,13 +10,11 @@ use sorcha_crds::{
     peer::PeerReport,
 };
 
-use super::observe::{self, Observed};
+use super::{certificate, observe::Observed};
 use crate::{
     context::Ctx,
     events::note,
     names::{self, Component},
-    network::Network,
-    pki::{finding, holder::Holder},
     reconcile::{Error, Progress, paused_finding, short},
     workload::{is_ready, is_running, is_settled, why_not_ready},
 };
@@ -78,7 +76,7 @@ pub(super) fn status(
     let fresh: Option<Vec<_>> =
         replicas.iter().map(|replica| Some(replica.report?.fresh_as_of.as_ref()?.0)).collect();
     let rtt = reports().filter_map(|report| report.rtt_ms).reduce(f64::max);
-    let certificate = certificate(peer, ctx, &replicas, result, now);
+    let certificate = certificate::found(peer, observed, ctx, result, now);
     let mut findings = findings(peer, observed, &replicas, result);
     findings.push(certificate.finding);
     findings.push(paused_finding(result));
@@ -106,24 +104,6 @@ pub(super) fn status(
         nodes: Vec::new(),
         conditions: conditions::merge(&before.conditions, findings, peer.metadata.generation, now),
     }
-}
-
-fn certificate(
-    peer: &SorchaPeer,
-    ctx: &Ctx,
-    replicas: &[Replica<'_>],
-    result: &Result<Progress, Error>,
-    now: &Time,
-) -> finding::Found {
-    let running = replicas.iter().filter(|replica| replica.running);
-    let uses: Vec<finding::Use<'_>> = running
-        .filter_map(|replica| Some((replica.name.as_str(), replica.report?.certificate_not_after.as_ref())))
-        .collect();
-    // Those that are listed are anywhere: nothing is known of their certificates.
-    let listed = !peer.spec.central_nodes.is_empty();
-    let nodes = if listed { Vec::new() } else { observe::central_nodes(&ctx.caches, peer) };
-    let network = Network::new(&peer.spec.network, &peer.namespace().unwrap_or_default(), nodes);
-    finding::found(ctx, &Holder::peer(peer), &network, &uses, result, now.0)
 }
 
 fn replicas<'a>(peer: &'a SorchaPeer, observed: &Observed) -> Vec<Replica<'a>> {

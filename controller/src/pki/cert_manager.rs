@@ -21,7 +21,9 @@ pub const API_VERSION: &str = "cert-manager.io/v1";
 #[must_use]
 pub fn certificate(holder: &Holder, policy: &Policy) -> Value {
     let Some(issuer) = &holder.tls.issuer_ref else { return Value::Null };
-    let seconds = |part: u64| format!("{}s", policy.lifetime.as_secs() * part / 3);
+    // As Go writes them: written otherwise, they would differ from what is there for ever.
+    let go = |seconds: u64| format!("{}h{}m{}s", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let (life, before) = (policy.lifetime.as_secs(), policy.lifetime.as_secs() / 3);
     let labels = names::labels(holder.component, &holder.name, &holder.network);
     json!({
         "apiVersion": API_VERSION, "kind": "Certificate",
@@ -33,7 +35,7 @@ pub fn certificate(holder: &Holder, policy: &Policy) -> Value {
             // By these labels the controller sees the Secret.
             "secretTemplate": {"labels": labels},
             "commonName": holder.name,
-            "duration": seconds(3), "renewBefore": seconds(1),
+            "duration": go(life), "renewBefore": go(before),
             "privateKey": {"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"},
             "usages": ["digital signature", "server auth", "client auth"],
             "uris": holder.names.uris, "dnsNames": holder.names.dns, "ipAddresses": holder.names.ips,

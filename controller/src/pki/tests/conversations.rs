@@ -346,7 +346,7 @@ async fn cert_manager_is_asked_and_its_words_are_passed_on() {
     assert_eq!(asked["secretName"], "edge-cert-manager-tls");
     assert_eq!(asked["issuerRef"], json!({"name": "ours", "kind": "Issuer", "group": "cert-manager.io"}));
     assert_eq!(asked["uris"], json!(["spiffe://sorcha.dev/ns/shop/sorchapeer/edge"]));
-    assert_eq!((&asked["duration"], &asked["renewBefore"]), (&json!("2592000s"), &json!("864000s")));
+    assert_eq!((&asked["duration"], &asked["renewBefore"]), (&json!("720h0m0s"), &json!("240h0m0s")));
     let told_ = condition(&status, "Ready");
     assert_eq!(told_["reason"], "WaitingForCertificate");
     assert!(told_["message"].as_str().is_some_and(|text| text.contains("issuer ours not found")), "{told_}");
