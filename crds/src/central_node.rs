@@ -403,7 +403,7 @@ pub struct CentralNodeReport {
     /// Integrity findings; absent until the register was checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub findings: Option<i64>,
-    /// End of validity of the certificate in use; absent without TLS.
+    /// End of the node's TLS certificate; absent where gRPC is plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_not_after: Option<Time>,
 }

@@ -365,10 +365,10 @@ pub struct PeerReport {
     /// Last value of `spec.forceResync` that was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub force_resync: Option<String>,
+    /// End of the node's TLS certificate; absent where gRPC is plain text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_not_after: Option<Time>,
     /// What went wrong last, while it is so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// End of validity of the certificate in use; absent without TLS.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certificate_not_after: Option<Time>,
 }
