@@ -331,6 +331,12 @@ fn covers(held: &Value, desired: &Value, lists: Lists) -> bool {
     }
 }
 
+/// Whether an object holds everything desired, whatever else it holds.
+#[must_use]
+pub(crate) fn covers_open(held: &Value, desired: &Value) -> bool {
+    covers(held, desired, Lists::Open)
+}
+
 /// Empty lists and maps are not kept by the server.
 fn is_empty(value: &Value) -> bool {
     match value {

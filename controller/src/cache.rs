@@ -12,7 +12,7 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::StatefulSet,
-        core::v1::{ConfigMap, Pod, Service, ServiceAccount},
+        core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount},
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
         rbac::v1::{Role, RoleBinding},
@@ -109,6 +109,7 @@ caches! {
     roles: Role,
     role_bindings: RoleBinding,
     config_maps: ConfigMap,
+    secrets: Secret,
     services: Service,
     network_policies: NetworkPolicy,
     budgets: PodDisruptionBudget,
@@ -162,10 +163,10 @@ impl Triggers {
         }
     }
 
-    /// The resource that a pod runs for.
-    fn touch_resource_of(&self, pod: &Pod) {
-        let labels = pod.labels();
-        let (Some(namespace), Some(instance)) = (pod.namespace(), labels.get(label::INSTANCE)) else {
+    /// The resource that an object is for, as its labels say.
+    fn touch_resource_of<K: Watched>(&self, object: &K) {
+        let labels = object.labels();
+        let (Some(namespace), Some(instance)) = (object.namespace(), labels.get(label::INSTANCE)) else {
             return;
         };
         for component in [Component::CentralNode, Component::Peer] {
@@ -179,6 +180,28 @@ impl Triggers {
     pub(crate) fn touch_central_nodes(&self, caches: &Caches) {
         for node in caches.central_nodes.state() {
             self.touch(Component::CentralNode, &node.namespace().unwrap_or_default(), &node.name_any());
+        }
+    }
+
+    /// The resource that a Secret is for; all of a network, when it is their authority's. Those that cert-manager fills are
+    /// not owned by the resource.
+    fn touch_by_secret(&self, caches: &Caches, secret: &Secret) {
+        let labels = secret.labels();
+        if labels.get(label::COMPONENT).is_none_or(|component| component != names::AUTHORITY) {
+            return self.touch_resource_of(secret);
+        }
+        let (Some(namespace), Some(network)) = (secret.namespace(), labels.get(label::NETWORK)) else {
+            return;
+        };
+        for node in caches.central_nodes.state() {
+            if node.namespace().as_ref() == Some(&namespace) && node.spec.network == *network {
+                self.touch(Component::CentralNode, &namespace, &node.name_any());
+            }
+        }
+        for peer in caches.peers.state() {
+            if peer.namespace().as_ref() == Some(&namespace) && peer.spec.network == *network {
+                self.touch(Component::Peer, &namespace, &peer.name_any());
+            }
         }
     }
 
@@ -299,7 +322,13 @@ pub async fn run(
         triggers.touch_resource_of(&pod);
         async {}
     });
+    let secrets =
+        watch(&client, namespace, Some(names::SELECTOR), writers.secrets, keep).for_each(|secret| {
+            triggers.touch_by_secret(&caches, &secret);
+            async {}
+        });
     futures::join!(
+        secrets,
         central_nodes,
         peers,
         blueprints,

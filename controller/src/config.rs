@@ -59,12 +59,88 @@ pub struct Settings {
     /// HTTP address of a central node, in place of its Service's: outside the cluster, that of a port-forward
     #[arg(long = "central-url", value_name = "NAME=URL", value_parser = parse_address)]
     pub central_urls: Vec<(String, Url)>,
+    /// Certificates
+    #[command(flatten)]
+    pub certificates: Certificates,
     /// Filter of log lines, in the syntax of RUST_LOG
     #[arg(long, env = "SORCHA_CONTROLLER_LOG", default_value = "info")]
     pub log: String,
     /// Form of log lines
     #[arg(long, env = "SORCHA_CONTROLLER_LOG_FORMAT", value_enum, default_value = "human")]
     pub log_format: LogFormat,
+}
+
+/// How long certificates live, and how soon nodes use new ones.
+#[derive(Args, Clone, Debug)]
+pub struct Certificates {
+    /// Validity of a network's authority; it is followed by another one after two thirds of that
+    #[arg(long, env = "SORCHA_CONTROLLER_CA_LIFETIME", default_value = "365d", value_parser = humantime::parse_duration)]
+    pub ca_lifetime: Duration,
+    /// Validity of a node's certificate; it is renewed after two thirds of that, or a little sooner
+    #[arg(long, env = "SORCHA_CONTROLLER_CERTIFICATE_LIFETIME", default_value = "30d", value_parser = humantime::parse_duration)]
+    pub certificate_lifetime: Duration,
+    /// After this time every node uses what its Secret holds: the kubelet's sync (up to 2m) and tls.reload_interval
+    #[arg(long, env = "SORCHA_CONTROLLER_CERTIFICATE_SETTLE", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub certificate_settle: Duration,
+    /// Secrets, ConfigMaps and Certificates of others are looked at again after this time
+    #[arg(long, env = "SORCHA_CONTROLLER_FOREIGN_REFRESH", default_value = "1m", value_parser = humantime::parse_duration)]
+    pub foreign_refresh: Duration,
+}
+
+/// How long certificates are valid, and how long it takes until nodes use what their Secret holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Of an authority.
+    pub ca_lifetime: Duration,
+    /// Of a node's certificate.
+    pub lifetime: Duration,
+    /// After this time every node uses what its Secret holds: the kubelet's sync and the node's own interval.
+    pub settle: Duration,
+}
+
+impl Certificates {
+    /// What decisions about certificates need.
+    #[must_use]
+    pub const fn policy(&self) -> Policy {
+        Policy {
+            ca_lifetime: self.ca_lifetime,
+            lifetime: self.certificate_lifetime,
+            settle: self.certificate_settle,
+        }
+    }
+
+    /// Checks the times against each other.
+    ///
+    /// # Errors
+    /// Naming the flags that do not go together.
+    pub fn check(&self) -> Result<(), String> {
+        // Beyond days it would count in months of its own.
+        let text = |duration: Duration| match (duration.as_secs() / 86_400, duration.as_secs() % 86_400) {
+            (days, 0) if days > 0 => format!("{days}d"),
+            _ => humantime::format_duration(duration).to_string(),
+        };
+        if self.certificate_lifetime < Duration::from_secs(60) {
+            return Err(format!(
+                "--certificate-lifetime is {}: at least 1m",
+                text(self.certificate_lifetime)
+            ));
+        }
+        if self.certificate_lifetime < self.certificate_settle * 6 {
+            return Err(format!(
+                "--certificate-lifetime is {} and --certificate-settle {}: the first must be six times the second, so                  that a certificate is renewed in time",
+                text(self.certificate_lifetime),
+                text(self.certificate_settle)
+            ));
+        }
+        if self.ca_lifetime < self.certificate_lifetime * 3 {
+            return Err(format!(
+                "--ca-lifetime is {} and --certificate-lifetime {}: the first must be three times the second",
+                text(self.ca_lifetime),
+                text(self.certificate_lifetime)
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// Form of log lines.
@@ -74,4 +150,36 @@ pub enum LogFormat {
     Human,
     /// One JSON object a line.
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn checked(flags: &[&str]) -> Result<(), String> {
+        let arguments = std::iter::once("run").chain(flags.iter().copied());
+        Cli::try_parse_from(arguments).map_err(|error| error.to_string())?.settings.certificates.check()
+    }
+
+    #[test]
+    fn times_of_certificates_must_go_together() {
+        assert_eq!(checked(&[]), Ok(()), "the defaults");
+        for (flags, named) in [
+            (&["--certificate-lifetime=10m", "--certificate-settle=2m"][..], "--certificate-settle 2m"),
+            (&["--ca-lifetime=60d"], "--ca-lifetime is 60d"),
+            (&["--certificate-lifetime=30s", "--certificate-settle=1s"], "at least 1m"),
+            (&["--ca-lifetime=soon"], "--ca-lifetime"),
+        ] {
+            let error = checked(flags).expect_err("refused");
+            assert!(error.contains(named), "{flags:?}: {error}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Time};
@@ -15,6 +15,7 @@ use crate::{
     apply::Applier,
     cache::Caches,
     config::Settings,
+    memo::{Data, Memo, ObjectKey},
     metrics::Metrics,
     names::MANAGER,
     publication::{
@@ -40,6 +41,10 @@ pub struct Ctx {
     pub publisher: Publisher,
     /// Whether central nodes may ask the API server about tokens.
     pub reviews: Reviews,
+    /// Secrets and ConfigMaps of others, as they were seen.
+    pub foreign: Memo<ObjectKey, Arc<Data>>,
+    /// cert-manager's Certificates by namespace and name, as they were seen.
+    pub certificates: Memo<(String, String), Arc<serde_json::Value>>,
     recorder: Recorder,
     turns: Mutex<Turns>,
 }
@@ -79,6 +84,8 @@ impl Ctx {
             recorder: Recorder::new(client.clone(), reporter),
             turns: Mutex::default(),
             reviews: Reviews::new(settings.node_reviews_binding.as_deref()),
+            foreign: Memo::new(settings.certificates.foreign_refresh),
+            certificates: Memo::new(settings.certificates.foreign_refresh),
             settings,
             client,
             caches,
@@ -96,7 +103,7 @@ impl Ctx {
         )
     }
 
-    /// A Secret by name. Secrets are not watched: the controller may read those that it is told of.
+    /// A Secret by name, as it is now. Those of others are not watched: the controller reads those that it is told of.
     ///
     /// # Errors
     /// When the API server does not answer, or not to us.

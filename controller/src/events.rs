@@ -2,7 +2,9 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
-use sorcha_crds::conditions::{ISOLATED, READY, REGISTER_VALID, SPLIT_BRAIN, STORE_REACHABLE};
+use sorcha_crds::conditions::{
+    CERTIFICATE_VALID, ISOLATED, READY, REGISTER_VALID, SPLIT_BRAIN, STORE_REACHABLE,
+};
 
 /// Longest note that the API server takes, bytes.
 const NOTE_BYTES: usize = 1000;
@@ -31,21 +33,30 @@ pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Event> {
 
 /// Conditions whose reason is worth an Event of its own.
 fn reasons_count(type_: &str) -> bool {
-    type_ == READY
+    type_ == READY || type_ == CERTIFICATE_VALID
 }
 
 fn is_good(condition: &Condition) -> bool {
     let bad_when_true = matches!(condition.type_.as_str(), ISOLATED | SPLIT_BRAIN);
-    condition.status == if bad_when_true { "False" } else { "True" }
+    // A certificate that ends soon is still valid.
+    let warns = condition.reason == "ExpiringSoon";
+    condition.status == if bad_when_true { "False" } else { "True" } && !warns
 }
 
 /// Reasons that every start and every update pass through.
-const USUAL: [&str; 6] =
-    ["PodMissing", "PodStarting", "PodTerminating", "NotServing", "Updating", "WaitingForTurn"];
+const USUAL: [&str; 7] = [
+    "PodMissing",
+    "PodStarting",
+    "PodTerminating",
+    "NotServing",
+    "Updating",
+    "WaitingForTurn",
+    "WaitingForCertificate",
+];
 
 fn event(condition: &Condition) -> Option<Event> {
-    let told =
-        [READY, ISOLATED, SPLIT_BRAIN, STORE_REACHABLE, REGISTER_VALID].contains(&condition.type_.as_str());
+    let told = [READY, ISOLATED, SPLIT_BRAIN, STORE_REACHABLE, REGISTER_VALID, CERTIFICATE_VALID]
+        .contains(&condition.type_.as_str());
     let known = condition.status != "Unknown";
     (told && known).then(|| note(condition.reason.clone(), condition.message.clone(), is_good(condition)))
 }

@@ -1,6 +1,7 @@
 //! Resources, pods and an API server that answers from a script, for the tests of this crate.
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     sync::{Arc, Mutex},
 };
@@ -17,7 +18,7 @@ use sorcha_crds::{SorchaBlueprint, SorchaCentralNode, SorchaPeer};
 
 use crate::{
     cache::{self, Watched, Writers},
-    config::{LogFormat, Settings},
+    config::{Certificates, LogFormat, Settings},
     context::Ctx,
     metrics::Metrics,
 };
@@ -37,7 +38,11 @@ pub(crate) fn central_with(name: &str, spec: &Value) -> SorchaCentralNode {
 }
 
 pub(crate) fn peer(name: &str, replicas: i32) -> SorchaPeer {
-    resource("SorchaPeer", name, &json!({"replicas": replicas}))
+    peer_with(name, &json!({"replicas": replicas}))
+}
+
+pub(crate) fn peer_with(name: &str, spec: &Value) -> SorchaPeer {
+    resource("SorchaPeer", name, spec)
 }
 
 pub(crate) fn blueprint(name: &str, spec: &Value) -> SorchaBlueprint {
@@ -99,8 +104,8 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// `answer` gives status code and body for a call. Where it gives `None`, patches succeed as they are, and nothing is
-    /// found.
+    /// `answer` gives status code and body for a call. Where it gives `None`, writes succeed as they are, and nothing is
+    /// found but Secrets that were made.
     pub(crate) fn new(answer: impl Fn(&Call) -> Option<(u16, Value)> + Send + Sync + 'static) -> Self {
         Self::with(settings(), answer)
     }
@@ -112,8 +117,10 @@ impl Scene {
     ) -> Self {
         let calls = Arc::new(Mutex::new(Vec::new()));
         let (recorded, answer) = (Arc::clone(&calls), Arc::new(answer));
+        let secrets = Arc::new(Mutex::new(HashMap::new()));
         let service = tower::service_fn(move |request: Request<Body>| {
-            let (recorded, answer) = (Arc::clone(&recorded), Arc::clone(&answer));
+            let (recorded, answer, secrets) =
+                (Arc::clone(&recorded), Arc::clone(&answer), Arc::clone(&secrets));
             async move {
                 let (parts, body) = request.into_parts();
                 let bytes = body.collect_bytes().await.expect("a body");
@@ -123,10 +130,7 @@ impl Scene {
                     query: parts.uri.query().unwrap_or_default().to_owned(),
                     body: serde_json::from_slice(&bytes).unwrap_or_default(),
                 };
-                let nothing =
-                    json!({"kind": "Status", "apiVersion": "v1", "code": 404, "reason": "NotFound"});
-                let otherwise =
-                    || if call.method == "GET" { (404, nothing) } else { (200, call.body.clone()) };
+                let otherwise = || otherwise(&call, &mut secrets.lock().expect("secrets"));
                 let (code, mut body) = answer(&call).unwrap_or_else(otherwise);
                 if code == 200 {
                     body["metadata"]["resourceVersion"] = json!("7");
@@ -149,6 +153,29 @@ impl Scene {
     /// The calls since the last time.
     pub(crate) fn take_calls(&self) -> Vec<Call> {
         std::mem::take(&mut *self.calls.lock().expect("calls"))
+    }
+}
+
+/// What an API server answers that has nothing but the Secrets that were made.
+fn otherwise(call: &Call, secrets: &mut HashMap<String, Value>) -> (u16, Value) {
+    let failure = |code: u16, reason: &str| {
+        (
+            code,
+            json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": reason}),
+        )
+    };
+    let is_secret = call.path.contains("/secrets");
+    let name = call.body["metadata"]["name"].as_str().unwrap_or_default();
+    let path = if call.method == "POST" { format!("{}/{name}", call.path) } else { call.path.clone() };
+    match call.method.as_str() {
+        "GET" => secrets.get(&path).cloned().map_or_else(|| failure(404, "NotFound"), |secret| (200, secret)),
+        "POST" if secrets.contains_key(&path) => failure(409, "AlreadyExists"),
+        _ => {
+            if is_secret {
+                secrets.insert(path, call.body.clone());
+            }
+            (200, call.body.clone())
+        }
     }
 }
 
@@ -175,6 +202,12 @@ pub(crate) fn settings() -> Settings {
         publish_timeout: std::time::Duration::from_secs(5),
         deprecate_timeout: std::time::Duration::from_secs(300),
         central_urls: Vec::new(),
+        certificates: Certificates {
+            ca_lifetime: std::time::Duration::from_secs(365 * 86_400),
+            certificate_lifetime: std::time::Duration::from_secs(30 * 86_400),
+            certificate_settle: std::time::Duration::from_secs(300),
+            foreign_refresh: std::time::Duration::from_secs(60),
+        },
         log: "info".into(),
         log_format: LogFormat::Human,
     }

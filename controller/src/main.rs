@@ -6,7 +6,9 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use sorcha_controller::{
     config::{LogFormat, Settings},
+    context::Ctx,
     drill::{self, DrillArgs},
+    pki::command::{self, IdentityArgs},
     run,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,6 +28,8 @@ enum Command {
     Run(Box<Settings>),
     /// Kill a central node of a running network and watch that nothing is lost
     Drill(DrillArgs),
+    /// Make a certificate for a node outside the cluster, signed by a network's authority
+    Identity(IdentityArgs),
     /// Print the custom resource definitions, or write them to a folder
     Crds(CrdsArgs),
 }
@@ -42,6 +46,7 @@ async fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(settings) => run_controller(*settings).await,
         Command::Drill(args) => run_drill(args).await,
+        Command::Identity(args) => make_identity(args).await,
         Command::Crds(args) => crds(&args),
     };
     match result {
@@ -68,6 +73,11 @@ async fn run_controller(settings: Settings) -> anyhow::Result<()> {
 async fn run_drill(args: DrillArgs) -> anyhow::Result<()> {
     let client = kube::Client::try_default().await.context("find the cluster")?;
     drill::run(client, args).await
+}
+
+async fn make_identity(args: IdentityArgs) -> anyhow::Result<()> {
+    let client = kube::Client::try_default().await.context("find the cluster")?;
+    command::run(client, args, Ctx::now().0).await
 }
 
 /// In a pod its name; elsewhere a name that two processes of one machine do not share.

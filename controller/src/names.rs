@@ -50,6 +50,16 @@ pub mod label {
     pub const NETWORK: &str = "sorcha.dev/network";
 }
 
+/// Keys of a Secret with a certificate.
+pub mod tls_key {
+    /// Certificate.
+    pub const CERTIFICATE: &str = "tls.crt";
+    /// Its key.
+    pub const KEY: &str = "tls.key";
+    /// Authorities that are trusted.
+    pub const TRUST: &str = "ca.crt";
+}
+
 /// Value of the label `managed-by`.
 pub const MANAGER: &str = "sorcha-controller";
 /// Selector of everything that the controller makes.
@@ -111,6 +121,43 @@ pub fn network_budget(network: &str) -> String {
 #[must_use]
 pub fn managed_mongodb(network: &str) -> String {
     format!("{}-mongodb", network.replace('.', "-"))
+}
+
+/// The authority of a network: the Secret with its key, and the ConfigMap with its certificate.
+#[must_use]
+pub fn authority(network: &str) -> String {
+    format!("sorcha-ca.{network}")
+}
+
+/// Value of the label `app.kubernetes.io/component` of a network's authority.
+pub const AUTHORITY: &str = "certificate-authority";
+
+/// Labels of a network's authority.
+#[must_use]
+pub fn authority_labels(network: &str) -> BTreeMap<String, String> {
+    let mut labels = labels(Component::CentralNode, network, network);
+    for (key, value) in [(label::NAME, "sorcha-authority"), (label::COMPONENT, AUTHORITY)] {
+        labels.insert(key.to_owned(), value.to_owned());
+    }
+    labels
+}
+
+/// The Secret with the certificate that the controller makes.
+#[must_use]
+pub fn tls_secret(instance: &str) -> String {
+    format!("{instance}-tls")
+}
+
+/// The Secret with the certificate that cert-manager makes: another one, so that a change of mode takes nothing over.
+#[must_use]
+pub fn cert_manager_secret(instance: &str) -> String {
+    format!("{instance}-cert-manager-tls")
+}
+
+/// The ConfigMap with the authorities that a resource trusts, where its certificate comes from elsewhere.
+#[must_use]
+pub fn trust_config_map(instance: &str) -> String {
+    format!("{instance}-trust")
 }
 
 /// Pod of an ordinal.

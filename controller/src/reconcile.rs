@@ -39,6 +39,14 @@ pub enum Error {
         /// Where it is looked for.
         namespace: String,
     },
+    /// There is no certificate that the nodes could use.
+    #[error("{message}")]
+    Certificate {
+        /// Reason of the conditions.
+        reason: &'static str,
+        /// What is missing, and the remedy.
+        message: String,
+    },
     /// An owned object can't be applied.
     #[error(transparent)]
     Apply(#[from] apply::Error),
@@ -57,6 +65,7 @@ impl Error {
         match self {
             Self::Invalid(_) => "InvalidSpec",
             Self::SecretMissing { .. } => "SecretNotFound",
+            Self::Certificate { reason, .. } => reason,
             Self::Apply(error) => error.reason(),
             Self::Read(_) => "ReadFailed",
             Self::Status(_) => "StatusFailed",
@@ -99,6 +108,8 @@ pub trait Subject: Cached + Serialize {
     fn differs(before: &Self::Status, after: &Self::Status) -> bool;
     /// Applies what is desired.
     fn converge(&self, ctx: &Ctx) -> impl Future<Output = Result<Progress, Error>> + Send;
+    /// When it is to be looked at again, whatever happens; `None`: after the usual time.
+    fn look_again(&self, ctx: &Ctx, now: &Time) -> Option<Time>;
     /// How it stands; a function of what was observed.
     fn status(&self, ctx: &Ctx, result: &Result<Progress, Error>, now: &Time) -> Self::Status;
     /// Further Events of a change of status.
@@ -124,8 +135,16 @@ pub async fn reconcile<S: Subject>(subject: Arc<S>, ctx: Arc<Ctx>) -> Result<Act
     ctx.metrics.reconciled(&S::kind(&()), label, started.elapsed());
     written.map_err(Error::Status)?;
     let waiting = ctx.applier.is_waiting(&subject.namespace().unwrap_or_default());
-    let next = if waiting { apply::CACHE_LAG } else { ctx.settings.resync };
+    let usual = if waiting { apply::CACHE_LAG } else { ctx.settings.resync };
+    let next = soonest(usual, subject.look_again(&ctx, &Ctx::now()), &Ctx::now());
     result.map(|_progress| Action::requeue(next))
+}
+
+/// The usual time, or that until an instant if it is shorter; a second at least.
+fn soonest(usual: Duration, at: Option<Time>, now: &Time) -> Duration {
+    let Some(at) = at else { return usual };
+    let seconds = at.0.as_second().saturating_sub(now.0.as_second());
+    usual.min(Duration::from_secs(u64::try_from(seconds).unwrap_or_default().saturating_add(1)))
 }
 
 /// When a failed reconcile is tried again; it was told in the status, and is logged here.
@@ -224,5 +243,24 @@ pub fn shared_reference<S: Subject>(subject: &S) -> OwnerReference {
         uid: subject.uid().unwrap_or_default(),
         controller: None,
         block_owner_deletion: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_look_is_the_soonest() {
+        let at = |text: &str| serde_json::from_value::<Time>(text.into()).expect("a time");
+        let (now, usual) = (at("2026-11-25T10:00:00Z"), Duration::from_secs(600));
+        for (due, seconds) in [
+            (None, 600),
+            (Some("2026-11-25T10:05:00Z"), 301),
+            (Some("2026-11-26T10:00:00Z"), 600),
+            (Some("2026-11-25T09:00:00Z"), 1),
+        ] {
+            assert_eq!(soonest(usual, due.map(at), &now), Duration::from_secs(seconds), "{due:?}");
+        }
     }
 }

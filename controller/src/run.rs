@@ -20,6 +20,7 @@ use tokio::{
 use crate::{
     blueprint,
     cache::{self, Cached, Triggers},
+    certificates,
     config::Settings,
     context::Ctx,
     http,
@@ -52,6 +53,9 @@ pub enum RunError {
     /// Another process holds the lease now.
     #[error("the lease is lost; another controller goes on")]
     LeaseLost,
+    /// Settings that do not go together.
+    #[error("{0}")]
+    Settings(String),
     /// Measurements clash.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -67,6 +71,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let client = Client::try_from(Config::infer().await?)?;
+    settings.certificates.check().map_err(RunError::Settings)?;
     let metrics = Metrics::new()?;
     let address = settings.listen;
     let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
@@ -133,6 +138,9 @@ pub async fn reconcile(client: Client, settings: Settings, identity: String, met
     let triggers = Triggers { central, peer, blueprint, nodes: Arc::default() };
     let watches =
         cache::run(client.clone(), settings.namespace.clone(), caches.clone(), writers, triggers.clone());
+    if let Err(error) = certificates::measure(metrics.registry(), caches.clone()) {
+        tracing::warn!(%error, "certificates are not measured");
+    }
     let ctx = Arc::new(Ctx::new(client, settings, caches.clone(), metrics, identity));
     let controllers = async {
         // Before the caches are full, everything would look as if it were missing.

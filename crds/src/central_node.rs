@@ -14,6 +14,7 @@ use crate::shared::{
     DEFAULT_MONGODB_IMAGE, DURATION, DeletionPolicy, EmbeddedStore, Heartbeat, ImagePullPolicy, Log,
     PodOverrides, SecretKeyRef, Storage, Telemetry, default_network,
 };
+use crate::tls::{CertificateStatus, Tls};
 
 /// A central node: holds the register in MongoDB (or, for one-node trials, in a file) and accepts publications and peers.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -37,7 +38,8 @@ use crate::shared::{
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1, description = "Why it is ready or not"),
     printcolumn(name = "Converged", type_ = "integer", json_path = ".status.convergedVersion", priority = 1, description = "Version that every connected peer holds"),
     printcolumn(name = "Lineage", type_ = "string", json_path = ".status.lineage", priority = 1, description = "Lineage of the register"),
-    printcolumn(name = "Digest", type_ = "string", json_path = ".status.digest", priority = 1, description = "Digest of the register's content")
+    printcolumn(name = "Digest", type_ = "string", json_path = ".status.digest", priority = 1, description = "Digest of the register's content"),
+    printcolumn(name = "Certificate", type_ = "string", json_path = ".status.certificate.notAfter", priority = 1, description = "End of the certificate's validity")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("!has(self.hostname) || (self.hostname.endsWith('.' + self.network) && !self.hostname.substring(0, size(self.hostname) - size(self.network) - 1).contains('.'))").message("hostname must be one label under the network, such as n0.sorcha.dev"))]
@@ -57,6 +59,9 @@ pub struct SorchaCentralNodeSpec {
     pub priority: i32,
     /// Where the register lies.
     pub store: CentralStore,
+    /// Certificate of the node, and whom it trusts.
+    #[serde(default)]
+    pub tls: Tls,
     /// How peers reach the node.
     #[serde(default)]
     pub service: CentralService,
@@ -364,6 +369,9 @@ pub struct SorchaCentralNodeStatus {
     /// Digest of the register's content at its version, its first 12 digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// Certificate that the node is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateStatus>,
     /// What the node itself reported last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<CentralNodeReport>,

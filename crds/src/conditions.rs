@@ -8,6 +8,8 @@ pub const READY: &str = "Ready";
 pub const PROGRESSING: &str = "Progressing";
 /// Reconciliation is paused by `spec.suspend` or the annotation.
 pub const PAUSED: &str = "Paused";
+/// The nodes have a certificate that their counterparts accept; `False` with the reason `PlainText` when TLS is disabled.
+pub const CERTIFICATE_VALID: &str = "CertificateValid";
 /// Central node: its store answers.
 pub const STORE_REACHABLE: &str = "StoreReachable";
 /// Central node: its register passed the integrity check.

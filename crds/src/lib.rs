@@ -12,6 +12,7 @@ pub mod conditions;
 pub mod peer;
 pub mod blueprint;
 pub mod shared;
+pub mod tls;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
@@ -28,6 +29,10 @@ pub const GROUP: &str = "sorcha.dev";
 pub const VERSION: &str = "v1alpha1";
 /// Annotation that stops reconciliation of a resource while it is `"true"`, like `spec.suspend`.
 pub const PAUSED_ANNOTATION: &str = "sorcha.dev/paused";
+/// Annotation of a resource: a new value asks for a new certificate, once.
+pub const ROTATE_CERTIFICATE_ANNOTATION: &str = "sorcha.dev/rotate-certificate";
+/// Annotation of a resource, or of the authority's Secret: a new value asks for a new authority of the network, once.
+pub const ROTATE_CA_ANNOTATION: &str = "sorcha.dev/rotate-ca";
 /// Field manager of everything that the controller applies.
 pub const CONTROLLER_FIELD_MANAGER: &str = "sorcha-controller";
 

@@ -14,6 +14,7 @@ use crate::{
         DURATION, DeletionPolicy, EmbeddedStore, Heartbeat, ImagePullPolicy, Log, PodOverrides, SecretKeyRef,
         Telemetry, default_network,
     },
+    tls::{CaKeyRef, CertificateStatus, Tls},
 };
 
 /// Peers of a network: each replica keeps a verified copy of the register and serves reads from it, come what may.
@@ -40,9 +41,11 @@ use crate::{
     printcolumn(name = "Failovers", type_ = "integer", json_path = ".status.failovers", priority = 1, description = "Moves to another central node since the pods started"),
     printcolumn(name = "RTT", type_ = "string", json_path = ".status.rtt", priority = 1, description = "Longest mean round trip of heartbeats"),
     printcolumn(name = "Digest", type_ = "string", json_path = ".status.digest", priority = 1, description = "Digest of the replicas' content, or `differs`"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1, description = "Why it is ready or not")
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1, description = "Why it is ready or not"),
+    printcolumn(name = "Certificate", type_ = "string", json_path = ".status.certificate.notAfter", priority = 1, description = "End of the certificate's validity")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("self.tls.mode != 'Disabled' || !has(self.centralNodes) || self.centralNodes.all(c, !has(c.caSecretRef))").message("centralNodes has a caSecretRef, which has no use with tls.mode Disabled: leave it out, or choose another mode"))]
 pub struct SorchaPeerSpec {
     /// Network whose register is replicated. Immutable.
     #[serde(default = "default_network")]
@@ -58,6 +61,9 @@ pub struct SorchaPeerSpec {
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a.host == b.host && a.port == b.port))").message("centralNodes names an address twice"))]
     pub central_nodes: Vec<CentralNodeAddress>,
+    /// Certificate of the peers, and whom they trust.
+    #[serde(default)]
+    pub tls: Tls,
     /// Where the replicas lie.
     #[serde(default = "embedded")]
     pub store: PeerStore,
@@ -132,6 +138,9 @@ pub struct CentralNodeAddress {
     #[serde(default)]
     #[schemars(range(min = 0, max = 65535))]
     pub priority: i32,
+    /// Secret key with the certificate of the authority that signed this central node's, PEM; unset: those of `spec.tls`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<CaKeyRef>,
 }
 
 const fn grpc_port() -> i32 {
@@ -292,6 +301,9 @@ pub struct SorchaPeerStatus {
     /// Newest value of `spec.forceResync` that every peer has done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub force_resync: Option<String>,
+    /// Certificate that the peers are given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateStatus>,
     /// Selector of the pods, for the scale subresource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,

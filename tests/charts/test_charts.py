@@ -26,7 +26,8 @@ NEEDED = {
     ("sorcha.dev", "sorchablueprints"): {"get", "list", "watch", "patch"},
     ("sorcha.dev", "sorchablueprints/status"): {"patch"},
     **{("", kind): OWNED for kind in ("services", "configmaps", "serviceaccounts")},
-    ("", "secrets"): {"get", "create", "patch", "delete"},
+    ("", "secrets"): {"get", "list", "watch", "create", "update", "patch", "delete"},
+    ("cert-manager.io", "certificates"): {"get", "create", "patch"},
     **{("", kind): {"get", "list", "watch"} for kind in ("pods", "persistentvolumeclaims")},
     ("apps", "statefulsets"): OWNED,
     ("policy", "poddisruptionbudgets"): OWNED,
@@ -205,12 +206,14 @@ class Objects(unittest.TestCase):
         defaults = args()
         self.assertEqual(defaults[0], "run")
         for wanted in ("--node-image=localhost/sorcha:0.1.0", "--node-image-pull-policy=IfNotPresent", "--leader-elect=true",
-                       f"--node-reviews-binding={REVIEWS}", "--lease-name=sorcha", f"--lease-namespace={NAMESPACE}", "--listen=0.0.0.0:8080", "--resync=10m"):
+                       f"--node-reviews-binding={REVIEWS}", "--lease-name=sorcha", f"--lease-namespace={NAMESPACE}", "--listen=0.0.0.0:8080",
+                       "--resync=10m", "--ca-lifetime=8760h", "--certificate-lifetime=720h", "--certificate-settle=5m"):
             self.assertIn(wanted, defaults)
         self.assertFalse([arg for arg in defaults if arg.startswith("--namespace")])
         everything = args(*values("everything"))
         for wanted in ("--node-image=localhost/other/node:2", "--node-image-pull-policy=Never", "--listen=[::]:8080",
-                       "--concurrency=4", "--resync=1h30m", "--log=debug,kube=info", "--log-format=human", "--lease-seconds=30"):
+                       "--concurrency=4", "--resync=1h30m", "--ca-lifetime=4380h", "--certificate-lifetime=24h",
+                       "--certificate-settle=2m", "--log=debug,kube=info", "--log-format=human", "--lease-seconds=30"):
             self.assertIn(wanted, everything)
         self.assertIn(f"--namespace={NAMESPACE}", args(*values("namespace")))
         for more in (values("namespace"), ("--set", "rbac.create=false")):
@@ -370,7 +373,8 @@ class Alerts(unittest.TestCase):
                 names |= {f"{name}_{unit}_{part}" for part in ("bucket", "sum", "count")}
             else:
                 names.add(name)
-        return names | set(re.findall(r'"(sorcha_controller_[a-z_]+)"', (ROOT / "controller/src/metrics.rs").read_text()))
+        controller = "".join((ROOT / f"controller/src/{file}.rs").read_text() for file in ("metrics", "certificates"))
+        return names | set(re.findall(r'"(sorcha_controller_[a-z_]+)"', controller))
 
     def test_only_metrics_that_there_are(self):
         known = self.metrics()

@@ -1,4 +1,4 @@
-//! The end of a resource: its blueprint is deprecated first, if that is asked for and can be done in time (ADR 15).
+//! The end of a resource: its blueprint is deprecated first, if that is asked for and can be done in time (ADR 16).
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::SignedDuration};
 use kube::{

@@ -15,6 +15,7 @@ use crate::{
     },
     names::{self, Component},
     network::{self, Network},
+    pki::holder::central_mount,
     reconcile::{controller_reference, shared_reference},
 };
 
@@ -43,7 +44,8 @@ pub(super) fn desired(
         network: spec.network.clone(),
         references: vec![controller_reference(node)],
     };
-    let config = central_config(&owner, spec, &network::hostname(node), may_review);
+    let tls = central_mount(node);
+    let config = central_config(&owner, spec, &network::hostname(node), may_review, tls.is_some());
     let (service_account, role, role_binding) = desired::identity(&owner);
     let workload = Workload {
         replicas: 1,
@@ -55,6 +57,7 @@ pub(super) fn desired(
         storage: spec.store.embedded.as_ref().map(|embedded| &embedded.storage),
         deletion_policy: spec.deletion_policy,
         mongodb_uri: mongodb_uri(node),
+        tls: tls.as_ref(),
         publishers: spec.publishers.tokens_secret_ref.clone(),
         env: Vec::new(),
         grace_seconds: grace_seconds(&spec.drain.timeout),
@@ -62,8 +65,8 @@ pub(super) fn desired(
     Desired {
         stateful_set: stateful_set(&owner, &workload),
         config_map: desired::config_map(&owner, config.clone(), None),
-        headless: headless_service(&owner),
-        service: central_service(&owner, &spec.service),
+        headless: headless_service(&owner, tls.is_some()),
+        service: central_service(&owner, &spec.service, tls.is_some()),
         network_policy: central_network_policy(&owner, spec.service.type_ != ServiceType::ClusterIP),
         budget: None,
         service_account,

@@ -27,6 +27,7 @@ use crate::{
     context::Ctx,
     desired::{Shared, new_secret},
     network::Network,
+    pki::{self, holder::Holder},
     reconcile::{Error, Progress, Subject},
     rollout::Turn,
     workload::is_running,
@@ -54,6 +55,8 @@ impl Subject for SorchaCentralNode {
     }
 
     async fn converge(&self, ctx: &Ctx) -> Result<Progress, Error> {
+        // Before anything that may stand in the way: what runs must go on having a certificate.
+        pki::ensure::ensure(ctx, self, &Holder::central(ctx, self)).await?;
         let network = observe::network(&ctx.caches, self);
         network.check(self)?;
         let observed = Observed::of(ctx, self);
@@ -62,8 +65,12 @@ impl Subject for SorchaCentralNode {
         apply_own(self, ctx, &observed, &network).await
     }
 
+    fn look_again(&self, ctx: &Ctx, now: &Time) -> Option<Time> {
+        pki::finding::look_again(ctx, &Holder::central(ctx, self), now.0).map(Time)
+    }
+
     fn status(&self, ctx: &Ctx, result: &Result<Progress, Error>, now: &Time) -> Self::Status {
-        status::status(self, &Observed::of(ctx, self), &ctx.reviews.state(), result, now)
+        status::status(self, &Observed::of(ctx, self), ctx, result, now)
     }
 
     fn events(_: &Self::Status, _: &Self::Status) -> Vec<Event> {

@@ -10,12 +10,16 @@ use sorcha_crds::{
     },
 };
 
-use super::{observe::Observed, publishers};
+use super::{
+    observe::{Observed, network},
+    publishers,
+};
 use crate::{
+    context::Ctx,
     names,
     network::{self, Endpoint},
+    pki::{finding, holder::Holder},
     reconcile::{Error, Progress, paused_finding, short},
-    reviews::State,
     workload::{is_ready, is_running, is_settled, why_not_ready},
 };
 
@@ -23,7 +27,7 @@ use crate::{
 pub(super) fn status(
     node: &SorchaCentralNode,
     observed: &Observed,
-    reviews: &State,
+    ctx: &Ctx,
     result: &Result<Progress, Error>,
     now: &Time,
 ) -> SorchaCentralNodeStatus {
@@ -38,13 +42,19 @@ pub(super) fn status(
     let reached = if lineage == before.lineage { before.converged_version } else { None };
     let converged_version =
         if converged.status == ConditionStatus::True { version.max(reached) } else { reached };
+    let pod = names::pod(&node.name_any(), 0);
+    let uses = report.map(|report| (pod.as_str(), report.certificate_not_after.as_ref()));
+    let uses: Vec<_> = uses.into_iter().collect();
+    let holder = Holder::central(ctx, node);
+    let certificate = finding::found(ctx, &holder, &network(&ctx.caches, node), &uses, result, now.0);
     let findings = vec![
         ready(node, observed, report, result),
         progressing(observed, result),
         store_reachable(report),
         register_valid(report),
         converged,
-        publishers::finding(node, reviews),
+        publishers::finding(node, &ctx.reviews.state()),
+        certificate.finding,
         paused_finding(result),
     ];
     let namespace = node.namespace().unwrap_or_default();
@@ -57,6 +67,7 @@ pub(super) fn status(
         converged_version,
         lineage,
         digest: last.and_then(|report| report.digest.as_deref()).map(short),
+        certificate: certificate.certificate,
         node: None,
         conditions: conditions::merge(&before.conditions, findings, node.metadata.generation, now),
     }

@@ -12,6 +12,7 @@ mod pod_disruption_budget;
 mod rbac;
 mod service;
 mod stateful_set;
+mod tls_volume;
 
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
@@ -30,6 +31,7 @@ pub use self::{
     pod_disruption_budget::{network_budget, peer_budget},
     service::{central_service, headless_service, peer_service},
     stateful_set::{Workload, stateful_set},
+    tls_volume::Mount,
 };
 
 /// The objects of one node resource, in the order in which they are applied.

@@ -16,6 +16,7 @@ pub(super) mod path {
     pub(crate) const NETWORK: &str = "/etc/sorcha/network";
     pub(crate) const MONGODB: &str = "/etc/sorcha/mongodb";
     pub(crate) const PUBLISHERS: &str = "/etc/sorcha/publishers";
+    pub(crate) const TLS: &str = "/etc/sorcha/tls";
     pub(crate) const DATA: &str = "/var/lib/sorcha";
 }
 
@@ -45,6 +46,17 @@ fn common(owner: &Owner, heartbeat: &Heartbeat, log: &Log, telemetry: &Telemetry
     sections
 }
 
+/// The one place that turns TLS on in a node: its files are those that [`super::stateful_set`] mounts.
+fn with_tls(sections: &mut Map<String, Value>, tls: bool) {
+    if tls {
+        let file = |name: &str| format!("{}/{name}", path::TLS);
+        let files = json!({
+            "certificate_file": file("tls.crt"), "key_file": file("tls.key"), "ca_file": file("ca.crt"),
+        });
+        sections.insert("tls".into(), files);
+    }
+}
+
 fn text(sections: &Map<String, Value>) -> String {
     toml::to_string(sections).unwrap_or_default()
 }
@@ -56,8 +68,10 @@ pub fn central_config(
     spec: &SorchaCentralNodeSpec,
     hostname: &str,
     may_review: bool,
+    tls: bool,
 ) -> String {
     let mut sections = common(owner, &spec.heartbeat, &spec.log, &spec.telemetry);
+    with_tls(&mut sections, tls);
     sections["node"]["id"] = json!(owner.name);
     sections["node"]["hostname"] = json!(hostname);
     if let Some(mongodb) = &spec.store.mongodb {
@@ -95,8 +109,9 @@ fn publishers(spec: &Publishers, may_review: bool) -> Value {
 
 /// Configuration of a peer; its id is the pod's name and comes from the environment.
 #[must_use]
-pub fn peer_config(owner: &Owner, spec: &SorchaPeerSpec) -> String {
+pub fn peer_config(owner: &Owner, spec: &SorchaPeerSpec, tls: bool) -> String {
     let mut sections = common(owner, &spec.heartbeat, &spec.log, &spec.telemetry);
+    with_tls(&mut sections, tls);
     if spec.store.mongodb.is_some() {
         sections["store"]["mongodb"] = json!({"uri_file": format!("{}/uri", path::MONGODB)});
     }

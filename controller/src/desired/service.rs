@@ -11,18 +11,19 @@ use sorcha_crds::central_node::{CentralService, ServiceType};
 use super::meta::Owner;
 use crate::names::{self, Component, GRPC_PORT, HTTP_PORT};
 
-fn port(name: &str, number: i32) -> ServicePort {
+fn port(name: &str, number: i32, tls: bool) -> ServicePort {
     ServicePort {
         name: Some(name.to_owned()),
         port: number,
         target_port: Some(IntOrString::String(name.to_owned())),
         protocol: Some("TCP".to_owned()),
-        app_protocol: (name == "grpc").then(|| "kubernetes.io/h2c".to_owned()),
+        app_protocol: (name == "grpc" && !tls).then(|| "kubernetes.io/h2c".to_owned()),
         ..ServicePort::default()
     }
 }
 
-fn ports(component: Component) -> Vec<ServicePort> {
+fn ports(component: Component, tls: bool) -> Vec<ServicePort> {
+    let port = |name, number| port(name, number, tls);
     match component {
         Component::CentralNode => vec![port("grpc", GRPC_PORT), port("http", HTTP_PORT)],
         Component::Peer => vec![port("http", HTTP_PORT)],
@@ -32,21 +33,21 @@ fn ports(component: Component) -> Vec<ServicePort> {
 
 /// Names of the pods.
 #[must_use]
-pub fn headless_service(owner: &Owner) -> Service {
+pub fn headless_service(owner: &Owner, tls: bool) -> Service {
     let spec = ServiceSpec {
         cluster_ip: Some("None".to_owned()),
         publish_not_ready_addresses: Some(true),
-        ports: Some(ports(owner.component)),
+        ports: Some(ports(owner.component, tls)),
         selector: Some(owner.selector()),
         ..ServiceSpec::default()
     };
     Service { metadata: owner.meta(names::headless(&owner.name)), spec: Some(spec), ..Service::default() }
 }
 
-fn client_service(owner: &Owner, type_: ServiceType) -> Service {
+fn client_service(owner: &Owner, type_: ServiceType, tls: bool) -> Service {
     let spec = ServiceSpec {
         type_: Some(type_.as_str().to_owned()),
-        ports: Some(ports(owner.component)),
+        ports: Some(ports(owner.component, tls)),
         selector: Some(owner.selector()),
         ..ServiceSpec::default()
     };
@@ -56,13 +57,13 @@ fn client_service(owner: &Owner, type_: ServiceType) -> Service {
 /// Where applications read from a peer's replicas.
 #[must_use]
 pub fn peer_service(owner: &Owner) -> Service {
-    client_service(owner, ServiceType::ClusterIP)
+    client_service(owner, ServiceType::ClusterIP, false)
 }
 
 /// Where peers connect and publishers publish.
 #[must_use]
-pub fn central_service(owner: &Owner, settings: &CentralService) -> Service {
-    let mut service = client_service(owner, settings.type_);
+pub fn central_service(owner: &Owner, settings: &CentralService, tls: bool) -> Service {
+    let mut service = client_service(owner, settings.type_, tls);
     let annotations: BTreeMap<_, _> = settings.annotations.clone();
     if !annotations.is_empty() {
         service.metadata.annotations = Some(annotations);
@@ -77,7 +78,7 @@ pub fn central_service(owner: &Owner, settings: &CentralService) -> Service {
 
 /// Where central nodes find their MongoDB server.
 pub(super) fn mongodb_service(owner: &Owner) -> Service {
-    let mut service = headless_service(owner);
+    let mut service = headless_service(owner, false);
     service.metadata.name = Some(owner.name.clone());
     service
 }

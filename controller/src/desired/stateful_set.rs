@@ -22,7 +22,11 @@ use k8s_openapi::{
 use sha2::{Digest as _, Sha256};
 use sorcha_crds::shared::{DeletionPolicy, PodOverrides, SecretKeyRef, Storage};
 
-use super::{meta::Owner, node_config::path};
+use super::{
+    meta::Owner,
+    node_config::path,
+    tls_volume::{Mount, tls_volume},
+};
 use crate::names::{self, Component, GRPC_PORT, HTTP_PORT};
 
 /// User of the node's image.
@@ -53,6 +57,9 @@ pub struct Workload<'a> {
     pub deletion_policy: DeletionPolicy,
     /// Secret key with MongoDB's connection string.
     pub mongodb_uri: Option<SecretKeyRef>,
+    /// Certificate, key and trusted authorities; `None`: plain text. Pods read them again when they change, so that a
+    /// renewed certificate restarts nothing.
+    pub tls: Option<&'a Mount>,
     /// Secret key with the publishers' tokens.
     pub publishers: Option<SecretKeyRef>,
     /// Further environment of the node.
@@ -294,6 +301,7 @@ fn mounts(workload: &Workload<'_>) -> Vec<VolumeMount> {
         read_only("network", path::NETWORK),
         VolumeMount { name: DATA.to_owned(), mount_path: path::DATA.to_owned(), ..VolumeMount::default() },
     ];
+    mounts.extend(workload.tls.map(|_| read_only("tls", path::TLS)));
     mounts.extend(workload.mongodb_uri.as_ref().map(|_| read_only("mongodb", path::MONGODB)));
     mounts.extend(workload.publishers.as_ref().map(|_| read_only("publishers", path::PUBLISHERS)));
     mounts
@@ -329,6 +337,7 @@ fn volumes(owner: &Owner, workload: &Workload<'_>) -> Vec<Volume> {
     if workload.storage.is_none() {
         volumes.push(Volume { empty_dir: Some(EmptyDirVolumeSource::default()), ..named(DATA) });
     }
+    volumes.extend(workload.tls.map(tls_volume));
     volumes.extend(workload.mongodb_uri.as_ref().map(|key| secret("mongodb", key, "uri")));
     volumes.extend(workload.publishers.as_ref().map(|key| secret("publishers", key, "tokens")));
     volumes

@@ -10,6 +10,7 @@ use crate::{
         peer_service, stateful_set,
     },
     names::Component,
+    pki::holder::peer_mount,
     reconcile::controller_reference,
 };
 
@@ -32,7 +33,8 @@ pub(super) fn desired(peer: &SorchaPeer, image: &str, image_pull_policy: &str) -
         network: spec.network.clone(),
         references: vec![controller_reference(peer)],
     };
-    let config = peer_config(&owner, spec);
+    let tls = peer_mount(peer);
+    let config = peer_config(&owner, spec, tls.is_some());
     let mongodb = spec.store.mongodb.as_ref();
     let workload = Workload {
         replicas: spec.replicas,
@@ -44,6 +46,7 @@ pub(super) fn desired(peer: &SorchaPeer, image: &str, image_pull_policy: &str) -
         storage: spec.store.embedded.as_ref().map(|embedded| &embedded.storage),
         deletion_policy: spec.deletion_policy,
         mongodb_uri: mongodb.map(|mongodb| mongodb.uri_secret_ref.clone()),
+        tls: tls.as_ref(),
         publishers: None,
         env: Workload::peer_env(mongodb.map(|mongodb| mongodb.database_prefix.as_str())),
         grace_seconds: GRACE,
@@ -52,7 +55,7 @@ pub(super) fn desired(peer: &SorchaPeer, image: &str, image_pull_policy: &str) -
     Desired {
         stateful_set: stateful_set(&owner, &workload),
         config_map: desired::config_map(&owner, config.clone(), spec.force_resync.clone()),
-        headless: headless_service(&owner),
+        headless: headless_service(&owner, tls.is_some()),
         service: peer_service(&owner),
         network_policy: peer_network_policy(&owner),
         budget: Some(peer_budget(&owner)),

@@ -2,6 +2,7 @@
 
 mod desired;
 mod observe;
+mod certificate;
 mod status;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -13,6 +14,7 @@ use self::observe::Observed;
 use crate::{
     central,
     context::Ctx,
+    pki::{self, holder::Holder},
     reconcile::{Error, Progress, Subject, patch_status},
 };
 
@@ -43,12 +45,17 @@ impl Subject for SorchaPeer {
             let namespace = self.namespace().unwrap_or_default();
             central::check_secret(ctx, &namespace, mongodb.uri_secret_ref.clone()).await?;
         }
+        pki::ensure::ensure(ctx, self, &Holder::peer(self)).await?;
         forget_gone(self, ctx, &observed).await?;
         apply(self, ctx).await
     }
 
+    fn look_again(&self, ctx: &Ctx, now: &Time) -> Option<Time> {
+        pki::finding::look_again(ctx, &Holder::peer(self), now.0).map(Time)
+    }
+
     fn status(&self, ctx: &Ctx, result: &Result<Progress, Error>, now: &Time) -> Self::Status {
-        status::status(self, &Observed::of(ctx, self), result, now)
+        status::status(self, &Observed::of(ctx, self), ctx, result, now)
     }
 
     fn events(before: &Self::Status, after: &Self::Status) -> Vec<Event> {

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
 use kube::ResourceExt as _;
-use sorcha_crds::SorchaPeer;
+use sorcha_crds::{SorchaCentralNode, SorchaPeer};
 
-use crate::{context::Ctx, names, workload::is_ready};
+use crate::{cache::Caches, context::Ctx, names, workload::is_ready};
 
 /// One peer resource in the cluster.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +33,13 @@ impl Observed {
         let ready = pods.values().filter(|pod| is_ready(pod)).count();
         Self { stateful_set, pods, ready: i32::try_from(ready).unwrap_or(i32::MAX) }
     }
+}
+
+/// The central nodes that are published for these peers.
+pub(super) fn central_nodes(caches: &Caches, peer: &SorchaPeer) -> Vec<Arc<SorchaCentralNode>> {
+    caches.central_nodes.state_filter(|node| {
+        node.metadata.namespace == peer.metadata.namespace && node.spec.network == peer.spec.network
+    })
 }
 
 /// Pods that reported, are not asked for any more, and do not exist.

@@ -10,8 +10,9 @@ use sorcha_crds::{
     peer::PeerReport,
 };
 
-use super::observe::Observed;
+use super::{certificate, observe::Observed};
 use crate::{
+    context::Ctx,
     events::note,
     names::{self, Component},
     reconcile::{Error, Progress, paused_finding, short},
@@ -57,6 +58,7 @@ const ORDER: [&str; 7] =
 pub(super) fn status(
     peer: &SorchaPeer,
     observed: &Observed,
+    ctx: &Ctx,
     result: &Result<Progress, Error>,
     now: &Time,
 ) -> SorchaPeerStatus {
@@ -74,7 +76,10 @@ pub(super) fn status(
     let fresh: Option<Vec<_>> =
         replicas.iter().map(|replica| Some(replica.report?.fresh_as_of.as_ref()?.0)).collect();
     let rtt = reports().filter_map(|report| report.rtt_ms).reduce(f64::max);
-    let findings = findings(peer, observed, &replicas, result);
+    let certificate = certificate::found(peer, observed, ctx, result, now);
+    let mut findings = findings(peer, observed, &replicas, result);
+    findings.push(certificate.finding);
+    findings.push(paused_finding(result));
     SorchaPeerStatus {
         observed_generation: peer.metadata.generation,
         replicas: Some(held.map_or(0, |status| status.replicas)),
@@ -94,6 +99,7 @@ pub(super) fn status(
         rtt: rtt.map(|ms| format!("{ms:.1}ms")),
         digest: common(reports().filter_map(|report| report.digest.as_deref().map(short)), "differs"),
         force_resync: resync_done(peer, &replicas).or(before.force_resync),
+        certificate: certificate.certificate,
         selector: Some(names::selector_text(Component::Peer, &peer.name_any())),
         nodes: Vec::new(),
         conditions: conditions::merge(&before.conditions, findings, peer.metadata.generation, now),
@@ -145,7 +151,6 @@ fn findings(
         every(replicas, SYNCED, "Synced", "Behind", |replica| replica.is_synced()),
         isolated(replicas),
         split_brain(replicas),
-        paused_finding(result),
     ]
 }
 

@@ -125,6 +125,9 @@ async fn creates_everything_once() {
     assert_eq!(
         writes(&calls),
         [
+            "POST secrets",
+            "PATCH configmaps/sorcha-ca.sorcha.dev",
+            "POST secrets",
             "PATCH serviceaccounts/edge",
             "PATCH roles/edge",
             "PATCH rolebindings/edge",
@@ -148,8 +151,8 @@ async fn creates_everything_once() {
     let again = writes(&scene.take_calls());
     assert_eq!(
         again,
-        ["PATCH sorchapeers/edge/status"],
-        "objects are not applied twice while the cache is behind"
+        ["POST secrets", "POST secrets", "PATCH sorchapeers/edge/status"],
+        "objects are not applied twice while the cache is behind, and a Secret that is there is not made again"
     );
 }
 
@@ -180,6 +183,7 @@ fn fill(writers: &mut Writers, calls: &[Call]) {
             "ServiceAccount" => put(&mut writers.service_accounts, object(call)),
             "Role" => put(&mut writers.roles, object(call)),
             "RoleBinding" => put(&mut writers.role_bindings, object(call)),
+            "Secret" => put(&mut writers.secrets, object(call)),
             "ConfigMap" => put(&mut writers.config_maps, object(call)),
             "Service" => put(&mut writers.services, object(call)),
             "NetworkPolicy" => put(&mut writers.network_policies, object(call)),
@@ -241,7 +245,7 @@ async fn nothing_is_taken_from_users() {
     let error = reconcile(Arc::new(peer("edge", 1)), Arc::clone(&scene.ctx)).await.expect_err("taken");
     assert_eq!(error.reason(), "NameTaken");
     let written = writes(&scene.take_calls());
-    assert!(!written.iter().any(|call| call.contains("configmaps")), "{written:?}");
+    assert!(!written.iter().any(|call| call.contains("configmaps/edge")), "{written:?}");
     assert_eq!(written.last().map(String::as_str), Some("PATCH sorchapeers/edge/status"));
 }
 

@@ -76,8 +76,7 @@ fn peers((name, policy, _): &(&str, &str, &str)) -> Value {
 async fn gone(space: &Space, name: &str, policy: &str) -> Result<()> {
     let selector =
         format!("app.kubernetes.io/instance={name},app.kubernetes.io/managed-by=sorcha-controller");
-    let kinds =
-        "statefulset,service,configmap,serviceaccount,role,rolebinding,networkpolicy,poddisruptionbudget,pod";
+    let kinds = "statefulset,service,configmap,secret,serviceaccount,role,rolebinding,networkpolicy,poddisruptionbudget,pod";
     space.until_gone(60, &[kinds, "-l", &selector]).await?;
     let claim = format!("data-{name}-0");
     if policy == "Delete" {

@@ -23,6 +23,8 @@ pub(crate) fn flags(cluster: &Cluster) -> Result<Vec<String>> {
         format!("--namespace={SYSTEM}"),
         format!("--set=image.repository={repository},image.tag={tag}"),
         "--set=demo.enabled=false".to_owned(),
+        // The kubelet of the tests' cluster looks every 10 s, and so do the nodes.
+        "--set=controller.certificates.settle=30s".to_owned(),
         "--wait".to_owned(),
         "--timeout=3m".to_owned(),
     ])

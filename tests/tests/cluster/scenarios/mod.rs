@@ -1,6 +1,7 @@
 //! The scenarios, and in which order they run.
 
 mod blueprints;
+mod certificates;
 mod change;
 mod crash;
 mod deletion;
@@ -24,6 +25,7 @@ mod rights;
 mod rolling;
 mod scale;
 mod service;
+mod tls;
 mod upgrade;
 
 use crate::run::Scenario;
@@ -80,6 +82,8 @@ fn against_intruders() -> Vec<Scenario> {
         scenario!("contradict", contradictions::run, "specs that contradict others say so in the status"),
         scenario!("publishers", publishers::run, "ServiceAccounts publish as RBAC lets them"),
         scenario!("rights", rights::run, "a node's token is good for its own status only"),
+        scenario!("certificates", certificates::run, "certificates are made, renewed, repaired, replaced"),
+        scenario!("cert-manager", certificates::cert_manager, "certificates by cert-manager"),
         scenario!("drift", drift::run, "deleted and changed objects are repaired"),
         scenario!("taken", drift::taken, "an object of somebody else is left alone"),
     ]
@@ -89,6 +93,7 @@ fn on_networks_of_their_own() -> Vec<Scenario> {
     vec![
         scenario!("deletion", deletion::run, "volumes are kept or deleted as asked"),
         scenario!("lifecycle", lifecycle::run, "pause, resync, missing Secret"),
+        scenario!("tls", tls::run, "mutual TLS, while every certificate is replaced"),
         scenario!("service", service::run, "addresses follow LoadBalancer and NodePort"),
         scenario!("late", lifecycle::late, "peers that are there before any central node"),
         scenario!("events", events::run, "Events tell transitions, once each"),

@@ -17,7 +17,7 @@ use crate::{
 const REPLICAS: i32 = 3;
 const IDLE: Duration = Duration::from_secs(60);
 const OWNED: &str =
-    "statefulset,service,configmap,serviceaccount,role,rolebinding,networkpolicy,poddisruptionbudget";
+    "statefulset,service,configmap,secret,serviceaccount,role,rolebinding,networkpolicy,poddisruptionbudget";
 
 pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     let space = cluster.network().await?;

@@ -117,6 +117,23 @@ fn peers() -> Vec<Change> {
         ("/spec/image", json!(""), "spec.image"),
         ("/spec/imagePullPolicy", json!("Sometimes"), "Unsupported value"),
         ("/spec/log/format", json!("xml"), "Unsupported value"),
+        ("/spec/tls/mode", json!("Sometimes"), "Unsupported value"),
+        ("/spec/tls/mode", json!("CertManager"), "tls.mode CertManager needs tls.issuerRef"),
+        ("/spec/tls/issuerRef", json!({"name": "ours"}), "tls.issuerRef is for tls.mode CertManager only"),
+        (
+            "/spec/tls",
+            json!({"mode": "CertManager", "issuerRef": {"name": "a", "kind": "Vault"}}),
+            "Unsupported value",
+        ),
+        ("/spec/tls/mode", json!("Secret"), "tls.mode Secret needs tls.secretName"),
+        ("/spec/tls/trust", json!([{}]), "needs exactly one of configMapRef and secretRef"),
+        (
+            "/spec/tls",
+            json!({"mode": "Disabled", "trust": [{"secretRef": {"name": "a"}}]}),
+            "tls.trust has no use with tls.mode Disabled",
+        ),
+        ("/spec/tls/trust", json!([{"secretRef": {"key": "ca.crt"}}]), "name: Required value"),
+        ("/spec/tls/secret", json!("a"), "unknown field \"spec.tls.secret\""),
         ("/spec/replica", json!(3), "unknown field \"spec.replica\""),
         ("/spec/sync/intervall", json!("5m"), "unknown field \"spec.sync.intervall\""),
     ]
@@ -162,6 +179,9 @@ fn central() -> Vec<Change> {
         ("/spec/heartbeat/interval", json!("1s"), "heartbeat.interval must be 10s to 2m"),
         ("/spec/publishers", json!({"tokensSecretRef": {"name": "a"}}), "key: Required value"),
         ("/spec/publishers/kubernetes", json!({"audience": ""}), "should be at least 1 chars long"),
+        ("/spec/tls", json!({"mode": "Secret"}), "tls.mode Secret needs tls.secretName"),
+        ("/spec/tls/secretName", json!("mine"), "tls.secretName is for tls.mode Secret only"),
+        ("/spec/tls", json!({"mode": "CertManager", "issuerRef": {}}), "name: Required value"),
         ("/spec/deletionPolicy", json!("Forget"), "Unsupported value"),
         ("/spec/hostName", json!("n0.refusals.test"), "unknown field \"spec.hostName\""),
     ]
