@@ -3,7 +3,7 @@
 //! Stores hand over what they hold as [`Record`]s; these functions tell good entries from findings. Every
 //! finding names what is wrong and where, so that a peer fetches just that again.
 
-use std::{collections::BTreeMap, fmt, num::NonZero, sync::Arc, thread};
+use std::{fmt, num::NonZero, sync::Arc, thread};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -58,8 +58,6 @@ pub enum Fault {
     Misplaced(String),
     /// An entry that must be there is not.
     Missing,
-    /// An entry is there that the index does not know.
-    Extra,
     /// The summary of the register differs from its entries.
     Seal(String),
     /// The genesis record is missing or does not verify.
@@ -84,7 +82,6 @@ impl fmt::Display for Finding {
             Fault::Altered => f.write_str("altered: a field differs from what was stored"),
             Fault::Misplaced(why) => write!(f, "misplaced: {why}"),
             Fault::Missing => f.write_str("missing"),
-            Fault::Extra => f.write_str("not known to the index: added by someone else"),
             Fault::Seal(why) => write!(f, "seal: {why}"),
             Fault::Genesis(why) => write!(f, "genesis: {why}"),
             Fault::Store(why) => write!(f, "store: {why}"),
@@ -166,28 +163,6 @@ fn check_record(record: &Record) -> Result<Arc<SealedEntry>, Finding> {
     }
 }
 
-/// Compares the entries with the index of blueprint ids: names what is missing, extra or swapped.
-///
-/// Entries the index does not know are removed from `examination`.
-pub fn check_index(examination: &mut Examination, index: &BTreeMap<BlueprintId, Version>) {
-    let Examination { entries, findings } = examination;
-    entries.retain(|sealed| {
-        let entry = sealed.entry();
-        let known = index.get(&entry.blueprint_id) == Some(&entry.version);
-        if !known {
-            findings.push(Finding::at(entry.version, Some(entry.blueprint_id.clone()), Fault::Extra));
-        }
-        known
-    });
-    for (id, version) in index {
-        let found = entries.binary_search_by_key(version, |sealed| sealed.entry().version).is_ok();
-        let named = findings.iter().any(|finding| finding.version == Some(*version));
-        if !found && !named {
-            findings.push(Finding::at(*version, Some(id.clone()), Fault::Missing));
-        }
-    }
-}
-
 /// Compares the view built from good entries with the stored seal. Only meaningful without other findings.
 #[must_use]
 pub fn check_seal(view: &RegisterView, stored: Option<Seal>) -> Option<Finding> {
@@ -251,16 +226,11 @@ mod tests {
             .collect()
     }
 
-    fn index(records: &[Record]) -> BTreeMap<BlueprintId, Version> {
-        records.iter().map(|r| (BlueprintId::new(format!("b{}", r.version)).unwrap(), r.version)).collect()
-    }
-
     #[test]
     fn a_good_register_has_no_findings_on_one_thread_or_many() {
         for count in [0, 3, 2000] {
             let records = records(count);
-            let mut found = examine(&records);
-            check_index(&mut found, &index(&records));
+            let found = examine(&records);
             assert_eq!((found.entries.len(), found.findings.len()), (records.len(), 0));
         }
     }
@@ -268,10 +238,8 @@ mod tests {
     #[test]
     fn every_kind_of_damage_is_named() {
         let good = records(5);
-        let ids = index(&good);
         let look = |records: &[Record]| {
-            let mut found = examine(records);
-            check_index(&mut found, &ids);
+            let found = examine(records);
             found.findings.into_iter().map(|f| (f.version.unwrap().get(), f.fault)).collect::<Vec<_>>()
         };
 
@@ -285,19 +253,6 @@ mod tests {
         altered[2].encoded = changed.seal().encoded().clone();
         assert_eq!(look(&altered), [(3, Fault::Altered)]);
 
-        let mut missing = good.clone();
-        missing.remove(2);
-        assert_eq!(look(&missing), [(3, Fault::Missing)]);
-
-        let mut extra = good.clone();
-        let rogue = entry("rogue", 6).seal();
-        extra.push(Record {
-            version: version(6),
-            encoded: rogue.encoded().clone(),
-            leaf: Some(rogue.leaf()),
-        });
-        assert_eq!(look(&extra), [(6, Fault::Extra)]);
-
         let mut swapped = good.clone();
         swapped[1].version = version(3);
         swapped[2].version = version(2);
@@ -306,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seal_finds_what_index_and_entries_hide() {
+    fn the_seal_finds_what_entries_hide() {
         let entries = examine(&records(5)).entries;
         let whole = RegisterView::with_entries(None, entries.clone(), Version::ZERO);
         assert_eq!(check_seal(&whole, Some(whole.seal())), None);
