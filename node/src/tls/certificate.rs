@@ -96,7 +96,6 @@ impl Leaf {
 }
 
 /// Whose a certificate is that was shown on a connection.
-#[must_use]
 pub fn credential(der: &CertificateDer<'_>) -> Credential {
     Leaf::read(der).map_err(NoIdentity::Unreadable)?.credential
 }
