@@ -14,12 +14,12 @@ from .cluster import CLUSTER, kubectl
 from .controller import Controller
 
 OWNED = {
-    "serviceaccounts": "api/v1", "configmaps": "api/v1", "services": "api/v1",
+    "serviceaccounts": "api/v1", "configmaps": "api/v1", "secrets": "api/v1", "services": "api/v1",
     "roles": "apis/rbac.authorization.k8s.io/v1", "rolebindings": "apis/rbac.authorization.k8s.io/v1",
     "networkpolicies": "apis/networking.k8s.io/v1", "poddisruptionbudgets": "apis/policy/v1",
     "statefulsets": "apis/apps/v1",
 }
-SELECTOR = "labelSelector=app.kubernetes.io/managed-by%3Dsorcha-controller"
+SELECTOR = "labelSelector=app.kubernetes.io/managed-by%3Dsorcha-controller,app.kubernetes.io/component%3Dpeer"
 
 
 def measure(programs, peers):

@@ -14,9 +14,10 @@ use crate::{
 
 const RESOURCES: usize = 20;
 /// Kinds that each resource has one of.
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 8] = [
     "statefulset",
     "configmap",
+    "secret",
     "serviceaccount",
     "role",
     "rolebinding",
@@ -44,7 +45,8 @@ pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     })
     .await?;
     for kind in KINDS {
-        let selector = "app.kubernetes.io/managed-by=sorcha-controller";
+        // Without what they share: the authority.
+        let selector = "app.kubernetes.io/managed-by=sorcha-controller,app.kubernetes.io/component=peer";
         let objects = space.get(&[kind, "-l", selector]).await?;
         let objects = objects.list("/items");
         ensure!(objects.len() == RESOURCES, "{} of kind {kind}, not {RESOURCES}", objects.len());
