@@ -264,7 +264,7 @@ fn is_invalid(error: &kube::Error) -> bool {
 }
 
 /// Resource versions of one kind are ordered numbers.
-fn version<K: Cached>(object: &K) -> Option<u64> {
+pub(crate) fn version<K: Cached>(object: &K) -> Option<u64> {
     object.resource_version()?.parse().ok()
 }
 

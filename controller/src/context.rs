@@ -1,19 +1,20 @@
 //! What reconciles share.
 
 use std::{
+    any::Any,
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt as _,
     runtime::events::{Event, Recorder, Reporter},
 };
 
 use crate::{
-    apply::Applier,
-    cache::Caches,
+    apply::{self, Applier},
+    cache::{Cached, Caches},
     config::Settings,
     memo::{Data, Memo, ObjectKey},
     metrics::Metrics,
@@ -45,6 +46,8 @@ pub struct Ctx {
     pub foreign: Memo<ObjectKey, Arc<Data>>,
     /// cert-manager's Certificates by namespace and name, as they were seen.
     pub certificates: Memo<(String, String), Arc<serde_json::Value>>,
+    /// Resources as their status was last written, by uid.
+    written: Memo<String, Arc<dyn Any + Send + Sync>>,
     recorder: Recorder,
     turns: Mutex<Turns>,
 }
@@ -86,11 +89,31 @@ impl Ctx {
             reviews: Reviews::new(settings.node_reviews_binding.as_deref()),
             foreign: Memo::new(settings.certificates.foreign_refresh),
             certificates: Memo::new(settings.certificates.foreign_refresh),
+            written: Memo::new(apply::CACHE_LAG),
             settings,
             client,
             caches,
             metrics,
         }
+    }
+
+    /// Notes a resource whose status was just written, until the cache shows it.
+    pub(crate) fn remember<S: Cached>(&self, written: S) {
+        self.written.put(written_key(&written), Arc::new(written));
+    }
+
+    /// The resource as the cache shows it, or as it was written a moment ago, if the cache is behind: a transition is told
+    /// once.
+    pub(crate) fn newest<S: Cached>(&self, seen: Arc<S>) -> Arc<S> {
+        let key = written_key(&*seen);
+        let Some(written) = self.written.fresh(&key).and_then(|object| object.downcast::<S>().ok()) else {
+            return seen;
+        };
+        if apply::version(&*seen) < apply::version(&*written) {
+            return written;
+        }
+        self.written.forget(&key);
+        seen
     }
 
     /// Now, in whole seconds, as conditions carry it.
@@ -133,4 +156,8 @@ fn publisher(client: &Client, settings: &Settings, metrics: &Metrics) -> Publish
     let account = account.map(|(namespace, name)| Account { namespace, name });
     let tokens = Tokens::new(client.clone(), account, metrics.clone());
     Publisher::new(tokens, settings.publish_timeout, settings.central_urls.clone())
+}
+
+fn written_key<S: Cached>(object: &S) -> String {
+    object.uid().unwrap_or_default()
 }

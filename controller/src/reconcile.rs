@@ -125,6 +125,7 @@ pub async fn reconcile<S: Subject>(subject: Arc<S>, ctx: Arc<Ctx>) -> Result<Act
     if subject.meta().deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
+    let subject = ctx.newest(subject);
     let started = Instant::now();
     let result = match paused(&*subject) {
         Some(why) => Ok(Progress::Paused(why)),
@@ -178,7 +179,9 @@ async fn write_status<S: Subject>(
         return Ok(());
     }
     ctx.metrics.called("apply", &format!("{}/status", S::plural(&())));
-    patch_status(subject, ctx, CONTROLLER_FIELD_MANAGER, &json!(after)).await?;
+    if let Some(written) = patch_status(subject, ctx, CONTROLLER_FIELD_MANAGER, &json!(after)).await? {
+        ctx.remember(written);
+    }
     let mut told = events::transitions(S::conditions(&before), S::conditions(&after));
     told.extend(S::events(&before, &after));
     for event in told {
@@ -187,7 +190,8 @@ async fn write_status<S: Subject>(
     Ok(())
 }
 
-/// Applies a part of a resource's status under a field manager's name. A resource that is gone is no error.
+/// Applies a part of a resource's status under a field manager's name; the resource as it is then. One that is gone is no
+/// error.
 ///
 /// # Errors
 /// When the API server does not answer, or not to us.
@@ -196,7 +200,7 @@ pub async fn patch_status<S: Cached>(
     ctx: &Ctx,
     manager: &str,
     status: &serde_json::Value,
-) -> kube::Result<()> {
+) -> kube::Result<Option<S>> {
     let api: Api<S> = Api::namespaced(ctx.client.clone(), &subject.namespace().unwrap_or_default());
     let body = json!({
         "apiVersion": S::api_version(&()), "kind": S::kind(&()),
@@ -205,8 +209,8 @@ pub async fn patch_status<S: Cached>(
     });
     let parameters = PatchParams::apply(manager).force();
     match api.patch_status(&subject.name_any(), &parameters, &Patch::Apply(body)).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        other => other.map(|_| ()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        other => other.map(Some),
     }
 }
 

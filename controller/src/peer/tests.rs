@@ -114,6 +114,34 @@ fn writes(calls: &[Call]) -> Vec<String> {
         .collect()
 }
 
+/// The cache is behind: what was written a moment ago is neither written nor told again.
+#[tokio::test]
+async fn a_transition_is_told_once() {
+    let mut edge = peer("edge", 1);
+    edge.metadata.resource_version = Some("5".into());
+    let whole = json!(edge);
+    let scene = Scene::new(move |call| {
+        let written = call.method == "PATCH" && call.path.ends_with("/sorchapeers/edge/status");
+        written.then(|| {
+            let mut edge = whole.clone();
+            edge["status"] = call.body["status"].clone();
+            (200, edge)
+        })
+    });
+    let tells = |calls: &[Call]| {
+        writes(calls).iter().filter(|call| call.contains("status") || call.contains("events")).count()
+    };
+    let edge = Arc::new(edge);
+    reconcile(Arc::clone(&edge), Arc::clone(&scene.ctx)).await.expect("reconciled");
+    assert_eq!(tells(&scene.take_calls()), 1);
+    reconcile(Arc::clone(&edge), Arc::clone(&scene.ctx)).await.expect("reconciled");
+    assert_eq!(tells(&scene.take_calls()), 0);
+    let mut seen = (*edge).clone();
+    seen.metadata.resource_version = Some("8".into());
+    reconcile(Arc::new(seen), Arc::clone(&scene.ctx)).await.expect("reconciled");
+    assert_eq!(tells(&scene.take_calls()), 1, "the cache is ahead and shows no status: that counts");
+}
+
 /// Conversation: a new resource gets its objects in order, then a status.
 #[tokio::test]
 async fn creates_everything_once() {
