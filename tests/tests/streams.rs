@@ -192,8 +192,9 @@ async fn nothing_of_a_wrong_full_sync_is_taken() {
             })
             .await;
             peer.stop().await;
+            // It ends with the peer's store, unless it is told to before.
             following.abort();
-            assert!(following.await.is_err_and(|error| error.is_cancelled()), "{number}, {name}");
+            assert!(!following.await.is_err_and(|error| error.is_panic()), "{number}, {name}");
         }
     });
     join_all(runs).await;

@@ -19,10 +19,10 @@ use crate::{
 /// Room for a register of some thousand entries.
 const SIZE: &str = "size=48m";
 /// What a node logs of a full disk.
-const FULL: [&str; 2] = ["store commit failed", "No space left on device"];
+const FULL: [&str; 2] = ["publications were not stored", "No space left on device"];
 const PEER_FULL: [&str; 2] = ["sync failed", "No space left on device"];
 /// The second one of a peer whose journal was to be written anew just then.
-const HARMLESS: [&str; 2] = ["store commit failed", "the replica is not durable"];
+const HARMLESS: [&str; 2] = ["publications were not stored", "the register is not durable"];
 
 /// A small file system over a node's data directory.
 struct Disk(PathBuf);

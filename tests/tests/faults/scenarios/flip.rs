@@ -221,9 +221,10 @@ async fn peer(network: &mut Network, sound: &Stated, damage: &Damage, tally: &mu
     .await?;
     ensure!(wrong.is_none(), "it served {wrong:?} without a finding");
     let log = network.nodes[1].log_since(mark)?;
-    let is_named = ["replica integrity failure; it will be fetched again", "replica file set aside"]
-        .iter()
-        .any(|line| log.contains(line));
+    let is_named =
+        ["replica integrity failure; it will be fetched again", "unreadable register file set aside"]
+            .iter()
+            .any(|line| log.contains(line));
     if is_named {
         tally.repaired += 1
     } else {
