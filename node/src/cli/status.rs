@@ -118,24 +118,28 @@ async fn watch<S>(
 /// What a node said at one moment.
 struct Snapshot {
     node: Result<Value, ApiError>,
-    /// `connection` of a peer, `peers` of a central node.
-    detail: Option<(&'static str, Result<Value, ApiError>)>,
+    /// `connection` and `centralNodes` of a peer, `peers` of a central node.
+    details: Vec<(&'static str, Result<Value, ApiError>)>,
 }
 
 impl Snapshot {
     async fn of(api: &Api) -> Self {
         let node = api.get(&["api", "node", "info"]).await;
-        let detail = match &node {
-            Ok(node) if is_central(node) => Some(("peers", api.get(&["api", "peers", "connected"]).await)),
-            Ok(_) => Some(("connection", api.get(&["api", "connection", "status"]).await)),
-            Err(_) => None,
+        let details = match &node {
+            Ok(node) if is_central(node) => vec![("peers", api.get(&["api", "peers", "connected"]).await)],
+            // Why a central node is not connected to stands with it.
+            Ok(_) => vec![
+                ("connection", api.get(&["api", "connection", "status"]).await),
+                ("centralNodes", api.get(&["api", "central-nodes"]).await),
+            ],
+            Err(_) => Vec::new(),
         };
-        Self { node, detail }
+        Self { node, details }
     }
 
     fn errors(&self) -> impl Iterator<Item = &ApiError> {
-        let detail = self.detail.as_ref().and_then(|(_, detail)| detail.as_ref().err());
-        self.node.as_ref().err().into_iter().chain(detail)
+        let details = self.details.iter().filter_map(|(_, detail)| detail.as_ref().err());
+        self.node.as_ref().err().into_iter().chain(details)
     }
 
     fn json(&self, api: &Api, clock: &dyn Clock) -> Value {
@@ -147,8 +151,10 @@ impl Snapshot {
         if let Ok(node) = &self.node {
             line["node"] = node.clone();
         }
-        if let Some((name, Ok(detail))) = &self.detail {
-            line[*name] = detail.clone();
+        for (name, detail) in &self.details {
+            if let Ok(detail) = detail {
+                line[*name] = detail.clone();
+            }
         }
         if let Some(error) = self.errors().next() {
             line["error"] = error.to_string().into();
@@ -158,11 +164,13 @@ impl Snapshot {
 
     /// The fields of both answers in one table, then a table for each list in them.
     fn tables(&self) -> String {
-        let detail = self.detail.as_ref().map(|(_, detail)| detail);
-        let parts =
-            [Some(&self.node), detail].into_iter().flatten().filter_map(|answer| answer.as_ref().ok());
         let mut found = Found::default();
-        parts.for_each(|part| found.take("", part));
+        let all =
+            [("", &self.node)].into_iter().chain(self.details.iter().map(|(name, detail)| (*name, detail)));
+        for (name, part) in all.filter_map(|(name, part)| Some((name, part.as_ref().ok()?))) {
+            // A list needs a name; fields have theirs.
+            found.take(if part.is_array() { name } else { "" }, part);
+        }
         found.text()
     }
 }

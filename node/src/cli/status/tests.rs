@@ -23,6 +23,7 @@ fn peer() -> Router {
     Router::new()
         .route("/api/node/info", get(async || Json(node)))
         .route("/api/connection/status", get(async || Json(connection)))
+        .route("/api/central-nodes", get(async || Json(json!([{"id": "n1", "lastError": "refused"}]))))
 }
 
 fn central() -> Router {
