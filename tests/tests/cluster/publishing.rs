@@ -23,8 +23,18 @@ pub(crate) fn document(id: &str) -> Value {
     })
 }
 
-/// Publishes from a pod on a central node; the version it got.
+/// Publishes from a pod on a central node; the version it got. A Service may lead nowhere for a moment after its pod has
+/// become ready: then it is tried again.
 pub(crate) async fn publish(space: &Space, pod: &str, central: &str, id: &str) -> Result<i64> {
+    let what = format!("{central} answers");
+    let reached = eventually(&what, seconds(15), async || match try_publish(space, pod, central, id).await {
+        Err(error) if format!("{error:#}").contains("does not answer") => Err(error),
+        other => Ok(other),
+    });
+    reached.await?
+}
+
+async fn try_publish(space: &Space, pod: &str, central: &str, id: &str) -> Result<i64> {
     let url = format!("http://{central}.{}.svc:8080", space.name);
     let arguments = [
         "exec",
@@ -58,7 +68,7 @@ pub(crate) async fn publish_while(space: &Space, going: &Cell<bool>, prefix: &st
         let mut turn = published.ids.len();
         let version = eventually(&format!("{id} is published"), seconds(30), async || {
             turn += 1;
-            let result = publish(space, "publisher", &format!("n{}", turn % 3), &id).await;
+            let result = try_publish(space, "publisher", &format!("n{}", turn % 3), &id).await;
             published.refused += usize::from(result.is_err());
             result
         })
