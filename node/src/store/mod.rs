@@ -218,7 +218,7 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::NotFound`] when nothing is published under the id.
     async fn set_active(&self, change: StateChange) -> Result<Publication, StoreError>;
 
-    /// Entries with a version greater than `after`, ascending, at most `limit` of them, without a gap that a
+    /// Entries with a version greater than `after`, ascending, `limit` of them or a few more, without a gap that a
     /// publication in progress could still fill.
     ///
     /// # Errors

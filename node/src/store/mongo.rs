@@ -15,6 +15,7 @@ mod fields;
 mod entry_codec;
 mod meta;
 mod read;
+mod contents;
 mod database;
 mod tail;
 mod publish;

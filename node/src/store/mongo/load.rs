@@ -6,14 +6,13 @@ use mongodb::bson::{RawDocumentBuf, doc};
 
 use super::{
     Known, MongoStore, Outcome, blocking,
-    entry_codec::{Stored, stated_version},
+    contents::Contents,
+    entry_codec::stated_version,
     errors::Failure,
     meta::{
         APPLYING, CHECKPOINT, GENESIS, HEAD, Position, REPLACING, decode_genesis, decode_position,
         decode_replacement, encode_genesis,
     },
-    read::Verified,
-    tail::drop_moved,
 };
 use crate::{
     register::{
@@ -39,7 +38,11 @@ impl MongoStore {
         }
         // After the head record: entries that are published meanwhile only add to what it asks for.
         let read = self.db.read(doc! {}, usize::MAX).await?;
-        let loaded = blocking(move || assess(&meta, read)).await;
+        let mut contents = blocking(move || Contents::new(read)).await;
+        if !meta.contains_key(CHECKPOINT) {
+            self.db.complete(&mut contents, Version::ZERO, usize::MAX).await?;
+        }
+        let loaded = blocking(move || assess(&meta, contents)).await;
         let is_replica = loaded.checkpoint.is_some();
         *replica = is_replica.then(|| loaded.view.clone());
         let newest = loaded.view.head();
@@ -82,14 +85,13 @@ impl MongoStore {
 }
 
 /// What is read makes a register and findings.
-fn assess(meta: &BTreeMap<String, RawDocumentBuf>, read: Vec<Verified>) -> Loaded {
+fn assess(meta: &BTreeMap<String, RawDocumentBuf>, contents: Contents) -> Loaded {
     let mut findings = Vec::new();
     let genesis = genesis(meta, &mut findings);
     if meta.contains_key(REPLACING) {
         let why = "the record of an unfinished replacement of the register is not readable";
         findings.push(Finding::whole(Fault::Store(why.to_owned())));
     }
-    let contents = Contents::sort(read);
     findings.extend(contents.unsound.iter().map(|(finding, _)| finding.clone()));
     let position = meta.get(CHECKPOINT).map(|raw| decode_position(raw));
     match position {
@@ -155,27 +157,7 @@ fn assess_replica(
     Loaded { view, checkpoint: Some(checkpoint), findings }
 }
 
-/// The documents of the collection.
-struct Contents {
-    /// Ascending, one per blueprint.
-    sound: Vec<Stored>,
-    /// With the versions that they claim to account for.
-    unsound: Vec<(Finding, Vec<Version>)>,
-}
-
 impl Contents {
-    fn sort(read: Vec<Verified>) -> Self {
-        let (mut sound, mut unsound) = (Vec::new(), Vec::new());
-        for verified in read {
-            match verified {
-                Verified::Sound(stored) => sound.push(stored),
-                Verified::Unsound { finding, versions } => unsound.push((finding, versions)),
-            }
-        }
-        drop_moved(&mut sound);
-        Self { sound, unsound }
-    }
-
     fn view(&self, genesis: Option<Arc<Genesis>>, head: Version) -> RegisterView {
         RegisterView::with_entries(
             genesis,

@@ -1,7 +1,6 @@
 //! Following what other central nodes publish: polling is the truth, a change stream only wakes it (decision 10).
 
 use std::{
-    collections::BTreeSet,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -14,7 +13,7 @@ use mongodb::bson::{Document, doc};
 use tokio::{sync::Notify, time::sleep};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{MongoStore, Outcome, database::Entries, entry_codec::Stored, errors::Failure, read::Verified};
+use super::{MongoStore, Outcome, contents::Contents, database::Entries, errors::Failure};
 use crate::{
     config::MongoDb,
     register::{entry::SealedEntry, names::Version},
@@ -123,47 +122,29 @@ impl MongoStore {
         }
         let found = self.db.read(doc! { "version": versions }, limit).await?;
         let is_all = found.len() < limit;
-        let mut stored = found.into_iter().map(sound).collect::<Result<Vec<_>, _>>()?;
-        if is_all && !known.is_replica {
-            warn_of_gaps(after, &stored);
+        let mut contents = Contents::new(found);
+        if !known.is_replica {
+            self.db.complete(&mut contents, after, limit).await?;
         }
-        drop_moved(&mut stored);
-        if let Some(last) = stored.last().filter(|_| !known.is_replica) {
-            self.note_newest(last.sealed.entry().version);
+        if let Some((finding, _)) = contents.unsound.first() {
+            return Err(StoreError::Damaged(finding.to_string()).into());
         }
-        Ok(stored.into_iter().map(|stored| stored.sealed).collect())
+        if !known.is_replica && !contents.sound.is_empty() {
+            if is_all {
+                warn_of_gaps(after, &contents);
+            }
+            self.note_newest(contents.newest());
+        }
+        Ok(contents.sound.into_iter().map(|stored| stored.sealed).collect())
     }
-}
-
-fn sound(verified: Verified) -> Result<Stored, StoreError> {
-    match verified {
-        Verified::Sound(stored) => Ok(stored),
-        Verified::Unsound { finding, .. } => Err(StoreError::Damaged(finding.to_string())),
-    }
-}
-
-/// A blueprint that took a new version while the cursor was on its way is found twice; the newer one counts.
-pub(super) fn drop_moved(stored: &mut Vec<Stored>) {
-    let mut seen = BTreeSet::new();
-    let mut is_newest: Vec<bool> =
-        stored.iter().rev().map(|s| seen.insert(s.sealed.entry().blueprint_id.clone())).collect();
-    stored.retain(|_| is_newest.pop().unwrap_or(true));
 }
 
 /// All entries after a version account for all versions after it; tells when they don't.
-fn warn_of_gaps(after: Version, stored: &[Stored]) {
-    let Some(head) = stored.last().map(|stored| stored.sealed.entry().version) else { return };
-    let missing = missing_between(after, head, stored);
+fn warn_of_gaps(after: Version, contents: &Contents) {
+    let (head, missing) = (contents.newest(), contents.missing(after));
     if missing > 0 {
         tracing::warn!(%after, %head, missing, "versions are missing in MongoDB: entries were removed by someone else");
     }
-}
-
-fn missing_between(after: Version, head: Version, stored: &[Stored]) -> i64 {
-    let of = |stored: &Stored| [&stored.supersedes[..], &[stored.sealed.entry().version]].concat();
-    let accounted: BTreeSet<Version> =
-        stored.iter().flat_map(of).filter(|version| *version > after && *version <= head).collect();
-    head.get() - after.get() - i64::try_from(accounted.len()).unwrap_or(i64::MAX)
 }
 
 /// Wakes the poll on every change, for as long as the server has change streams.
@@ -187,39 +168,5 @@ async fn wake_on_change(entries: Entries, wake: Arc<Notify>) {
             },
         }
         sleep(REOPEN_AFTER).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{register::entry::tests::entry, store::contract::version};
-
-    fn stored(id: &str, number: i64, supersedes: &[i64]) -> Stored {
-        Stored {
-            sealed: entry(id, number).seal(),
-            supersedes: supersedes.iter().map(|n| version(*n)).collect(),
-        }
-    }
-
-    #[test]
-    fn superseded_versions_are_no_gap() {
-        let all = [stored("b", 2, &[]), stored("a", 5, &[1, 3]), stored("c", 6, &[4])];
-        assert_eq!(missing_between(Version::ZERO, version(6), &all), 0);
-        assert_eq!(missing_between(version(2), version(6), &all[1..]), 0);
-        assert_eq!(missing_between(Version::ZERO, version(6), &all[1..]), 1);
-    }
-
-    #[test]
-    fn of_a_blueprint_that_moved_the_newer_state_counts() {
-        let mut read = vec![
-            stored("a", 1, &[]),
-            stored("b", 2, &[]),
-            stored("a", 3, &[1]),
-            stored("b", 4, &[2]),
-            stored("c", 5, &[]),
-        ];
-        drop_moved(&mut read);
-        assert_eq!(read.iter().map(|s| s.sealed.entry().version.get()).collect::<Vec<_>>(), [3, 4, 5]);
     }
 }
