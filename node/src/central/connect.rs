@@ -33,7 +33,9 @@ impl CentralNodeConnection for ConnectionService {
         validate::peer_info(request.peer_info.as_ref(), &peer)?;
         let node = &self.0;
         node.authorize(&connection, &peer)?;
-        node.limiters.connect(&peer).map_err(|wait| node.exhausted("connect", &peer, wait))?;
+        node.limiters
+            .connect(&peer, connection.identity())
+            .map_err(|wait| node.exhausted("connect", &peer, wait))?;
         node.accepts_peers()?;
         node.same_lineage(&peer, &request.lineage)?;
 
@@ -138,6 +140,14 @@ impl CentralNode {
                 let message = format!(
                     "this node holds its limit of {} peers; use the next one",
                     self.config.limits.max_peers
+                );
+                validate::refused(Code::ResourceExhausted, message, self.config.heartbeat.interval)
+            }
+            Refused::IdentityFull => {
+                self.env.metrics.refused("identity_sessions");
+                let message = format!(
+                    "the certificate of {peer} has {} sessions with this node already, its limit (limits.identity_sessions)",
+                    self.config.limits.identity_sessions
                 );
                 validate::refused(Code::ResourceExhausted, message, self.config.heartbeat.interval)
             }

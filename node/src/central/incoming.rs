@@ -39,7 +39,8 @@ impl Connection {
     }
 
     /// Whose the connection is by its certificate.
-    fn identity(&self) -> Option<&Identity> {
+    #[must_use]
+    pub fn identity(&self) -> Option<&Identity> {
         self.credential()?.as_ref().ok()
     }
 

@@ -1,6 +1,6 @@
-//! Rates per identity and for the whole node (contract section 6.10, D32, design decision 17).
+//! Rates of a peer, of a certificate that speaks for several, and of the whole node (contract section 6.10, D32, design decision 17).
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{hash::Hash, num::NonZeroU32, sync::Arc, time::Duration};
 
 use governor::{
     Quota, RateLimiter,
@@ -14,6 +14,7 @@ use crate::{
     clock::{Clock, Monotonic},
     config::{self, Rate},
     register::names::PeerId,
+    tls::identity::Identity,
 };
 
 /// The node's clock in the shape that the token buckets want.
@@ -49,16 +50,18 @@ impl governor::clock::Clock for BucketClock {
     }
 }
 
-type PerPeer = RateLimiter<PeerId, DashMapStateStore<PeerId>, BucketClock, NoOpMiddleware<BucketInstant>>;
+type Keyed<K> = RateLimiter<K, DashMapStateStore<K>, BucketClock, NoOpMiddleware<BucketInstant>>;
 type Whole = RateLimiter<NotKeyed, InMemoryState, BucketClock, NoOpMiddleware<BucketInstant>>;
 
 /// All token buckets of a central node.
 pub struct Limiters {
     clock: BucketClock,
-    connects: PerPeer,
+    connects: Keyed<PeerId>,
+    identity_connects: Keyed<Identity>,
     all_connects: Whole,
-    full_syncs: PerPeer,
-    heartbeats: PerPeer,
+    full_syncs: Keyed<PeerId>,
+    identity_full_syncs: Keyed<Identity>,
+    heartbeats: Keyed<PeerId>,
     refusal_logs: Whole,
 }
 
@@ -76,33 +79,36 @@ impl Limiters {
                 / heartbeat_interval.as_secs_f64().max(f64::MIN_POSITIVE),
             burst: limits.heartbeat_burst,
         };
-        let per_peer = |rate| RateLimiter::new(quota(rate), DashMapStateStore::default(), clock.clone());
         Self {
-            connects: per_peer(limits.connects),
+            connects: keyed(limits.connects, &clock),
+            identity_connects: keyed(limits.identity_connects, &clock),
             all_connects: RateLimiter::direct_with_clock(quota(limits.all_connects), clock.clone()),
-            full_syncs: per_peer(limits.full_syncs),
-            heartbeats: per_peer(heartbeats),
+            full_syncs: keyed(limits.full_syncs, &clock),
+            identity_full_syncs: keyed(limits.identity_full_syncs, &clock),
+            heartbeats: keyed(heartbeats, &clock),
             refusal_logs: RateLimiter::direct_with_clock(quota(limits.refusal_logs), clock.clone()),
             clock,
         }
     }
 
-    /// A connect: first the node's bucket, then the identity's.
+    /// A connect: first the node's bucket, then the certificate's, where there is one, then the peer's.
     ///
     /// # Errors
     /// [`Exhausted`] with the time after which a token is there.
-    pub fn connect(&self, peer: &PeerId) -> Result<(), Exhausted> {
+    pub fn connect(&self, peer: &PeerId, identity: Option<&Identity>) -> Result<(), Exhausted> {
         self.all_connects
             .check()
             .map_err(|not_until| Exhausted(not_until.wait_time_from(self.clock.now())))?;
+        self.check_owner(&self.identity_connects, identity)?;
         self.check(&self.connects, peer)
     }
 
-    /// A full sync.
+    /// A full sync: as a connect, without the node's bucket.
     ///
     /// # Errors
     /// [`Exhausted`] with the time after which a token is there.
-    pub fn full_sync(&self, peer: &PeerId) -> Result<(), Exhausted> {
+    pub fn full_sync(&self, peer: &PeerId, identity: Option<&Identity>) -> Result<(), Exhausted> {
+        self.check_owner(&self.identity_full_syncs, identity)?;
         self.check(&self.full_syncs, peer)
     }
 
@@ -120,16 +126,26 @@ impl Limiters {
         self.refusal_logs.check().is_ok()
     }
 
-    fn check(&self, bucket: &PerPeer, peer: &PeerId) -> Result<(), Exhausted> {
-        bucket.check_key(peer).map_err(|not_until| Exhausted(not_until.wait_time_from(self.clock.now())))
+    fn check_owner(&self, buckets: &Keyed<Identity>, identity: Option<&Identity>) -> Result<(), Exhausted> {
+        identity.map_or(Ok(()), |identity| self.check(buckets, identity))
+    }
+
+    fn check<K: Hash + Eq + Clone>(&self, buckets: &Keyed<K>, key: &K) -> Result<(), Exhausted> {
+        buckets.check_key(key).map_err(|not_until| Exhausted(not_until.wait_time_from(self.clock.now())))
     }
 
     /// Forgets identities whose buckets are full again, so that memory follows the peers that are there.
     pub fn forget_idle(&self) {
         self.connects.retain_recent();
+        self.identity_connects.retain_recent();
         self.full_syncs.retain_recent();
+        self.identity_full_syncs.retain_recent();
         self.heartbeats.retain_recent();
     }
+}
+
+fn keyed<K: Hash + Eq + Clone>(rate: Rate, clock: &BucketClock) -> Keyed<K> {
+    RateLimiter::new(quota(rate), DashMapStateStore::default(), clock.clone())
 }
 
 fn quota(rate: Rate) -> Quota {
@@ -149,17 +165,39 @@ mod tests {
         let limiters = Limiters::new(&config::Limits::default(), Duration::from_secs(30), clock);
         let (a, b) = (PeerId::new("a").unwrap(), PeerId::new("b").unwrap());
         for _ in 0..3 {
-            limiters.connect(&a).unwrap();
+            limiters.connect(&a, None).unwrap();
         }
-        let Exhausted(wait) = limiters.connect(&a).unwrap_err();
+        let Exhausted(wait) = limiters.connect(&a, None).unwrap_err();
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1), "{wait:?}");
-        limiters.connect(&b).unwrap();
+        limiters.connect(&b, None).unwrap();
         tokio::time::advance(wait).await;
-        limiters.connect(&a).unwrap();
+        limiters.connect(&a, None).unwrap();
 
-        limiters.full_sync(&a).unwrap();
-        limiters.full_sync(&a).unwrap();
-        let Exhausted(wait) = limiters.full_sync(&a).unwrap_err();
+        limiters.full_sync(&a, None).unwrap();
+        limiters.full_sync(&a, None).unwrap();
+        let Exhausted(wait) = limiters.full_sync(&a, None).unwrap_err();
         assert!(wait > Duration::from_secs(55), "{wait:?}");
+    }
+
+    /// A stolen key of a SorchaPeer may name a new peer at each call.
+    #[tokio::test(start_paused = true)]
+    async fn one_certificate_has_limits_of_its_own_whatever_peers_it_names() {
+        let clock: Arc<dyn Clock> = Arc::new(VirtualClock::new(crate::clock::Timestamp::from_millis(0), 0));
+        let rate = |per_second, burst| Rate { per_second, burst };
+        let limits = config::Limits {
+            identity_connects: rate(1.0, 20),
+            identity_full_syncs: rate(0.1, 5),
+            ..config::Limits::default()
+        };
+        let limiters = Limiters::new(&limits, Duration::from_secs(30), clock);
+        let identity =
+            |name| Identity::parse(&format!("spiffe://sorcha.dev/ns/shop/sorchapeer/{name}")).unwrap();
+        let (edge, other) = (identity("edge"), identity("other"));
+        let peer = |number| PeerId::new(format!("edge-{number}")).unwrap();
+        assert_eq!((0..50).filter(|n| limiters.connect(&peer(*n), Some(&edge)).is_ok()).count(), 20);
+        assert_eq!((0..50).filter(|n| limiters.full_sync(&peer(*n), Some(&edge)).is_ok()).count(), 5);
+        limiters.connect(&PeerId::new("other-0").unwrap(), Some(&other)).unwrap();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!((50..90).filter(|n| limiters.connect(&peer(*n), Some(&edge)).is_ok()).count(), 1);
     }
 }

@@ -105,6 +105,7 @@ impl CentralNode {
             interval: config.heartbeat.interval,
             max_missed: config.heartbeat.max_missed,
             max_peers: config.limits.max_peers,
+            identity_sessions: config.limits.identity_sessions,
         };
         let limiters = Limiters::new(&config.limits, config.heartbeat.interval, Arc::clone(&env.clock));
         env.metrics.findings(findings.len());

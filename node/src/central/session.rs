@@ -12,6 +12,7 @@ use super::incoming::Connection;
 use crate::{
     clock::{Monotonic, Timestamp},
     register::names::{PeerId, Version},
+    tls::identity::Identity,
 };
 
 /// Heartbeats whose delay is averaged (contract section 3.2: the last 10).
@@ -204,6 +205,8 @@ pub struct Rules {
     pub max_missed: u32,
     /// Sessions at once.
     pub max_peers: usize,
+    /// Sessions at once of one certificate.
+    pub identity_sessions: usize,
 }
 
 /// Why a connect is refused by the table.
@@ -213,6 +216,8 @@ pub enum Refused {
     AlreadyConnected,
     /// The table is full.
     Full,
+    /// The certificate's owner has as many sessions as it may.
+    IdentityFull,
 }
 
 /// Why a session is not usable.
@@ -232,6 +237,8 @@ pub struct SessionTable {
     rules: Rules,
     /// In an order that does not depend on the process, so that a simulated run can be repeated.
     live: BTreeMap<PeerId, Session>,
+    /// Live sessions of each certificate.
+    owned: HashMap<Identity, usize>,
     ended: HashMap<PeerId, (Session, EndReason)>,
     order: VecDeque<PeerId>,
 }
@@ -240,14 +247,20 @@ impl SessionTable {
     /// An empty table.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        Self { rules, live: BTreeMap::new(), ended: HashMap::new(), order: VecDeque::new() }
+        Self {
+            rules,
+            live: BTreeMap::new(),
+            owned: HashMap::new(),
+            ended: HashMap::new(),
+            order: VecDeque::new(),
+        }
     }
 
     /// Opens a session. A dead one of the same peer is replaced, and one whose owner the certificate proves to be the
     /// same; another one is not (D5, decision 15).
     ///
     /// # Errors
-    /// [`Refused`] when the peer has a live session, or the table is full.
+    /// [`Refused`] when the peer has a live session, or the table is full, or the certificate's share of it.
     pub fn open(
         &mut self,
         id: SessionId,
@@ -264,6 +277,7 @@ impl SessionTable {
             None if self.live.len() >= self.rules.max_peers => return Err(Refused::Full),
             None => {}
         }
+        self.own_one_more(&connection)?;
         let session = Session {
             id,
             peer_id: peer_id.clone(),
@@ -395,8 +409,30 @@ impl SessionTable {
         gone
     }
 
+    fn own_one_more(&mut self, connection: &Connection) -> Result<(), Refused> {
+        let Some(identity) = connection.identity() else { return Ok(()) };
+        let sessions = self.owned.entry(identity.clone()).or_default();
+        if *sessions >= self.rules.identity_sessions {
+            return Err(Refused::IdentityFull);
+        }
+        *sessions += 1;
+        Ok(())
+    }
+
+    fn own_one_less(&mut self, connection: &Connection) {
+        if let Some(identity) = connection.identity()
+            && let Some(sessions) = self.owned.get_mut(identity)
+        {
+            *sessions = sessions.saturating_sub(1);
+            if *sessions == 0 {
+                self.owned.remove(identity);
+            }
+        }
+    }
+
     fn close_live(&mut self, peer_id: &PeerId, reason: EndReason) {
         let Some(session) = self.live.remove(peer_id) else { return };
+        self.own_one_less(&session.connection);
         session.end.end(reason);
         if self.ended.insert(peer_id.clone(), (session, reason)).is_none() {
             self.order.push_back(peer_id.clone());

@@ -90,7 +90,7 @@ impl SyncService {
         let caller = node.caller(&peer, &request.session_id, &connection)?;
         // D12: from nothing, or when told to, the active entries; else everything newer, inactive ones too.
         let full = full || request.full_sync || held == Version::ZERO;
-        let permit = if full { Some(node.admit_full_sync(&peer).await?) } else { None };
+        let permit = if full { Some(node.admit_full_sync(&peer, &connection).await?) } else { None };
         if !node.log.look_for(held).await {
             tracing::debug!(held = held.get(), "can't look for what a peer is ahead by");
         }
@@ -182,8 +182,14 @@ impl Pull {
 }
 
 impl CentralNode {
-    async fn admit_full_sync(&self, peer: &PeerId) -> Result<OwnedSemaphorePermit, Status> {
-        self.limiters.full_sync(peer).map_err(|wait| self.exhausted("full sync", peer, wait))?;
+    async fn admit_full_sync(
+        &self,
+        peer: &PeerId,
+        connection: &Connection,
+    ) -> Result<OwnedSemaphorePermit, Status> {
+        self.limiters
+            .full_sync(peer, connection.identity())
+            .map_err(|wait| self.exhausted("full sync", peer, wait))?;
         let wait = self.config.limits.full_sync_wait;
         match tokio::time::timeout(wait, Arc::clone(&self.full_syncs).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),

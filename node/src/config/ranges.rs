@@ -20,6 +20,8 @@ impl Config {
         rate("limits.connects", limits.connects)?;
         rate("limits.all_connects", limits.all_connects)?;
         rate("limits.full_syncs", limits.full_syncs)?;
+        rate("limits.identity_connects", limits.identity_connects)?;
+        rate("limits.identity_full_syncs", limits.identity_full_syncs)?;
         rate("limits.refusal_logs", limits.refusal_logs)?;
         within("limits.heartbeat_rate_factor", limits.heartbeat_rate_factor, 0.1, 1000.0)?;
         within("connect.multiplier", self.connect.multiplier, 1.0, 100.0)
@@ -74,6 +76,7 @@ impl Config {
             ("sync.batch", count(sync.batch), 1, 100_000),
             ("sync.max_failures", u64::from(sync.max_failures), 1, 1000),
             ("limits.max_peers", count(limits.max_peers), 1, 1_000_000),
+            ("limits.identity_sessions", count(limits.identity_sessions), 1, 1_000_000),
             ("limits.max_concurrent_full_syncs", count(limits.max_concurrent_full_syncs), 1, 10_000),
             ("limits.heartbeat_burst", u64::from(limits.heartbeat_burst), 1, 1_000_000),
             ("limits.max_message_bytes", count(limits.max_message_bytes), 1 << 16, 1 << 30),

@@ -254,15 +254,21 @@ pub struct Limits {
     /// How long a full sync waits for its turn before it is refused.
     #[serde(with = "humantime_serde")]
     pub full_sync_wait: Duration,
-    /// Connects of one identity.
+    /// Connects of one peer.
     pub connects: Rate,
-    /// Connects of all identities together.
+    /// Connects of all peers together.
     pub all_connects: Rate,
-    /// Full syncs of one identity.
+    /// Full syncs of one peer.
     pub full_syncs: Rate,
-    /// Heartbeats of one identity; the rate is this many times the configured heartbeat rate.
+    /// Sessions at once of one certificate: a SorchaPeer's speaks for all of its pods.
+    pub identity_sessions: usize,
+    /// Connects of one certificate, whatever peers it speaks for.
+    pub identity_connects: Rate,
+    /// Full syncs of one certificate, whatever peers it speaks for.
+    pub identity_full_syncs: Rate,
+    /// Heartbeats of one peer; the rate is this many times the configured heartbeat rate.
     pub heartbeat_rate_factor: f64,
-    /// Heartbeats of one identity that may come at once.
+    /// Heartbeats of one peer that may come at once.
     pub heartbeat_burst: u32,
     /// Largest gRPC message, bytes: a 16 MB document and what surrounds it.
     pub max_message_bytes: usize,
@@ -291,6 +297,9 @@ impl Default for Limits {
             connects: Rate { per_second: 1.0, burst: 3 },
             all_connects: Rate { per_second: 500.0, burst: 1000 },
             full_syncs: Rate { per_second: 1.0 / 60.0, burst: 2 },
+            identity_sessions: 1000,
+            identity_connects: Rate { per_second: 50.0, burst: 300 },
+            identity_full_syncs: Rate { per_second: 5.0, burst: 100 },
             heartbeat_rate_factor: 2.0,
             heartbeat_burst: 10,
             max_message_bytes: limits::DOCUMENT_BYTES + 64 * 1024,

@@ -4,7 +4,7 @@ use crate::{central::incoming::Tracked, tls::identity::Identity};
 const INTERVAL: Duration = Duration::from_secs(30);
 
 fn table() -> SessionTable {
-    SessionTable::new(Rules { interval: INTERVAL, max_missed: 2, max_peers: 2 })
+    SessionTable::new(Rules { interval: INTERVAL, max_missed: 2, max_peers: 2, identity_sessions: 2 })
 }
 
 fn peer(name: &str) -> PeerId {
@@ -159,4 +159,32 @@ fn a_proven_owner_replaces_its_session_and_nobody_else_uses_it() {
     assert_eq!(find(&Tracked::new((), None)), Err(NoSession::Foreign));
     assert_eq!(table.close(&peer("a-0"), id.as_str(), &of(&namesake)), Err(NoSession::Foreign));
     assert_eq!(table.close(&peer("a-0"), id.as_str(), &of(&edge)), Ok(()));
+}
+
+/// A stolen key of a SorchaPeer may name a new peer at each connect.
+#[test]
+fn one_certificate_has_so_many_sessions_and_no_more() {
+    let rules = Rules { interval: INTERVAL, max_missed: 2, max_peers: 10, identity_sessions: 2 };
+    let mut table = SessionTable::new(rules);
+    let of = |owner: &str| {
+        let identity = Identity::parse(&format!("spiffe://sorcha.dev/ns/shop/sorchapeer/{owner}")).unwrap();
+        Tracked::secured((), "127.0.0.1:1".parse().unwrap(), Ok(identity))
+    };
+    let (edge, other) = (of("edge"), of("other"));
+    let connection = |tracked| tonic::transport::server::Connected::connect_info(tracked);
+    let open = |table: &mut SessionTable, tracked, name: &str, bits| {
+        table
+            .open(SessionId::from_bits(bits), &peer(name), Version::ZERO, connection(tracked), at(0))
+            .map(|session| session.id.clone())
+    };
+    open(&mut table, &edge, "edge-0", 1).unwrap();
+    open(&mut table, &edge, "edge-1", 2).unwrap();
+    assert_eq!(open(&mut table, &edge, "edge-2", 3), Err(Refused::IdentityFull));
+    open(&mut table, &edge, "edge-1", 4).expect("its own session is replaced, not added");
+    open(&mut table, &other, "other-0", 5).expect("another certificate has its own share");
+    table.close(&peer("edge-0"), SessionId::from_bits(1).as_str(), &connection(&edge)).unwrap();
+    open(&mut table, &edge, "edge-2", 6).unwrap();
+    assert_eq!(open(&mut table, &edge, "edge-3", 7), Err(Refused::IdentityFull));
+    assert_eq!(table.expire(at(1000).1).len(), 3);
+    assert!(table.owned.is_empty());
 }
