@@ -4,6 +4,7 @@ mod starting;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
+use axum::serve::Listener;
 use ed25519_dalek::SigningKey;
 use futures::{Stream, StreamExt as _};
 use tokio::{
@@ -11,7 +12,6 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
 };
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
 use self::starting::Starting;
@@ -253,16 +253,16 @@ pub async fn open_embedded(config: &Config, env: &Env, replica: bool) -> Result<
     }))
 }
 
-/// Accepted connections of a listener; small messages go out at once.
+/// Accepted connections of a listener; small messages go out at once. Where accepting fails, such as for want of file
+/// descriptors, it is tried again after a second.
 fn accepted(listener: TcpListener) -> impl Stream<Item = io::Result<(TcpStream, SocketAddr)>> + Unpin {
-    TcpListenerStream::new(listener).map(|accepted| {
-        let stream = accepted?;
-        let remote = stream.peer_addr()?;
+    Box::pin(futures::stream::unfold(listener, |mut listener| async {
+        let (stream, remote) = Listener::accept(&mut listener).await;
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%remote, %error, "can't set TCP_NODELAY");
         }
-        Ok((stream, remote))
-    })
+        Some((Ok((stream, remote)), listener))
+    }))
 }
 
 /// Accepted connections of a listener, tracked, so that a session learns when its connection is gone.

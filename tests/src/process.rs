@@ -59,6 +59,15 @@ impl Process {
         Self(child.expect("started"))
     }
 
+    /// Its process id.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.0.id().expect("it runs")
+    }
+
     /// Whether it still runs.
     ///
     /// # Panics
@@ -104,7 +113,7 @@ impl Process {
     }
 
     fn signal(&self, name: &str) {
-        let id = self.0.id().expect("it runs").to_string();
+        let id = self.id().to_string();
         let sent =
             std::process::Command::new("kill").args([&format!("-{name}"), &id]).status().expect("kill");
         assert!(sent.success());

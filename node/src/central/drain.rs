@@ -13,7 +13,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const SWEEPS_PER_CLEANUP: u32 = 60;
 
 impl CentralNode {
-    /// Ends silent sessions, for ever.
+    /// Ends silent sessions, and cuts connections without one, for ever.
     pub(super) async fn sweep(&self) {
         for round in 1u32.. {
             sleep(SWEEP).await;
@@ -23,6 +23,12 @@ impl CentralNode {
             }
             if !gone.is_empty() {
                 self.record_peers();
+            }
+            let cut = self.connections.sweep(self.env.clock.monotonic());
+            if cut > 0 {
+                let limit = humantime::format_duration(self.config.limits.sessionless_connection);
+                tracing::debug!(cut, %limit, "connections without a session were cut (limits.sessionless_connection)");
+                self.env.metrics.cut(cut);
             }
             if round.is_multiple_of(SWEEPS_PER_CLEANUP) {
                 self.limiters.forget_idle();

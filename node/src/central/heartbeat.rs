@@ -48,7 +48,7 @@ impl Heartbeat for HeartbeatService {
         let acknowledgements = request.into_inner().then(move |message| {
             let (node, connection) = (Arc::clone(&node), connection.clone());
             async move {
-                match node.heartbeat(&message?, &connection).await {
+                match node.heartbeat(&message.map_err(validate::unreadable)?, &connection).await {
                     Ok(acknowledgement) => Ok(acknowledgement),
                     // On the stream a refusal is an acknowledgement, and the stream lives on (D4, decision 16).
                     Err(refusal) => Ok(node.refusal(&refusal)),

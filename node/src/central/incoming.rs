@@ -1,16 +1,19 @@
 //! Accepted connections that tell when they are gone, so that a session whose connection died can be replaced
-//! at once (design decision 15).
+//! at once (design decision 15), and that can be cut.
 
 use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 use tonic::{Request, transport::server::Connected};
 
 use crate::tls::{certificate::Credential, identity::Identity};
@@ -23,6 +26,9 @@ pub struct Connection {
     /// What the client's certificate says; none on plain text.
     credential: Option<Arc<Credential>>,
     closed: CancellationToken,
+    cut: CancellationToken,
+    /// A session uses it.
+    used: Arc<AtomicBool>,
 }
 
 impl Connection {
@@ -56,6 +62,28 @@ impl Connection {
         self.identity().is_some() && self.is_of_owner_of(other)
     }
 
+    /// Notes whether a session uses the connection.
+    pub fn set_used(&self, used: bool) {
+        self.used.store(used, Ordering::Relaxed);
+    }
+
+    /// Whether a session uses the connection.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Ends the connection, whatever is in progress on it.
+    pub fn cut(&self) {
+        self.cut.cancel();
+    }
+
+    /// Whether [`Connection::cut`] was called.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.cut.is_cancelled()
+    }
+
     /// True once the connection is closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -68,6 +96,7 @@ impl Connection {
 pub struct Tracked<IO> {
     io: IO,
     connection: Connection,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
     _closes: DropGuard,
 }
 
@@ -85,9 +114,10 @@ impl<IO> Tracked<IO> {
     }
 
     fn with(io: IO, remote: Option<SocketAddr>, credential: Option<Arc<Credential>>) -> Self {
-        let closed = CancellationToken::new();
-        let connection = Connection { remote, credential, closed: closed.clone() };
-        Self { io, connection, _closes: closed.drop_guard() }
+        let connection = Connection { remote, credential, ..Connection::default() };
+        let cut = Box::pin(connection.cut.clone().cancelled_owned());
+        let _closes = connection.closed.clone().drop_guard();
+        Self { io, connection, cut, _closes }
     }
 }
 
@@ -99,18 +129,31 @@ impl<IO> Connected for Tracked<IO> {
     }
 }
 
+impl<IO> Tracked<IO> {
+    /// The error of a connection that is cut. Asked before reads and writes alike: who reads nothing may stop both.
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> Option<io::Error> {
+        self.cut.as_mut().poll(cx).is_ready().then(|| io::ErrorKind::ConnectionAborted.into())
+    }
+}
+
 impl<IO: AsyncRead + Unpin> AsyncRead for Tracked<IO> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some(cut) = self.poll_cut(cx) {
+            return Poll::Ready(Err(cut));
+        }
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 
 impl<IO: AsyncWrite + Unpin> AsyncWrite for Tracked<IO> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(cut) = self.poll_cut(cx) {
+            return Poll::Ready(Err(cut));
+        }
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
@@ -131,6 +174,9 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Tracked<IO> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(cut) = self.poll_cut(cx) {
+            return Poll::Ready(Err(cut));
+        }
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 }

@@ -6,12 +6,14 @@
 
 mod authority;
 pub mod connect;
+mod connections;
 pub mod drain;
 pub mod handshakes;
 pub mod heartbeat;
 pub mod incoming;
 pub mod limits;
 pub mod log;
+mod outlet;
 pub mod publish;
 pub mod push;
 pub mod serve;
@@ -26,6 +28,7 @@ use tokio::sync::{Semaphore, watch};
 use tonic::{Code, Status};
 
 use self::{
+    connections::Connections,
     incoming::Connection,
     limits::{Exhausted, Limiters},
     log::RegisterLog,
@@ -94,6 +97,7 @@ pub struct CentralNode {
     sessions: Mutex<SessionTable>,
     limiters: Limiters,
     full_syncs: Arc<Semaphore>,
+    connections: Connections,
     draining: watch::Sender<bool>,
 }
 
@@ -115,6 +119,10 @@ impl CentralNode {
         Arc::new(Self {
             started: env.clock.monotonic(),
             sessions: Mutex::new(SessionTable::new(rules)),
+            connections: Connections::new(connections::Rules {
+                most: config.limits.max_connections,
+                patience: config.limits.sessionless_connection,
+            }),
             full_syncs: Arc::new(Semaphore::new(config.limits.max_concurrent_full_syncs)),
             draining: watch::Sender::new(false),
             limiters,

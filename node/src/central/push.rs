@@ -7,13 +7,13 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use sorcha_proto::v1::{self, NotificationType};
-use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::watch;
 use tonic::{Code, Status, Streaming};
 
 use super::{
     CentralNode,
     incoming::Connection,
+    outlet::{Inlet, Outlet, outlet},
     stream::{Caller, EntryStream, Piece, Pieces, STREAM_BUFFER, ended, too_slow},
     validate,
 };
@@ -61,9 +61,9 @@ pub(super) fn notify(
     node: &Arc<CentralNode>,
     caller: Caller,
     filters: v1::SubscriptionFilters,
-) -> Result<ReceiverStream<Result<v1::BlueprintNotification, Status>>, Status> {
+) -> Result<Inlet<v1::BlueprintNotification>, Status> {
     let guard = PushGuard::open(node, caller)?;
-    let (notices, stream) = mpsc::channel(STREAM_BUFFER);
+    let (notices, stream) = outlet(STREAM_BUFFER);
     let views = node.log.subscribe();
     tokio::spawn(async move {
         let end = guard.caller.end.clone();
@@ -72,28 +72,25 @@ pub(super) fn notify(
             reason = end.ended() => Err(ended(reason)),
             () = notices.closed() => Ok(()),
         };
-        finish(&guard, outcome, &notices);
+        finish(&guard, outcome, notices);
     });
-    Ok(ReceiverStream::new(stream))
+    Ok(stream)
 }
 
-fn finish<T>(guard: &PushGuard, outcome: Result<(), Status>, stream: &mpsc::Sender<Result<T, Status>>) {
+fn finish<T>(guard: &PushGuard, outcome: Result<(), Status>, stream: Outlet<T>) {
     let Err(status) = outcome else { return };
     if status.code() == Code::ResourceExhausted {
         guard.node.env.metrics.push_failed();
         tracing::warn!(peer_id = %guard.caller.peer, reason = status.message(), "push stream dropped");
     }
-    if status.code() != Code::Ok {
-        // The peer may have gone; then nobody hears it.
-        drop(stream.try_send(Err(status)));
-    }
+    stream.end(status);
 }
 
 async fn send_notices(
     guard: &PushGuard,
     mut views: watch::Receiver<Arc<RegisterView>>,
     filters: &v1::SubscriptionFilters,
-    notices: &mpsc::Sender<Result<v1::BlueprintNotification, Status>>,
+    notices: &Outlet<v1::BlueprintNotification>,
 ) -> Result<(), Status> {
     let timeout = guard.node.config.limits.push_write_timeout;
     let mut known = Arc::clone(&views.borrow_and_update());
@@ -107,9 +104,9 @@ async fn send_notices(
                 continue;
             }
             sequence += 1;
-            match tokio::time::timeout(timeout, notices.send(Ok(notice(entry, kind, sequence)))).await {
-                Ok(Ok(())) => guard.node.env.metrics.notice_sent(),
-                Ok(Err(_gone)) => return Ok(()),
+            match tokio::time::timeout(timeout, notices.send(notice(entry, kind, sequence))).await {
+                Ok(Some(())) => guard.node.env.metrics.notice_sent(),
+                Ok(None) => return Ok(()),
                 Err(_elapsed) => return Err(too_slow(timeout)),
             }
         }
@@ -187,7 +184,8 @@ pub(super) async fn receive(
             Status::deadline_exceeded(
                 "no first acknowledgement came; it names the session and the version held",
             )
-        })??
+        })?
+        .map_err(validate::unreadable)?
         .ok_or_else(|| Status::invalid_argument("the stream ended before its first acknowledgement"))?;
     let peer = validate::peer_id(&first.peer_id)?;
     let held = validate::version("acknowledged_version", first.acknowledged_version)?;
@@ -203,7 +201,7 @@ pub(super) async fn receive(
             reason = end.ended() => Err(ended(reason)),
             () = pieces.closed() => Ok(()),
         };
-        finish(&guard, outcome, &pieces);
+        finish(&guard, outcome, pieces);
     });
     Ok(stream)
 }
@@ -228,14 +226,14 @@ impl Delivery {
             let window = limits.push_window.saturating_sub(self.unacknowledged.len());
             let has_next = window > 0 && view.next_after(self.sent).is_some();
             tokio::select! {
-                acknowledgement = acknowledgements.message() => match acknowledgement? {
+                acknowledgement = acknowledgements.message() => match acknowledgement.map_err(validate::unreadable)? {
                     Some(acknowledgement) => self.acknowledged(guard, &acknowledgement)?,
                     None => return Ok(()),
                 },
                 permit = pieces.reserve(), if has_next => {
-                    let Ok(permit) = permit else { return Ok(()) };
+                    let Some(permit) = permit else { return Ok(()) };
                     let piece = Piece::of(view.after(self.sent).take(window));
-                    permit.send(Ok(piece.encoded()));
+                    permit.send(piece.encoded());
                     self.sent = piece.last().unwrap_or(self.sent);
                     self.unacknowledged.extend(piece.into_entries());
                 }

@@ -278,6 +278,7 @@ impl SessionTable {
             None => {}
         }
         self.own_one_more(&connection)?;
+        connection.set_used(true);
         let session = Session {
             id,
             peer_id: peer_id.clone(),
@@ -318,6 +319,7 @@ impl SessionTable {
                 Err(NoSession::Foreign)
             }
             Some(session) if session.id.as_str() == id => {
+                connection.set_used(true);
                 session.connection = connection.clone();
                 Ok(session)
             }
@@ -433,6 +435,7 @@ impl SessionTable {
     fn close_live(&mut self, peer_id: &PeerId, reason: EndReason) {
         let Some(session) = self.live.remove(peer_id) else { return };
         self.own_one_less(&session.connection);
+        session.connection.set_used(false);
         session.end.end(reason);
         if self.ended.insert(peer_id.clone(), (session, reason)).is_none() {
             self.order.push_back(peer_id.clone());

@@ -10,12 +10,12 @@ use std::{
 
 use futures::Stream;
 use sorcha_proto::EncodedEntry;
-use tokio::sync::mpsc;
 use tonic::{Code, Status};
 
 use super::{
     CentralNode,
     incoming::Connection,
+    outlet::{Inlet, Outlet, outlet},
     session::{EndReason, SessionEnd, SessionId},
     validate,
 };
@@ -33,18 +33,18 @@ const PIECE_ENTRIES: usize = 64;
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// Where the pieces of a stream go.
-pub(super) type Pieces = mpsc::Sender<Result<Vec<EncodedEntry>, Status>>;
+pub(super) type Pieces = Outlet<Vec<EncodedEntry>>;
 
 /// A stream of encoded entries. They are handed over in pieces: a wake-up for each entry would cost more than the entry.
 pub struct EntryStream {
-    pieces: mpsc::Receiver<Result<Vec<EncodedEntry>, Status>>,
+    pieces: Inlet<Vec<EncodedEntry>>,
     piece: vec::IntoIter<EncodedEntry>,
 }
 
 impl EntryStream {
     pub(super) fn new() -> (Pieces, Self) {
-        let (sender, pieces) = mpsc::channel(PIECES);
-        (sender, Self { pieces, piece: Vec::new().into_iter() })
+        let (outlet, pieces) = outlet(PIECES);
+        (outlet, Self { pieces, piece: Vec::new().into_iter() })
     }
 }
 
@@ -56,7 +56,7 @@ impl Stream for EntryStream {
             if let Some(entry) = self.piece.next() {
                 return Poll::Ready(Some(Ok(entry)));
             }
-            match ready!(self.pieces.poll_recv(cx)) {
+            match ready!(Pin::new(&mut self.pieces).poll_next(cx)) {
                 Some(Ok(piece)) => self.piece = piece.into_iter(),
                 Some(Err(status)) => return Poll::Ready(Some(Err(status))),
                 None => return Poll::Ready(None),

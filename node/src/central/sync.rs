@@ -7,13 +7,13 @@ use sorcha_proto::{
     v1::{self, CheckpointStatus},
 };
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{
     CentralNode,
     connect::saturated,
     incoming::Connection,
+    outlet::Inlet,
     push,
     session::NoSession,
     stream::{self, Caller, EntryStream, Piece, Pieces},
@@ -32,7 +32,7 @@ pub struct SyncService(pub Arc<CentralNode>);
 impl raw::system_register_sync_server::SystemRegisterSync for SyncService {
     type FullSyncStream = EntryStream;
     type IncrementalSyncStream = EntryStream;
-    type SubscribeToPushNotificationsStream = ReceiverStream<Result<v1::BlueprintNotification, Status>>;
+    type SubscribeToPushNotificationsStream = Inlet<v1::BlueprintNotification>;
     type ReceivePushNotificationStream = EntryStream;
 
     async fn full_sync(&self, request: Request<v1::SyncRequest>) -> Result<Response<EntryStream>, Status> {
@@ -153,8 +153,7 @@ impl Pull {
                 // A finished stream moves the node's view of the peer (D13).
                 Ok(Some(version)) => node.sessions().advance(&peer, &session, version, node.env.clock.now()),
                 Ok(None) => {}
-                // The peer may have gone; then nobody hears it.
-                Err(status) => drop(pieces.try_send(Err(status))),
+                Err(status) => pieces.end(status),
             }
         });
         stream
@@ -166,9 +165,9 @@ impl Pull {
         loop {
             let piece = self.piece(last, self.cap - sent);
             let Some(end) = piece.last() else { break };
-            match tokio::time::timeout(self.write_timeout, pieces.send(Ok(piece.encoded()))).await {
-                Ok(Ok(())) => (sent, last) = (sent + piece.len(), end),
-                Ok(Err(_gone)) => return Ok(None),
+            match tokio::time::timeout(self.write_timeout, pieces.send(piece.encoded())).await {
+                Ok(Some(())) => (sent, last) = (sent + piece.len(), end),
+                Ok(None) => return Ok(None),
                 Err(_elapsed) => return Err(stream::too_slow(self.write_timeout)),
             }
         }

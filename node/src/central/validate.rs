@@ -71,6 +71,15 @@ pub(super) fn peer_info(info: Option<&v1::PeerInfo>, caller: &PeerId) -> Result<
     node_type(&info.node_type, caller)
 }
 
+/// A message of a caller's stream that could not be read. For one that is too large the library has a code that the contract never names
+/// (section 5).
+pub(super) fn unreadable(status: Status) -> Status {
+    match status.code() {
+        Code::OutOfRange => Status::invalid_argument(status.message()),
+        _ => status,
+    }
+}
+
 /// Checks a heartbeat's fields but for its session.
 pub(super) fn heartbeat(message: &v1::HeartbeatMessage, now: Timestamp) -> Result<(PeerId, Version), Status> {
     let peer_id = peer_id(&message.peer_id)?;

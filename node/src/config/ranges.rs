@@ -45,6 +45,7 @@ impl Config {
             ("keepalive.timeout", keepalive.timeout, 100 * MILLISECOND, HOUR),
             ("limits.full_sync_wait", limits.full_sync_wait, Duration::ZERO, 5 * MINUTE),
             ("limits.push_write_timeout", limits.push_write_timeout, 100 * MILLISECOND, HOUR),
+            ("limits.sessionless_connection", limits.sessionless_connection, SECOND, HOUR),
             ("limits.handshake_timeout", limits.handshake_timeout, 10 * MILLISECOND, 2 * MINUTE),
             ("drain.spread", drain.spread, Duration::ZERO, HOUR),
             ("drain.timeout", drain.timeout, Duration::ZERO, HOUR),
@@ -80,6 +81,8 @@ impl Config {
             ("limits.max_concurrent_full_syncs", count(limits.max_concurrent_full_syncs), 1, 10_000),
             ("limits.heartbeat_burst", u64::from(limits.heartbeat_burst), 1, 1_000_000),
             ("limits.max_message_bytes", count(limits.max_message_bytes), 1 << 16, 1 << 30),
+            ("limits.max_request_bytes", count(limits.max_request_bytes), 4096, 1 << 30),
+            ("limits.max_connections", count(limits.max_connections), 1, 1_000_000),
             ("limits.push_window", count(limits.push_window), 1, 1_000_000),
             // One connection carries a push stream, a pull and a heartbeat at once.
             ("limits.max_streams_per_connection", limits.max_streams_per_connection.into(), 4, 1_000_000),

@@ -272,6 +272,13 @@ pub struct Limits {
     pub heartbeat_burst: u32,
     /// Largest gRPC message, bytes: a 16 MB document and what surrounds it.
     pub max_message_bytes: usize,
+    /// Largest gRPC message that a caller may send, bytes; all that the contract knows are smaller by far.
+    pub max_request_bytes: usize,
+    /// Connections at once; while all are taken, those without a session give way.
+    pub max_connections: usize,
+    /// A connection that no session uses for this long is cut.
+    #[serde(with = "humantime_serde")]
+    pub sessionless_connection: Duration,
     /// Pushed entries that a peer may leave unacknowledged before the node waits.
     pub push_window: usize,
     /// A push stream that takes nothing for this long is closed (contract section 6.6).
@@ -303,6 +310,9 @@ impl Default for Limits {
             heartbeat_rate_factor: 2.0,
             heartbeat_burst: 10,
             max_message_bytes: limits::DOCUMENT_BYTES + 64 * 1024,
+            max_request_bytes: 256 * 1024,
+            max_connections: 15_000,
+            sessionless_connection: Duration::from_secs(60),
             push_window: 1024,
             push_write_timeout: Duration::from_secs(30),
             max_streams_per_connection: 64,

@@ -45,6 +45,7 @@ struct Instruments {
     findings: Counter<u64>,
     reports: Counter<u64>,
     handshakes: Counter<u64>,
+    cut: Counter<u64>,
     tls_reloads: Counter<u64>,
     certificate_not_after: Gauge<i64>,
     meter: Meter,
@@ -117,6 +118,7 @@ impl Metrics {
             findings: counter("register.integrity.findings", "integrity findings"),
             reports: counter("report.writes", "status reports to Kubernetes, by result"),
             handshakes: counter("central.handshakes", "TLS handshakes, by result"),
+            cut: counter("central.connections.cut", "gRPC connections cut because no session used them"),
             tls_reloads: counter("tls.reloads", "changed TLS files looked at, by result"),
             certificate_not_after: meter
                 .i64_gauge("tls.certificate.not_after")
@@ -256,6 +258,11 @@ impl Metrics {
     /// A TLS handshake ended.
     pub fn handshake(&self, result: &'static str) {
         self.0.handshakes.add(1, &self.labels([("result", result.to_owned())]));
+    }
+
+    /// Connections were cut because no session used them.
+    pub fn cut(&self, connections: usize) {
+        self.0.cut.add(connections as u64, &self.labels([]));
     }
 
     /// TLS files have changed.

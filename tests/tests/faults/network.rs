@@ -46,7 +46,7 @@ pub(crate) struct Network {
     pub(crate) nodes: Vec<Node>,
     pub(crate) told: Told,
     pub(crate) observer: Observer,
-    grpc: Vec<u16>,
+    pub(crate) grpc: Vec<u16>,
 }
 
 /// Looks until it succeeds; when it does not in time, its last error tells why.

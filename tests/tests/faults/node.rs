@@ -87,6 +87,11 @@ impl Node {
         self.process.as_mut().is_some_and(|process| !process.is_running())
     }
 
+    /// The process id.
+    pub(crate) fn id(&self) -> Result<u32> {
+        Ok(self.process.as_ref().with_context(|| format!("{} does not run", self.name))?.id())
+    }
+
     pub(crate) fn pause(&self) {
         self.process.iter().for_each(Process::pause);
     }

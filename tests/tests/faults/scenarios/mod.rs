@@ -3,6 +3,7 @@
 mod disk;
 mod flip;
 mod hang;
+mod hostile;
 mod kill;
 mod mongo;
 mod time;
@@ -28,6 +29,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario!("hang", 8, hang::alone, "a central node or a peer hangs and holds its sockets"),
         scenario!("move", 8, hang::moving, "one of three central nodes hangs: its peers move"),
         scenario!("disk", 10, disk::run, "no space left under a central node, and under a peer"),
+        scenario!("hostile", 1, hostile::run, "hostile clients of a central node, one kind after the other"),
         scenario!("flip", 15, flip::run, "changed bytes in every file that a node stores"),
         scenario!("time", 10, time::run, "clocks that jump by hours while the nodes run"),
     ]
