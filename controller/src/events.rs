@@ -3,7 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
 use sorcha_crds::conditions::{
-    CERTIFICATE_VALID, ISOLATED, READY, REGISTER_VALID, SPLIT_BRAIN, STORE_REACHABLE,
+    CERTIFICATE_VALID, CONVERGED, ISOLATED, PEERS_LAGGING, READY, REGISTER_VALID, SPLIT_BRAIN,
+    STORE_REACHABLE,
 };
 
 /// Longest note that the API server takes, bytes.
@@ -19,6 +20,9 @@ pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Event> {
         .iter()
         .filter_map(|now| {
             let then = before.iter().find(|c| c.type_ == now.type_);
+            if now.type_ == CONVERGED {
+                return laggards(then, now);
+            }
             let same = then.is_some_and(|then| {
                 then.status == now.status && (then.reason == now.reason || !reasons_count(&now.type_))
             });
@@ -29,6 +33,18 @@ pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Event> {
             if same || usual || (then.is_none() || first) && is_good(now) { None } else { event(now) }
         })
         .collect()
+}
+
+/// That publications are on their way is usual; that some peers don't follow is not.
+fn laggards(then: Option<&Condition>, now: &Condition) -> Option<Event> {
+    let lag = |condition: &Condition| condition.reason == PEERS_LAGGING;
+    match (then.is_some_and(lag), lag(now)) {
+        (false, true) => Some(note(PEERS_LAGGING.to_owned(), now.message.clone(), false)),
+        (true, false) if now.status != "Unknown" => {
+            Some(note("PeersCaughtUp".to_owned(), now.message.clone(), true))
+        }
+        _ => None,
+    }
 }
 
 /// Conditions whose reason is worth an Event of its own.
@@ -135,5 +151,21 @@ mod tests {
     fn a_long_note_is_cut_between_characters() {
         let event = note("Ready".into(), "ä".repeat(800), true);
         assert!(event.note.is_some_and(|note| note.len() <= NOTE_BYTES));
+    }
+
+    #[test]
+    fn laggards_are_told_about_when_there_are_some_and_when_there_are_none_left() {
+        let step = |before: &[Condition], good, reason| {
+            conditions(before, Finding::new(CONVERGED, good, reason, "1 of 2"))
+        };
+        let start = step(&[], false, "Replicating");
+        let lagging = step(&start, false, PEERS_LAGGING);
+        let told = |before: &[Condition], after: &[Condition]| {
+            transitions(before, after).into_iter().map(|event| event.reason).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&start, &lagging), [PEERS_LAGGING]);
+        assert!(told(&lagging, &lagging).is_empty());
+        assert_eq!(told(&lagging, &step(&lagging, true, "Converged")), ["PeersCaughtUp"]);
+        assert!(told(&start, &step(&start, true, "Converged")).is_empty(), "publications are usual");
     }
 }

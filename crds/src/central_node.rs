@@ -391,6 +391,9 @@ pub struct PeerCounts {
     /// Of these, known to hold the newest version.
     #[serde(default)]
     pub up_to_date: i64,
+    /// Of these, behind for longer than an hour, or what `limits.lagging_after` of the node says.
+    #[serde(default)]
+    pub lagging: i64,
 }
 
 /// What a central node reports of itself, on change and at a bounded rate (design decision 21).

@@ -18,6 +18,8 @@ pub const REGISTER_VALID: &str = "RegisterValid";
 pub const PUBLISHERS_CONFIGURED: &str = "PublishersConfigured";
 /// Central node: every connected peer holds the newest version. Blueprint: every connected peer holds it.
 pub const CONVERGED: &str = "Converged";
+/// Reason of `Converged`: connected peers have been behind for too long (FR-023).
+pub const PEERS_LAGGING: &str = "PeersLagging";
 /// Peer: every replica is connected to a central node.
 pub const CONNECTED: &str = "Connected";
 /// Peer: every replica holds its central node's newest version.

@@ -6,7 +6,8 @@ use sorcha_crds::{
     SorchaCentralNode, SorchaCentralNodeStatus,
     central_node::{CentralNodeReport, PeerCounts},
     conditions::{
-        self, CONVERGED, ConditionStatus, Finding, PROGRESSING, READY, REGISTER_VALID, STORE_REACHABLE,
+        self, CONVERGED, ConditionStatus, Finding, PEERS_LAGGING, PROGRESSING, READY, REGISTER_VALID,
+        STORE_REACHABLE,
     },
 };
 
@@ -180,12 +181,18 @@ fn converged(report: Option<&CentralNodeReport>, observed: &Observed) -> Finding
             "the node does not serve peers",
         );
     };
-    let PeerCounts { connected, up_to_date } = report.peers;
+    let PeerCounts { connected, up_to_date, lagging } = report.peers;
     let version = report.version.unwrap_or_default();
     if up_to_date >= connected {
         let message = format!("all {connected} connected peers hold version {version}");
         return Finding::new(CONVERGED, true, "Converged", message);
     }
     let message = format!("{up_to_date} of {connected} connected peers hold version {version}");
+    if lagging > 0 {
+        let message = format!(
+            "{message}; {lagging} have been behind for too long: the node's log and GET /api/peers say which"
+        );
+        return Finding::new(CONVERGED, false, PEERS_LAGGING, message);
+    }
     Finding::new(CONVERGED, false, "Replicating", message)
 }

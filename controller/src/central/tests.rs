@@ -101,6 +101,13 @@ async fn converged_when_every_connected_peer_holds_the_newest_version() {
     let status = status_of(&scene, &reported(central("n0", 0), &report(5)));
     assert!(is_true(&status.conditions, CONVERGED));
     assert_eq!(status.converged_version, Some(17));
+    let mut lagging = report(4);
+    lagging["peers"]["lagging"] = 1.into();
+    let status = status_of(&scene, &reported(central("n0", 0), &lagging));
+    let converged =
+        status.conditions.iter().find(|condition| condition.type_ == CONVERGED).expect("a condition");
+    assert_eq!((converged.status.as_str(), converged.reason.as_str()), ("False", "PeersLagging"));
+    assert!(converged.message.contains("1 have been behind for too long"), "{}", converged.message);
 }
 
 #[tokio::test]

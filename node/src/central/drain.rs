@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::{CentralNode, session::EndReason};
+use super::{
+    CentralNode,
+    session::{EndReason, Laggard},
+};
 
 /// How often the session table is swept, and a leaving node looks whether its peers are gone.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -24,6 +27,7 @@ impl CentralNode {
             if !gone.is_empty() {
                 self.record_peers();
             }
+            self.look_for_laggards();
             let cut = self.connections.sweep(self.env.clock.monotonic());
             if cut > 0 {
                 let limit = humantime::format_duration(self.config.limits.sessionless_connection);
@@ -34,6 +38,27 @@ impl CentralNode {
                 self.limiters.forget_idle();
             }
         }
+    }
+
+    /// Peers that pushes and pulls don't bring up to date are told about (FR-023). What they miss needs no queue: a push stream
+    /// is a cursor that stands where they are, and every pull begins there.
+    fn look_for_laggards(&self) {
+        let (head, clock, after) =
+            (self.log.view().head(), &self.env.clock, self.config.limits.lagging_after);
+        let at = (clock.now(), clock.monotonic());
+        let (changes, count) = {
+            let mut sessions = self.sessions();
+            let changes = sessions.look_for_laggards(head, at, after);
+            (changes, sessions.live().filter(|session| session.is_lagging).count())
+        };
+        for Laggard { peer_id, since, at } in &changes.began {
+            let (since, limit) = (since.to_string(), humantime::format_duration(after));
+            tracing::warn!(%peer_id, %since, version = %at, %head, %limit, "peer lags: neither pushes nor pulls bring it up to date (limits.lagging_after)");
+        }
+        for peer_id in &changes.caught_up {
+            tracing::info!(%peer_id, %head, "peer has caught up");
+        }
+        self.env.metrics.lagging(count);
     }
 
     /// Tells every peer to move, at random moments within `drain.spread`, and waits until they are gone or

@@ -167,6 +167,12 @@ impl CentralNode {
         (sessions.live().len(), sessions.live().filter(|session| session.is_up_to_date(head)).count())
     }
 
+    /// Peers with a live session that have been behind for longer than `limits.lagging_after` (FR-023).
+    #[must_use]
+    pub fn lagging_peers(&self) -> usize {
+        self.sessions().live().filter(|session| session.is_lagging).count()
+    }
+
     /// Time since start.
     #[must_use]
     pub fn uptime(&self) -> std::time::Duration {

@@ -97,6 +97,10 @@ pub struct Session {
     pub last_sync_at: Option<Timestamp>,
     /// Entries in the peer's replica, as it reports them.
     pub blueprint_count: i32,
+    /// What the peer lacks, as it was looked at last.
+    behind: Option<Behind>,
+    /// It has been behind for longer than `limits.lagging_after` (FR-023, contract section 6.9).
+    pub is_lagging: bool,
     /// Syncs that run now.
     pub syncing: usize,
     /// A push stream is open.
@@ -107,6 +111,13 @@ pub struct Session {
     connection: Connection,
     /// Ends the session's streams.
     pub end: SessionEnd,
+}
+
+/// A version that a peer was seen to lack, and when, by both clocks.
+#[derive(Clone, Copy, Debug)]
+struct Behind {
+    lacks: Version,
+    since: (Timestamp, Monotonic),
 }
 
 /// How a node judges a session by its heartbeats (contract section 6.3).
@@ -154,6 +165,12 @@ impl Session {
     #[must_use]
     pub fn is_up_to_date(&self, head: Version) -> bool {
         self.position >= head && !self.differs
+    }
+
+    /// Since when the peer has lacked a version, as it was looked at last.
+    #[must_use]
+    pub fn behind_since(&self) -> Option<Timestamp> {
+        self.behind.map(|behind| behind.since.0)
     }
 
     /// Mean delay of the last heartbeats by the two clocks, milliseconds (U9).
@@ -231,6 +248,26 @@ pub enum NoSession {
     Foreign,
 }
 
+/// A peer that has been behind for too long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Laggard {
+    /// Which.
+    pub peer_id: PeerId,
+    /// Since when it is behind.
+    pub since: Timestamp,
+    /// The version that it is at.
+    pub at: Version,
+}
+
+/// What has changed since the last look.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct LaggardChanges {
+    /// Who has become a laggard.
+    pub began: Vec<Laggard>,
+    /// Who is up to date again.
+    pub caught_up: Vec<PeerId>,
+}
+
 /// All sessions of a central node.
 #[derive(Debug)]
 pub struct SessionTable {
@@ -279,6 +316,9 @@ impl SessionTable {
         }
         self.own_one_more(&connection)?;
         connection.set_used(true);
+        // Who leaves and comes again is no nearer to the head for it.
+        let before = self.ended.remove(peer_id);
+        let behind = before.and_then(|(session, _)| session.behind);
         let session = Session {
             id,
             peer_id: peer_id.clone(),
@@ -291,6 +331,8 @@ impl SessionTable {
             differs: false,
             last_sync_at: None,
             blueprint_count: 0,
+            behind,
+            is_lagging: false,
             syncing: 0,
             has_push: false,
             had_push: false,
@@ -299,7 +341,6 @@ impl SessionTable {
             connection,
             end: SessionEnd::default(),
         };
-        self.ended.remove(peer_id);
         Ok(self.live.entry(peer_id.clone()).insert_entry(session).into_mut())
     }
 
@@ -381,6 +422,38 @@ impl SessionTable {
         if let Some(session) = self.own(peer_id, id) {
             session.syncing = session.syncing.saturating_sub(1);
         }
+    }
+
+    /// Looks which peers are up to date at `head`, and which have not been for longer than `after`.
+    pub fn look_for_laggards(
+        &mut self,
+        head: Version,
+        at: (Timestamp, Monotonic),
+        after: Duration,
+    ) -> LaggardChanges {
+        let mut changes = LaggardChanges::default();
+        for session in self.live.values_mut() {
+            // Who follows is always a little behind: only a version that it was seen to lack counts.
+            if session.behind.is_some_and(|behind| session.is_up_to_date(behind.lacks)) {
+                session.behind = None;
+            }
+            if session.behind.is_none() && !session.is_up_to_date(head) {
+                session.behind = Some(Behind { lacks: head, since: at });
+            }
+            let Some(Behind { since, .. }) =
+                session.behind.filter(|behind| at.1.since(behind.since.1) > after)
+            else {
+                if std::mem::take(&mut session.is_lagging) {
+                    changes.caught_up.push(session.peer_id.clone());
+                }
+                continue;
+            };
+            if !std::mem::replace(&mut session.is_lagging, true) {
+                let (peer_id, since) = (session.peer_id.clone(), since.0);
+                changes.began.push(Laggard { peer_id, since, at: session.position });
+            }
+        }
+        changes
     }
 
     fn own(&mut self, peer_id: &PeerId, id: &SessionId) -> Option<&mut Session> {

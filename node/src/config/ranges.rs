@@ -46,6 +46,7 @@ impl Config {
             ("limits.full_sync_wait", limits.full_sync_wait, Duration::ZERO, 5 * MINUTE),
             ("limits.push_write_timeout", limits.push_write_timeout, 100 * MILLISECOND, HOUR),
             ("limits.sessionless_connection", limits.sessionless_connection, SECOND, HOUR),
+            ("limits.lagging_after", limits.lagging_after, SECOND, 7 * 24 * HOUR),
             ("limits.handshake_timeout", limits.handshake_timeout, 10 * MILLISECOND, 2 * MINUTE),
             ("drain.spread", drain.spread, Duration::ZERO, HOUR),
             ("drain.timeout", drain.timeout, Duration::ZERO, HOUR),

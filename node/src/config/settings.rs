@@ -279,6 +279,9 @@ pub struct Limits {
     /// A connection that no session uses for this long is cut.
     #[serde(with = "humantime_serde")]
     pub sessionless_connection: Duration,
+    /// A peer that has been behind for longer is told about (FR-023).
+    #[serde(with = "humantime_serde")]
+    pub lagging_after: Duration,
     /// Pushed entries that a peer may leave unacknowledged before the node waits.
     pub push_window: usize,
     /// A push stream that takes nothing for this long is closed (contract section 6.6).
@@ -313,6 +316,7 @@ impl Default for Limits {
             max_request_bytes: 256 * 1024,
             max_connections: 15_000,
             sessionless_connection: Duration::from_secs(60),
+            lagging_after: Duration::from_secs(3600),
             push_window: 1024,
             push_write_timeout: Duration::from_secs(30),
             max_streams_per_connection: 64,

@@ -59,7 +59,7 @@ enum SessionStatus {
     "peerId": "edge-0", "address": "10.0.0.7", "port": 41234, "connectedAt": "2026-11-22T09:00:00.000Z",
     "lastHeartbeat": "2026-11-22T09:30:00.000Z", "lastSyncVersion": 42, "versionLag": 0, "status": "Connected",
     "missedHeartbeats": 0,
-    "totalHeartbeatsReceived": 60, "averageLatencyMs": 1.8, "blueprintCount": 41, "isSubscribed": true
+    "totalHeartbeatsReceived": 60, "averageLatencyMs": 1.8, "behindSince": null, "isLagging": false, "blueprintCount": 41, "isSubscribed": true
 }))]
 struct PeerView {
     peer_id: String,
@@ -79,6 +79,10 @@ struct PeerView {
     missed_heartbeats: u64,
     total_heartbeats_received: u64,
     average_latency_ms: f64,
+    /// Since when it has not been up to date; null while it is.
+    behind_since: Option<Instant>,
+    /// It has been behind for longer than `limits.lagging_after`.
+    is_lagging: bool,
     /// Entries in the peer's replica, as it reports them.
     blueprint_count: i32,
     /// A push stream is open.
@@ -118,6 +122,8 @@ impl<'a> Moment<'a> {
             missed_heartbeats: session.missed(self.now, self.node.config.heartbeat.interval),
             total_heartbeats_received: session.received,
             average_latency_ms: session.average_latency_ms(),
+            behind_since: session.behind_since().map(Into::into),
+            is_lagging: session.is_lagging,
             blueprint_count: session.blueprint_count,
             is_subscribed: session.has_push,
         }
@@ -175,7 +181,7 @@ async fn get_peer(
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({
-    "totalPeers": 97, "healthyPeers": 96, "unhealthyPeers": 1, "upToDatePeers": 95, "syncingPeers": 1, "subscribedPeers": 97,
+    "totalPeers": 97, "healthyPeers": 96, "unhealthyPeers": 1, "upToDatePeers": 95, "syncingPeers": 1, "laggingPeers": 0, "subscribedPeers": 97,
     "averageLatencyMs": 1.8, "currentVersion": 42, "minVersion": 40, "maxLag": 2, "maxPeers": 10000
 }))]
 struct PeerStats {
@@ -185,6 +191,8 @@ struct PeerStats {
     /// Peers that reported this node's newest version.
     up_to_date_peers: usize,
     syncing_peers: usize,
+    /// Peers that have been behind for longer than `limits.lagging_after`.
+    lagging_peers: usize,
     /// Peers with an open push stream.
     subscribed_peers: usize,
     average_latency_ms: f64,
@@ -210,6 +218,7 @@ async fn peer_stats(State(node): State<Arc<CentralNode>>) -> Json<PeerStats> {
         unhealthy_peers: peers.len() - healthy_peers,
         up_to_date_peers: count(|peer| peer.version_lag == 0),
         syncing_peers: count(|peer| peer.status == SessionStatus::Syncing),
+        lagging_peers: count(|peer| peer.is_lagging),
         subscribed_peers: count(|peer| peer.is_subscribed),
         average_latency_ms: mean_latency(&peers),
         current_version: node.log.view().head().get(),

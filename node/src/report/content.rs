@@ -198,7 +198,11 @@ pub fn central_report(pod: &str, since: Timestamp, node: &CentralNode) -> Centra
         version: Some(view.head().get()),
         lineage: view.lineage().map(|lineage| lineage.to_string()),
         digest: Some(view.digest().to_string()),
-        peers: PeerCounts { connected: count(connected), up_to_date: count(up_to_date) },
+        peers: PeerCounts {
+            connected: count(connected),
+            up_to_date: count(up_to_date),
+            lagging: count(node.lagging_peers()),
+        },
         store_reachable: Some(outage.is_none()),
         store_message: outage.map(shortened),
         findings: Some(count(node.findings().len())),

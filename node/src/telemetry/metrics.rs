@@ -44,6 +44,7 @@ struct Instruments {
     writes: Counter<u64>,
     findings: Counter<u64>,
     reports: Counter<u64>,
+    lagging: Gauge<u64>,
     handshakes: Counter<u64>,
     cut: Counter<u64>,
     tls_reloads: Counter<u64>,
@@ -112,6 +113,10 @@ impl Metrics {
                 .with_description("versions behind the central node")
                 .build(),
             peers: meter.u64_gauge("central.peers").with_description("live peer sessions").build(),
+            lagging: meter
+                .u64_gauge("central.peers.lagging")
+                .with_description("live peers that have been behind for longer than limits.lagging_after")
+                .build(),
             refusals: counter("central.refusals", "calls refused, by reason"),
             publications: counter("central.publications", "publications and state changes, by result"),
             writes: counter("http.writes", "write requests over HTTP, by action and result"),
@@ -215,6 +220,11 @@ impl Metrics {
     /// Live peer sessions.
     pub fn peers(&self, count: usize) {
         self.0.peers.record(count as u64, self.node());
+    }
+
+    /// Peers that have been behind for too long.
+    pub fn lagging(&self, count: usize) {
+        self.0.lagging.record(count as u64, self.node());
     }
 
     /// A call was refused.

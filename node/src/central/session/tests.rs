@@ -188,3 +188,44 @@ fn one_certificate_has_so_many_sessions_and_no_more() {
     assert_eq!(table.expire(at(1000).1).len(), 3);
     assert!(table.owned.is_empty());
 }
+
+#[test]
+fn a_peer_lags_when_it_lacks_one_version_for_too_long() {
+    let hour = Duration::from_secs(3600);
+    let mut table = table();
+    let id = open(&mut table, "a", 1, 0).unwrap();
+    let look =
+        |table: &mut SessionTable, head, seconds| table.look_for_laggards(version(head), at(seconds), hour);
+    let peer_at = |table: &mut SessionTable, held, seconds| {
+        table.advance(&peer("a"), &id, version(held), at(seconds).0)
+    };
+    // It follows, one version behind at every look.
+    for step in 1..10 {
+        assert_eq!(look(&mut table, step, u64::try_from(step).unwrap() * 1000), LaggardChanges::default());
+        peer_at(&mut table, step, 0);
+    }
+    assert_eq!(look(&mut table, 12, 10_000), LaggardChanges::default());
+    assert_eq!(look(&mut table, 15, 13_600), LaggardChanges::default(), "exactly an hour is not too long");
+    let laggard = Laggard { peer_id: peer("a"), since: at(10_000).0, at: version(9) };
+    assert_eq!(look(&mut table, 15, 13_601), LaggardChanges { began: vec![laggard], ..Default::default() });
+    assert_eq!(look(&mut table, 16, 13_700), LaggardChanges::default(), "it is told once");
+    assert!(table.live[&peer("a")].is_lagging);
+    // What it lacked it has; what came since is another matter.
+    peer_at(&mut table, 12, 13_800);
+    let caught_up = look(&mut table, 16, 13_801);
+    assert_eq!(caught_up, LaggardChanges { caught_up: vec![peer("a")], ..Default::default() });
+    assert_eq!(table.live[&peer("a")].behind_since(), Some(at(13_801).0));
+}
+
+#[test]
+fn a_new_session_of_a_peer_that_is_behind_does_not_start_the_clock_anew() {
+    let hour = Duration::from_secs(3600);
+    let mut table = table();
+    let id = open(&mut table, "a", 1, 0).unwrap();
+    table.look_for_laggards(version(5), at(0), hour);
+    table.close(&peer("a"), id.as_str(), &Connection::default()).unwrap();
+    open(&mut table, "a", 2, 3000).unwrap();
+    let changes = table.look_for_laggards(version(5), at(3601), hour);
+    assert_eq!(changes.began.len(), 1);
+    assert_eq!(changes.began[0].since, at(0).0);
+}

@@ -53,7 +53,7 @@ async fn sessions_are_listed_without_their_handles() {
     let expected = serde_json::json!({
         "peerId": "edge-0", "address": "10.0.0.7", "port": 41234, "connectedAt": START_TEXT, "lastHeartbeat": START_TEXT,
         "lastSyncVersion": 1, "versionLag": 0, "status": "Connected", "missedHeartbeats": 0, "totalHeartbeatsReceived": 1,
-        "averageLatencyMs": 0.0, "blueprintCount": 1, "isSubscribed": true
+        "averageLatencyMs": 0.0, "behindSince": null, "isLagging": false, "blueprintCount": 1, "isSubscribed": true
     });
     assert_eq!((peers.as_array().unwrap().len(), &peers[0]), (2, &expected));
     assert_eq!((&peers[1]["peerId"], &peers[1]["versionLag"]), (&"edge-1".into(), &1.into()));
@@ -78,7 +78,7 @@ async fn totals_and_health() {
     let (router, node) = with_two_peers(|_| ()).await;
     let stats = get(&router, "/api/peers/stats").await.json();
     let expected = serde_json::json!({
-        "totalPeers": 2, "healthyPeers": 2, "unhealthyPeers": 0, "upToDatePeers": 1, "syncingPeers": 0, "subscribedPeers": 1,
+        "totalPeers": 2, "healthyPeers": 2, "unhealthyPeers": 0, "upToDatePeers": 1, "syncingPeers": 0, "laggingPeers": 0, "subscribedPeers": 1,
         "averageLatencyMs": 0.0, "currentVersion": 1, "minVersion": 0, "maxLag": 1, "maxPeers": 10000
     });
     assert_eq!(stats, expected);

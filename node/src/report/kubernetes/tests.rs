@@ -105,7 +105,7 @@ async fn a_central_node_applies_its_node() {
     let report = CentralNodeReport {
         name: "n0-0".into(),
         state: "Healthy".into(),
-        peers: PeerCounts { connected: 3, up_to_date: 2 },
+        peers: PeerCounts { connected: 3, up_to_date: 2, lagging: 0 },
         store_reachable: Some(true),
         ..CentralNodeReport::default()
     };
@@ -119,7 +119,7 @@ async fn a_central_node_applies_its_node() {
     let expected = json!({
         "apiVersion": "sorcha.dev/v1alpha1", "kind": "SorchaCentralNode", "metadata": {"name": "n0"},
         "status": {"node": {
-            "name": "n0-0", "state": "Healthy", "peers": {"connected": 3, "upToDate": 2}, "storeReachable": true
+            "name": "n0-0", "state": "Healthy", "peers": {"connected": 3, "upToDate": 2, "lagging": 0}, "storeReachable": true
         }}
     });
     assert_eq!(body, expected);

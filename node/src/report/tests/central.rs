@@ -59,16 +59,16 @@ async fn from_the_first_moment_to_health() {
     let expected = [
         serde_json::json!({
             "name": "n0-0", "state": "Starting", "message": "opening the store", "since": "2025-11-22T08:30:00Z",
-            "peers": {"connected": 0, "upToDate": 0}
+            "peers": {"connected": 0, "upToDate": 0, "lagging": 0}
         }),
         serde_json::json!({
             "name": "n0-0", "state": "Starting", "message": "waiting for the store: no server", "since": "2025-11-22T08:30:00Z",
-            "peers": {"connected": 0, "upToDate": 0}, "storeReachable": false, "storeMessage": "no server"
+            "peers": {"connected": 0, "upToDate": 0, "lagging": 0}, "storeReachable": false, "storeMessage": "no server"
         }),
         serde_json::json!({
             "name": "n0-0", "state": "Healthy", "since": "2025-11-22T08:30:00Z", "version": 0,
             "lineage": genesis(1).lineage().to_string(), "digest": view.digest().to_string(),
-            "peers": {"connected": 0, "upToDate": 0}, "storeReachable": true, "findings": 0
+            "peers": {"connected": 0, "upToDate": 0, "lagging": 0}, "storeReachable": true, "findings": 0
         }),
     ];
     assert_eq!(json, expected);
