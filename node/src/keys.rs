@@ -77,6 +77,14 @@ pub fn load_or_create(data_dir: &Path) -> Result<SigningKey, KeyError> {
     load(&path)?.ok_or_else(vanished)
 }
 
+/// Loads `<data_dir>/signing.key` if it is there.
+///
+/// # Errors
+/// [`KeyError`] naming the file and what to do.
+pub fn load_if_there(data_dir: &Path) -> Result<Option<SigningKey>, KeyError> {
+    load(&data_dir.join(FILE_NAME))
+}
+
 fn load(path: &Path) -> Result<Option<SigningKey>, KeyError> {
     let unreadable = |source| KeyError::Read { path: path.to_owned(), source };
     let file = match File::open(path) {

@@ -202,10 +202,10 @@ pub async fn prepare_central_with_key(
     store: Arc<dyn Store>,
     key: impl FnOnce() -> Result<SigningKey, keys::KeyError>,
 ) -> Result<Arc<CentralNode>, RunError> {
-    let mut loaded = store.load().await?;
+    let (mut loaded, mut signing_key) = (store.load().await?, None);
     if loaded.findings.is_empty() {
-        let key = key()?;
-        ensure_seed(&*store, &config.node.id, &key, &*env.clock).await?;
+        let key = signing_key.insert(key()?);
+        ensure_seed(&*store, &config.node.id, key, &*env.clock).await?;
         loaded = store.load().await?;
     }
     tracing::info!(
@@ -217,7 +217,9 @@ pub async fn prepare_central_with_key(
         "central node: register verified"
     );
     env.metrics.version(loaded.view.head().get());
-    Ok(CentralNode::new(config, env, RegisterLog::new(store, loaded.view), loaded.findings))
+    let node = CentralNode::new(config, env, RegisterLog::new(store, loaded.view), loaded.findings);
+    signing_key.into_iter().for_each(|key| node.sign_with(key));
+    Ok(node)
 }
 
 /// Prepares a peer over its store.

@@ -22,8 +22,9 @@ mod stream;
 pub mod sync;
 mod validate;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use ed25519_dalek::SigningKey;
 use tokio::sync::{Semaphore, watch};
 use tonic::{Code, Status};
 
@@ -99,6 +100,7 @@ pub struct CentralNode {
     full_syncs: Arc<Semaphore>,
     connections: Connections,
     draining: watch::Sender<bool>,
+    signing_key: OnceLock<SigningKey>,
 }
 
 impl CentralNode {
@@ -125,12 +127,24 @@ impl CentralNode {
             }),
             full_syncs: Arc::new(Semaphore::new(config.limits.max_concurrent_full_syncs)),
             draining: watch::Sender::new(false),
+            signing_key: OnceLock::new(),
             limiters,
             findings,
             config,
             env,
             log,
         })
+    }
+
+    /// Gives it a key to sign bundles with, if that is the key of the register's creator.
+    pub fn sign_with(&self, key: SigningKey) {
+        let _first_stays = self.signing_key.set(key);
+    }
+
+    /// Its key, where it has one.
+    #[must_use]
+    pub fn signing_key(&self) -> Option<&SigningKey> {
+        self.signing_key.get()
     }
 
     /// Its identity on the wire (D26: the configured name).

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::Args;
 use reqwest::{
-    Client, Method, RequestBuilder, StatusCode, Url,
+    Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode, Url,
     header::{CONTENT_TYPE, RETRY_AFTER},
     redirect,
 };
@@ -21,6 +21,10 @@ use super::console::printable;
 
 /// No answer of a node is larger.
 const ANSWER_BYTES: usize = 16 * 1024 * 1024;
+/// Time to reach a node.
+const CONNECT: Duration = Duration::from_secs(5);
+/// A transfer of which nothing comes for so long is given up.
+const SILENCE: Duration = Duration::from_secs(60);
 /// Where Kubernetes puts the token of a pod's ServiceAccount for this network, if the pod asks for one.
 const PROJECTED_TOKEN: &str = "/var/run/secrets/sorcha.dev/token";
 /// No token file is larger.
@@ -50,7 +54,7 @@ impl ApiArgs {
     }
 }
 
-fn parse_url(text: &str) -> Result<Url, String> {
+pub(crate) fn parse_url(text: &str) -> Result<Url, String> {
     let example = "write it as http://127.0.0.1:8080";
     let url = Url::parse(text).map_err(|error| format!("{error}; {example}"))?;
     match url.scheme() {
@@ -106,9 +110,17 @@ impl Api {
     /// Checks the token file and sets up a client that gives up after `timeout`.
     pub(crate) fn new(args: &ApiArgs, timeout: Duration) -> anyhow::Result<Self> {
         args.token_file.as_deref().map(read_token).transpose()?;
-        let client = Client::builder()
-            .timeout(timeout)
-            .connect_timeout(timeout.min(Duration::from_secs(5)))
+        Self::with(args, Client::builder().timeout(timeout).connect_timeout(timeout.min(CONNECT)))
+    }
+
+    /// A client for answers of any size, which takes as long as something comes.
+    pub(crate) fn for_transfers(url: &Url) -> anyhow::Result<Self> {
+        let args = ApiArgs { url: url.clone(), token_file: None };
+        Self::with(&args, Client::builder().read_timeout(SILENCE).connect_timeout(CONNECT))
+    }
+
+    fn with(args: &ApiArgs, client: ClientBuilder) -> anyhow::Result<Self> {
+        let client = client
             // A node redirects nobody; a redirect would carry the token elsewhere.
             .redirect(redirect::Policy::none())
             .user_agent(concat!("sorcha-node/", env!("CARGO_PKG_VERSION")));
@@ -126,6 +138,19 @@ impl Api {
     /// Asks for a resource.
     pub(crate) async fn get(&self, path: &[&str]) -> Result<Value, ApiError> {
         self.answer(self.request(Method::GET, path)?).await.map(|(_, value)| value)
+    }
+
+    /// Asks for a resource that is no JSON, which comes piece by piece.
+    pub(crate) async fn stream(&self, path: &[&str]) -> Result<Response, ApiError> {
+        let mut response =
+            self.request(Method::GET, path)?.send().await.map_err(|error| self.away(&error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let retry_after = retry_after(&response);
+        let body = self.body(&mut response).await?;
+        Err(ApiError::Refused { explanation: self.explain(status, &body, retry_after) })
     }
 
     /// Asks for a change; `body` is JSON.
@@ -148,25 +173,32 @@ impl Api {
     }
 
     async fn answer(&self, request: RequestBuilder) -> Result<(StatusCode, Value), ApiError> {
-        let away =
-            |error: reqwest::Error| ApiError::Away { url: self.url().to_owned(), why: innermost(&error) };
-        let mut response = request.send().await.map_err(away)?;
+        let mut response = request.send().await.map_err(|error| self.away(&error))?;
         let status = response.status();
-        let retry_after =
-            response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(away)? {
-            body.extend_from_slice(&chunk);
-            if body.len() > ANSWER_BYTES {
-                return Err(self.not_understood(status, format!("it has more than {ANSWER_BYTES} bytes")));
-            }
-        }
+        let retry_after = retry_after(&response);
+        let body = self.body(&mut response).await?;
         if !status.is_success() {
             return Err(ApiError::Refused { explanation: self.explain(status, &body, retry_after) });
         }
         let value =
             serde_json::from_slice(&body).map_err(|error| self.not_understood(status, error.to_string()))?;
         Ok((status, value))
+    }
+
+    async fn body(&self, response: &mut Response) -> Result<Vec<u8>, ApiError> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.away(&error))? {
+            body.extend_from_slice(&chunk);
+            if body.len() > ANSWER_BYTES {
+                let why = format!("it has more than {ANSWER_BYTES} bytes");
+                return Err(self.not_understood(response.status(), why));
+            }
+        }
+        Ok(body)
+    }
+
+    fn away(&self, error: &reqwest::Error) -> ApiError {
+        ApiError::Away { url: self.url().to_owned(), why: innermost(error) }
     }
 
     pub(crate) fn not_understood(&self, status: StatusCode, why: String) -> ApiError {
@@ -195,6 +227,10 @@ impl Api {
         };
         printable(&(told + &hint))
     }
+}
+
+fn retry_after(response: &Response) -> Option<String> {
+    response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
 fn is_loopback(url: &Url) -> bool {

@@ -68,6 +68,13 @@ pub(crate) fn byte_bar(length: u64, what: &'static str) -> ProgressBar {
     styled(ProgressBar::new(length), "{prefix} {wide_bar} {bytes}/{total_bytes} {eta}", what)
 }
 
+/// Counts bytes of which nobody knows how many come.
+pub(crate) fn byte_spinner(what: &'static str) -> ProgressBar {
+    let bar = styled(ProgressBar::new_spinner(), "{spinner} {prefix} {bytes} {bytes_per_sec}", what);
+    bar.enable_steady_tick(std::time::Duration::from_millis(100));
+    bar
+}
+
 /// Shows that something of unknown length goes on.
 pub(crate) fn spinner(what: &'static str) -> ProgressBar {
     let bar = styled(ProgressBar::new_spinner(), "{spinner} {prefix} {elapsed}", what);

@@ -9,6 +9,7 @@ pub mod auth;
 mod blueprint;
 mod blueprints;
 mod body;
+mod bundle;
 mod central_nodes;
 mod connection;
 mod docs;
@@ -39,6 +40,7 @@ use axum::{
     middleware::{from_fn, from_fn_with_state},
     routing::any,
 };
+use ed25519_dalek::SigningKey;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use self::{
@@ -96,6 +98,14 @@ impl NodeHandle {
         }
     }
 
+    /// The key of the register's creator, where the node may have it.
+    fn signing_key(&self) -> Option<&SigningKey> {
+        match self {
+            Self::Central(node) => node.signing_key(),
+            Self::Peer(_) => None,
+        }
+    }
+
     fn uptime(&self) -> Duration {
         match self {
             Self::Central(node) => node.uptime(),
@@ -150,7 +160,7 @@ fn common_routes() -> OpenApiRouter<Served<NodeHandle>> {
 
 /// The register, served by both roles; every answer states version and staleness.
 fn register_routes() -> OpenApiRouter<Served<NodeHandle>> {
-    register::routes().merge(blueprints::routes()).merge(blueprint::routes())
+    register::routes().merge(bundle::routes()).merge(blueprints::routes()).merge(blueprint::routes())
 }
 
 fn central_routes() -> OpenApiRouter<Served<Arc<CentralNode>>> {

@@ -3,6 +3,7 @@
 mod arbitrary;
 mod audit;
 mod auth;
+mod bundles;
 mod documents;
 mod health;
 mod kubernetes;

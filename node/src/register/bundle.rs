@@ -13,9 +13,10 @@
 //! entries          each u32 length (never 0), an encoded SystemRegisterEntry; ascending by version
 //! end of entries   u32 0
 //! SHA-256          32 bytes, over everything before
+//! signature        64 bytes, in format version 2: Ed25519 over "sorcha-bundle-2" and the hash, by the key that signed the genesis
 //! ```
-//! Integers are big-endian. Nothing follows the hash. The hash finds damage, not forgery: what says whose register
-//! it is, is the genesis signature.
+//! Integers are big-endian. Nothing follows. The hash finds damage, not forgery. The genesis says whose register it is, and only who
+//! has its key can sign a bundle of it; bundles of those who don't, such as peers, have format version 1.
 
 mod problem;
 mod reader;
@@ -40,8 +41,14 @@ pub use writer::{Writer, write};
 
 /// First bytes of every bundle.
 pub const MAGIC: [u8; 16] = *b"SORCHA-BUNDLE\r\n\x1a";
-/// The one format version so far.
-pub const FORMAT_VERSION: u32 = 1;
+/// Format version of a bundle without a signature.
+pub const UNSIGNED: u32 = 1;
+/// Format version of a bundle with one.
+pub const SIGNED: u32 = 2;
+
+/// What a signature is over, with the hash behind it.
+const DOMAIN: &[u8] = b"sorcha-bundle-2";
+const SIGNATURE_BYTES: usize = 64;
 
 /// Largest genesis record.
 const GENESIS_BYTES: usize = 64 * 1024;
@@ -114,6 +121,10 @@ impl Header {
             created_by: created_by.to_owned(),
         })
     }
+}
+
+fn signed_bytes(hash: &[u8]) -> Vec<u8> {
+    [DOMAIN, hash].concat()
 }
 
 /// The rules that entries keep among each other; reader and writer share them.

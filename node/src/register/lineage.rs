@@ -199,6 +199,22 @@ impl Genesis {
         &self.bytes
     }
 
+    /// Whether this key has signed it.
+    #[must_use]
+    pub fn is_signed_by(&self, key: &VerifyingKey) -> bool {
+        self.key().is_some_and(|own| own == *key)
+    }
+
+    /// Whether a signature is by the key that has signed it.
+    #[must_use]
+    pub fn has_signed(&self, message: &[u8], signature: &Signature) -> bool {
+        self.key().is_some_and(|key| key.verify_strict(message, signature).is_ok())
+    }
+
+    fn key(&self) -> Option<VerifyingKey> {
+        public_key(&self.record.control_record.administrators.first()?.public_key)
+    }
+
     /// SHA-256 of the bytes.
     #[must_use]
     pub const fn lineage(&self) -> Lineage {

@@ -1,23 +1,30 @@
 //! `register export`.
 
 use std::{
-    fs,
-    io::{BufWriter, ErrorKind, Write},
+    io::{BufWriter, Write},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use ed25519_dalek::SigningKey;
+use reqwest::Url;
 
-use super::summary::Summary;
+use super::{
+    beside::{Beside, already_there},
+    download,
+    summary::Summary,
+};
 use crate::{
     cli::{
         Outcome, OutputFormat,
+        api::parse_url,
         console::{Console, count_bar},
         store,
     },
     clock::Clock,
     config::Config,
+    keys,
     register::{
         bundle::{Header, Scope, WriteError, Writer},
         names::Version,
@@ -30,16 +37,20 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(
     after_help = "A bundle holds the genesis, the entries and a hash over everything; `register verify --bundle` \
-    checks one.\n\
+    checks one. It is signed where the node has the key of the register's creator.\n\
     \n\
     Examples:\n  \
     sorcha-node register export backup.sorcha --data-dir /var/lib/sorcha\n  \
-    sorcha-node register export - --data-dir /var/lib/sorcha | gzip > backup.sorcha.gz"
+    sorcha-node register export - --data-dir /var/lib/sorcha | gzip > backup.sorcha.gz\n  \
+    sorcha-node register export backup.sorcha --url http://n0:8080"
 )]
 pub struct ExportArgs {
     /// File to write; it appears when it is whole. - is standard output
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// Get it from a running node instead of a stopped one's store
+    #[arg(long, value_name = "URL", value_parser = parse_url, conflicts_with_all = ["active_only", "good_entries_only"])]
+    pub url: Option<Url>,
     /// Leave deprecated blueprints out
     #[arg(long)]
     pub active_only: bool,
@@ -61,30 +72,40 @@ pub(super) async fn run(
     clock: &dyn Clock,
     console: &mut Console<'_>,
 ) -> anyhow::Result<Outcome> {
+    if let Some(url) = &args.url {
+        return download::run(args, url, console).await;
+    }
     let to_stdout = args.file == Path::new("-");
     if to_stdout && console.out_is_terminal {
         bail!("a bundle is not for the terminal; name a file, or redirect standard output");
     }
-    if !to_stdout && !args.force && args.file.exists() {
-        return Err(already_there(&args.file));
+    if !to_stdout {
+        refuse_to_replace(args)?;
     }
     let loaded = store::open_existing(config).await?.load().await?;
     let view = exportable(loaded, args, console)?;
     let scope = if args.active_only { Scope::ActiveOnly } else { Scope::Whole };
     let header = Header::of(&view, scope, &config.node.id, clock.now())?;
+    let key = keys::load_if_there(&config.store.data_dir)?;
+    let signed = key.as_ref().is_some_and(|key| header.genesis.is_signed_by(&key.verifying_key()));
     if to_stdout {
-        write(&mut *console.out, &header, &view)?;
-        Summary::of_export("standard output".to_owned(), &header, &view).write(args.output, console.err)?;
+        write(&mut *console.out, &header, &view, key.as_ref())?;
+        Summary::of_export("standard output".to_owned(), &header, &view, signed)
+            .write(args.output, console.err)?;
     } else {
-        write_file(args, &header, &view)?;
-        Summary::of_export(args.file.display().to_string(), &header, &view)
+        write_file(args, &header, &view, key.as_ref())?;
+        Summary::of_export(args.file.display().to_string(), &header, &view, signed)
             .write(args.output, console.out)?;
     }
     Ok(Outcome::Done)
 }
 
-fn already_there(file: &Path) -> anyhow::Error {
-    anyhow::anyhow!("{} is there already; name another file, or add --force to replace it", file.display())
+/// Before anything else is done for it.
+pub(super) fn refuse_to_replace(args: &ExportArgs) -> anyhow::Result<()> {
+    if !args.force && args.file.exists() {
+        return Err(already_there(&args.file));
+    }
+    Ok(())
 }
 
 /// The register to save: a sound one, or what is sound of it when that was asked for.
@@ -110,42 +131,26 @@ fn exportable(loaded: Loaded, args: &ExportArgs, console: &mut Console<'_>) -> a
 }
 
 /// Writes beside the place and moves the whole bundle there.
-fn write_file(args: &ExportArgs, header: &Header, view: &RegisterView) -> anyhow::Result<()> {
-    let shown = args.file.display();
-    let directory =
-        args.file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".sorcha-export-");
-    readable_by_default(&mut builder);
-    let file = builder.tempfile_in(directory).with_context(|| format!("write {shown}"))?;
-    write(BufWriter::new(file.as_file()), header, view).with_context(|| format!("write {shown}"))?;
-    file.as_file().sync_all().with_context(|| format!("write {shown}"))?;
-    let moved = if args.force { file.persist(&args.file) } else { file.persist_noclobber(&args.file) };
-    match moved {
-        Ok(_) => {}
-        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => {
-            return Err(already_there(&args.file));
-        }
-        Err(error) => return Err(error.error).with_context(|| format!("write {shown}")),
-    }
-    fs::File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .with_context(|| format!("write {shown}"))
+fn write_file(
+    args: &ExportArgs,
+    header: &Header,
+    view: &RegisterView,
+    key: Option<&SigningKey>,
+) -> anyhow::Result<()> {
+    let file = Beside::of(&args.file)?;
+    write(BufWriter::new(file.as_file()), header, view, key)
+        .with_context(|| format!("write {}", args.file.display()))?;
+    file.put_there(args.force)
 }
 
-/// Temporary files are private; a bundle is a file like any other.
-#[cfg(unix)]
-fn readable_by_default(builder: &mut tempfile::Builder<'_, '_>) {
-    use std::os::unix::fs::PermissionsExt as _;
-    builder.permissions(fs::Permissions::from_mode(0o666));
-}
-
-#[cfg(not(unix))]
-fn readable_by_default(_: &mut tempfile::Builder<'_, '_>) {}
-
-fn write(out: impl Write, header: &Header, view: &RegisterView) -> Result<(), WriteError> {
+fn write(
+    out: impl Write,
+    header: &Header,
+    view: &RegisterView,
+    key: Option<&SigningKey>,
+) -> Result<(), WriteError> {
     let bar = count_bar(header.count, "exporting");
-    let mut writer = Writer::new(out, header)?;
+    let mut writer = Writer::new(out, header, key)?;
     for sealed in view.iter().filter(|sealed| header.scope.holds(sealed.entry().is_active)) {
         writer.entry(sealed)?;
         bar.inc(1);

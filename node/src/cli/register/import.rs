@@ -36,6 +36,9 @@ pub struct ImportArgs {
     /// The bundle; - is standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// Take no bundle that the register's creator has not signed
+    #[arg(long)]
+    pub require_signature: bool,
     /// Form of the summary
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub output: OutputFormat,
@@ -59,6 +62,9 @@ pub struct RestoreArgs {
     /// Don't ask
     #[arg(long)]
     pub yes: bool,
+    /// Take no bundle that the register's creator has not signed
+    #[arg(long)]
+    pub require_signature: bool,
     /// Take a bundle of another lineage, which is another register
     #[arg(long)]
     pub other_lineage: bool,
@@ -67,16 +73,33 @@ pub struct RestoreArgs {
     pub output: OutputFormat,
 }
 
-/// Reads and verifies a whole bundle.
-pub(super) fn read_bundle(file: &Path) -> anyhow::Result<Bundle> {
+/// Reads and verifies a whole bundle, which must be signed where that is asked for.
+pub(super) fn read_bundle(file: &Path, require_signature: bool) -> anyhow::Result<Bundle> {
+    let bundle = read_any(file)?;
+    if require_signature && !bundle.is_signed {
+        bail!(
+            "{} is not signed (--require-signature): only a node that has the key of the register's creator, \
+             {}, signs what it exports",
+            file.display(),
+            bundle.header.genesis.record().created_by
+        );
+    }
+    Ok(bundle)
+}
+
+fn read_any(file: &Path) -> anyhow::Result<Bundle> {
     let shown = file.display();
     if file == Path::new("-") {
         return bundle::read(BufReader::new(io::stdin().lock())).context("standard input");
     }
-    let opened = File::open(file).with_context(|| format!("open {shown}"))?;
-    let length = opened.metadata().with_context(|| format!("open {shown}"))?.len();
+    let length = file.metadata().with_context(|| format!("open {shown}"))?.len();
+    verified(file, length).with_context(|| shown.to_string())
+}
+
+/// Reads and verifies a file of this length.
+pub(super) fn verified(file: &Path, length: u64) -> anyhow::Result<Bundle> {
     let bar = byte_bar(length, "checking the bundle");
-    let bundle = bundle::read(BufReader::new(bar.wrap_read(opened))).with_context(|| shown.to_string())?;
+    let bundle = bundle::read(BufReader::new(bar.wrap_read(File::open(file)?)))?;
     bar.finish_and_clear();
     Ok(bundle)
 }
@@ -88,7 +111,7 @@ pub(super) async fn import(
     clock: &dyn Clock,
     console: &mut Console<'_>,
 ) -> anyhow::Result<Outcome> {
-    let bundle = read_bundle(&args.file)?;
+    let bundle = read_bundle(&args.file, args.require_signature)?;
     let store = store::open(config).await?;
     let loaded = store.load().await?;
     if !is_empty(&loaded) {
@@ -122,7 +145,7 @@ pub(super) async fn restore(
     clock: &dyn Clock,
     console: &mut Console<'_>,
 ) -> anyhow::Result<Outcome> {
-    let bundle = read_bundle(&args.file)?;
+    let bundle = read_bundle(&args.file, args.require_signature)?;
     let place = store::describe(config);
     let store = match store::look(config).await? {
         Present::Nothing => store::open(config).await?,
@@ -192,7 +215,11 @@ fn confirmed(args: &RestoreArgs, consequence: &str, console: &mut Console<'_>) -
 }
 
 /// The position is the bundle's head, and the next pull is due at once.
-async fn put(store: &dyn Store, Bundle { header, entries }: &Bundle, now: Timestamp) -> anyhow::Result<()> {
+async fn put(
+    store: &dyn Store,
+    Bundle { header, entries, .. }: &Bundle,
+    now: Timestamp,
+) -> anyhow::Result<()> {
     let checkpoint = Checkpoint {
         version: header.head,
         last_sync_time: header.created_at,

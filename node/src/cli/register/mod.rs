@@ -1,6 +1,9 @@
 //! `register`: tools for the stored register of a node that is stopped.
 
 mod adopt;
+mod backup;
+mod beside;
+mod download;
 mod export;
 mod import;
 mod reseed;
@@ -11,6 +14,7 @@ use clap::{Args, Subcommand};
 
 pub use self::{
     adopt::AdoptArgs,
+    backup::BackupArgs,
     export::ExportArgs,
     import::{ImportArgs, RestoreArgs},
     reseed::ReseedArgs,
@@ -23,7 +27,7 @@ use crate::{clock::Clock, config::Config};
 #[derive(Debug, Args)]
 #[command(
     after_help = "The tools work on the store itself, so stop the node first; of several central nodes on one \
-    MongoDB, all of them. Where the register lies follows from --config, the environment and the flags, as for the node.\n\
+    MongoDB, all of them. (`export --url` and `backup` ask a running node instead.) Where the register lies follows from --config, the environment and the flags, as for the node.\n\
     \n\
     Examples:\n  \
     sorcha-node register verify --data-dir /var/lib/sorcha\n  \
@@ -46,6 +50,8 @@ pub enum RegisterCommand {
     Verify(VerifyArgs),
     /// Save the register in one file, a bundle
     Export(ExportArgs),
+    /// Save a running node's register in a folder, as one of the newest bundles there
+    Backup(BackupArgs),
     /// Fill an empty store from a bundle
     Import(ImportArgs),
     /// Replace what is stored by a bundle
@@ -69,6 +75,7 @@ pub async fn run(
     match command {
         RegisterCommand::Verify(args) => verify::run(args, config, console).await,
         RegisterCommand::Export(args) => export::run(args, config, clock, console).await,
+        RegisterCommand::Backup(args) => backup::run(args, console).await,
         RegisterCommand::Import(args) => import::import(args, config, clock, console).await,
         RegisterCommand::Restore(args) => import::restore(args, config, clock, console).await,
         RegisterCommand::Reseed(args) => reseed::run(args, config, clock, console).await,

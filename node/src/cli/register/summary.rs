@@ -68,6 +68,8 @@ struct Origin {
     scope: &'static str,
     exported_at: String,
     exported_by: String,
+    /// By the key of the register's creator.
+    signed: bool,
 }
 
 impl Summary {
@@ -95,17 +97,17 @@ impl Summary {
     }
 
     /// Of a bundle that was read.
-    pub(super) fn of_bundle(place: String, Bundle { header, entries }: &Bundle) -> Self {
+    pub(super) fn of_bundle(place: String, Bundle { header, entries, is_signed }: &Bundle) -> Self {
         let active = entries.iter().filter(|sealed| sealed.entry().is_active).count();
-        Self { active, ..Self::of_header(place, header) }
+        Self { active, ..Self::of_header(place, header, *is_signed) }
     }
 
     /// Of a bundle that was written.
-    pub(super) fn of_export(place: String, header: &Header, view: &RegisterView) -> Self {
-        Self { active: view.active(), ..Self::of_header(place, header) }
+    pub(super) fn of_export(place: String, header: &Header, view: &RegisterView, signed: bool) -> Self {
+        Self { active: view.active(), ..Self::of_header(place, header, signed) }
     }
 
-    fn of_header(place: String, header: &Header) -> Self {
+    fn of_header(place: String, header: &Header, signed: bool) -> Self {
         let record = header.genesis.record();
         let scope = match header.scope {
             Scope::Whole => "whole",
@@ -115,6 +117,7 @@ impl Summary {
             scope,
             exported_at: header.created_at.to_string(),
             exported_by: header.created_by.clone(),
+            signed,
         };
         Self {
             register: place,
@@ -168,6 +171,8 @@ impl Summary {
                     "exported",
                     format!("{} by {} ({})", origin.exported_at, origin.exported_by, origin.scope),
                 ));
+                let signature = if origin.signed { "by the register's creator" } else { "none" };
+                fields.push(("signature", signature.to_owned()));
             }
             (Some(position), None) => fields.extend(position.fields()),
             (None, None) => fields.push(("checkpoint", dash())),

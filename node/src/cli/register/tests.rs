@@ -154,11 +154,12 @@ impl Node {
 }
 
 fn verify(output: OutputFormat) -> RegisterCommand {
-    RegisterCommand::Verify(VerifyArgs { bundle: None, output })
+    RegisterCommand::Verify(VerifyArgs { bundle: None, require_signature: false, output })
 }
 
 fn export_args(file: &Path) -> ExportArgs {
     ExportArgs {
+        url: None,
         file: file.to_owned(),
         active_only: false,
         good_entries_only: false,
@@ -168,11 +169,17 @@ fn export_args(file: &Path) -> ExportArgs {
 }
 
 fn import(file: &Path) -> RegisterCommand {
-    RegisterCommand::Import(ImportArgs { file: file.to_owned(), output: JSON })
+    RegisterCommand::Import(ImportArgs { file: file.to_owned(), require_signature: false, output: JSON })
 }
 
 fn restore_args(file: &Path) -> RestoreArgs {
-    RestoreArgs { file: file.to_owned(), yes: true, other_lineage: false, output: JSON }
+    RestoreArgs {
+        file: file.to_owned(),
+        yes: true,
+        require_signature: false,
+        other_lineage: false,
+        output: JSON,
+    }
 }
 
 fn reseed(yes: bool) -> RegisterCommand {
@@ -248,8 +255,13 @@ async fn an_export_fills_an_empty_store() {
         assert_eq!(stored["digest"], summary["digest"]);
         assert_eq!((&stored["head"], &stored["checkpoint"]["version"]), (&4.into(), &4.into()));
         assert_eq!(stored["entries"], if active_only { 2 } else { 3 });
-        let checked =
-            target.done(RegisterCommand::Verify(VerifyArgs { bundle: Some(file), output: JSON })).await;
+        let checked = target
+            .done(RegisterCommand::Verify(VerifyArgs {
+                bundle: Some(file),
+                require_signature: false,
+                output: JSON,
+            }))
+            .await;
         assert_eq!((&checked["digest"], &checked["active"]), (&summary["digest"], &2.into()));
         // A central node goes on from there.
         let store = target.open().await;

@@ -31,6 +31,9 @@ pub struct VerifyArgs {
     /// Check this bundle instead of the stored register; - is standard input
     #[arg(long, value_name = "FILE")]
     pub bundle: Option<PathBuf>,
+    /// Fail for a bundle that the register's creator has not signed
+    #[arg(long, requires = "bundle")]
+    pub require_signature: bool,
     /// Form of the output
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub output: OutputFormat,
@@ -43,7 +46,7 @@ pub(super) async fn run(
     console: &mut Console<'_>,
 ) -> anyhow::Result<Outcome> {
     if let Some(file) = &args.bundle {
-        let bundle = read_bundle(file)?;
+        let bundle = read_bundle(file, args.require_signature)?;
         Summary::of_bundle(file.display().to_string(), &bundle).write(args.output, console.out)?;
         return Ok(Outcome::Done);
     }

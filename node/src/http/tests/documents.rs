@@ -6,7 +6,7 @@ use super::*;
 use crate::http::openapi;
 
 /// Every operation, and which role serves it.
-const ROUTES: [(&str, &str, &str); 38] = [
+const ROUTES: [(&str, &str, &str); 39] = [
     ("both", "GET", "/livez"),
     ("both", "GET", "/readyz"),
     ("both", "GET", "/health"),
@@ -17,6 +17,7 @@ const ROUTES: [(&str, &str, &str); 38] = [
     ("both", "GET", "/api/central-nodes"),
     ("both", "GET", "/api/connection/central-nodes"),
     ("both", "GET", "/api/system-register"),
+    ("both", "GET", "/api/system-register/bundle"),
     ("both", "GET", "/api/system-register/genesis"),
     ("both", "GET", "/api/system-register/blueprints"),
     ("both", "GET", "/api/system-register/blueprints/{id}"),

@@ -1,6 +1,6 @@
 //! What can be wrong with a bundle.
 
-use super::{FORMAT_VERSION, MAX_HEAD};
+use super::{MAX_HEAD, SIGNED};
 use crate::register::{
     entry::InvalidEntry,
     lineage::InvalidGenesis,
@@ -47,7 +47,7 @@ pub enum Problem {
     #[error("this is not a register bundle; a file that `register export` wrote begins with SORCHA-BUNDLE")]
     Magic,
     /// A format that this program does not know.
-    #[error("the format version is {0}; this program reads version {FORMAT_VERSION}, use a newer one")]
+    #[error("the format version is {0}; this program reads versions up to {SIGNED}, use a newer one")]
     FormatVersion(u32),
     /// An unknown scope.
     #[error("the scope is {0}; 0 (whole) and 1 (active only) are known")]
@@ -131,6 +131,11 @@ pub enum Problem {
     /// The hash does not fit.
     #[error("the SHA-256 at the end does not fit what comes before it; the bundle was damaged or changed")]
     Hash,
+    /// The signature is not of the genesis's key.
+    #[error(
+        "the signature at the end is not by the key that signed the genesis; the bundle was changed or made up"
+    )]
+    Signature,
     /// The digest does not fit the entries.
     #[error("the header states register digest {stated}, the entries give {actual}")]
     Digest {

@@ -2,11 +2,12 @@
 
 use std::{io::Read, sync::Arc};
 
+use ed25519_dalek::Signature;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    ENTRY_BYTES, FORMAT_VERSION, GENESIS_BYTES, Header, MAGIC, MAX_HEAD, NODE_ID_BYTES, Problem, ReadError,
-    Scope, Sequence,
+    ENTRY_BYTES, GENESIS_BYTES, Header, MAGIC, MAX_HEAD, NODE_ID_BYTES, Problem, ReadError, SIGNATURE_BYTES,
+    SIGNED, Scope, Sequence, UNSIGNED, signed_bytes,
 };
 use crate::{
     clock::Timestamp,
@@ -29,6 +30,8 @@ pub struct Bundle {
     pub header: Header,
     /// Its entries, ascending by version.
     pub entries: Vec<Arc<SealedEntry>>,
+    /// It is signed by the key that signed the genesis.
+    pub is_signed: bool,
 }
 
 /// Reads and verifies a whole bundle, the register digest included. `input` should be buffered.
@@ -42,14 +45,14 @@ pub fn read(input: impl Read) -> Result<Bundle, ReadError> {
         entries.push(entry);
     }
     // Only now, with the hash verified, is it worth the memory to compute the digest.
-    let Reader { header, digest_offset, .. } = reader;
+    let Reader { header, digest_offset, is_signed, .. } = reader;
     let view =
         RegisterView::with_entries(Some(Arc::new(header.genesis.clone())), entries.clone(), header.head);
     if view.digest() != header.digest {
         let problem = Problem::Digest { stated: header.digest, actual: view.digest() };
         return Err(ReadError::Refused { offset: digest_offset, problem });
     }
-    Ok(Bundle { header, entries })
+    Ok(Bundle { header, entries, is_signed })
 }
 
 /// A bundle being read.
@@ -58,6 +61,7 @@ pub struct Reader<R> {
     input: Input<R>,
     header: Header,
     digest_offset: u64,
+    is_signed: bool,
     sequence: Sequence,
     ended: bool,
 }
@@ -69,9 +73,9 @@ impl<R: Read> Reader<R> {
     /// [`ReadError`] naming the byte and what is wrong there.
     pub fn new(input: R) -> Result<Self, ReadError> {
         let mut input = Input { input, offset: 0, hash: Sha256::new() };
-        let (header, digest_offset) = read_header(&mut input)?;
+        let (header, digest_offset, is_signed) = read_header(&mut input)?;
         let sequence = Sequence::new(&header);
-        Ok(Self { input, header, digest_offset, sequence, ended: false })
+        Ok(Self { input, header, digest_offset, is_signed, sequence, ended: false })
     }
 
     /// What the bundle says about itself; the register digest is not verified yet.
@@ -93,7 +97,7 @@ impl<R: Read> Reader<R> {
         let encoded = self.input.sized("an entry", ENTRY_BYTES)?;
         if encoded.is_empty() {
             self.sequence.end().map_err(refuse)?;
-            self.input.end()?;
+            self.input.end(self.is_signed.then_some(&self.header.genesis))?;
             self.ended = true;
             return Ok(None);
         }
@@ -109,15 +113,17 @@ impl<R: Read> Reader<R> {
     }
 }
 
-fn read_header<R: Read>(input: &mut Input<R>) -> Result<(Header, u64), ReadError> {
+fn read_header<R: Read>(input: &mut Input<R>) -> Result<(Header, u64, bool), ReadError> {
     // A short file of another kind is another kind of file, not a bundle cut off.
     if input.upto(MAGIC.len())? != MAGIC {
         return Err(ReadError::Refused { offset: 0, problem: Problem::Magic });
     }
     let format = u32::from_be_bytes(input.array("the format version")?);
-    if format != FORMAT_VERSION {
-        return Err(input.refused(4, Problem::FormatVersion(format)));
-    }
+    let is_signed = match format {
+        UNSIGNED => false,
+        SIGNED => true,
+        _ => return Err(input.refused(4, Problem::FormatVersion(format))),
+    };
     let scope = match input.array("the scope")? {
         [0] => Scope::Whole,
         [1] => Scope::ActiveOnly,
@@ -137,7 +143,7 @@ fn read_header<R: Read>(input: &mut Input<R>) -> Result<(Header, u64), ReadError
     let count = u64::from_be_bytes(input.array("the entry count")?);
     let created_at = Timestamp::from_millis(i64::from_be_bytes(input.array("created_at")?));
     let created_by = read_created_by(input)?;
-    Ok((Header { genesis, scope, head, digest, count, created_at, created_by }, digest_offset))
+    Ok((Header { genesis, scope, head, digest, count, created_at, created_by }, digest_offset, is_signed))
 }
 
 fn read_created_by<R: Read>(input: &mut Input<R>) -> Result<String, ReadError> {
@@ -199,8 +205,8 @@ impl<R: Read> Input<R> {
         }
     }
 
-    /// Verifies the hash, and that nothing follows it.
-    fn end(&mut self) -> Result<(), ReadError> {
+    /// Verifies the hash, the signature by a genesis's key where there is one, and that nothing follows.
+    fn end(&mut self, signer: Option<&Genesis>) -> Result<(), ReadError> {
         let expected = self.hash.clone().finalize();
         let start = self.offset;
         let stated = self.raw(expected.len())?;
@@ -210,9 +216,23 @@ impl<R: Read> Input<R> {
         if stated[..] != expected[..] {
             return Err(ReadError::Refused { offset: start, problem: Problem::Hash });
         }
+        if let Some(genesis) = signer {
+            self.signature(genesis, &expected)?;
+        }
         match self.raw(1)?.len() {
             0 => Ok(()),
             _ => Err(self.refused(1, Problem::Trailing)),
         }
+    }
+
+    fn signature(&mut self, genesis: &Genesis, hash: &[u8]) -> Result<(), ReadError> {
+        let start = self.offset;
+        let Ok(stated) = <[u8; SIGNATURE_BYTES]>::try_from(self.raw(SIGNATURE_BYTES)?) else {
+            return Err(self.refused(0, Problem::CutOff("the signature at the end")));
+        };
+        if genesis.has_signed(&signed_bytes(hash), &Signature::from_bytes(&stated)) {
+            return Ok(());
+        }
+        Err(ReadError::Refused { offset: start, problem: Problem::Signature })
     }
 }

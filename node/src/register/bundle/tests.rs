@@ -1,5 +1,6 @@
 use std::io::{self, Read};
 
+use ed25519_dalek::{Signer as _, SigningKey};
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 
@@ -146,7 +147,7 @@ fn each_part_of_the_header_is_checked_where_it_lies() {
         refusal(&bytes)
     };
     assert!(matches!(changed(3, b"!"), (0, Problem::Magic)));
-    assert!(matches!(changed(16, &2u32.to_be_bytes()), (16, Problem::FormatVersion(2))));
+    assert!(matches!(changed(16, &3u32.to_be_bytes()), (16, Problem::FormatVersion(3))));
     assert!(matches!(changed(20, &[2]), (20, Problem::Scope(2))));
     assert!(matches!(changed(21, &u32::MAX.to_be_bytes()), (21, Problem::TooLong { .. })));
     assert!(matches!(changed(30, b"!"), (21, Problem::Genesis(_))));
@@ -209,12 +210,12 @@ fn an_entry_must_be_valid_and_in_our_encoding() {
 #[test]
 fn a_writer_refuses_what_a_reader_would() {
     let header = header(Scope::ActiveOnly, 1);
-    let mut writer = Writer::new(Vec::new(), &header).unwrap();
+    let mut writer = Writer::new(Vec::new(), &header, None).unwrap();
     assert!(matches!(writer.entry(&deprecated("b", 4)), Err(WriteError::Refused(Problem::Inactive { .. }))));
     assert!(matches!(writer.finish(), Err(WriteError::Refused(Problem::Count { stated: 1, actual: 0 }))));
     for created_by in ["n".repeat(65), "é".repeat(65)] {
         let long = Header { created_by, ..header.clone() };
-        assert!(matches!(Writer::new(Vec::new(), &long), Err(WriteError::Refused(Problem::Field(_)))));
+        assert!(matches!(Writer::new(Vec::new(), &long, None), Err(WriteError::Refused(Problem::Field(_)))));
     }
 }
 
@@ -235,7 +236,7 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         prop_assert!(read(&bytes[..]).is_err());
-        let after_magic = [&MAGIC[..], &FORMAT_VERSION.to_be_bytes(), &bytes].concat();
+        let after_magic = [&MAGIC[..], &UNSIGNED.to_be_bytes(), &bytes].concat();
         prop_assert!(read(&after_magic[..]).is_err());
     }
 
@@ -282,4 +283,41 @@ fn versions_are_as_in_the_register() {
         read.entries.iter().map(|sealed| sealed.entry().version).collect::<Vec<_>>(),
         [1, 3, 4].map(version)
     );
+}
+
+fn signed(key: &SigningKey) -> Vec<u8> {
+    let (view, mut bytes) = (view(), Vec::new());
+    let header = Header::of(&view, Scope::Whole, "n0.sorcha.dev", NOW).unwrap();
+    let mut writer = Writer::new(&mut bytes, &header, Some(key)).unwrap();
+    view.iter().for_each(|sealed| writer.entry(sealed).unwrap());
+    writer.finish().unwrap();
+    bytes
+}
+
+#[test]
+fn who_has_the_genesis_key_signs_and_nobody_else() {
+    let (creator, other) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
+    let bytes = signed(&creator);
+    assert!(read(&bytes[..]).unwrap().is_signed);
+    assert!(!read(&signed(&other)[..]).unwrap().is_signed, "another key's signature would prove nothing");
+    assert_eq!(signed(&other), bundle(Scope::Whole), "and is left out");
+
+    // A change that keeps the hash right, a signature by another key, and one that is cut off.
+    let mut changed = bytes.clone();
+    let end = bytes.len() - 64;
+    changed[end - 40] ^= 1;
+    assert!(read(&changed[..]).is_err());
+    let mut forged = bytes[..end].to_vec();
+    forged.extend_from_slice(&other.sign(&signed_bytes(&bytes[end - 32..end])).to_bytes());
+    assert!(matches!(refusal(&forged), (offset, Problem::Signature) if offset == end as u64));
+    assert!(matches!(refusal(&bytes[..bytes.len() - 1]).1, Problem::CutOff("the signature at the end")));
+    // An unsigned bundle that claims to be signed, and the other way round.
+    let mut claims = bundle(Scope::Whole);
+    claims[19] = 2;
+    rehash(&mut claims);
+    assert!(matches!(refusal(&claims).1, Problem::CutOff("the signature at the end")));
+    let mut denies = bytes[..end].to_vec();
+    denies[19] = 1;
+    rehash(&mut denies);
+    assert!(!read(&denies[..]).unwrap().is_signed);
 }

@@ -2,10 +2,12 @@
 
 use std::io::Write;
 
+use ed25519_dalek::{Signer as _, SigningKey};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    ENTRY_BYTES, FORMAT_VERSION, Header, MAGIC, MAX_HEAD, NODE_ID_BYTES, Problem, Scope, Sequence, WriteError,
+    ENTRY_BYTES, Header, MAGIC, MAX_HEAD, NODE_ID_BYTES, Problem, SIGNED, Scope, Sequence, UNSIGNED,
+    WriteError, signed_bytes,
 };
 use crate::{
     clock::Timestamp,
@@ -24,7 +26,7 @@ pub fn write(
     now: Timestamp,
 ) -> Result<Header, WriteError> {
     let header = Header::of(view, scope, created_by, now)?;
-    let mut writer = Writer::new(out, &header)?;
+    let mut writer = Writer::new(out, &header, None)?;
     view.iter()
         .filter(|sealed| scope.holds(sealed.entry().is_active))
         .try_for_each(|sealed| writer.entry(sealed))?;
@@ -38,22 +40,25 @@ pub struct Writer<W> {
     out: W,
     hash: Sha256,
     sequence: Sequence,
+    key: Option<SigningKey>,
 }
 
 impl<W: Write> Writer<W> {
-    /// Writes the header.
+    /// Writes the header. The bundle is signed if the key is the one that signed the genesis.
     ///
     /// # Errors
     /// [`WriteError::Refused`] when a reader would refuse the header.
-    pub fn new(out: W, header: &Header) -> Result<Self, WriteError> {
+    pub fn new(out: W, header: &Header, key: Option<&SigningKey>) -> Result<Self, WriteError> {
         if header.head.get() > MAX_HEAD {
             return Err(WriteError::Refused(Problem::Head(header.head.get())));
         }
         check_length("created_by", &header.created_by, limits::NODE_ID_CHARS)
             .map_err(|error| WriteError::Refused(Problem::Field(error)))?;
-        let mut writer = Self { out, hash: Sha256::new(), sequence: Sequence::new(header) };
+        let key = key.filter(|key| header.genesis.is_signed_by(&key.verifying_key())).cloned();
+        let format = if key.is_some() { SIGNED } else { UNSIGNED };
+        let mut writer = Self { out, hash: Sha256::new(), sequence: Sequence::new(header), key };
         writer.put(&MAGIC)?;
-        writer.put(&FORMAT_VERSION.to_be_bytes())?;
+        writer.put(&format.to_be_bytes())?;
         writer.put(&[match header.scope {
             Scope::Whole => 0,
             Scope::ActiveOnly => 1,
@@ -85,8 +90,16 @@ impl<W: Write> Writer<W> {
         self.put(&0u32.to_be_bytes())?;
         let hash = self.hash.finalize();
         self.out.write_all(&hash)?;
+        if let Some(key) = &self.key {
+            self.out.write_all(&key.sign(&signed_bytes(&hash)).to_bytes())?;
+        }
         self.out.flush()?;
         Ok(self.out)
+    }
+
+    /// What is written so far, for an output that is handed over piece by piece.
+    pub fn output(&mut self) -> &mut W {
+        &mut self.out
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
