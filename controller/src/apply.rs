@@ -12,7 +12,7 @@ use std::{
 
 use kube::{
     Api, Client, ResourceExt,
-    api::{Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -164,6 +164,7 @@ impl Applier {
             service,
             network_policy,
             budget,
+            backup,
             stateful_set: _,
         } = desired;
         self.apply(service_account).await?;
@@ -176,7 +177,28 @@ impl Applier {
         if let Some(budget) = budget {
             self.apply(budget).await?;
         }
+        if let Some(backup) = backup {
+            self.apply(backup).await?;
+        }
         Ok(())
+    }
+
+    /// Deletes an object that is not desired any more, if the cache shows one that belongs to this owner.
+    ///
+    /// # Errors
+    /// [`Error::Api`]; one that is gone already is none.
+    pub async fn delete<K: Cached>(&self, owner_uid: &str, namespace: &str, name: &str) -> Result<(), Error> {
+        let Some(held) = self.caches.get::<K>(namespace, name) else { return Ok(()) };
+        let is_deleted = held.meta().deletion_timestamp.is_some();
+        if is_deleted || !held.owner_references().iter().any(|owner| owner.uid == owner_uid) {
+            return Ok(());
+        }
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        self.metrics.called("delete", &K::plural(&()));
+        match api.delete(name, &DeleteParams::background()).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            other => other.map(drop).map_err(|error| Self::error::<K>(name, error)),
+        }
     }
 
     /// Lists as they are desired and nothing else in them. Applying merges lists by key, which a changed key makes

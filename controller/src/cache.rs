@@ -12,6 +12,7 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::StatefulSet,
+        batch::v1::CronJob,
         core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount},
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
@@ -114,6 +115,7 @@ caches! {
     network_policies: NetworkPolicy,
     budgets: PodDisruptionBudget,
     stateful_sets: StatefulSet,
+    cron_jobs: CronJob,
     pods: Pod,
 }
 
@@ -220,11 +222,11 @@ impl Triggers {
     }
 }
 
-/// Objects that one page of a list holds: a page is parsed as a whole, and twelve kinds are listed at once.
+/// Objects that one page of a list holds: a page is parsed as a whole, and thirteen kinds are listed at once.
 const PAGE: u32 = 100;
 
 /// The library's delays before a watch is tried again, but none longer than this: they grow to a minute, and when the API
-/// server is back, all statuses would wait for it. One process has twelve watches, so that the limit is no load.
+/// server is back, all statuses would wait for it. One process has thirteen watches, so that the limit is no load.
 const LONGEST_RETRY: Duration = Duration::from_secs(10);
 
 struct Retry(DefaultBackoff);
@@ -341,5 +343,6 @@ pub async fn run(
         owned!(network_policies),
         owned!(budgets),
         owned!(stateful_sets),
+        owned!(cron_jobs),
     );
 }

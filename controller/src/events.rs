@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
 use sorcha_crds::conditions::{
-    CERTIFICATE_VALID, CONVERGED, ISOLATED, PEERS_LAGGING, READY, REGISTER_VALID, SPLIT_BRAIN,
+    BACKED_UP, CERTIFICATE_VALID, CONVERGED, ISOLATED, PEERS_LAGGING, READY, REGISTER_VALID, SPLIT_BRAIN,
     STORE_REACHABLE,
 };
 
@@ -71,7 +71,7 @@ const USUAL: [&str; 7] = [
 ];
 
 fn event(condition: &Condition) -> Option<Event> {
-    let told = [READY, ISOLATED, SPLIT_BRAIN, STORE_REACHABLE, REGISTER_VALID, CERTIFICATE_VALID]
+    let told = [READY, ISOLATED, SPLIT_BRAIN, STORE_REACHABLE, REGISTER_VALID, CERTIFICATE_VALID, BACKED_UP]
         .contains(&condition.type_.as_str());
     let known = condition.status != "Unknown";
     (told && known).then(|| note(condition.reason.clone(), condition.message.clone(), is_good(condition)))

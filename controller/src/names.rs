@@ -160,6 +160,12 @@ pub fn trust_config_map(instance: &str) -> String {
     format!("{instance}-trust")
 }
 
+/// CronJob of a central node's backups.
+#[must_use]
+pub fn backup(instance: &str) -> String {
+    format!("{instance}-backup")
+}
+
 /// Pod of an ordinal.
 #[must_use]
 pub fn pod(instance: &str, ordinal: i32) -> String {

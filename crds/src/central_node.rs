@@ -77,6 +77,9 @@ pub struct SorchaCentralNodeSpec {
     /// Who may publish over HTTP.
     #[serde(default)]
     pub publishers: Publishers,
+    /// Scheduled backups; none unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<Backup>,
     /// Logs.
     #[serde(default)]
     pub log: Log,
@@ -278,6 +281,46 @@ impl Default for CentralLimits {
     }
 }
 
+/// Scheduled backups: verified bundles of the register on a volume, as `sorcha-node register backup` makes them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("self.schedule.startsWith('@') || self.schedule.trim().split(' ').filter(f, size(f) > 0).size() == 5").message("backup.schedule must have five fields, such as 17 3 * * *, or be @daily or the like; backup.timeZone names the time zone"))]
+pub struct Backup {
+    /// When, as cron writes it: `17 3 * * *`.
+    #[schemars(length(min = 1, max = 100))]
+    pub schedule: String,
+    /// Time zone of the schedule, such as `Europe/Vienna`; unset: that of the cluster's controllers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100))]
+    pub time_zone: Option<String>,
+    /// Bundles of this register that are kept; older ones are removed once a new one is verified.
+    #[serde(default = "backups_kept")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub keep: i32,
+    /// PersistentVolumeClaim that they lie on. It is the user's: never made, never deleted.
+    #[schemars(length(min = 1, max = 253), extend("pattern" = DNS_NAME))]
+    pub claim_name: String,
+}
+
+const fn backups_kept() -> i32 {
+    14
+}
+
+/// How scheduled backups stand.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupStatus {
+    /// When the newest one was due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_schedule_time: Option<Time>,
+    /// When the newest one was made and verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_successful_time: Option<Time>,
+    /// One is being made.
+    #[serde(default)]
+    pub running: bool,
+}
+
 /// How a central node leaves (design decision 18).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -372,6 +415,9 @@ pub struct SorchaCentralNodeStatus {
     /// Certificate that the node is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateStatus>,
+    /// Scheduled backups, where the spec asks for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupStatus>,
     /// What the node itself reported last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<CentralNodeReport>,

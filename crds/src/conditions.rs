@@ -16,6 +16,8 @@ pub const STORE_REACHABLE: &str = "StoreReachable";
 pub const REGISTER_VALID: &str = "RegisterValid";
 /// Central node: somebody may publish, in all the ways that its spec asks for.
 pub const PUBLISHERS_CONFIGURED: &str = "PublishersConfigured";
+/// Central node: the newest backup that was due has been made; only where backups are asked for.
+pub const BACKED_UP: &str = "BackedUp";
 /// Central node: every connected peer holds the newest version. Blueprint: every connected peer holds it.
 pub const CONVERGED: &str = "Converged";
 /// Reason of `Converged`: connected peers have been behind for too long (FR-023).

@@ -30,6 +30,7 @@ NEEDED = {
     ("cert-manager.io", "certificates"): {"get", "create", "patch"},
     **{("", kind): {"get", "list", "watch"} for kind in ("pods", "persistentvolumeclaims")},
     ("apps", "statefulsets"): OWNED,
+    ("batch", "cronjobs"): OWNED,
     ("policy", "poddisruptionbudgets"): OWNED,
     ("networking.k8s.io", "networkpolicies"): OWNED,
     **{("rbac.authorization.k8s.io", kind): OWNED for kind in ("roles", "rolebindings")},

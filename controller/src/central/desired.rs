@@ -63,6 +63,10 @@ pub(super) fn desired(
         grace_seconds: grace_seconds(&spec.drain.timeout),
     };
     Desired {
+        backup: spec
+            .backup
+            .as_ref()
+            .map(|wanted| desired::backup(&owner, wanted, workload.image, workload.image_pull_policy)),
         stateful_set: stateful_set(&owner, &workload),
         config_map: desired::config_map(&owner, config.clone(), None),
         headless: headless_service(&owner, tls.is_some()),

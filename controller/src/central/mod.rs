@@ -1,12 +1,13 @@
 //! `SorchaCentralNode`: observe, desired, apply, status.
 
+mod backups;
 mod desired;
 mod observe;
 mod publishers;
 mod status;
 
 use k8s_openapi::{
-    api::{apps::v1::StatefulSet, core::v1::Secret},
+    api::{apps::v1::StatefulSet, batch::v1::CronJob, core::v1::Secret},
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
 };
 use kube::{
@@ -26,6 +27,7 @@ use self::observe::Observed;
 use crate::{
     context::Ctx,
     desired::{Shared, new_secret},
+    names,
     network::Network,
     pki::{self, holder::Holder},
     reconcile::{Error, Progress, Subject},
@@ -164,6 +166,10 @@ async fn apply_own(
 ) -> Result<Progress, Error> {
     let desired = desired::node(ctx, node);
     ctx.applier.apply_surroundings(&desired).await?;
+    if desired.backup.is_none() {
+        let (namespace, uid) = (node.namespace().unwrap_or_default(), node.uid().unwrap_or_default());
+        ctx.applier.delete::<CronJob>(&uid, &namespace, &names::backup(&node.name_any())).await?;
+    }
     let stateful_set = &desired.stateful_set;
     if !observed.pods_would_change(stateful_set) {
         ctx.applier.apply(stateful_set).await?;

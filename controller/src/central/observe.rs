@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
+    batch::v1::CronJob,
     core::v1::{Pod, Service},
 };
 use kube::ResourceExt as _;
@@ -25,6 +26,7 @@ pub(super) struct Observed {
     pub(super) stateful_set: Option<Arc<StatefulSet>>,
     pub(super) service: Option<Arc<Service>>,
     pub(super) pod: Option<Arc<Pod>>,
+    pub(super) backup: Option<Arc<CronJob>>,
 }
 
 impl Observed {
@@ -33,6 +35,7 @@ impl Observed {
         Self {
             stateful_set: ctx.caches.get(&namespace, &name),
             service: ctx.caches.get(&namespace, &name),
+            backup: ctx.caches.get(&namespace, &names::backup(&name)),
             pod: ctx.caches.get(&namespace, &names::pod(&name, 0)),
         }
     }

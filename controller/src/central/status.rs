@@ -12,6 +12,7 @@ use sorcha_crds::{
 };
 
 use super::{
+    backups,
     observe::{Observed, network},
     publishers,
 };
@@ -48,7 +49,7 @@ pub(super) fn status(
     let uses: Vec<_> = uses.into_iter().collect();
     let holder = Holder::central(ctx, node);
     let certificate = finding::found(ctx, &holder, &network(&ctx.caches, node), &uses, result, now.0);
-    let findings = vec![
+    let mut findings = vec![
         ready(node, observed, report, result),
         progressing(observed, result),
         store_reachable(report),
@@ -58,6 +59,8 @@ pub(super) fn status(
         certificate.finding,
         paused_finding(result),
     ];
+    let backup = node.spec.backup.is_some().then(|| backups::status(observed.backup.as_deref()));
+    findings.extend(backup.as_ref().map(backups::finding));
     let namespace = node.namespace().unwrap_or_default();
     let endpoint = network::external(node, &namespace, observed.service.as_deref());
     SorchaCentralNodeStatus {
@@ -69,6 +72,7 @@ pub(super) fn status(
         lineage,
         digest: last.and_then(|report| report.digest.as_deref()).map(short),
         certificate: certificate.certificate,
+        backup,
         node: None,
         conditions: conditions::merge(&before.conditions, findings, node.metadata.generation, now),
     }

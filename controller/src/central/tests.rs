@@ -66,6 +66,17 @@ fn desired_objects() {
     insta::assert_yaml_snapshot!(values);
 }
 
+#[test]
+fn scheduled_backups() {
+    let spec = json!({
+        "priority": 0, "store": {"embedded": {}},
+        "backup": {"schedule": "17 3 * * *", "timeZone": "Europe/Vienna", "claimName": "register-backups"},
+    });
+    let objects = desired::desired(&central_with("n0", &spec), IMAGE, "IfNotPresent", true);
+    insta::assert_yaml_snapshot!(json!(objects.backup.expect("a CronJob")));
+    assert!(desired::desired(&central("n0", 0), IMAGE, "IfNotPresent", true).backup.is_none());
+}
+
 #[tokio::test]
 async fn objects_that_a_network_shares() {
     let scene = Scene::new(|_| None);

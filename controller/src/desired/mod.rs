@@ -3,6 +3,7 @@
 //! A builder reads the spec and what was observed, and nothing else; equal input gives equal objects. Deliberately
 //! absent: any call, any time, any look at what exists.
 
+mod backup;
 mod config_map;
 mod meta;
 mod mongodb;
@@ -16,6 +17,7 @@ mod tls_volume;
 
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
+    batch::v1::CronJob,
     core::v1::{ConfigMap, Service, ServiceAccount},
     networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
@@ -23,6 +25,7 @@ use k8s_openapi::api::{
 };
 
 pub use self::{
+    backup::backup,
     config_map::network_config_map,
     meta::Owner,
     mongodb::{ManagedServer, managed_server, new_secret},
@@ -53,6 +56,8 @@ pub struct Desired {
     pub network_policy: NetworkPolicy,
     /// How many pods may be away on purpose; central nodes have one for the whole network instead.
     pub budget: Option<PodDisruptionBudget>,
+    /// Scheduled backups, where they are asked for.
+    pub backup: Option<CronJob>,
     /// The pods.
     pub stateful_set: StatefulSet,
 }

@@ -30,7 +30,7 @@ use super::{
 use crate::names::{self, Component, GRPC_PORT, HTTP_PORT};
 
 /// User of the node's image.
-const NODE_USER: i64 = 65532;
+pub(super) const NODE_USER: i64 = 65532;
 /// Annotation by which a changed configuration restarts the pods.
 const CONFIG_ANNOTATION: &str = "sorcha.dev/config-hash";
 /// Name of the volume with the register.

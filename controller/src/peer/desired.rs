@@ -53,6 +53,7 @@ pub(super) fn desired(peer: &SorchaPeer, image: &str, image_pull_policy: &str) -
     };
     let (service_account, role, role_binding) = desired::identity(&owner);
     Desired {
+        backup: None,
         stateful_set: stateful_set(&owner, &workload),
         config_map: desired::config_map(&owner, config.clone(), spec.force_resync.clone()),
         headless: headless_service(&owner, tls.is_some()),

@@ -1,5 +1,6 @@
 //! The scenarios, and in which order they run.
 
+mod backup;
 mod blueprints;
 mod certificates;
 mod change;
@@ -93,6 +94,7 @@ fn on_networks_of_their_own() -> Vec<Scenario> {
     vec![
         scenario!("deletion", deletion::run, "volumes are kept or deleted as asked"),
         scenario!("lifecycle", lifecycle::run, "pause, resync, missing Secret"),
+        scenario!("backup", backup::run, "backups by schedule, verified, restored, and no longer asked for"),
         scenario!("tls", tls::run, "mutual TLS, while every certificate is replaced"),
         scenario!("service", service::run, "addresses follow LoadBalancer and NodePort"),
         scenario!("late", lifecycle::late, "peers that are there before any central node"),
