@@ -71,6 +71,8 @@ pub struct MongoStore {
 /// What this process knows of the register.
 #[derive(Clone, Debug, Default)]
 struct Known {
+    /// Which register it is.
+    genesis: Option<Arc<Genesis>>,
     /// Newest version that was read or written; a replica's position.
     newest: Version,
     /// A replica is not dense, and its only writer is this process.

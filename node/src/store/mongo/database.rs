@@ -19,10 +19,14 @@ use mongodb::{
 use super::{
     entry_codec::stated_version,
     errors::{Failure, Outcome},
+    meta::{GENESIS, decode_genesis},
 };
 use crate::{
     config::MongoDb,
-    register::names::{BlueprintId, Version},
+    register::{
+        lineage::Genesis,
+        names::{BlueprintId, Version},
+    },
     store::StoreError,
 };
 
@@ -50,6 +54,16 @@ pub(super) struct Database {
     pub(super) timeout: Duration,
     /// Documents that one reply holds at the most.
     pub(super) batch: Arc<AtomicU32>,
+}
+
+fn exchanged(genesis: &Genesis, found: &str) -> Failure {
+    let why = format!(
+        "MongoDB holds another register than the one that this node serves: {found} instead of lineage {}. The database was \
+         dropped, restored or exchanged under the running node; nothing is written to it. Bring the right one back, or restart the node to \
+         serve what is there now",
+        genesis.lineage().short()
+    );
+    Failure::Final(StoreError::Damaged(why))
 }
 
 impl Database {
@@ -127,6 +141,30 @@ impl Database {
         stated_version(&found).ok_or_else(|| {
             StoreError::Damaged("the highest version in MongoDB is not a 64-bit integer".to_owned()).into()
         })
+    }
+
+    /// The newest version, of a register with this genesis and of no other.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when another register lies there now: somebody has dropped, restored or exchanged the database
+    /// under the running node (design decision 5).
+    pub(super) async fn head_of(&self, genesis: Option<&Genesis>) -> Outcome<Version> {
+        tokio::try_join!(self.head(), self.check_lineage(genesis)).map(|(head, ())| head)
+    }
+
+    /// Whether the register there has this genesis, where one is known.
+    ///
+    /// # Errors
+    /// As [`Database::head_of`].
+    pub(super) async fn check_lineage(&self, genesis: Option<&Genesis>) -> Outcome<()> {
+        let Some(genesis) = genesis else { return Ok(()) };
+        let stored = self.bounded(self.meta.find_one(doc! { "_id": GENESIS })).await?;
+        match stored.as_ref().map(|raw| decode_genesis(raw)) {
+            Some(Ok(found)) if found.lineage() == genesis.lineage() => Ok(()),
+            Some(Ok(found)) => Err(exchanged(genesis, &format!("lineage {}", found.lineage().short()))),
+            Some(Err(_)) => Err(exchanged(genesis, "an unreadable genesis record")),
+            None => Err(exchanged(genesis, "no genesis record")),
+        }
     }
 
     /// The document of one blueprint.

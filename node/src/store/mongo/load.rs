@@ -50,7 +50,8 @@ impl MongoStore {
         if damage.is_none() && !is_replica && newest > Version::ZERO {
             self.published.send_replace(newest);
         }
-        self.known.send_replace(Known { newest, is_replica, damage, is_unsettled: false });
+        let genesis = loaded.view.genesis().cloned();
+        self.known.send_replace(Known { genesis, newest, is_replica, damage, is_unsettled: false });
         Ok(loaded)
     }
 
@@ -61,6 +62,7 @@ impl MongoStore {
         replica: &mut Option<RegisterView>,
     ) -> Outcome<Genesis> {
         let stored = self.insert_genesis(genesis).await?;
+        self.known.send_modify(|known| known.genesis = Some(Arc::new(stored.clone())));
         if let Some(view) = replica.take() {
             *replica = Some(view.with_genesis(Arc::new(stored.clone())));
         }

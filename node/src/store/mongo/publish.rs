@@ -235,7 +235,8 @@ impl MongoStore {
     async fn next_version(&self) -> Outcome<Version> {
         // Before the head is read: the tail may see more meanwhile.
         let seen = self.known.borrow().newest;
-        let head = self.db.head().await?;
+        let genesis = self.known.borrow().genesis.clone();
+        let head = self.db.head_of(genesis.as_deref()).await?;
         if head < seen {
             return Err(Failure::Retry(StoreError::Damaged(format!(
                 "MongoDB ends at version {head}, but version {seen} was there: its newest entries were removed, or an \

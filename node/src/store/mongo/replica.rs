@@ -124,7 +124,8 @@ impl MongoStore {
         self.db.put_meta(REPLACING, record).await?;
         self.finish_replacement(&replacement).await?;
         self.published.send_replace(view.head());
-        self.known.send_replace(Known { newest: view.head(), is_replica, ..Known::default() });
+        let genesis = view.genesis().cloned();
+        self.known.send_replace(Known { genesis, newest: view.head(), is_replica, ..Known::default() });
         *replica = is_replica.then_some(view);
         Ok(())
     }

@@ -13,7 +13,7 @@ use mongodb::bson::{Document, doc};
 use tokio::{sync::Notify, time::sleep};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{MongoStore, Outcome, contents::Contents, database::Entries, errors::Failure};
+use super::{Known, MongoStore, Outcome, contents::Contents, database::Entries, errors::Failure};
 use crate::{
     config::MongoDb,
     register::{entry::SealedEntry, names::Version},
@@ -81,10 +81,7 @@ impl MongoStore {
         self.tail.follow(&self.db.entries);
         let mut interval = self.tail.poll_min;
         loop {
-            let (newest, is_replica) = {
-                let known = known.borrow_and_update();
-                (known.newest, known.is_replica)
-            };
+            let Known { newest, is_replica, genesis, .. } = known.borrow_and_update().clone();
             if newest > after {
                 return;
             }
@@ -93,7 +90,7 @@ impl MongoStore {
                 () = self.tail.wake.notified(), if !is_replica => interval = self.tail.poll_min,
                 () = sleep(interval), if !is_replica => {}
             }
-            match self.db.head().await {
+            match self.db.head_of(genesis.as_deref()).await {
                 Ok(head) => {
                     self.tail.answered();
                     if head > after {
@@ -115,6 +112,9 @@ impl MongoStore {
             return Ok(Vec::new());
         }
         let known = self.known.borrow().clone();
+        if !known.is_replica {
+            self.db.check_lineage(known.genesis.as_deref()).await?;
+        }
         let mut versions = doc! { "$gt": after.get() };
         if known.is_replica {
             // What lies beyond the position is of a batch that was not finished.

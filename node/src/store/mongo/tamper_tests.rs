@@ -225,3 +225,39 @@ async fn a_damaged_register_takes_no_publication_until_it_is_replaced() {
     assert_eq!(publish(&store, "f").await.entry.entry().version, version(7));
     databases.drop_all().await;
 }
+
+/// Somebody restores another register into the database of a running node, or drops it.
+#[tokio::test]
+async fn a_database_that_is_exchanged_under_a_running_node_is_not_written_to() {
+    let Some(databases) = Databases::for_test("a_database_that_is_exchanged") else { return };
+    let (config, other) = (databases.fresh(), databases.fresh());
+    let store = databases.open(&config).await;
+    store.init_genesis(genesis(1)).await.unwrap();
+    publish(&store, "a").await;
+    let elsewhere = databases.open(&other).await;
+    elsewhere.init_genesis(genesis(2)).await.unwrap();
+    publish(&elsewhere, "z").await;
+
+    let raw = databases.raw(&config).await;
+    let mine = raw.meta.find_one(doc! { "_id": "genesis" }).await.unwrap();
+    let theirs = databases.raw(&other).await.meta.find_one(doc! { "_id": "genesis" }).await.unwrap();
+    let (mine, theirs) = (mine.expect("a genesis"), theirs.expect("a genesis"));
+    for (put, told) in [(Some(&theirs), "another register"), (None, "no genesis record")] {
+        raw.meta.delete_one(doc! { "_id": "genesis" }).await.unwrap();
+        if let Some(document) = put {
+            raw.meta.insert_one(document).await.unwrap();
+        }
+        let refused = store.publish(draft("b", r#"{"id":"b"}"#)).await;
+        assert!(matches!(&refused, Err(StoreError::Damaged(why)) if why.contains(told)), "{refused:?}");
+        let refused = store.set_active(change("a", false)).await;
+        assert!(matches!(&refused, Err(StoreError::Damaged(why)) if why.contains(told)), "{refused:?}");
+        let read = store.read_after(Version::ZERO, 10).await;
+        assert!(matches!(&read, Err(StoreError::Damaged(why)) if why.contains(told)), "{read:?}");
+    }
+    assert_eq!(raw.entries.count_documents(doc! {}).await.unwrap(), 1, "nothing was written");
+    // The right one is back.
+    raw.meta.insert_one(&mine).await.unwrap();
+    publish(&store, "b").await;
+    assert_eq!(versions_after(&store, 0).await, [1, 2]);
+    databases.drop_all().await;
+}
