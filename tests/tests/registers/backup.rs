@@ -1,74 +1,8 @@
-//! Backups as an administrator makes and uses them: real processes, the real command line.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+//! Backups as an administrator makes and uses them.
 
-use std::path::{Path, PathBuf};
+use sorcha_tests::process::{free_ports, get, publish, until};
 
-use sorcha_tests::process::{Process, binary, free_ports, get, publish, until};
-
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
-
-struct Site(tempfile::TempDir);
-
-impl Site {
-    fn new() -> Self {
-        let site = Self(tempfile::tempdir().unwrap());
-        std::fs::write(site.path("tokens"), format!("tester: {TOKEN}\n")).unwrap();
-        site
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    async fn central(&self, name: &str, [grpc, http]: [u16; 2]) -> Process {
-        let process = Process::start(&[
-            "central",
-            "--hostname",
-            "n0.sorcha.dev",
-            "--data-dir",
-            self.path(name).to_str().unwrap(),
-            "--token-file",
-            self.path("tokens").to_str().unwrap(),
-            "--listen-grpc",
-            &format!("127.0.0.1:{grpc}"),
-            "--listen-http",
-            &format!("127.0.0.1:{http}"),
-        ]);
-        until("the central node is ready", || get(http, "/readyz")).await;
-        process
-    }
-
-    async fn peer(&self, grpc: u16, http: u16) -> Process {
-        let process = Process::start(&[
-            "peer",
-            "--node-id",
-            "edge-0",
-            "--data-dir",
-            self.path("edge-0").to_str().unwrap(),
-            "--central-node",
-            &format!("n0.sorcha.dev=127.0.0.1:{grpc}"),
-            "--listen-http",
-            &format!("127.0.0.1:{http}"),
-        ]);
-        until("the peer is ready", || get(http, "/readyz")).await;
-        process
-    }
-}
-
-/// Runs a tool to its end; whether it succeeded, and all that it said.
-async fn tool(words: &[&str], files: &[&Path]) -> (bool, String) {
-    let mut command = tokio::process::Command::new(binary());
-    let output = command.args(words).args(files).output().await.unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8(said).unwrap())
-}
-
-async fn register(http: u16) -> (i64, String, String) {
-    let body = until("the register is told", || get(http, "/api/system-register")).await;
-    let register: serde_json::Value = serde_json::from_str(&body).unwrap();
-    let text = |field: &str| register[field].as_str().unwrap().to_owned();
-    (register["currentVersion"].as_i64().unwrap(), text("digest"), text("lineage"))
-}
+use crate::site::{Site, TOKEN, register, tool};
 
 /// A backup of a running node, a disk that is lost, a restored register, and a peer that was ahead of the backup.
 #[tokio::test(flavor = "multi_thread")]
@@ -95,7 +29,7 @@ async fn a_lost_central_node_is_restored_from_a_backup_of_the_running_one() {
     let _restored = site.central("restored", [grpc, restored_http]).await;
     assert_eq!(register(restored_http).await, saved, "the same lineage, version and content");
     publish(restored_http, TOKEN, "after").await.unwrap();
-    let _peer = site.peer(grpc, peer_http).await;
+    let _peer = site.peer(&[grpc], peer_http).await;
     let seen = "/api/system-register/blueprints/after";
     until("a peer of the restored register has what is new", || get(peer_http, seen)).await;
     assert_eq!(register(peer_http).await, register(restored_http).await);
@@ -117,7 +51,7 @@ async fn a_bundle_seeds_a_peer_without_a_network() {
     let data = site.path("edge-0");
     let (done, said) = tool(&["register", "import", "--data-dir", data.to_str().unwrap()], &[&bundle]).await;
     assert!(done, "{said}");
-    let _peer = site.peer(grpc, peer_http).await;
+    let _peer = site.peer(&[grpc], peer_http).await;
     assert_eq!(register(peer_http).await, saved);
     until("it is isolated", || async {
         get(peer_http, "/api/connection/status").await.filter(|status| status.contains("\"Isolated\""))
@@ -141,7 +75,7 @@ async fn a_bundle_that_is_no_such_thing_is_not_kept() {
     let site = Site::new();
     let [grpc, http, peer_http] = free_ports();
     let _central = site.central("n0", [grpc, http]).await;
-    let _peer = site.peer(grpc, peer_http).await;
+    let _peer = site.peer(&[grpc], peer_http).await;
     until("the peer has the register", || {
         get(peer_http, "/api/system-register/blueprints/register-creation-v1")
     })

@@ -1,0 +1,6 @@
+//! What administrators do with whole registers: real processes, the real command line.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod backup;
+mod site;
+mod split_brain;
