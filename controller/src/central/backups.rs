@@ -58,7 +58,7 @@ mod tests {
 
     use super::*;
 
-    fn found(status: Value) -> (&'static str, &'static str) {
+    fn found(status: &Value) -> (&'static str, &'static str) {
         let job: CronJob =
             serde_json::from_value(json!({"metadata": {}, "status": status})).expect("a CronJob");
         let finding = finding(&super::status(Some(&job)));
@@ -69,20 +69,20 @@ mod tests {
     fn the_newest_that_was_due_counts() {
         let (early, late) = ("2026-11-24T03:17:00Z", "2026-11-25T03:17:00Z");
         let active = json!([{"name": "a"}]);
-        assert_eq!(found(json!({})), ("Unknown", "Waiting"));
-        assert_eq!(found(json!({"lastScheduleTime": late, "active": active})), ("Unknown", "Running"));
-        assert_eq!(found(json!({"lastScheduleTime": late})), ("False", "Failed"));
+        assert_eq!(found(&json!({})), ("Unknown", "Waiting"));
+        assert_eq!(found(&json!({"lastScheduleTime": late, "active": active})), ("Unknown", "Running"));
+        assert_eq!(found(&json!({"lastScheduleTime": late})), ("False", "Failed"));
         assert_eq!(
-            found(json!({"lastScheduleTime": early, "lastSuccessfulTime": late})),
+            found(&json!({"lastScheduleTime": early, "lastSuccessfulTime": late})),
             ("True", "Succeeded")
         );
         assert_eq!(
-            found(json!({"lastScheduleTime": late, "lastSuccessfulTime": early})),
+            found(&json!({"lastScheduleTime": late, "lastSuccessfulTime": early})),
             ("False", "Failed")
         );
         let running = json!({"lastScheduleTime": late, "lastSuccessfulTime": early, "active": active});
-        assert_eq!(found(running), ("True", "Running"));
+        assert_eq!(found(&running), ("True", "Running"));
         // One that was asked for by hand.
-        assert_eq!(found(json!({"lastSuccessfulTime": late})), ("True", "Succeeded"));
+        assert_eq!(found(&json!({"lastSuccessfulTime": late})), ("True", "Succeeded"));
     }
 }

@@ -2,38 +2,67 @@
 //! holds up nobody else.
 
 use std::{
+    collections::VecDeque,
     io,
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use futures::Stream;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    task::JoinSet,
-    time::timeout,
+    task::{AbortHandle, JoinSet},
+    time::{Instant, Sleep, sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{CentralNode, incoming::Tracked};
 use crate::tls::{Tls, certificate, explain, tls_error};
 
-/// Accepted connections as TLS, once each has shown its certificate. While `limits.max_handshakes` are under way no more
-/// is accepted; what fails is logged at a bounded rate and counted.
+/// A handshake gives way no sooner: who says something does so within this time.
+const SETTLES: Duration = Duration::from_secs(1);
+
+/// Accepted connections as TLS, once each has shown its certificate. While `limits.max_handshakes` are under way the oldest
+/// gives way to the next; what fails is logged at a bounded rate and counted.
 pub struct Handshakes<S, IO> {
     node: Arc<CentralNode>,
     tls: Arc<Tls>,
     accepted: S,
     under_way: JoinSet<Option<Tracked<TlsStream<IO>>>>,
+    /// Those that may still be under way, oldest first.
+    begun: VecDeque<(Instant, AbortHandle)>,
+    /// Those that were ended to make room, and are still on their way out.
+    leaving: usize,
+    settled: Pin<Box<Sleep>>,
 }
 
-impl<S, IO> Handshakes<S, IO> {
+impl<S, IO: 'static> Handshakes<S, IO> {
     /// Handshakes for a central node over what a listener accepts.
     pub fn new(node: Arc<CentralNode>, tls: Arc<Tls>, accepted: S) -> Self {
-        Self { node, tls, accepted, under_way: JoinSet::new() }
+        let settled = Box::pin(sleep(SETTLES));
+        Self { node, tls, accepted, under_way: JoinSet::new(), begun: VecDeque::new(), leaving: 0, settled }
+    }
+
+    /// Waits until there is room for one more: one ends, or the oldest has had its time and gives way, so that those who say
+    /// nothing hold up nobody for longer.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.under_way.len() - self.leaving >= self.node.config.limits.max_handshakes {
+            let Some((begun, handshake)) = self.begun.front() else { return Poll::Pending };
+            if !handshake.is_finished() {
+                if begun.elapsed() < SETTLES {
+                    self.settled.as_mut().reset(*begun + SETTLES);
+                    ready!(self.settled.as_mut().poll(cx));
+                }
+                handshake.abort();
+                self.leaving += 1;
+                self.node.env.metrics.handshake("gave_way");
+            }
+            self.begun.pop_front();
+        }
+        Poll::Ready(())
     }
 }
 
@@ -49,21 +78,21 @@ where
         loop {
             match this.under_way.poll_join_next(cx) {
                 Poll::Ready(Some(Ok(Some(secured)))) => return Poll::Ready(Some(Ok(secured))),
+                Poll::Ready(Some(Err(error))) if error.is_cancelled() => {
+                    this.leaving = this.leaving.saturating_sub(1);
+                    continue;
+                }
                 // It failed, and has said so; a panic is not passed on to those who had no part in it.
                 Poll::Ready(Some(Ok(None) | Err(_))) => continue,
                 Poll::Ready(None) | Poll::Pending => {}
             }
-            if this.under_way.len() >= this.node.config.limits.max_handshakes {
-                return Poll::Pending;
-            }
+            ready!(this.poll_room(cx));
             match Pin::new(&mut this.accepted).poll_next(cx) {
                 Poll::Ready(Some(Ok((io, remote)))) => {
-                    this.under_way.spawn(handshake(
-                        Arc::clone(&this.node),
-                        Arc::clone(&this.tls),
-                        io,
-                        remote,
-                    ));
+                    let (node, tls) = (Arc::clone(&this.node), Arc::clone(&this.tls));
+                    let begun = this.under_way.spawn(handshake(node, tls, io, remote));
+                    this.begun.retain(|(_, handshake)| !handshake.is_finished());
+                    this.begun.push_back((Instant::now(), begun));
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
                 Poll::Ready(None) if this.under_way.is_empty() => return Poll::Ready(None),

@@ -289,7 +289,7 @@ pub struct Limits {
     pub push_write_timeout: Duration,
     /// Streams that one connection may have open.
     pub max_streams_per_connection: u32,
-    /// TLS handshakes at once; further connections wait in the listener's queue.
+    /// TLS handshakes at once; the oldest gives way to a new one.
     pub max_handshakes: usize,
     /// A TLS handshake that takes longer is cut.
     #[serde(with = "humantime_serde")]

@@ -119,6 +119,26 @@ async fn handshakes_at_once_are_bounded() {
     drop(silent);
 }
 
+/// Nobody waits until those who say nothing are cut.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_handshake_gives_way() {
+    let site = Site::new();
+    let mut config = site.config("n0.sorcha.dev", &site.pair(CENTRAL), &[&site.ca]);
+    (config.limits.handshake_timeout, config.limits.max_handshakes) = (Duration::from_secs(60), 2);
+    let central = Central::start(config, memory(), 0).await;
+    let mut silent = Vec::new();
+    for _ in 0..6 {
+        silent.push(TcpStream::connect(central.grpc).await.unwrap());
+    }
+    let (pair, versions) = (site.pair(EDGE), [&version::TLS13]);
+    let asking = first_words(&site, &central, Some(&pair), &versions);
+    tokio::time::timeout(Duration::from_secs(20), asking)
+        .await
+        .expect("within seconds")
+        .expect("its turn comes");
+    drop(silent);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_ends_its_own_connection_alone() {
     let site = Site::new();

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     cli::{Outcome, OutputFormat, api::parse_url, console::Console},
+    clock::Clock,
     register::{bundle::Header, names::Lineage},
 };
 
@@ -51,9 +52,13 @@ pub struct BackupArgs {
 }
 
 /// Fetches a bundle into the folder, and removes the oldest of its register that are too many.
-pub(super) async fn run(args: &BackupArgs, console: &mut Console<'_>) -> anyhow::Result<Outcome> {
+pub(super) async fn run(
+    args: &BackupArgs,
+    clock: &dyn Clock,
+    console: &mut Console<'_>,
+) -> anyhow::Result<Outcome> {
     let folder = &args.folder;
-    remove_abandoned(folder).with_context(|| format!("look into {}", folder.display()))?;
+    remove_abandoned(folder, clock).with_context(|| format!("look into {}", folder.display()))?;
     let beside = Beside::of(&folder.join(PREFIX))?;
     fetch(&args.url, beside.as_file()).await?;
     let length = beside.as_file().metadata()?.len();
@@ -95,11 +100,14 @@ fn too_many(folder: &Path, lineage: Lineage, keep: usize) -> anyhow::Result<Vec<
     Ok(found)
 }
 
-fn remove_abandoned(folder: &Path) -> std::io::Result<()> {
+fn remove_abandoned(folder: &Path, clock: &dyn Clock) -> std::io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let is_one = entry.file_name().to_str().is_some_and(|name| name.starts_with(beside::PREFIX));
-        let age = SystemTime::now().duration_since(entry.metadata()?.modified()?).unwrap_or_default();
+        let written =
+            entry.metadata()?.modified()?.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = Duration::from_millis(clock.now().as_millis().max(0).unsigned_abs());
+        let age = now.saturating_sub(written);
         if is_one && age > ABANDONED {
             fs::remove_file(entry.path())?;
         }

@@ -75,7 +75,7 @@ pub async fn run(
     match command {
         RegisterCommand::Verify(args) => verify::run(args, config, console).await,
         RegisterCommand::Export(args) => export::run(args, config, clock, console).await,
-        RegisterCommand::Backup(args) => backup::run(args, console).await,
+        RegisterCommand::Backup(args) => backup::run(args, clock, console).await,
         RegisterCommand::Import(args) => import::import(args, config, clock, console).await,
         RegisterCommand::Restore(args) => import::restore(args, config, clock, console).await,
         RegisterCommand::Reseed(args) => reseed::run(args, config, clock, console).await,

@@ -163,7 +163,7 @@ impl Kubernetes {
         let mut why = format!(
             "{name} needs the verb {VERB} on {plural}.{group}/{resource} in namespace {namespace}; an administrator of that \
              namespace grants it on all its central nodes by `kubectl -n {namespace} create rolebinding publishers \
-             --clusterrole=sorcha-publisher {subject}`, or by a Role of its own"
+             --clusterrole=sorcha-publisher {subject}` (of a release named sorcha), or by a Role of its own"
         );
         let details = [status.reason.as_deref(), status.evaluation_error.as_deref()];
         for detail in details.into_iter().flatten().filter(|detail| !detail.is_empty()) {
