@@ -1,6 +1,8 @@
 //! Backups as an administrator makes and uses them.
 
-use sorcha_tests::process::{free_ports, get, publish, until};
+use std::{path::Path, process::Stdio, time::Duration};
+
+use sorcha_tests::process::{binary, free_ports, get, publish, until};
 
 use crate::site::{Site, TOKEN, register, tool};
 
@@ -124,4 +126,57 @@ async fn a_folder_keeps_the_newest_backups() {
         tool(&["register", "backup", "--url", "http://127.0.0.1:9", "--keep", "1"], &[&folder]).await;
     assert!(!done && said.contains("does not answer"), "{said}");
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 3);
+}
+
+/// kill -9 at any moment of a restore: the register is the old one or the new one, and sound.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_is_killed_leaves_the_old_register_or_the_new_one() {
+    let site = Site::new();
+    let [grpc, http] = free_ports();
+    let central = site.central("n0", [grpc, http]).await;
+    let old = register(http).await.1;
+    central.terminate().await;
+    copy(&site.path("n0"), &site.path("old"));
+    let central = site.central("n0", [grpc, http]).await;
+    for number in 0..40 {
+        publish(http, TOKEN, &format!("b-{number}")).await.unwrap();
+    }
+    let (bundle, url) = (site.path("new.sorcha"), format!("http://127.0.0.1:{http}"));
+    assert!(tool(&["register", "export", "--url", &url], &[&bundle]).await.0);
+    let new = register(http).await.1;
+    drop(central);
+
+    let (mut kept, mut replaced) = (0, 0);
+    // From before it has read anything to after it is done.
+    for micros in (0..400).map(|step| step * step * 40) {
+        if replaced == 3 {
+            break;
+        }
+        let data = site.path(&format!("at-{micros}"));
+        copy(&site.path("old"), &data);
+        let place = ["--data-dir", data.to_str().unwrap()];
+        let mut restoring = tokio::process::Command::new(binary());
+        restoring.args(["register", "restore", "--yes"]).args(place).arg(&bundle);
+        restoring.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        let mut restoring = restoring.spawn().unwrap();
+        tokio::time::sleep(Duration::from_micros(micros)).await;
+        restoring.kill().await.unwrap();
+        let (sound, said) =
+            tool(&[&["register", "verify", "--output", "json"], &place[..]].concat(), &[]).await;
+        assert!(sound, "after {micros} µs: {said}");
+        match (said.contains(&old), said.contains(&new)) {
+            (true, false) => kept += 1,
+            (false, true) => replaced += 1,
+            _ => panic!("after {micros} µs: neither the old nor the new register: {said}"),
+        }
+    }
+    assert!(kept > 0 && replaced > 0, "killed before it was done {kept} times, after it {replaced} times");
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
 }
