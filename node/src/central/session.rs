@@ -1,5 +1,7 @@
 //! The table of peer sessions: a pure value, time is passed in (contract sections 6.1-6.3, design decision 15).
 
+mod laggards;
+
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, OnceLock},
@@ -8,6 +10,8 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
+use self::laggards::Behind;
+pub use self::laggards::{Laggard, LaggardChanges};
 use super::incoming::Connection;
 use crate::{
     clock::{Monotonic, Timestamp},
@@ -111,13 +115,6 @@ pub struct Session {
     connection: Connection,
     /// Ends the session's streams.
     pub end: SessionEnd,
-}
-
-/// A version that a peer was seen to lack, and when, by both clocks.
-#[derive(Clone, Copy, Debug)]
-struct Behind {
-    lacks: Version,
-    since: (Timestamp, Monotonic),
 }
 
 /// How a node judges a session by its heartbeats (contract section 6.3).
@@ -246,26 +243,6 @@ pub enum NoSession {
     Unknown,
     /// Another identity has opened it.
     Foreign,
-}
-
-/// A peer that has been behind for too long.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Laggard {
-    /// Which.
-    pub peer_id: PeerId,
-    /// Since when it is behind.
-    pub since: Timestamp,
-    /// The version that it is at.
-    pub at: Version,
-}
-
-/// What has changed since the last look.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct LaggardChanges {
-    /// Who has become a laggard.
-    pub began: Vec<Laggard>,
-    /// Who is up to date again.
-    pub caught_up: Vec<PeerId>,
 }
 
 /// All sessions of a central node.
@@ -422,38 +399,6 @@ impl SessionTable {
         if let Some(session) = self.own(peer_id, id) {
             session.syncing = session.syncing.saturating_sub(1);
         }
-    }
-
-    /// Looks which peers are up to date at `head`, and which have not been for longer than `after`.
-    pub fn look_for_laggards(
-        &mut self,
-        head: Version,
-        at: (Timestamp, Monotonic),
-        after: Duration,
-    ) -> LaggardChanges {
-        let mut changes = LaggardChanges::default();
-        for session in self.live.values_mut() {
-            // Who follows is always a little behind: only a version that it was seen to lack counts.
-            if session.behind.is_some_and(|behind| session.is_up_to_date(behind.lacks)) {
-                session.behind = None;
-            }
-            if session.behind.is_none() && !session.is_up_to_date(head) {
-                session.behind = Some(Behind { lacks: head, since: at });
-            }
-            let Some(Behind { since, .. }) =
-                session.behind.filter(|behind| at.1.since(behind.since.1) > after)
-            else {
-                if std::mem::take(&mut session.is_lagging) {
-                    changes.caught_up.push(session.peer_id.clone());
-                }
-                continue;
-            };
-            if !std::mem::replace(&mut session.is_lagging, true) {
-                let (peer_id, since) = (session.peer_id.clone(), since.0);
-                changes.began.push(Laggard { peer_id, since, at: session.position });
-            }
-        }
-        changes
     }
 
     fn own(&mut self, peer_id: &PeerId, id: &SessionId) -> Option<&mut Session> {
