@@ -169,6 +169,22 @@ mod tests {
         Cli::try_parse_from(arguments).map_err(|error| error.to_string())?.settings.certificates.check()
     }
 
+    /// Kubernetes sets variables named after a Service in each pod beside it, such as one called `sorcha-controller`.
+    #[test]
+    fn no_variable_has_a_name_that_a_service_may_set() {
+        use clap::CommandFactory as _;
+        let command = Cli::command();
+        let variables: Vec<_> = command.get_arguments().filter_map(clap::Arg::get_env).collect();
+        assert!(variables.len() > 15, "{variables:?}");
+        for variable in variables {
+            let name = variable.to_str().unwrap();
+            let is_of_a_service = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT"]
+                .iter()
+                .any(|end| name.ends_with(end) || name.contains(&format!("{end}_")));
+            assert!(!is_of_a_service, "{name}");
+        }
+    }
+
     #[test]
     fn times_of_certificates_must_go_together() {
         assert_eq!(checked(&[]), Ok(()), "the defaults");

@@ -3,13 +3,18 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use sorcha_controller::{
     config::{LogFormat, Settings},
     context::Ctx,
     drill::{self, DrillArgs},
     pki::command::{self, IdentityArgs},
     run,
+};
+use sorcha_os::{
+    environment::without_empty,
+    output,
+    replace::{Existing, Mode, replace_file},
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -43,7 +48,11 @@ struct CrdsArgs {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = match parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    let result = match cli.command {
         Command::Run(settings) => run_controller(*settings).await,
         Command::Drill(args) => run_drill(args).await,
         Command::Identity(args) => make_identity(args).await,
@@ -52,15 +61,28 @@ async fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            output::complain(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
+/// The command line. `--help` into a full file has not done what it was asked for.
+fn parse() -> Result<Cli, ExitCode> {
+    let mut command = without_empty(Cli::command());
+    let parsed = command.try_get_matches_from_mut(std::env::args_os());
+    let parsed = parsed
+        .and_then(|matches| Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command)));
+    parsed.map_err(|error| match (error.print(), u8::try_from(error.exit_code())) {
+        (Ok(()), Ok(code)) => ExitCode::from(code),
+        _ => ExitCode::FAILURE,
+    })
+}
+
 async fn run_controller(settings: Settings) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&settings.log).context("--log")?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter);
+    // The library tells of lines that it could not write with a macro that panics when standard error is full.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
     match settings.log_format {
         LogFormat::Json => log.json().init(),
         LogFormat::Human => log.with_target(false).init(),
@@ -105,9 +127,11 @@ fn crds(args: &CrdsArgs) -> anyhow::Result<()> {
         match &args.write {
             Some(folder) => {
                 let file = folder.join(format!("{}.yaml", crd.spec.names.plural));
-                std::fs::write(&file, yaml).with_context(|| format!("write {}", file.display()))?;
+                replace_file(&file, yaml.as_bytes(), Mode::Usual, Existing::Goes)?;
             }
-            None => print!("---\n{yaml}"),
+            None => {
+                output::say(format_args!("---\n{}", yaml.trim_end())).context("write to standard output")?
+            }
         }
     }
     Ok(())

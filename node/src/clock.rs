@@ -77,12 +77,26 @@ impl Monotonic {
     }
 }
 
+/// An instant on both clocks: the wall clock tells people when, the monotonic one how long ago, also after somebody has set
+/// the wall clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// On the wall clock.
+    pub wall: Timestamp,
+    /// On the monotonic clock.
+    pub monotonic: Monotonic,
+}
+
 /// The source of both kinds of time.
 pub trait Clock: Send + Sync + 'static {
     /// Wall-clock time now.
     fn now(&self) -> Timestamp;
     /// Monotonic time now; it runs with Tokio's clock, so that paused tests control it.
     fn monotonic(&self) -> Monotonic;
+    /// Both now.
+    fn moment(&self) -> Moment {
+        Moment { wall: self.now(), monotonic: self.monotonic() }
+    }
 }
 
 /// The machine's clocks.

@@ -1,18 +1,15 @@
 //! Every setting of a node, with the contract's default, in one place (contract section 9, design section 7).
 //!
 //! Layers: TOML file, then environment (`SORCHA_HEARTBEAT__INTERVAL=30s`: sections are joined by two
-//! underscores), then command-line flags. Unknown keys are errors. This module is the only reader of the
-//! environment.
+//! underscores), then command-line flags. Unknown keys are errors. Nothing else reads settings from the environment.
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use figment::{
-    Figment,
-    providers::{Env, Format as _, Serialized, Toml},
-};
+use figment::{Figment, providers::Serialized};
 use serde::{Deserialize, Serialize};
 
 use crate::register::{
@@ -21,12 +18,16 @@ use crate::register::{
 };
 
 mod central_nodes;
+mod environment;
+mod file;
 mod hostname;
 mod http;
 mod ranges;
 mod report;
 mod settings;
 mod tls;
+
+use file::TomlFile;
 
 pub use central_nodes::{CentralNodeAddress, read_central_nodes};
 pub use hostname::HostnamePattern;
@@ -37,9 +38,6 @@ pub use settings::{
     Telemetry,
 };
 pub use tls::{Tls, TlsVersion};
-
-/// Prefix of environment variables.
-pub const ENV_PREFIX: &str = "SORCHA_";
 
 /// What this process is (FR-026, FR-027).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +112,14 @@ pub enum ConfigError {
         /// What is wrong and what to change.
         problem: String,
     },
+    /// A variable of the environment is no setting, or holds something else than its setting takes.
+    #[error("{variable}: {problem}")]
+    Environment {
+        /// Its name.
+        variable: String,
+        /// What is wrong and what is expected.
+        problem: String,
+    },
     /// A file named by a setting can't be read.
     #[error("{setting}: read {path}: {source}")]
     File {
@@ -136,24 +142,24 @@ impl Config {
     /// Reads file and environment over the defaults; `overrides` come from flags and win.
     ///
     /// # Errors
-    /// [`ConfigError::Layer`] naming the key and the layer.
+    /// [`ConfigError`] naming the key and the layer.
     pub fn load(file: Option<&Path>, overrides: impl Serialize) -> Result<Self, ConfigError> {
+        Self::load_with(file, environment::of_process(), overrides)
+    }
+
+    fn load_with(
+        file: Option<&Path>,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        overrides: impl Serialize,
+    ) -> Result<Self, ConfigError> {
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
         if let Some(path) = file {
-            figment = figment.merge(Toml::file_exact(path));
+            figment = figment.merge(TomlFile::read("--config", path)?);
         }
-        // Kubernetes puts SORCHA_…_SERVICE_HOST and the like into pods beside a Service named sorcha-…
-        let from_service_links = |key: &str| {
-            ["_service_host", "_service_port", "_port"].iter().any(|end| key.ends_with(end))
-                || key.contains("_port_")
-        };
-        let environment = Env::prefixed(ENV_PREFIX)
-            // The commands' own variable and those of this project's scripts: no settings of a node.
-            .ignore(&["token_file", "cache", "cluster", "test_mongodb_uri"])
-            .filter(move |key| !from_service_links(&key.as_str().to_ascii_lowercase()))
-            .map(|key| key.as_str().replace("__", ".").into());
+        for variable in environment::settings(variables)? {
+            figment = figment.merge(variable);
+        }
         figment
-            .merge(environment)
             .merge(Serialized::defaults(overrides))
             .extract()
             .map_err(|error| ConfigError::Layer(Box::new(error)))
@@ -170,6 +176,19 @@ impl Config {
             self.node.hostname.clone_from(&self.node.id);
         }
         self
+    }
+
+    /// Gives a peer that was not given an id the first label of its host name, where the whole name can be no peer's id. Machines
+    /// may have their domain in their name.
+    #[must_use]
+    pub fn with_peer_identity(self, machine: &str) -> Self {
+        let is_given = !self.node.id.is_empty();
+        let mut named = self.with_identity(machine);
+        let label = named.node.id.split('.').next().unwrap_or_default();
+        if !is_given && PeerId::new(&named.node.id).is_err() && PeerId::new(label).is_ok() {
+            named.node.id = label.to_owned();
+        }
+        named
     }
 
     /// Checks ranges, identity and role (FR-027, FR-031, design decision 20).
@@ -194,7 +213,10 @@ impl Config {
             .map_err(|e| ConfigError::field("node.hostname", &e))?;
         match role {
             Role::Peer => {
-                PeerId::new(id).map_err(|e| ConfigError::field("node.id", &e))?;
+                PeerId::new(id).map_err(|error| ConfigError::Invalid {
+                    setting: "node.id",
+                    problem: format!("{error}; name this peer with node.id or --node-id"),
+                })?;
             }
             Role::Central if id.is_empty() => {
                 return Err(ConfigError::Invalid {
@@ -258,9 +280,8 @@ impl Config {
         match (uri, uri_file) {
             (Some(uri), _) => Ok(Some(uri.clone())),
             (None, Some(path)) => {
-                std::fs::read_to_string(path).map(|text| Some(text.trim().to_owned())).map_err(|source| {
-                    ConfigError::File { setting: "store.mongodb.uri_file", path: path.clone(), source }
-                })
+                let text = file::text("store.mongodb.uri_file", path)?;
+                Ok(Some(text.trim().to_owned()))
             }
             (None, None) => Ok(None),
         }

@@ -1,48 +1,73 @@
-//! Files that may change while a node runs, such as those of a mounted ConfigMap: Kubernetes swaps a symbolic link.
+//! Files that may change while a node runs, such as those of a mounted ConfigMap: Kubernetes swaps a symbolic link, people
+//! write in place, tools keep times and lengths. So what counts is the content.
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    time::SystemTime,
 };
+
+use sha2::{Digest as _, Sha256};
+use sorcha_os::read;
+
+/// Of a larger file, this many bytes are compared; no file that is followed is as large.
+const COMPARED: u64 = 2 * 1024 * 1024;
 
 /// A file that is looked at again and again.
 #[derive(Debug)]
 pub struct FileWatch {
     path: PathBuf,
     /// What was seen last; `None` before the first look.
-    seen: Option<Stamp>,
+    seen: Option<Seen>,
 }
 
-/// What tells one content of a file from another.
+/// What tells one state of a file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stamp {
+enum Seen {
     Missing,
     Unreadable(io::ErrorKind),
-    File { modified: Option<SystemTime>, length: u64, inode: u64 },
+    Content([u8; 32]),
+    /// More than is compared: what the system notes of it.
+    Large {
+        device: u64,
+        inode: u64,
+        length: u64,
+        changed: (i64, i64),
+        modified: (i64, i64),
+    },
+    /// A pipe or a device: reading it again would take away what is in it.
+    Stream {
+        device: u64,
+        inode: u64,
+    },
 }
 
-impl Stamp {
+impl Seen {
     fn of(path: &Path) -> Self {
-        match fs::metadata(path) {
-            Ok(metadata) => {
-                let (modified, length) = (metadata.modified().ok(), metadata.len());
-                Self::File { modified, length, inode: inode(&metadata) }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::Missing,
-            Err(error) => Self::Unreadable(error.kind()),
+        Self::look(path).unwrap_or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => Self::Missing,
+            kind => Self::Unreadable(kind),
+        })
+    }
+
+    fn look(path: &Path) -> io::Result<Self> {
+        let found = fs::metadata(path)?;
+        let (device, inode) = (found.dev(), found.ino());
+        if !found.is_file() && !found.is_dir() {
+            return Ok(Self::Stream { device, inode });
+        }
+        match read::bytes(path, COMPARED) {
+            Ok(content) => Ok(Self::Content(Sha256::digest(content).into())),
+            Err(read::Unreadable::Io(error)) => Err(error),
+            Err(_) => Ok(Self::Large {
+                device,
+                inode,
+                length: found.len(),
+                changed: (found.ctime(), found.ctime_nsec()),
+                modified: (found.mtime(), found.mtime_nsec()),
+            }),
         }
     }
-}
-
-#[cfg(unix)]
-fn inode(metadata: &fs::Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(metadata)
-}
-
-#[cfg(not(unix))]
-fn inode(_: &fs::Metadata) -> u64 {
-    0
 }
 
 impl FileWatch {
@@ -58,17 +83,17 @@ impl FileWatch {
         &self.path
     }
 
-    /// Whether the file was changed, made or removed since the last look; true at the first look. Look before
+    /// Whether the file's content was changed, made or removed since the last look; true at the first look. Look before
     /// reading: a change in between is then seen at the next look.
     pub fn has_changed(&mut self) -> bool {
-        let stamp = Some(Stamp::of(&self.path));
-        std::mem::replace(&mut self.seen, stamp) != stamp
+        let seen = Some(Seen::of(&self.path));
+        std::mem::replace(&mut self.seen, seen) != seen
     }
 
     /// Whether there was no such file at the last look.
     #[must_use]
     pub fn is_missing(&self) -> bool {
-        self.seen == Some(Stamp::Missing)
+        self.seen == Some(Seen::Missing)
     }
 }
 
@@ -95,5 +120,39 @@ mod tests {
         assert!(watch.has_changed() && !watch.has_changed());
         fs::remove_file(inside("token")).unwrap();
         assert!(watch.has_changed() && watch.is_missing());
+    }
+
+    #[test]
+    fn a_change_that_keeps_length_time_and_inode_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        fs::write(&file, "one").unwrap();
+        let time = fs::metadata(&file).unwrap().modified().unwrap();
+        let mut watch = FileWatch::new(file.clone());
+        assert!(watch.has_changed() && !watch.has_changed());
+        let keep_time =
+            |path: &Path| fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+        // Written in place.
+        fs::write(&file, "two").unwrap();
+        keep_time(&file);
+        assert!(watch.has_changed() && !watch.has_changed());
+        // Replaced, as `cp -p` and `rsync -t` do it.
+        let beside = folder.path().join("beside");
+        fs::write(&beside, "six").unwrap();
+        keep_time(&beside);
+        fs::rename(&beside, &file).unwrap();
+        assert!(watch.has_changed() && !watch.has_changed());
+        // Written once more with what it had: nothing to do.
+        fs::write(&file, "six").unwrap();
+        assert!(!watch.has_changed());
+    }
+
+    #[test]
+    fn a_pipe_is_not_read_by_looking_at_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        let mut watch = FileWatch::new(pipe);
+        assert!(watch.has_changed() && !watch.has_changed() && !watch.is_missing());
     }
 }

@@ -4,8 +4,8 @@
 //! `openssl genpkey -algorithm ed25519` writes it, so that an administrator can bring one along.
 
 use std::{
-    fs::{self, File},
-    io::{self, ErrorKind, Read as _, Write as _},
+    fs::File,
+    io::{self, ErrorKind, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -14,6 +14,10 @@ use ed25519_dalek::{
     pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, spki::der::pem::LineEnding},
 };
 use rand::{TryRng as _, rngs::SysRng};
+use sorcha_os::{
+    folder, read,
+    replace::{Existing, Mode, ReplaceError, replace_file},
+};
 
 /// File name of the key inside a data directory.
 pub const FILE_NAME: &str = "signing.key";
@@ -44,8 +48,11 @@ pub enum KeyError {
         reason: String,
     },
     /// A new key can't be stored.
-    #[error("write the signing key {path}: {source}")]
-    Write {
+    #[error("the signing key: {0}")]
+    Write(ReplaceError),
+    /// The data directory can't be made.
+    #[error("make the folder of the signing key {path}: {source}")]
+    Folder {
         /// The key file.
         path: PathBuf,
         /// Why.
@@ -68,10 +75,13 @@ pub fn load_or_create(data_dir: &Path) -> Result<SigningKey, KeyError> {
         return Ok(key);
     }
     let key = generate()?;
-    let stored = store(&path, &key).map_err(|source| KeyError::Write { path: path.clone(), source })?;
-    if stored == Stored::ByUs {
-        tracing::info!(file = %path.display(), "signing key created");
-        return Ok(key);
+    match store(&path, &key) {
+        Ok(()) => {
+            tracing::info!(file = %path.display(), "signing key created");
+            return Ok(key);
+        }
+        Err(KeyError::Write(ReplaceError::AlreadyThere(_))) => {}
+        Err(error) => return Err(error),
     }
     let vanished = || KeyError::Read { path: path.clone(), source: ErrorKind::NotFound.into() };
     load(&path)?.ok_or_else(vanished)
@@ -98,36 +108,18 @@ fn load(path: &Path) -> Result<Option<SigningKey>, KeyError> {
     if bytes.len() as u64 > FILE_BYTES {
         return Err(wrong(format!("it has more than {FILE_BYTES} bytes")));
     }
-    let pem = String::from_utf8(bytes).map_err(|_| wrong("it is not text".to_owned()))?;
-    let key = SigningKey::from_pkcs8_pem(&pem).map_err(|error| wrong(error.to_string()))?;
+    let pem = read::decoded(&bytes).map_err(|error| wrong(error.to_string()))?;
+    let key = SigningKey::from_pkcs8_pem(pem.trim_start()).map_err(|error| wrong(error.to_string()))?;
     warn_if_open(path, &file);
     Ok(Some(key))
 }
 
-/// Whose key lies in the file now.
-#[derive(PartialEq, Eq)]
-enum Stored {
-    ByUs,
-    ByAnother,
-}
-
-/// Writes the key beside its place and moves it there: a crash leaves a whole key or none.
-fn store(path: &Path, key: &SigningKey) -> io::Result<Stored> {
-    let directory = path.parent().unwrap_or_else(|| Path::new("."));
-    fs::create_dir_all(directory)?;
-    let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(io::Error::other)?;
-    // A named temporary file has mode 0600 from its first moment.
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    file.write_all(pem.as_bytes())?;
-    file.as_file().sync_all()?;
-    match file.persist_noclobber(path) {
-        Ok(_) => {
-            File::open(directory)?.sync_all()?;
-            Ok(Stored::ByUs)
-        }
-        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Ok(Stored::ByAnother),
-        Err(error) => Err(error.error),
-    }
+/// A crash leaves a whole key or none. One that is there already stays.
+fn store(path: &Path, key: &SigningKey) -> Result<(), KeyError> {
+    let failed = |source| KeyError::Folder { path: path.to_owned(), source };
+    folder::make(folder::of(path)).map_err(failed)?;
+    let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|error| failed(io::Error::other(error)))?;
+    replace_file(path, pem.as_bytes(), Mode::Private, Existing::Stays).map_err(KeyError::Write)
 }
 
 fn generate() -> Result<SigningKey, KeyError> {
@@ -157,6 +149,10 @@ fn open_to_others(file: &File) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use sorcha_os::faults::{Fault, Step};
+
     use super::*;
 
     /// Made by `openssl genpkey -algorithm ed25519` (OpenSSL 3).
@@ -201,11 +197,44 @@ mod tests {
     }
 
     #[test]
-    fn a_key_made_by_openssl_is_taken() {
+    fn whatever_step_of_storing_fails_a_key_that_was_used_is_there_for_good() {
+        for (step, number) in Step::ALL.into_iter().flat_map(|step| [(step, 0), (step, 1)]) {
+            let dir = tempfile::tempdir().unwrap();
+            let first = Fault::at(step, number, || load_or_create(dir.path()));
+            let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+            assert!(left.iter().all(|name| name == FILE_NAME), "{step:?} left {left:?}");
+            let second = load_or_create(dir.path()).unwrap();
+            if let Ok(first) = first {
+                assert_eq!(first, second, "{step:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_behind_a_link_that_leads_nowhere_yet_is_made_there() {
+        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let target = elsewhere.path().join("key");
+        std::os::unix::fs::symlink(&target, dir.path().join(FILE_NAME)).unwrap();
+        let made = load_or_create(dir.path()).unwrap();
+        assert!(target.is_file());
+        assert_eq!(load_or_create(dir.path()).unwrap(), made);
+    }
+
+    #[test]
+    fn a_key_made_by_openssl_is_taken_however_an_editor_saved_it() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(FILE_NAME), OPENSSL).unwrap();
-        let key = load_or_create(dir.path()).unwrap();
-        assert!(hex::encode(key.to_bytes()).starts_with("d4446c61"));
+        let saved =
+            [OPENSSL.to_owned(), format!("\u{feff}{OPENSSL}"), OPENSSL.replace('\n', "\r\n") + "\r\n"];
+        for text in saved {
+            fs::write(dir.path().join(FILE_NAME), text).unwrap();
+            let key = load_or_create(dir.path()).unwrap();
+            assert!(hex::encode(key.to_bytes()).starts_with("d4446c61"));
+        }
+        let utf_16: Vec<u8> =
+            [0xfeff].into_iter().chain(OPENSSL.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+        fs::write(dir.path().join(FILE_NAME), utf_16).unwrap();
+        let error = load_or_create(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("UTF-16 text; save it as UTF-8"), "{error}");
     }
 
     #[test]

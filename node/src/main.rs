@@ -1,7 +1,7 @@
 //! The Sorcha node's executable: see `sorcha-node --help`.
 
 use std::{
-    io::{self, BufReader, IsTerminal as _},
+    io::{self, BufReader, IsTerminal as _, Write as _},
     process::ExitCode,
 };
 
@@ -15,6 +15,7 @@ use sorcha_node::{
     config::{LogFormat, Role},
     demo, run, telemetry,
 };
+use sorcha_os::output;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -31,7 +32,7 @@ async fn main() -> ExitCode {
         Ok(outcome) => outcome.into(),
         Err(error) if is_broken_pipe(&error) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {}", error_text(&error));
+            output::complain(format_args!("error: {}", error_text(&error)));
             ExitCode::FAILURE
         }
     }
@@ -43,7 +44,7 @@ async fn node(role: Role, settings: &impl NodeSettings, globals: &Globals) -> an
     let config = match loaded {
         Ok(config) => config,
         Err(error) => {
-            eprintln!("error: {error}");
+            output::complain(format_args!("error: {error}"));
             return Ok(Outcome::Usage);
         }
     };
@@ -84,7 +85,9 @@ async fn run_tool(tool: &Tool, globals: &Globals) -> anyhow::Result<Outcome> {
         err: &mut stderr,
         answers: if can_ask { Some(&mut answers) } else { None },
     };
-    cli::run_tool(tool, globals, &mut console).await
+    let outcome = cli::run_tool(tool, globals, &mut console).await?;
+    console.out.flush().context("write to standard output")?;
+    Ok(outcome)
 }
 
 /// Tools say what they do themselves; of the log only warnings are worth showing beside that.
@@ -92,6 +95,8 @@ fn log_to_stderr(globals: &Globals, otherwise: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(globals.log_filter.as_deref().unwrap_or(otherwise)).context("--log")?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Told with a macro that panics when standard error is full.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
     match globals.log_format {

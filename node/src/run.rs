@@ -121,6 +121,7 @@ pub async fn run(
     let reviewer = http::auth::kubernetes::connect(&config).await?;
     let reviewer = reviewer.map(|reviewer| Arc::new(reviewer) as Arc<dyn Reviewer>);
     let auth = Auth::new(&config.http, Arc::clone(&env.clock), reviewer)?;
+    auth.observe(&env.metrics);
     let stage = watch::Sender::new(Stage::Opening { store_fault: None });
     let transport = report::kubernetes::connect(&config, role).await?;
     let http = listen("listen.http", config.listen.http).await?;

@@ -192,7 +192,7 @@ fn nobody(network: &Network) -> String {
 /// The document as it is now. ConfigMaps of users are not watched: theirs is read whenever the register is looked at.
 async fn document(blueprint: &SorchaBlueprint, ctx: &Ctx) -> kube::Result<Result<Document, Missing>> {
     if let Some(document) = &blueprint.spec.document {
-        return Ok(Document::parse(&document.to_string(), "spec.document"));
+        return Ok(Document::inline(document, "spec.document"));
     }
     let Some(reference) = &blueprint.spec.config_map_ref else {
         let problem = "there is neither document nor configMapRef".to_owned();

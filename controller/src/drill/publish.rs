@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sorcha_os::read;
 
 use super::timeline::Look;
 use crate::publication::http;
@@ -13,7 +14,7 @@ use crate::publication::http;
 /// Limit of one call.
 const CALL: Duration = Duration::from_secs(10);
 /// No token file is larger.
-const TOKEN_FILE_BYTES: usize = 64 * 1024;
+const TOKEN_FILE_BYTES: u64 = 64 * 1024;
 
 /// A change of the register.
 #[derive(Clone, Copy, Debug)]
@@ -136,11 +137,7 @@ fn refusal(status: StatusCode, body: &[u8]) -> Refusal {
 /// When there is none.
 pub fn read_token(path: &Path) -> anyhow::Result<String> {
     let shown = path.display();
-    let text = std::fs::read(path).with_context(|| format!("read the token file {shown}"))?;
-    if text.len() > TOKEN_FILE_BYTES {
-        bail!("the token file {shown} has more than {TOKEN_FILE_BYTES} bytes");
-    }
-    let text = String::from_utf8_lossy(&text);
+    let text = read::text(path, TOKEN_FILE_BYTES).with_context(|| format!("read the token file {shown}"))?;
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let line = lines.next().with_context(|| format!("the token file {shown} holds no token"))?;
     // A token has no colon (RFC 6750).

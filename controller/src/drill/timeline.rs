@@ -1,8 +1,12 @@
 //! The drill's clock and record: tells each step with its time, and waits with one deadline for all.
 
-use std::{io::Write, time::Duration};
+use std::{
+    fmt,
+    io::{self, Write},
+    time::Duration,
+};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// A wait says what it waits for after this time, and again each time it has passed.
@@ -37,21 +41,26 @@ pub struct Timeline<'a> {
     limit: Duration,
     poll: Duration,
     measures: Vec<Measure>,
+    /// Why nothing more is told. The drill goes on: it has to take back what it has published.
+    lost: Option<io::Error>,
 }
 
 impl<'a> Timeline<'a> {
     /// Starts the clock.
     pub fn start(out: &'a mut (dyn Write + Send), limit: Duration, poll: Duration) -> Self {
-        Self { out, started: Instant::now(), limit, poll, measures: Vec::new() }
+        Self { out, started: Instant::now(), limit, poll, measures: Vec::new(), lost: None }
     }
 
-    /// Tells something.
-    ///
-    /// # Errors
-    /// When it can't be written.
-    pub fn say(&mut self, what: &str) -> anyhow::Result<()> {
-        writeln!(self.out, "[{:>6.1} s] {what}", self.started.elapsed().as_secs_f64())?;
-        Ok(self.out.flush()?)
+    /// Tells something; that it could not be told shows in the end.
+    pub fn say(&mut self, what: &str) {
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.line(format_args!("[{seconds:>6.1} s] {what}"));
+    }
+
+    fn line(&mut self, line: fmt::Arguments<'_>) {
+        if self.lost.is_none() {
+            self.lost = writeln!(self.out, "{line}").and_then(|()| self.out.flush()).err();
+        }
     }
 
     /// Looks until it is so, and tells that.
@@ -69,7 +78,7 @@ impl<'a> Timeline<'a> {
             match timeout_at(deadline, look()).await {
                 Ok(found) => match found? {
                     Look::Done(value) => {
-                        self.say(what)?;
+                        self.say(what);
                         return Ok(value);
                     }
                     Look::NotYet(why) => missing = why,
@@ -80,7 +89,7 @@ impl<'a> Timeline<'a> {
                 return self.late(what, &missing);
             }
             if said.elapsed() >= QUIET {
-                self.say(&format!("waiting until {what}: {}", missing.join("; ")))?;
+                self.say(&format!("waiting until {what}: {}", missing.join("; ")));
                 said = Instant::now();
             }
             sleep(self.poll).await;
@@ -100,16 +109,18 @@ impl<'a> Timeline<'a> {
     /// Tells what was measured.
     ///
     /// # Errors
-    /// When it can't be written.
+    /// When this, or what came before, could not be written.
     pub fn table(&mut self) -> anyhow::Result<()> {
-        if !self.measures.is_empty() {
-            writeln!(self.out, "\n{:>9}  UNTIL THE RESOURCES SHOWED THAT", "TOOK")?;
+        let measures = std::mem::take(&mut self.measures);
+        if !measures.is_empty() {
+            self.line(format_args!("\n{:>9}  UNTIL THE RESOURCES SHOWED THAT", "TOOK"));
         }
-        for Measure { took, what } in &self.measures {
-            writeln!(self.out, "{:>7.1} s  {what}", took.as_secs_f64())?;
+        for Measure { took, what } in measures {
+            self.line(format_args!("{:>7.1} s  {what}", took.as_secs_f64()));
         }
-        writeln!(self.out, "\npassed in {:.1} s", self.started.elapsed().as_secs_f64())?;
-        Ok(self.out.flush()?)
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.line(format_args!("\npassed in {seconds:.1} s"));
+        self.lost.take().map_or(Ok(()), |lost| Err(lost).context("the drill passed, but could not tell it"))
     }
 }
 

@@ -4,9 +4,7 @@
 //! out is written on the Secret, so that the authority is trusted until it ends.
 
 use std::{
-    fs,
     io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -20,6 +18,10 @@ use kube::{
     api::{ObjectMeta, PostParams},
 };
 use serde_json::json;
+use sorcha_os::{
+    folder, output,
+    replace::{Existing, Mode, Replacement},
+};
 
 use super::{
     authority::Authority,
@@ -139,12 +141,13 @@ pub async fn run(client: Client, args: IdentityArgs, now: Timestamp) -> anyhow::
     let uri = names.uris.iter().next().cloned().unwrap_or_default();
     match &issue.out {
         Some(folder) => write(folder, &leaf)?,
-        None => print!("{}", manifest(&issue.name, &leaf)?),
+        None => output::say(manifest(&issue.name, &leaf)?.trim_end()).context("write to standard output")?,
     }
-    eprintln!(
+    let certificate = &leaf.pair.certificate;
+    output::complain(format_args!(
         "{uri}: valid until {}, signed by {}",
-        leaf.pair.certificate.not_after, leaf.pair.certificate.issuer
-    );
+        certificate.not_after, certificate.issuer
+    ));
     Ok(())
 }
 
@@ -183,19 +186,23 @@ fn sign(authority: &Authority, args: &IssueArgs, names: &Names, now: Timestamp) 
     Ok(Leaf { pair, trust: authority.bundle(), token: None, written: None })
 }
 
-fn write(folder: &Path, leaf: &Leaf) -> anyhow::Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+fn write(into: &Path, leaf: &Leaf) -> anyhow::Result<()> {
+    folder::make(into).with_context(|| format!("make {}", into.display()))?;
     let files = secret::leaf_content(leaf).data;
-    if let Some(there) = files.keys().map(|name| folder.join(name)).find(|file| file.exists()) {
+    if let Some(there) = files.keys().map(|name| into.join(name)).find(|file| file.exists()) {
         bail!("{} is there already: choose another folder, or move it away", there.display());
     }
+    // All are written before the first one gets its name: a full disk leaves none.
+    let mut made = Vec::new();
     for (name, value) in files {
-        let file = folder.join(&name);
-        let mode = if name == secret::KEY { 0o600 } else { 0o644 };
-        let opened = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&file);
-        opened
-            .and_then(|mut opened| opened.write_all(&value))
-            .with_context(|| format!("write {}", file.display()))?;
+        let place = into.join(&name);
+        let mode = if name == secret::KEY { Mode::Private } else { Mode::Usual };
+        let mut file = Replacement::begin(&place, mode)?;
+        file.write_all(&value).with_context(|| format!("write {}", place.display()))?;
+        made.push(file);
+    }
+    for file in made {
+        file.put(Existing::Stays)?;
     }
     Ok(())
 }

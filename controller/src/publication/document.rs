@@ -27,6 +27,19 @@ pub enum Missing {
         /// Where it is looked for.
         namespace: String,
     },
+    /// A number that the API server may have rounded.
+    #[error(
+        "{place}{pointer} is {number}, and Kubernetes keeps numbers of this size as doubles: digits may be lost that nobody sees any \
+         more; write it as a string, or take the document from a ConfigMap (configMapRef), whose text is kept"
+    )]
+    Rounded {
+        /// Where the document stands.
+        place: String,
+        /// JSON pointer in it.
+        pointer: String,
+        /// The number.
+        number: String,
+    },
     /// Not a JSON object.
     #[error("{place} is not a JSON object: {problem}")]
     NotAnObject {
@@ -43,18 +56,30 @@ impl Missing {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::ConfigMap { .. } => "ConfigMapNotFound",
-            Self::NotAnObject { .. } => "InvalidDocument",
+            Self::Rounded { .. } | Self::NotAnObject { .. } => "InvalidDocument",
         }
     }
 }
 
 impl Document {
+    /// A document that stands in a resource, as the API server keeps it.
+    ///
+    /// # Errors
+    /// [`Missing::Rounded`] where a number may be another one than the user wrote; as [`Document::parse`].
+    pub fn inline(value: &Value, place: &str) -> Result<Self, Missing> {
+        match rounded(value) {
+            Some((pointer, number)) => Err(Missing::Rounded { place: place.to_owned(), pointer, number }),
+            None => Self::parse(&value.to_string(), place),
+        }
+    }
+
     /// A document from the text of a JSON object that stands at `place`.
     ///
     /// # Errors
     /// [`Missing::NotAnObject`].
     pub fn parse(text: &str, place: &str) -> Result<Self, Missing> {
         let wrong = |problem: String| Missing::NotAnObject { place: place.to_owned(), problem };
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let text: Box<RawValue> = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
         let value: Value = serde_json::from_str(text.get()).map_err(|error| wrong(error.to_string()))?;
         if !value.is_object() {
@@ -62,6 +87,28 @@ impl Document {
         }
         let canonical = serde_json_canonicalizer::to_vec(&value).map_err(|error| wrong(error.to_string()))?;
         Ok(Self { text, checksum: format!("sha256:{}", hex::encode(Sha256::digest(canonical))) })
+    }
+}
+
+/// The first number that may have been rounded without leaving a trace: beyond 2^53, and exact as a double. Others of this size a
+/// central node refuses.
+fn rounded(value: &Value) -> Option<(String, String)> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let step = |key: &str, found: (String, String)| {
+        (format!("/{}{}", key.replace('~', "~0").replace('/', "~1"), found.0), found.1)
+    };
+    match value {
+        Value::Number(number) => {
+            let is_large = number.as_f64().is_some_and(|double| double.abs() >= EXACT);
+            let is_kept =
+                || serde_json_canonicalizer::to_string(number).is_ok_and(|text| text == number.to_string());
+            (is_large && (number.is_f64() || is_kept())).then(|| (String::new(), number.to_string()))
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().find_map(|(place, item)| Some(step(&place.to_string(), rounded(item)?)))
+        }
+        Value::Object(members) => members.iter().find_map(|(key, value)| Some(step(key, rounded(value)?))),
+        Value::Null | Value::Bool(_) | Value::String(_) => None,
     }
 }
 
@@ -98,6 +145,38 @@ mod tests {
             let node = canonical::Document::canonicalize(text.as_bytes()).unwrap();
             assert_eq!(Document::parse(&text, "x").unwrap().checksum, node.checksum().to_string());
         }
+    }
+
+    #[test]
+    fn a_number_that_the_api_server_may_have_rounded_is_refused_with_its_place() {
+        // As it comes from the API server for 18446744073709551617, 9007199254740993.0 and 1e300.
+        for number in [
+            "18446744073709552000",
+            "1.8446744073709552e19",
+            "9007199254740992",
+            "-9007199254740992",
+            "1e300",
+        ] {
+            let value: Value =
+                serde_json::from_str(&format!(r#"{{"a/b": [0.1, {{"n": {number}}}]}}"#)).unwrap();
+            let error = Document::inline(&value, "spec.document").unwrap_err();
+            let told = error.to_string();
+            assert!(told.starts_with("spec.document/a~1b/1/n is "), "{told}");
+            assert!(told.contains("write it as a string") && told.contains("configMapRef"), "{told}");
+            assert_eq!(error.reason(), "InvalidDocument");
+        }
+        // What a node refuses is left to it, and what cannot have lost anything is taken.
+        for number in ["9007199254740993", "9007199254740991", "0.1", "-1", "1e15"] {
+            let value: Value = serde_json::from_str(&format!(r#"{{"n": {number}}}"#)).unwrap();
+            assert!(Document::inline(&value, "spec.document").is_ok(), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_in_a_config_map_is_no_part_of_the_document() {
+        let plain = Document::parse("{\"a\":1}", "x").unwrap();
+        let marked = Document::parse("\u{feff}{\"a\":1}", "x").unwrap();
+        assert_eq!((marked.text.get(), &marked.checksum), (plain.text.get(), &plain.checksum));
     }
 
     #[test]

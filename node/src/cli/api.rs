@@ -1,8 +1,6 @@
 //! A node's HTTP API, as its clients see it.
 
 use std::{
-    fs::File,
-    io::Read as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -16,6 +14,7 @@ use reqwest::{
 };
 use serde::Deserialize;
 use serde_json::Value;
+use sorcha_os::read;
 
 use super::console::printable;
 
@@ -254,11 +253,7 @@ fn innermost(error: &reqwest::Error) -> String {
 /// The first token in a file. Empty lines and lines that begin with `#` don't count.
 fn read_token(path: &Path) -> anyhow::Result<String> {
     let shown = path.display();
-    let mut text = String::new();
-    let file = File::open(path).with_context(|| format!("read the token file {shown}"))?;
-    file.take(TOKEN_FILE_BYTES)
-        .read_to_string(&mut text)
-        .with_context(|| format!("read the token file {shown}"))?;
+    let text = read::text(path, TOKEN_FILE_BYTES).with_context(|| format!("read the token file {shown}"))?;
     let Some(line) = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'))
     else {
         bail!("the token file {shown} holds no token");
@@ -318,6 +313,7 @@ pub(crate) mod tests {
             read_token(file.path())
         };
         assert_eq!(file("abc.DEF-1\n").unwrap(), "abc.DEF-1");
+        assert_eq!(file("\u{feff}abc.DEF-1\r\n").unwrap(), "abc.DEF-1");
         assert_eq!(file("# tokens\n\nci: s3cret==\nother: x\n").unwrap(), "s3cret==");
         assert!(file("\n# none\n").unwrap_err().to_string().contains("holds no token"));
         let broken = file("two words").unwrap_err().to_string();

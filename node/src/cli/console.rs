@@ -34,12 +34,9 @@ pub enum Answer {
 }
 
 impl Console<'_> {
-    /// Writes a remark.
-    ///
-    /// # Errors
-    /// When standard error is closed.
-    pub fn remark(&mut self, text: &str) -> io::Result<()> {
-        writeln!(self.err, "{text}")
+    /// Writes a remark. Where standard error is full or closed, there is no other place for it, and work goes on.
+    pub fn remark(&mut self, text: &str) {
+        drop(writeln!(self.err, "{text}"));
     }
 
     /// Asks a question that only `yes` affirms.
@@ -149,6 +146,19 @@ pub(crate) mod tests {
         }};
     }
     pub(crate) use on_console;
+
+    /// A stream that takes nothing, as a full disk or a closed pipe does.
+    pub(crate) struct Full(pub(crate) io::ErrorKind);
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
 
     #[tokio::test]
     async fn only_yes_is_yes() {

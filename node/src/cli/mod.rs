@@ -16,7 +16,9 @@ mod table;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
+
+use sorcha_os::environment::without_empty;
 
 use self::{console::Console, node::NodeSettings};
 use crate::{
@@ -131,11 +133,17 @@ impl From<Outcome> for ExitCode {
 /// Reads the command line; on a mistake, explains it and ends the process with 2.
 #[must_use]
 pub fn parse() -> Cli {
-    parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    parse_from(std::env::args_os()).unwrap_or_else(|error| {
+        // `--help` into a full file has not done what it was asked for.
+        let code = if error.print().is_err() { 1 } else { error.exit_code() };
+        std::process::exit(code)
+    })
 }
 
 fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let cli = Cli::try_parse_from(arguments)?;
+    let mut command = without_empty(Cli::command());
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     if let Command::Tool(Tool::Publish(args)) = &cli.command {
         args.check().map_err(|problem| Cli::command().error(ErrorKind::ArgumentConflict, problem))?;
     }
@@ -151,7 +159,13 @@ pub fn load_config(globals: &Globals, settings: &impl NodeSettings) -> Result<Co
     overrides.set("log.format", globals.log_format);
     overrides.set("log.filter", globals.log_filter.as_ref());
     settings.add_to(&mut overrides);
-    Ok(Config::load(globals.config.as_deref(), overrides)?.with_identity(&node::machine_name()))
+    let config = Config::load(globals.config.as_deref(), overrides)?;
+    let machine = node::machine_name();
+    Ok(if settings.are_of_a_peer() {
+        config.with_peer_identity(&machine)
+    } else {
+        config.with_identity(&machine)
+    })
 }
 
 /// Runs a tool to its end.

@@ -11,6 +11,11 @@ use crate::config::CentralNodeAddress;
 pub trait NodeSettings {
     /// Adds what was given.
     fn add_to(&self, overrides: &mut Overrides);
+
+    /// Whether only a peer has them.
+    fn are_of_a_peer(&self) -> bool {
+        false
+    }
 }
 
 /// A path that a setting can hold: settings are text.
@@ -127,6 +132,10 @@ impl NodeSettings for PeerArgs {
             overrides.set("central_nodes", Some(Vec::<CentralNodeAddress>::new()));
             overrides.set_path("central_nodes_file", Some(file));
         }
+    }
+
+    fn are_of_a_peer(&self) -> bool {
+        true
     }
 }
 

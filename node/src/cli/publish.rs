@@ -2,10 +2,12 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use anyhow::Context as _;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
@@ -121,38 +123,49 @@ pub(crate) struct Published {
 /// Publishes each file; a file that fails does not keep the others from being published.
 ///
 /// # Errors
-/// Only what concerns all files: an unreadable token file, a closed standard output.
+/// What concerns all files: an unreadable token file; and, once all are published, a full or closed standard output.
 pub async fn run(args: &PublishArgs, console: &mut Console<'_>) -> anyhow::Result<Outcome> {
     let api = Api::new(&args.api.writing(), TIMEOUT)?;
     let bar = count_bar(args.files.len() as u64, "publishing");
     if args.files.len() <= FEW_FILES {
         bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
     }
-    let mut rows = Vec::new();
+    let (mut rows, mut told) = (Vec::new(), Ok(()));
     for file in &args.files {
-        let row = publish(file, args, &api, console).await?;
-        if args.output == OutputFormat::Json {
-            bar.suspend(|| {
-                writeln!(console.out, "{}", serde_json::to_string(&row)?).map_err(anyhow::Error::from)
-            })?;
+        let row = publish(file, args, &api, console).await;
+        // Whatever becomes of standard output: all files are published.
+        if args.output == OutputFormat::Json && told.is_ok() {
+            told = bar.suspend(|| writeln!(console.out, "{}", serde_json::to_string(&row)?));
         }
         rows.push(row);
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let failed = rows.iter().any(|row| row.error.is_some());
     if args.output == OutputFormat::Table {
-        show(&rows, console)?;
+        told = show(&rows, console);
     }
-    Ok(if failed { Outcome::Failed } else { Outcome::Done })
+    let told = told.and_then(|()| console.out.flush());
+    let failed = rows.iter().filter(|row| row.error.is_some());
+    if told.is_err() {
+        failed.clone().for_each(|row| console.remark(&row.complaint()));
+    }
+    let outcome = if failed.count() > 0 { Outcome::Failed } else { Outcome::Done };
+    told.context("tell on standard output what was published")?;
+    Ok(outcome)
+}
+
+impl Row {
+    fn complaint(&self) -> String {
+        format!("error: {}: {}", printable(&self.file), self.error.as_deref().unwrap_or_default())
+    }
 }
 
 /// One file is told in a sentence, several in a table.
-fn show(rows: &[Row], console: &mut Console<'_>) -> anyhow::Result<()> {
+fn show(rows: &[Row], console: &mut Console<'_>) -> io::Result<()> {
     if let [row] = rows {
         let id = row.blueprint_id.as_deref().unwrap_or("nothing");
         match (&row.error, &row.answer) {
-            (Some(error), _) => console.remark(&format!("error: {}: {error}", printable(&row.file)))?,
+            (Some(_), _) => console.remark(&row.complaint()),
             (None, Some(answer)) if row.result == UNCHANGED => {
                 writeln!(console.out, "{id} is already published, at version {}", answer.version)?;
             }
@@ -172,20 +185,14 @@ fn show(rows: &[Row], console: &mut Console<'_>) -> anyhow::Result<()> {
             .map_or_else(|| row.result.to_owned(), |error| format!("{}: {error}", row.result));
         [id, version, result]
     });
-    writeln!(console.out, "{}", table::columns(["ID", "VERSION", "RESULT"], cells))?;
-    Ok(())
+    writeln!(console.out, "{}", table::columns(["ID", "VERSION", "RESULT"], cells))
 }
 
 const PUBLISHED: &str = "published";
 const UNCHANGED: &str = "unchanged";
 const FAILED: &str = "failed";
 
-async fn publish(
-    file: &Path,
-    args: &PublishArgs,
-    api: &Api,
-    console: &mut Console<'_>,
-) -> anyhow::Result<Row> {
+async fn publish(file: &Path, args: &PublishArgs, api: &Api, console: &mut Console<'_>) -> Row {
     let shown = file.display().to_string();
     let failed = |blueprint_id, error: String| Row {
         file: shown.clone(),
@@ -196,21 +203,21 @@ async fn publish(
     };
     let blueprint = match prepare(file, args.id.as_ref()) {
         Ok(blueprint) => blueprint,
-        Err(error) => return Ok(failed(None, super::console::error_text(&error))),
+        Err(error) => return failed(None, super::console::error_text(&error)),
     };
     if !blueprint.has_context {
         let remark = format!(
             "warning: {}: the document has no @context, so nothing says what its terms mean",
             printable(&shown)
         );
-        console.remark(&remark)?;
+        console.remark(&remark);
     }
     let id = blueprint.id.to_string();
     match send(&blueprint, args, api).await {
         Ok((result, answer)) => {
-            Ok(Row { file: shown, blueprint_id: Some(id), result, answer: Some(answer), error: None })
+            Row { file: shown, blueprint_id: Some(id), result, answer: Some(answer), error: None }
         }
-        Err(error) => Ok(failed(Some(id), super::console::error_text(&error))),
+        Err(error) => failed(Some(id), super::console::error_text(&error)),
     }
 }
 

@@ -71,7 +71,7 @@ pub async fn run(args: &StatusArgs, clock: &dyn Clock, console: &mut Console<'_>
         OutputFormat::Table => {
             write!(console.out, "{}", snapshot.tables())?;
             for error in snapshot.errors() {
-                console.remark(&format!("error: {error}"))?;
+                console.remark(&format!("error: {error}"));
             }
         }
     }

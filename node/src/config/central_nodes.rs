@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
+use super::{ConfigError, file};
 use crate::register::limits;
 
 /// Address of a central node (contract section 7, CentralNodeInfo).
@@ -95,11 +95,7 @@ struct CentralNodesFile {
 /// [`ConfigError`] naming the file and what is wrong in it.
 pub fn read_central_nodes(path: &Path) -> Result<Vec<CentralNodeAddress>, ConfigError> {
     const SETTING: &str = "central_nodes_file";
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::File {
-        setting: SETTING,
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = file::text(SETTING, path)?;
     let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     let parsed: Result<CentralNodesFile, String> = if is_json {
         serde_json::from_str(&text).map_err(|error| error.to_string())

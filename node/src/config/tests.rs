@@ -116,6 +116,63 @@ fn central_nodes_file_in_both_formats() {
 }
 
 #[test]
+fn a_machine_with_its_domain_in_its_name_can_be_a_peer() {
+    let peer = |machine: &str| load("").unwrap().with_peer_identity(machine);
+    for (machine, id) in [
+        ("edge-0.example.com", "edge-0"),
+        ("edge-0", "edge-0"),
+        ("box.local", "box"),
+        ("EDGE_0.example.com.", "EDGE_0"),
+    ] {
+        let config = peer(machine);
+        assert_eq!((config.node.id.as_str(), config.node.hostname.as_str()), (id, machine));
+        config.validate(Role::Peer).unwrap();
+    }
+    // A central node's id may hold its domain, and has to match its pattern.
+    let central = load("").unwrap().with_identity("n0.sorcha.dev");
+    assert_eq!(central.node.id, "n0.sorcha.dev");
+    central.validate(Role::Central).unwrap();
+    // What was given is not changed, and the way out is named.
+    let given = load("node.id = 'a.b'").unwrap().with_peer_identity("edge-0");
+    for config in [given, peer("höst.example.com")] {
+        let error = config.validate(Role::Peer).unwrap_err().to_string();
+        assert!(error.starts_with("node.id: ") && error.contains("--node-id"), "{error}");
+    }
+}
+
+#[test]
+fn files_are_read_however_an_editor_saved_them() {
+    let text = "[node]\nid = 'a'\n[[central_nodes]]\nhost = 'n0'\n";
+    let list = "[[central_nodes]]\nhost = 'n0'\n";
+    for (text, list) in [
+        (format!("\u{feff}{text}"), format!("\u{feff}{list}")),
+        (text.replace('\n', "\r\n"), list.replace('\n', "\r\n")),
+    ] {
+        assert_eq!(load(&text).unwrap().node.id, "a");
+        assert_eq!(read_central_nodes(file(&list).path()).unwrap()[0].host, "n0");
+    }
+    let mut json = tempfile::NamedTempFile::with_suffix(".json").unwrap();
+    json.write_all("\u{feff}{\"central_nodes\":[{\"host\":\"n0\"}]}".as_bytes()).unwrap();
+    assert_eq!(read_central_nodes(json.path()).unwrap()[0].host, "n0");
+    let uri = file("\u{feff}mongodb://db/\r\n");
+    let mut config = Config::default();
+    config.store.mongodb.uri_file = Some(uri.path().to_owned());
+    assert_eq!(config.mongodb_uri().unwrap().as_deref(), Some("mongodb://db/"));
+    let utf_16: Vec<u8> =
+        [0xfeff].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    std::fs::write(uri.path(), utf_16).unwrap();
+    for error in [
+        Config::load(Some(uri.path()), serde_json::json!({})).unwrap_err(),
+        read_central_nodes(uri.path()).unwrap_err(),
+        config.mongodb_uri().unwrap_err(),
+    ] {
+        let error = error.to_string();
+        let names_it = error.contains(&uri.path().display().to_string());
+        assert!(names_it && error.contains("UTF-16 text; save it as UTF-8"), "{error}");
+    }
+}
+
+#[test]
 fn every_setting_is_documented() {
     fn leaves(prefix: &str, value: &serde_json::Value, into: &mut Vec<String>) {
         let is_section = value.as_object().filter(|map| !map.contains_key("per_second"));

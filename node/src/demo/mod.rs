@@ -6,12 +6,14 @@ mod network;
 mod table;
 
 use std::{
+    fmt,
     io::{self, IsTerminal as _},
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use serde::Serialize;
+use sorcha_os::output;
 
 use self::{
     blueprints::Blueprint,
@@ -65,6 +67,9 @@ pub enum DemoError {
         /// Why.
         source: PublishError,
     },
+    /// What the demo did could not be told.
+    #[error("write to standard output: {0}")]
+    Output(#[source] io::Error),
     /// A phase did not come to its end.
     #[error("{what} did not happen within {} s", PATIENCE.as_secs())]
     Stuck {
@@ -120,7 +125,12 @@ pub async fn run(options: Options) -> Result<Summary, DemoError> {
     let network = Network::start(folder.path(), options.peers).await?;
     let mut demo = Demo {
         network,
-        stage: Stage { json: options.json, live: !options.json && io::stdout().is_terminal(), drawn: 0 },
+        stage: Stage {
+            json: options.json,
+            live: !options.json && io::stdout().is_terminal(),
+            drawn: 0,
+            told: Ok(()),
+        },
         summary: Summary {
             central_nodes: network::CENTRAL_NODES,
             peers: options.peers.into(),
@@ -139,6 +149,7 @@ pub async fn run(options: Options) -> Result<Summary, DemoError> {
         demo.keep_running().await;
     }
     demo.network.stop().await;
+    demo.stage.told.map_err(DemoError::Output)?;
     Ok(summary)
 }
 
@@ -148,6 +159,8 @@ struct Stage {
     live: bool,
     /// Lines of the live table on the screen.
     drawn: usize,
+    /// Nothing more is told once standard output is full or closed; the demo goes on to its end.
+    told: io::Result<()>,
 }
 
 struct Demo {
@@ -159,12 +172,18 @@ struct Demo {
 }
 
 impl Stage {
+    fn line(&mut self, line: impl fmt::Display) {
+        if self.told.is_ok() {
+            self.told = output::say(line);
+        }
+    }
+
     fn headline(&mut self, text: &str) {
         self.drawn = 0;
         if self.json {
-            println!("{}", serde_json::json!({ "event": text }));
+            self.line(serde_json::json!({ "event": text }));
         } else {
-            println!("\n▶ {text}");
+            self.line(format_args!("\n▶ {text}"));
         }
     }
 
@@ -174,22 +193,20 @@ impl Stage {
             return;
         }
         let table = progress.to_string();
-        if self.drawn > 0 {
-            // Up to the first line of the last table, and clear from there.
-            print!("\x1b[{}A\x1b[J", self.drawn);
-        }
-        println!("{table}");
+        // Up to the first line of the last table, and clear from there.
+        let before = if self.drawn > 0 { format!("\x1b[{}A\x1b[J", self.drawn) } else { String::new() };
+        self.line(format_args!("{before}{table}"));
         self.drawn = table.lines().count();
     }
 
     /// Leaves the table of the end of a phase, whatever the output is.
     fn keep(&mut self, progress: &Progress) {
         if self.json {
-            println!("{}", serde_json::json!({ "table": rows(progress) }));
+            self.line(serde_json::json!({ "table": rows(progress) }));
         } else if self.live {
             self.draw(progress);
         } else {
-            println!("{progress}");
+            self.line(progress);
         }
         self.drawn = 0;
     }
@@ -272,9 +289,9 @@ impl Demo {
     fn finish(&mut self) -> Summary {
         self.network.sum_up(&mut self.summary, &self.versions);
         if self.stage.json {
-            println!("{}", serde_json::json!({ "summary": self.summary }));
+            self.stage.line(serde_json::json!({ "summary": self.summary }));
         } else {
-            println!("\n{}", table::summary(&self.summary));
+            self.stage.line(format_args!("\n{}", table::summary(&self.summary)));
         }
         self.summary.clone()
     }
@@ -282,7 +299,7 @@ impl Demo {
     async fn keep_running(&mut self) {
         self.stage.headline("the network stays up; Ctrl-C ends it");
         for line in self.network.addresses() {
-            println!("{line}");
+            self.stage.line(line);
         }
         let mut ended = std::pin::pin!(tokio::signal::ctrl_c());
         loop {

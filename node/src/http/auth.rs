@@ -22,6 +22,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::{ConfigError, Http},
+    telemetry::metrics::Metrics,
 };
 
 /// Publisher's name for nobody in particular.
@@ -54,11 +55,28 @@ impl Auth {
         let is_reviewed = reviewer.is_some();
         if http.insecure_writes {
             tracing::warn!("http.insecure_writes is on: anybody who reaches the HTTP port may write");
-        } else if !is_reviewed && file.as_ref().is_some_and(TokenFile::is_empty) {
+        } else if !is_reviewed && file.as_ref().is_some_and(|file| file.count() == 0) {
             tracing::warn!("http.token_file holds no token: all writes are refused");
         }
         let reviews = reviewer.map(|reviewer| Reviews::new(reviewer, &http.kubernetes, clock));
         Ok(Self(Arc::new(Guard { file, reviews, insecure_writes: http.insecure_writes })))
+    }
+
+    /// What keeps tokens that may be meant to be good from being good.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.0.file.as_ref()?.fault()
+    }
+
+    /// Has the state of the token file, where there is one, asked for at each scrape.
+    pub fn observe(&self, metrics: &Metrics) {
+        if self.0.file.is_some() {
+            let guard = Arc::downgrade(&self.0);
+            metrics.observe_token_file(move || {
+                let guard = guard.upgrade()?;
+                let file = guard.file.as_ref()?;
+                Some((file.count(), file.fault().is_some()))
+            });
+        }
     }
 
     /// Whether the caller shows a valid token, or every caller counts as one who does.

@@ -9,6 +9,7 @@ use axum::{
 };
 use futures::StreamExt as _;
 use serde::de::DeserializeOwned;
+use sorcha_os::read::unmarked;
 use tokio::time::timeout;
 
 use super::problem::{Kind, Problem};
@@ -94,6 +95,8 @@ async fn read(body: Body, stated: Option<u64>, idle: Duration) -> Result<Vec<u8>
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let bytes =
+        unmarked(bytes).map_err(|error| Problem::invalid(format!("the body is not JSON: {error}")))?;
     // Serde would take an array for an object, member by member.
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err(Problem::invalid("the body is a JSON array; it must be an object"));

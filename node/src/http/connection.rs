@@ -170,7 +170,7 @@ async fn connection_status(State(node): State<Arc<PeerNode>>) -> Json<Connection
         version_lag: status.lag(held),
         central_node_config: CentralNodeConfig::of(&status),
         isolated_since: status.isolated_since.map(Instant),
-        fresh_as_of: status.fresh_as_of.map(Instant),
+        fresh_as_of: status.fresh_as_of.map(|moment| Instant(moment.wall)),
         staleness_seconds: freshness.age.map(|age| age.as_secs()),
         failovers: status.failovers,
         split_brain: status.split_brain,

@@ -7,6 +7,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     NodeHandle, Served,
+    auth::Auth,
     instant::Instant,
     openapi::NotReady,
     problem::{Kind, Problem},
@@ -114,6 +115,9 @@ fn peer_status(node: &PeerNode) -> (Status, Option<String>) {
     if let Some(fault) = &status.heartbeat.fault {
         return (Status::Degraded, Some(format!("heartbeats are missed: {fault}")));
     }
+    if let Some(fault) = node.clock_fault() {
+        return (Status::Degraded, Some(fault));
+    }
     match status.last_sync_error {
         Some(error) => (Status::Degraded, Some(format!("the last sync failed: {error}"))),
         None => (Status::Healthy, None),
@@ -163,14 +167,18 @@ struct Health {
 
 /// How the node is; 200 also for an isolated peer, which goes on serving.
 #[utoipa::path(get, path = "/health", tag = "health", responses((status = 200, description = "It serves", body = Health), NotReady))]
-async fn health(State(node): State<NodeHandle>) -> Result<Json<Health>, Problem> {
-    let (status, reason) = serving(&node)?;
+async fn health(State(node): State<NodeHandle>, State(auth): State<Auth>) -> Result<Json<Health>, Problem> {
+    let (status, reason) = serving(&node, &auth)?;
     let (role, uptime) = (role_name(node.role()), node.uptime().as_secs());
     Ok(Json(Health { status, reason, role, uptime, certificate_not_after: node.certificate_not_after() }))
 }
 
-fn serving(node: &NodeHandle) -> Result<(Status, Option<String>), Problem> {
+fn serving(node: &NodeHandle, auth: &Auth) -> Result<(Status, Option<String>), Problem> {
     match node.status() {
+        // Reads go on; publishers may be shut out.
+        (Status::Healthy, why) => {
+            Ok(auth.trouble().map_or((Status::Healthy, why), |it| (Status::Degraded, Some(it))))
+        }
         (Status::Unhealthy | Status::Draining, why) => {
             Err(Problem::new(Kind::NOT_READY, why.unwrap_or_default()))
         }
@@ -219,8 +227,11 @@ struct HealthMetrics {
     get, path = "/api/health", tag = "health",
     responses((status = 200, description = "It serves", body = DetailedHealth), NotReady)
 )]
-async fn api_health(State(node): State<NodeHandle>) -> Result<Json<DetailedHealth>, Problem> {
-    let (status, reason) = serving(&node)?;
+async fn api_health(
+    State(node): State<NodeHandle>,
+    State(auth): State<Auth>,
+) -> Result<Json<DetailedHealth>, Problem> {
+    let (status, reason) = serving(&node, &auth)?;
     Ok(Json(DetailedHealth {
         status,
         reason,

@@ -209,7 +209,10 @@ impl From<InvalidDocument> for Problem {
     fn from(error: InvalidDocument) -> Self {
         let kind = match error {
             InvalidDocument::TooLarge { .. } => Kind::TOO_LARGE,
-            InvalidDocument::Syntax(_) | InvalidDocument::NotAnObject => Kind::INVALID,
+            InvalidDocument::Syntax(_)
+            | InvalidDocument::Number(_)
+            | InvalidDocument::Encoding(_)
+            | InvalidDocument::NotAnObject => Kind::INVALID,
         };
         Self::new(kind, format!("blueprint: {error}"))
     }

@@ -44,7 +44,7 @@ pub(super) struct Register {
 pub(super) struct Freshness {
     /// State of the peer's connection.
     pub(super) state: PeerState,
-    /// Age; `None` when it never equalled a central node's register.
+    /// Age; `None` when it never equalled a central node's register, or a clock was wrong when it did, or is now.
     pub(super) age: Option<Duration>,
     limit: MaxStaleness,
 }
@@ -55,11 +55,11 @@ impl Freshness {
         let status = peer.status();
         // After a restart the checkpoint tells, until a central node is heard of.
         let stored = || loaded.checkpoint.as_ref().map(|checkpoint| checkpoint.last_sync_time);
-        let now = peer.env.clock.now();
-        let since = |at| Duration::from_millis(now.millis_since(at).max(0).unsigned_abs());
         Self {
             state: status.state,
-            age: status.staleness(now).or_else(|| stored().map(since)),
+            age: status
+                .staleness(peer.env.clock.monotonic())
+                .or_else(|| stored().and_then(|at| peer.age_of(at))),
             limit: peer.config.http.max_staleness.clone(),
         }
     }
@@ -72,7 +72,9 @@ impl Freshness {
         if !(self.limit.refuse_reads && self.is_stale()) {
             return None;
         }
-        let age = self.age.map_or("was never synced".to_owned(), |age| format!("is {} s old", age.as_secs()));
+        let age = self.age.map_or("was never synced, or its age is not known".to_owned(), |age| {
+            format!("is {} s old", age.as_secs())
+        });
         let (limit, state) = (self.limit.after.as_secs(), self.state);
         let detail = format!(
             "the replica {age} and http.max_staleness refuses reads after {limit} s; this peer is {state}: \

@@ -13,12 +13,18 @@ mod session;
 mod shell;
 pub mod status;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::{dial::Dialer, replica::Replica, resync::Resync, status::PeerStatus};
-use crate::{clock::Monotonic, config::Config, env::Env, register::names::PeerId, store::StoreError};
+use crate::{
+    clock::{Moment, Timestamp},
+    config::Config,
+    env::Env,
+    register::names::PeerId,
+    store::StoreError,
+};
 
 /// A peer; shared by its shell and its HTTP API.
 pub struct PeerNode {
@@ -33,7 +39,7 @@ pub struct PeerNode {
     /// Full syncs on request.
     resync: Resync,
     dialer: Arc<dyn Dialer>,
-    started: Monotonic,
+    started: Moment,
     status: watch::Sender<PeerStatus>,
     commands: mpsc::Sender<Command>,
     inbox: std::sync::Mutex<Option<mpsc::Receiver<Command>>>,
@@ -55,6 +61,8 @@ pub enum Command {
     Subscribe,
 }
 
+/// A clock that is adjusted goes back by less.
+const CLOCK_JITTER_MILLIS: i64 = 2000;
 /// Commands that wait for the shell.
 const COMMANDS: usize = 16;
 
@@ -78,8 +86,8 @@ impl PeerNode {
         let resync = if takes_requests { Resync::load(&config.store.data_dir) } else { Resync::default() };
         let mut status = PeerStatus::new(env.clock.now(), &[]);
         status.force_resync = resync.done();
-        Arc::new(Self {
-            started: env.clock.monotonic(),
+        let node = Arc::new(Self {
+            started: env.clock.moment(),
             status: watch::Sender::new(status),
             inbox: std::sync::Mutex::new(Some(inbox)),
             config,
@@ -89,7 +97,11 @@ impl PeerNode {
             resync,
             dialer,
             commands,
-        })
+        });
+        if let Some(fault) = node.clock_fault() {
+            tracing::warn!(fault, "this machine's clock");
+        }
+        node
     }
 
     /// Connects, replicates and fails over until `shutdown`; then leaves its session and makes the replica durable.
@@ -123,8 +135,33 @@ impl PeerNode {
 
     /// Time since start.
     #[must_use]
-    pub fn uptime(&self) -> std::time::Duration {
-        self.env.clock.monotonic().since(self.started)
+    pub fn uptime(&self) -> Duration {
+        self.env.clock.monotonic().since(self.started.monotonic)
+    }
+
+    /// Time since an instant that was stored. What was stored before this process began is as old as it was then and as long as
+    /// it runs, however the clock is set meanwhile. None where the instant is later than now: a clock was wrong then, or is now.
+    #[must_use]
+    pub fn age_of(&self, at: Timestamp) -> Option<Duration> {
+        let before_start = self.started.wall.millis_since(at);
+        if before_start >= 0 {
+            return Some(Duration::from_millis(before_start.unsigned_abs()).saturating_add(self.uptime()));
+        }
+        let millis = self.env.clock.now().millis_since(at);
+        (millis > -CLOCK_JITTER_MILLIS).then(|| Duration::from_millis(millis.max(0).unsigned_abs()))
+    }
+
+    /// Why the replica's age is not known, though it was synced before this process began.
+    #[must_use]
+    pub fn clock_fault(&self) -> Option<String> {
+        let at = self.replica.state().checkpoint.as_ref()?.last_sync_time;
+        let is_unknown = self.status.borrow().fresh_as_of.is_none() && self.age_of(at).is_none();
+        is_unknown.then(|| {
+            format!(
+                "the replica was synced at {at}, which is later than now: a clock was set back, or was wrong before; its age is not \
+                 known until a central node is heard"
+            )
+        })
     }
 
     /// Notes that the full sync that a token asked for is stored.

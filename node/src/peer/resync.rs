@@ -2,13 +2,16 @@
 //! neither a restart nor a failover repeats or forgets it (`sync.force_resync_file`).
 
 use std::{
-    fs::{self, File},
-    io::{self, Read as _, Write as _},
+    io,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use sha2::{Digest as _, Sha256};
+use sorcha_os::{
+    folder, read,
+    replace::{Existing, Mode, replace_file},
+};
 
 /// Name of the file in the data directory that holds the last token done.
 pub const DONE_FILE: &str = "force-resync-done";
@@ -88,20 +91,18 @@ impl Resync {
 pub fn read_token(path: &Path) -> Result<Option<String>, String> {
     let Some(text) = read_text(path)? else { return Ok(None) };
     let token = text.trim();
-    if token.chars().count() > TOKEN_CHARS || text.len() as u64 > FILE_BYTES {
-        return Err(format!("it must hold a token of at most {TOKEN_CHARS} characters"));
+    if token.chars().count() > TOKEN_CHARS || token.chars().any(char::is_control) {
+        return Err(format!("it must hold one line with a token of at most {TOKEN_CHARS} characters"));
     }
     Ok(Some(token.to_owned()).filter(|token| !token.is_empty()))
 }
 
 fn read_text(path: &Path) -> Result<Option<String>, String> {
-    let mut bytes = Vec::new();
-    match File::open(path).and_then(|file| file.take(FILE_BYTES + 1).read_to_end(&mut bytes)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
-        Ok(_) => {}
+    match read::text(path, FILE_BYTES) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error.to_string()),
     }
-    String::from_utf8(bytes).map(Some).map_err(|_| "it is not text".to_owned())
 }
 
 /// The last token done: a line of its own, and a line with its SHA-256, so that no changed byte makes another token of it.
@@ -120,20 +121,33 @@ fn digest_of(token: &str) -> String {
     hex::encode(Sha256::digest(token))
 }
 
-/// Writes beside the place and moves it there: a crash leaves the old token or the new one.
+/// A crash leaves the old token or the new one.
 fn store(path: &Path, token: &str) -> io::Result<()> {
-    let directory = path.parent().unwrap_or_else(|| Path::new("."));
-    fs::create_dir_all(directory)?;
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    writeln!(file, "{token}\n{}", digest_of(token))?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    File::open(directory)?.sync_all()
+    folder::make(folder::of(path))?;
+    let text = format!("{token}\n{}\n", digest_of(token));
+    replace_file(path, text.as_bytes(), Mode::Private, Existing::Goes).map_err(io::Error::other)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use sorcha_os::faults::{Fault, Step};
+
     use super::*;
+
+    #[test]
+    fn whatever_step_of_remembering_fails_the_old_token_or_the_new_one_is_known() {
+        for (step, number) in Step::ALL.into_iter().flat_map(|step| [(step, 0), (step, 1)]) {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join(DONE_FILE);
+            store(&file, "old").unwrap();
+            let stored = Fault::at(step, number, || store(&file, "new"));
+            let known = read_done(&file).unwrap().unwrap();
+            assert_eq!(known == "new", stored.is_ok() || step == Step::SyncFolder, "{step:?}");
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{step:?} left something");
+        }
+    }
 
     #[tokio::test]
     async fn a_token_is_done_once_and_remembered() {
@@ -178,7 +192,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
         assert_eq!(read_token(&file), Ok(None));
-        for (text, token) in [(" 2026-11-22\n", Some("2026-11-22")), (" \n", None), ("", None)] {
+        let texts = [
+            (" 2026-11-22\n", Some("2026-11-22")),
+            ("\u{feff}2026-11-22\r\n", Some("2026-11-22")),
+            (" \n", None),
+            ("\u{feff}", None),
+            ("", None),
+        ];
+        for (text, token) in texts {
             fs::write(&file, text).unwrap();
             assert_eq!(read_token(&file).unwrap().as_deref(), token);
         }

@@ -8,7 +8,10 @@ use utoipa::ToSchema;
 
 use super::machine::state::PeerState;
 use crate::{
-    clock::Timestamp, config::CentralNodeAddress, register::names::Version, telemetry::metrics::SyncType,
+    clock::{Moment, Monotonic, Timestamp},
+    config::CentralNodeAddress,
+    register::names::Version,
+    telemetry::metrics::SyncType,
 };
 
 /// Syncs and transitions that are remembered.
@@ -40,7 +43,7 @@ pub struct PeerStatus {
     /// Newest version at the central node, as last heard.
     pub central_version: Version,
     /// The replica was last known to equal its central node's head at this instant.
-    pub fresh_as_of: Option<Timestamp>,
+    pub fresh_as_of: Option<Moment>,
     /// Heartbeats.
     pub heartbeat: HeartbeatCounters,
     /// Moves to another central node since start.
@@ -262,7 +265,7 @@ impl PeerStatus {
     }
 
     /// Notes what a central node said its register is at, and whether this replica equals it.
-    pub fn hear_of(&mut self, central: Version, held: Version, equal: bool, now: Timestamp) {
+    pub fn hear_of(&mut self, central: Version, held: Version, equal: bool, now: Moment) {
         self.central_version = central;
         if equal && held == central {
             self.fresh_as_of = Some(now);
@@ -278,8 +281,7 @@ impl PeerStatus {
 
     /// Age of the replica: time since it was last known to equal its central node's head.
     #[must_use]
-    pub fn staleness(&self, now: Timestamp) -> Option<Duration> {
-        let millis = now.millis_since(self.fresh_as_of?).max(0);
-        Some(Duration::from_millis(millis.unsigned_abs()))
+    pub fn staleness(&self, now: Monotonic) -> Option<Duration> {
+        Some(now.since(self.fresh_as_of?.monotonic))
     }
 }

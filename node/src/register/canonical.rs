@@ -9,10 +9,14 @@ use serde::{
     de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor},
 };
 
+use sorcha_os::read;
+
 use super::{limits, names::Checksum};
 
-/// Integers up to this one are exact as IEEE 754 doubles, the numbers of RFC 8785.
-const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
+mod numbers;
+mod place;
+
+pub use numbers::Inexact;
 
 /// A blueprint document: its exact bytes and their checksum.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,12 +36,14 @@ impl Document {
     ///
     /// # Errors
     /// [`InvalidDocument`] when it is not one JSON object, names a key twice, holds a number that would change
-    /// its value, or is over the limit of 16 MB. Nothing is silently altered: what is accepted has one meaning.
+    /// its value, or is over the limit of 16 MB. Nothing is silently altered: what is accepted has one meaning. A byte order
+    /// mark at the beginning is no part of it.
     pub fn canonicalize(json: &[u8]) -> Result<Self, InvalidDocument> {
         // White space may only shrink; a text far over the limit is refused before it is parsed.
         if json.len() > 2 * limits::DOCUMENT_BYTES {
             return Err(InvalidDocument::TooLarge { actual: json.len() });
         }
+        let json = read::unmarked(json).map_err(|error| InvalidDocument::Encoding(error.to_string()))?;
         check_unambiguous(json)?;
         let value: serde_json::Value = serde_json::from_slice(json).map_err(InvalidDocument::Syntax)?;
         if !value.is_object() {
@@ -72,7 +78,13 @@ impl Document {
 /// Why a text is not acceptable as a blueprint document.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidDocument {
-    /// Not JSON, or JSON with two readings (a duplicate key, an inexact number).
+    /// In another encoding than UTF-8.
+    #[error("the document is no JSON text: {0}")]
+    Encoding(String),
+    /// A number that canonical JSON would change.
+    #[error("{0}")]
+    Number(Inexact),
+    /// Not JSON, or JSON with two readings (a duplicate key).
     #[error("the document is not unambiguous JSON: {0}")]
     Syntax(#[source] serde_json::Error),
     /// JSON, but not an object.
@@ -88,7 +100,22 @@ pub enum InvalidDocument {
 
 fn check_unambiguous(json: &[u8]) -> Result<(), InvalidDocument> {
     let mut reader = serde_json::Deserializer::from_slice(json);
-    Unambiguous.deserialize(&mut reader).and_then(|()| reader.end()).map_err(InvalidDocument::Syntax)
+    let syntax = Unambiguous.deserialize(&mut reader).and_then(|()| reader.end());
+    match (syntax, numbers::check(json)) {
+        (Ok(()), Ok(())) => Ok(()),
+        (Ok(()), Err(inexact)) => Err(InvalidDocument::Number(inexact)),
+        // The parser refuses what no double holds, but does not tell the way out.
+        (Err(error), Err(inexact)) if offset_of(json, &error) >= inexact.offset() => {
+            Err(InvalidDocument::Number(inexact))
+        }
+        (Err(error), _) => Err(InvalidDocument::Syntax(error)),
+    }
+}
+
+/// Where the parser stopped.
+fn offset_of(json: &[u8], error: &serde_json::Error) -> usize {
+    let lines = json.split_inclusive(|byte| *byte == b'\n').take(error.line().saturating_sub(1));
+    lines.map(<[u8]>::len).sum::<usize>() + error.column()
 }
 
 /// Walks a JSON text and fails where parsers may disagree about its meaning.
@@ -99,22 +126,6 @@ impl<'de> DeserializeSeed<'de> for Unambiguous {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_any(self)
     }
-}
-
-/// Accepts an integer whose digits canonical JSON keeps.
-fn check_integer<E: serde::de::Error>(
-    number: impl fmt::Display,
-    magnitude: u64,
-    double: f64,
-) -> Result<(), E> {
-    let keeps_digits =
-        || serde_json_canonicalizer::to_string(&double).is_ok_and(|text| text == number.to_string());
-    if magnitude <= MAX_SAFE_INTEGER || keeps_digits() {
-        return Ok(());
-    }
-    Err(E::custom(format_args!(
-        "the integer {number} is beyond ±(2^53 - 1) and would lose digits in canonical JSON (RFC 8785); write it as a string"
-    )))
 }
 
 impl<'de> Visitor<'de> for Unambiguous {
@@ -128,12 +139,12 @@ impl<'de> Visitor<'de> for Unambiguous {
         Ok(())
     }
 
-    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<(), E> {
-        check_integer(number, number.unsigned_abs(), number as f64)
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<(), E> {
-        check_integer(number, number, number as f64)
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<(), E> {
@@ -217,6 +228,25 @@ mod tests {
         assert!(refusal("{\"a\\u0000\":1}").contains("NUL"));
         assert!(refusal("").contains("EOF"));
         assert!(refusal(&format!("{}{}", "[".repeat(500), "]".repeat(500))).contains("recursion"));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_document_and_other_encodings_are_named() {
+        assert_eq!(canonical("\u{feff}{\"a\":\"\u{feff}\"}"), "{\"a\":\"\u{feff}\"}");
+        let utf_16: Vec<u8> =
+            [0xfeff].into_iter().chain("{}".encode_utf16()).flat_map(u16::to_be_bytes).collect();
+        let error = Document::canonicalize(&utf_16).unwrap_err().to_string();
+        assert!(error.contains("UTF-16 text; save it as UTF-8"), "{error}");
+        assert!(refusal("{\"a\":\u{feff}1}").contains("expected value"), "only at the beginning");
+    }
+
+    #[test]
+    fn a_number_is_named_before_what_is_wrong_behind_it_and_not_after() {
+        assert!(refusal(r#"{"a":1e400,"b":}"#).contains("1e400 at /a (line 1, column 6)"));
+        assert!(refusal(r#"{"a":18446744073709551617,"b":}"#).contains("18446744073709551617 at /a"));
+        assert!(refusal(r#"{"a":,"b":1e400}"#).contains("line 1 column 6"));
+        assert!(refusal("{\"a\":\"\\ud800\"}").contains("surrogate"));
+        assert!(refusal("{\"\\u0061\":1,\"a\":2}").contains("appears twice"));
     }
 
     #[test]

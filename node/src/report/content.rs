@@ -124,7 +124,7 @@ pub fn peer_report(pod: &str, status: &PeerStatus, replica: &Loaded) -> PeerRepo
         central_node: status.central_node_id.clone(),
         version: Some(view.head().get()),
         lag: heard.then(|| status.lag(view.head())),
-        fresh_as_of: status.fresh_as_of.and_then(time),
+        fresh_as_of: status.fresh_as_of.and_then(|moment| time(moment.wall)),
         missed_heartbeats: Some(i32::try_from(status.heartbeat.missed).unwrap_or(i32::MAX)),
         failovers: Some(i64::try_from(status.failovers).unwrap_or(i64::MAX)),
         rtt_ms: status.heartbeat.last_round_trip().map(|_| tenths(status.heartbeat.average_ms())),

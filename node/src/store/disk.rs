@@ -1,7 +1,6 @@
 //! What the stores that lie in a file have in common: what the system's errors mean, where files go, and who waits for a disk.
 
 use std::{
-    fs::File,
     io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
@@ -40,15 +39,14 @@ pub(super) fn closed() -> StoreError {
     StoreError::Unavailable("the store has been closed".to_owned())
 }
 
-/// Where an unreadable file goes.
-pub(super) fn aside(path: &Path, now_millis: i64) -> PathBuf {
-    PathBuf::from(format!("{}.damaged-{now_millis}", path.display()))
-}
-
-/// Makes durable what the files beside this one are called.
-pub(super) fn sync_names(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+/// Where an unreadable file may go: the first of these where nothing is. A clock may show the same instant twice.
+pub(super) fn asides(path: &Path, now_millis: i64) -> impl Iterator<Item = PathBuf> {
+    let first = format!("{}.damaged-{now_millis}", path.display());
+    let others = (2..1000).map({
+        let first = first.clone();
+        move |number| PathBuf::from(format!("{first}-{number}"))
+    });
+    std::iter::once(PathBuf::from(first)).chain(others)
 }
 
 /// Runs work on the blocking pool; `None` when the runtime ends before it could begin.

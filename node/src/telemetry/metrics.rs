@@ -265,6 +265,29 @@ impl Metrics {
             .build();
     }
 
+    /// Has the state of the token file asked for at each scrape: the tokens that are good, and whether something in it is not.
+    pub fn observe_token_file(&self, state: impl Fn() -> Option<(usize, bool)> + Send + Sync + 'static) {
+        let state = std::sync::Arc::new(state);
+        let gauge = |name: &'static str, description: &'static str, value: fn((usize, bool)) -> u64| {
+            let (node, state) = ([self.0.node.clone()], std::sync::Arc::clone(&state));
+            let observe = move |observer: &dyn AsyncInstrument<u64>| {
+                if let Some(state) = state() {
+                    observer.observe(value(state), &node);
+                }
+            };
+            self.0
+                .meter
+                .u64_observable_gauge(name)
+                .with_description(description)
+                .with_callback(observe)
+                .build();
+        };
+        gauge("http.tokens", "tokens of http.token_file that are good", |(count, _)| count as u64);
+        gauge("http.token_file.fault", "1 while http.token_file is not sound, or gone", |(_, fault)| {
+            fault.into()
+        });
+    }
+
     /// A TLS handshake ended.
     pub fn handshake(&self, result: &'static str) {
         self.0.handshakes.add(1, &self.labels([("result", result.to_owned())]));

@@ -6,10 +6,10 @@ use std::{fmt, sync::Arc};
 
 use tokio_rustls::rustls::{
     ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion,
-    client::{Resumption, WebPkiServerVerifier},
+    client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier},
     crypto::{CryptoProvider, ring},
     pki_types::UnixTime,
-    server::{NoServerSessionStorage, WebPkiClientVerifier},
+    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
     sign::SingleCertAndKey,
     time_provider::TimeProvider,
     version::{TLS12, TLS13},
@@ -17,6 +17,10 @@ use tokio_rustls::rustls::{
 
 use super::files::{Material, TlsError};
 use crate::{clock::Clock, config::TlsVersion};
+
+mod nobody;
+
+use self::nobody::Nobody;
 
 const HTTP_2: &[u8] = b"h2";
 
@@ -61,7 +65,11 @@ pub(super) fn server(
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let roots: Arc<RootCertStore> = Arc::clone(&material.roots);
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build().map_err(failed)?;
+    let verifier: Arc<dyn ClientCertVerifier> = if roots.is_empty() {
+        Arc::new(Nobody)
+    } else {
+        WebPkiClientVerifier::builder_with_provider(roots, provider()).build().map_err(failed)?
+    };
     let mut config = ServerConfig::builder_with_details(provider(), Arc::new(Time(Arc::clone(clock))))
         .with_protocol_versions(versions(oldest))
         .map_err(failed)?
@@ -80,11 +88,16 @@ pub(super) fn client(
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let roots = Arc::clone(&material.roots);
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider()).build().map_err(failed)?;
+    let verifier: Arc<dyn ServerCertVerifier> = if roots.is_empty() {
+        Arc::new(Nobody)
+    } else {
+        WebPkiServerVerifier::builder_with_provider(roots, provider()).build().map_err(failed)?
+    };
     let mut config = ClientConfig::builder_with_details(provider(), Arc::new(Time(Arc::clone(clock))))
         .with_protocol_versions(versions(oldest))
         .map_err(failed)?
-        .with_webpki_verifier(verifier)
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
         .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&material.key))));
     config.alpn_protocols = vec![HTTP_2.to_vec()];
     config.resumption = Resumption::disabled();

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use sorcha_os::read::{Unreadable, unmarked};
 use tokio_rustls::rustls::{
     self, RootCertStore,
     crypto::CryptoProvider,
@@ -81,6 +82,18 @@ pub(super) struct Material {
 }
 
 impl Material {
+    /// The same identity, with these CAs believed and no others.
+    fn trusting(&self, authorities: Vec<CertificateDer<'static>>) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(authorities.iter().cloned());
+        Self { key: Arc::clone(&self.key), roots: Arc::new(roots), leaf: self.leaf.clone(), authorities }
+    }
+
+    /// How many CAs are believed.
+    pub(super) fn believed(&self) -> usize {
+        self.roots.len()
+    }
+
     /// Whether this is what those files held.
     pub(super) fn equals(&self, other: &Self) -> bool {
         self.key.cert == other.key.cert && self.authorities == other.authorities
@@ -122,6 +135,13 @@ impl Files {
         Ok(Material { key: Arc::new(key), roots: Arc::new(roots), leaf, authorities })
     }
 
+    /// The identity that is in use, with the CAs that can be used of the file as it is now: none where it is gone.
+    pub(super) fn trust_for(&self, used: &Material) -> Material {
+        let pem = read(CA, &self.ca).unwrap_or_default();
+        let is_usable = |ca: &CertificateDer<'static>| RootCertStore::empty().add(ca.clone()).is_ok();
+        used.trusting(CertificateDer::pem_slice_iter(&pem).flatten().filter(is_usable).collect())
+    }
+
     fn certified(
         &self,
         chain: Vec<CertificateDer<'static>>,
@@ -158,7 +178,13 @@ fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
         let problem = format!("has {bytes} bytes; the limit is {FILE_BYTES}");
         return Err(TlsError::Content { setting, path: path.to_owned(), problem });
     }
-    fs::read(path).map_err(failed)
+    let bytes = fs::read(path).map_err(failed)?;
+    let content = |error: Unreadable| TlsError::Content {
+        setting,
+        path: path.to_owned(),
+        problem: format!("can't be used: {error}"),
+    };
+    unmarked(&bytes).map(<[u8]>::to_vec).map_err(content)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Mutual TLS on gRPC (design decision 19): who this node is, whom it believes, and what a certificate shown to it says.
 //!
 //! The files are looked at again and again. What they hold newly serves connections opened from then on; those that exist
-//! live on. Files that can't be used change nothing: what was there before stays, and the fault is told.
+//! live on. Where they can't be used together, the certificate and key before stay in use, and the fault is told. Trust does
+//! not wait for that: a CA that is not in its file any more is not believed, and without a file nobody is.
 
 pub mod certificate;
 mod configs;
@@ -201,8 +202,8 @@ impl Tls {
             }
             Err(error) => {
                 self.metrics.tls_reloaded("refused");
-                tracing::error!(%error, "TLS files have changed and can't be used; those before stay in use");
-                Some(error.to_string())
+                tracing::error!(%error, "TLS files have changed and can't be used; the certificate before stays in use");
+                Some(self.take_trust(&error))
             }
         };
         self.status.send_modify(|status| status.fault = fault);
@@ -219,6 +220,30 @@ impl Tls {
             (status.validity, status.credential) = (leaf.validity, leaf.credential);
         });
         self.tell_of("TLS files have changed; new connections use them");
+    }
+
+    /// Believes those CAs that are in the file now, whatever is wrong with the other files; what to tell about it.
+    fn take_trust(&self, error: &TlsError) -> String {
+        let used = self.current.load();
+        let material = self.files.trust_for(&used.material);
+        if material.equals(&used.material) {
+            return error.to_string();
+        }
+        let believed = material.believed();
+        match Current::of(material, self.oldest, &self.clock) {
+            Ok(current) => {
+                self.current.store(Arc::new(current));
+                tracing::warn!(
+                    believed,
+                    "the CAs in tls.ca_file are others now; new connections believe those only"
+                );
+                format!("{error}; CAs believed: {believed}")
+            }
+            Err(fault) => {
+                tracing::error!(%fault, "the CAs in tls.ca_file are others now and can't be used");
+                format!("{error}; {fault}")
+            }
+        }
     }
 
     fn tell_of(&self, what: &str) {
@@ -251,7 +276,10 @@ impl Tls {
 
 impl Current {
     fn load(files: &Files, oldest: TlsVersion, clock: &Arc<dyn Clock>) -> Result<Self, TlsError> {
-        let material = files.load(&configs::provider())?;
+        Self::of(files.load(&configs::provider())?, oldest, clock)
+    }
+
+    fn of(material: Material, oldest: TlsVersion, clock: &Arc<dyn Clock>) -> Result<Self, TlsError> {
         let server = configs::server(&material, oldest, clock)?;
         let client = configs::client(&material, oldest, clock)?;
         Ok(Self { material, server, client })

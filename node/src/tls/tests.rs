@@ -123,3 +123,73 @@ fn a_certificate_grows_old_and_an_old_one_is_still_loaded() {
     assert_eq!(load(&config, &clock).status().age, Age::Expired);
     assert_eq!(load(&config, &Hand::at(-1)).status().age, Age::NotYetValid);
 }
+
+/// The subjects of the CAs that a server asks its clients for.
+fn believed(tls: &Tls) -> usize {
+    tls.current.load().material.believed()
+}
+
+#[test]
+fn a_ca_that_is_gone_from_its_file_is_not_believed_though_the_new_certificate_is_bad() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (Ca::new("old"), Ca::new("new"));
+    let config = config(folder.path(), &old.issue(&ending(100)), &[&old, &new]);
+    let tls = load(&config, &Hand::at(DAY));
+    let first = tls.server();
+    assert_eq!(believed(&tls), 2);
+    let mut bad = new.issue(&ending(200));
+    bad.key = new.issue(&ending(200)).key;
+
+    mount(folder.path(), &bad, &[&new]);
+    tls.look();
+    assert_eq!(believed(&tls), 1);
+    assert!(!Arc::ptr_eq(&first, &tls.server()), "the next connection is judged by the new list");
+    assert_eq!(
+        tls.status().validity.not_after,
+        Timestamp::from_millis(100 * DAY * 1000),
+        "the identity stays"
+    );
+    let trouble = tls.status().trouble().unwrap();
+    assert!(trouble.contains("CAs believed: 1"), "{trouble}");
+
+    // One that comes back with a bad certificate is believed again, and good files end the trouble.
+    mount(folder.path(), &bad, &[&old, &new]);
+    tls.look();
+    assert_eq!(believed(&tls), 2);
+    mount(folder.path(), &new.issue(&ending(300)), &[&new]);
+    tls.look();
+    assert_eq!((believed(&tls), tls.status().trouble()), (1, None));
+}
+
+#[test]
+fn of_a_file_of_cas_counts_what_can_be_used_and_without_one_nobody_is_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (Ca::new("first"), Ca::new("second"));
+    let config = config(folder.path(), &first.issue(&ending(100)), &[&first, &second]);
+    let tls = load(&config, &Hand::at(DAY));
+    let file = config.ca_file.clone().unwrap();
+    let whole = fs::read_to_string(&file).unwrap();
+    let one = whole[..whole.len() / 2]
+        .rfind("-----BEGIN")
+        .map_or(&whole[..], |_| &whole[..whole.find("-----END").unwrap() + 30]);
+    fs::remove_file(&file).unwrap();
+    let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (content, expected) in [
+        (Some(one.to_owned()), 1),
+        (Some(format!("{one}\n{garbage}")), 1),
+        (Some(format!("\u{feff}{whole}")), 2),
+        (Some(garbage.to_owned()), 0),
+        (Some(whole.clone()), 2),
+        (Some(String::new()), 0),
+        (None, 0),
+        (Some(whole.clone()), 2),
+    ] {
+        match &content {
+            Some(content) => fs::write(&file, content).unwrap(),
+            None => fs::remove_file(&file).unwrap(),
+        }
+        tls.look();
+        assert_eq!(believed(&tls), expected, "{content:?}");
+    }
+    assert_eq!(tls.status().trouble(), None);
+}

@@ -1,6 +1,8 @@
 //! A simulated disk under a peer's journal: it loses what was not synced when the power goes, fills up, breaks in the middle
 //! of a write, and gets its bytes flipped.
 
+mod content;
+
 use std::{
     collections::BTreeMap,
     fmt, io,
@@ -11,8 +13,7 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use sorcha_node::store::journal::{Files, Medium};
 
-/// What a power cut keeps or loses as one.
-const SECTOR: usize = 512;
+use self::content::{Content, Write};
 
 /// A disk; cheap to clone.
 #[derive(Clone)]
@@ -28,10 +29,46 @@ struct State {
     renamings: Vec<Naming>,
     synced_names: Names,
     full: bool,
+    names_broken: bool,
     /// Changes until the disk fails for the process that uses it.
     changes_left: Option<u32>,
+    /// Changes until a single one fails, and how.
+    fails_once: Option<(u32, Failure)>,
     /// Which process may use the disk; a dead one's handles are told apart by it.
     user: u64,
+}
+
+/// How a single change fails; those after it don't.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It is not done, or in part.
+    NotDone,
+    /// It is done, and reported as failed.
+    Done,
+}
+
+/// How a change ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Well,
+    /// It is the last one of its process, which does not live to see how it ends.
+    Dies,
+    Fails(Failure),
+}
+
+impl End {
+    /// Whether the change is done, whole.
+    fn is_done(self) -> bool {
+        matches!(self, Self::Well | Self::Fails(Failure::Done))
+    }
+
+    fn result(self) -> io::Result<()> {
+        match self {
+            Self::Well => Ok(()),
+            Self::Dies => Err(dead()),
+            Self::Fails(_) => Err(io::Error::other("the simulated disk failed once")),
+        }
+    }
 }
 
 type Names = BTreeMap<PathBuf, usize>;
@@ -55,23 +92,6 @@ impl Naming {
     }
 }
 
-#[derive(Default)]
-struct Content {
-    /// What a power cut leaves.
-    synced: Vec<u8>,
-    /// What programs read.
-    current: Vec<u8>,
-    /// Since the last sync, in order.
-    pending: Vec<Write>,
-    /// The process that has it open.
-    user: Option<u64>,
-}
-
-enum Write {
-    Bytes(usize, Vec<u8>),
-    Length(usize),
-}
-
 impl Disk {
     /// An empty one.
     #[must_use]
@@ -83,7 +103,9 @@ impl Disk {
             renamings: Vec::new(),
             synced_names: Names::new(),
             full: false,
+            names_broken: false,
             changes_left: None,
+            fails_once: None,
             user: 0,
         })))
     }
@@ -98,6 +120,15 @@ impl Disk {
         let mut state = self.state();
         state.user += 1;
         state.changes_left = None;
+        state.fails_once = None;
+        Mounted { disk: self.clone(), user: state.user }
+    }
+
+    /// As [`Disk::mount`], for a process that is started again; faults that were asked for are still to come.
+    #[must_use]
+    pub fn mount_again(&self) -> Mounted {
+        let mut state = self.state();
+        state.user += 1;
         Mounted { disk: self.clone(), user: state.user }
     }
 
@@ -131,6 +162,22 @@ impl Disk {
         self.state().changes_left = Some(changes);
     }
 
+    /// After so many changes a single one fails; whether one has is told by [`Disk::has_failed`].
+    pub fn fail_once_after(&self, changes: u32, how: Failure) {
+        self.state().fails_once = Some((changes, how));
+    }
+
+    /// Whether the change that was to fail has come.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.state().fails_once.is_none()
+    }
+
+    /// What files are called can't be made durable, or it can again.
+    pub fn break_names(&self, broken: bool) {
+        self.state().names_broken = broken;
+    }
+
     /// Flips a bit of a file at so many places. Only while nobody uses the disk.
     pub fn corrupt(&self, path: &Path, places: usize) {
         let mut state = self.state();
@@ -142,50 +189,6 @@ impl Disk {
             content.current[at] ^= 1 << rng.random_range(0..8);
         }
         content.synced.clone_from(&content.current);
-    }
-}
-
-impl Content {
-    /// Everything written so far is what a power cut leaves.
-    fn settle(&mut self) {
-        self.pending.clear();
-        self.synced.clone_from(&self.current);
-    }
-
-    fn cut_power(&mut self, rng: &mut SmallRng) {
-        for write in self.pending.drain(..) {
-            match write {
-                Write::Length(length) if rng.random() => self.synced.resize(length, 0),
-                Write::Length(_) => {}
-                Write::Bytes(at, bytes) => keep_some(&mut self.synced, at, &bytes, || rng.random()),
-            }
-        }
-        self.current.clone_from(&self.synced);
-    }
-
-    fn write(&mut self, at: usize, bytes: &[u8]) {
-        put(&mut self.current, at, bytes);
-        self.pending.push(Write::Bytes(at, bytes.to_vec()));
-    }
-}
-
-fn put(content: &mut Vec<u8>, at: usize, bytes: &[u8]) {
-    if content.len() < at + bytes.len() {
-        content.resize(at + bytes.len(), 0);
-    }
-    content[at..at + bytes.len()].copy_from_slice(bytes);
-}
-
-/// Sectors of a write that made it.
-fn keep_some(synced: &mut Vec<u8>, at: usize, bytes: &[u8], mut keeps: impl FnMut() -> bool) {
-    let mut from = 0;
-    while from < bytes.len() {
-        let sector = (at + from) / SECTOR;
-        let to = bytes.len().min((sector + 1) * SECTOR - at);
-        if keeps() {
-            put(synced, at + from, &bytes[from..to]);
-        }
-        from = to;
     }
 }
 
@@ -215,15 +218,30 @@ impl Mounted {
         if state.user == self.user && state.changes_left != Some(0) { Ok(state) } else { Err(dead()) }
     }
 
-    /// For a change; whether it is the last one.
-    fn change(&self) -> io::Result<(MutexGuard<'_, State>, bool)> {
+    /// For a change, and how it ends.
+    fn change(&self) -> io::Result<(MutexGuard<'_, State>, End)> {
         let mut state = self.access()?;
-        let mut is_last = false;
+        let mut end = End::Well;
         if let Some(left) = &mut state.changes_left {
             *left -= 1;
-            is_last = *left == 0;
+            if *left == 0 {
+                end = End::Dies;
+            }
         }
-        Ok((state, is_last))
+        match state.fails_once {
+            Some((0, how)) => (state.fails_once, end) = (None, End::Fails(how)),
+            Some((left, how)) => state.fails_once = Some((left - 1, how)),
+            None => {}
+        }
+        Ok((state, end))
+    }
+
+    /// For a change that is done whole or not at all.
+    fn change_whole(&self) -> io::Result<(Option<MutexGuard<'_, State>>, io::Result<()>)> {
+        let (state, end) = self.change()?;
+        // A process that dies with its change does not come back to notice.
+        let (is_done, result) = if end == End::Dies { (true, Ok(())) } else { (end.is_done(), end.result()) };
+        Ok((is_done.then_some(state), result))
     }
 }
 
@@ -238,10 +256,14 @@ impl Files for Mounted {
             Some(content) => *content,
             None => {
                 drop(state);
-                state = self.change()?.0;
-                state.contents.push(Content::default());
-                let made = Naming::Made(path.to_owned(), state.contents.len() - 1);
-                state.rename(made);
+                let (changed, result) = self.change_whole()?;
+                if let Some(mut changed) = changed {
+                    changed.contents.push(Content::default());
+                    let made = Naming::Made(path.to_owned(), changed.contents.len() - 1);
+                    changed.rename(made);
+                }
+                result?;
+                state = self.disk.state();
                 state.contents.len() - 1
             }
         };
@@ -254,15 +276,23 @@ impl Files for Mounted {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.change()?.0.rename(Naming::Renamed(from.to_owned(), to.to_owned()));
-        Ok(())
+        let (state, result) = self.change_whole()?;
+        if let Some(mut state) = state {
+            state.rename(Naming::Renamed(from.to_owned(), to.to_owned()));
+        }
+        result
     }
 
     fn sync_names(&self, _: &Path) -> io::Result<()> {
-        let mut state = self.change()?.0;
-        let State { renamings, synced_names, .. } = &mut *state;
-        renamings.drain(..).for_each(|naming| naming.apply(synced_names));
-        Ok(())
+        let (state, result) = self.change_whole()?;
+        if state.as_ref().is_some_and(|state| state.names_broken) {
+            return Err(io::Error::other("the simulated disk makes no name durable"));
+        }
+        if let Some(mut state) = state {
+            let State { renamings, synced_names, .. } = &mut *state;
+            renamings.drain(..).for_each(|naming| naming.apply(synced_names));
+        }
+        result
     }
 }
 
@@ -306,22 +336,19 @@ impl Medium for File {
 
     /// A full disk takes what there was space for; so does one that fails.
     fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let (mut state, is_last) = self.mounted.change()?;
+        let (mut state, end) = self.mounted.change()?;
         let at = usize::try_from(offset).map_err(|_| no_space())?;
         let full = state.full;
-        let part = if is_last { state.rng.random_range(0..=bytes.len()) } else { bytes.len() };
+        let part = if end.is_done() { bytes.len() } else { state.rng.random_range(0..=bytes.len()) };
         let content = &mut state.contents[self.content];
         let space = if full { content.current.len().saturating_sub(at) } else { usize::MAX };
         content.write(at, &bytes[..part.min(space)]);
-        match (is_last, space < bytes.len()) {
-            (true, _) => Err(dead()),
-            (_, true) => Err(no_space()),
-            _ => Ok(()),
-        }
+        if end == End::Well && space < bytes.len() { Err(no_space()) } else { end.result() }
     }
 
     fn resize(&self, length: u64) -> io::Result<()> {
-        let (mut state, _) = self.mounted.change()?;
+        let (state, result) = self.mounted.change_whole()?;
+        let Some(mut state) = state else { return result };
         let length = usize::try_from(length).map_err(|_| no_space())?;
         let full = state.full;
         let content = &mut state.contents[self.content];
@@ -330,106 +357,29 @@ impl Medium for File {
         }
         content.current.resize(length, 0);
         content.pending.push(Write::Length(length));
-        Ok(())
+        result
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.mounted.change()?.0.contents[self.content].settle();
-        Ok(())
+        let (mut state, end) = self.mounted.change()?;
+        let State { rng, contents, .. } = &mut *state;
+        let content = &mut contents[self.content];
+        match end {
+            End::Fails(Failure::NotDone) => content.fail_to_settle(rng),
+            _ => content.settle(),
+        }
+        if end == End::Dies { Ok(()) } else { end.result() }
+    }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let state = self.mounted.access()?;
+        state
+            .names
+            .get(path)
+            .map(|content| *content == self.content)
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bytes(file: &dyn Medium, length: usize) -> Vec<u8> {
-        let mut bytes = vec![0; length];
-        file.read(&mut bytes, 0).unwrap();
-        bytes
-    }
-
-    fn path(name: &str) -> &Path {
-        Path::new(name)
-    }
-
-    #[test]
-    fn a_killed_process_leaves_what_it_wrote_and_a_power_cut_what_was_synced() {
-        let disk = Disk::new(1);
-        let mounted = disk.mount();
-        let file = mounted.open(path("a")).unwrap();
-        mounted.sync_names(path("a")).unwrap();
-        file.write(&[1; 4096], 0).unwrap();
-        file.sync().unwrap();
-        file.write(&[2; 4096], 0).unwrap();
-        disk.kill();
-        assert!(file.write(&[3], 0).is_err(), "a dead process writes nothing more");
-        let file = disk.mount().open(path("a")).unwrap();
-        assert_eq!(bytes(&*file, 4096), [2; 4096]);
-        disk.cut_power();
-        let left = bytes(&*disk.mount().open(path("a")).unwrap(), 4096);
-        assert!(left.contains(&1) && left.contains(&2), "some sectors of what was not synced");
-        let whole = |sector: &[u8]| sector.iter().all(|byte| *byte == sector[0]);
-        assert!(left.chunks(SECTOR).all(whole), "sectors are not torn");
-    }
-
-    #[test]
-    fn names_are_lost_from_the_last_one_on_until_they_are_synced() {
-        let mut left = std::collections::BTreeSet::new();
-        for seed in 0..50 {
-            let disk = Disk::new(seed);
-            let mounted = disk.mount();
-            drop(mounted.open(path("old")).unwrap());
-            mounted.sync_names(path("old")).unwrap();
-            drop(mounted.open(path("new")).unwrap());
-            mounted.rename(path("new"), path("old")).unwrap();
-            disk.cut_power();
-            let state = disk.state();
-            left.insert(state.names.clone());
-        }
-        let old = |content: usize| (PathBuf::from("old"), content);
-        let expected =
-            [Names::from([old(0)]), Names::from([old(0), (PathBuf::from("new"), 1)]), Names::from([old(1)])];
-        assert_eq!(left, expected.into());
-    }
-
-    #[test]
-    fn a_file_is_open_once() {
-        let disk = Disk::new(1);
-        let mounted = disk.mount();
-        let first = mounted.open(path("a")).unwrap();
-        assert_eq!(mounted.open(path("a")).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        drop(first);
-        let old = mounted.open(path("a")).unwrap();
-        let next = disk.mount();
-        let new = next.open(path("a")).expect("the process that had it open is dead");
-        drop(old);
-        assert!(next.open(path("a")).is_err());
-        drop(new);
-    }
-
-    #[test]
-    fn a_full_disk_keeps_what_it_has() {
-        let disk = Disk::new(1);
-        let file = disk.mount().open(path("a")).unwrap();
-        file.write(&[1; 16], 0).unwrap();
-        disk.fill(true);
-        assert_eq!(file.resize(32).unwrap_err().kind(), io::ErrorKind::StorageFull);
-        assert_eq!(file.write(&[2; 4], 14).unwrap_err().kind(), io::ErrorKind::StorageFull);
-        assert_eq!(bytes(&*file, 16)[..14], [1; 14]);
-        file.write(&[3], 0).unwrap();
-        disk.fill(false);
-        file.write(&[2; 4], 14).unwrap();
-        assert_eq!(file.length().unwrap(), 18);
-    }
-
-    #[test]
-    fn a_process_dies_in_the_middle_of_its_writes() {
-        let disk = Disk::new(1);
-        let file = disk.mount().open(path("a")).unwrap();
-        disk.fail_after(2);
-        file.write(&[1], 0).unwrap();
-        assert!(file.write(&[2; 100], 1).is_err() && file.sync().is_err());
-        assert!(disk.mount().open(path("a")).unwrap().length().unwrap() <= 101);
-    }
-}
+mod tests;

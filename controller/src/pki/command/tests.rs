@@ -1,7 +1,11 @@
-use std::sync::{Arc, Mutex};
+use std::{
+    fs,
+    sync::{Arc, Mutex},
+};
 
 use clap::Parser;
 use serde_json::Value;
+use sorcha_os::faults::{Fault, Step};
 
 use super::*;
 use crate::{
@@ -115,4 +119,32 @@ fn bad_flags_are_refused() {
     let names = |line: &str| parse(line).expect("flags").node.names("shop").expect_err(line).to_string();
     assert!(names("peer edge --dns a -o yaml").contains("--dns is for central nodes"));
     assert!(names("central n9 -o yaml").contains("--dns is missing"));
+}
+
+#[test]
+fn whatever_step_fails_no_half_of_an_identity_is_left_by_a_full_disk() {
+    let authority = Authority::first(authority(), std::collections::BTreeSet::new());
+    let args = parse("peer edge -o yaml").expect("flags");
+    let names = args.node.names("shop").expect("names");
+    let leaf = sign(&authority, args.node.issue(), &names, now()).expect("signed");
+    for (step, number) in Step::ALL.into_iter().flat_map(|step| (0..4).map(move |number| (step, number))) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let written = Fault::at(step, number, || write(folder.path(), &leaf));
+        let mut names: Vec<_> = fs::read_dir(folder.path())
+            .expect("a folder")
+            .map(|e| e.expect("an entry").file_name())
+            .collect();
+        names.sort();
+        let is_before_all_names = !matches!(step, Step::Sync | Step::Move | Step::SyncFolder);
+        if written.is_err() && is_before_all_names {
+            assert!(names.is_empty(), "{step:?} {number}: {names:?}");
+        } else if written.is_ok() {
+            assert_eq!(names, ["ca.crt", "tls.crt", "tls.key"]);
+        }
+        for name in names {
+            let name = name.into_string().expect("text");
+            let whole = secret::leaf_content(&leaf).data[&name].clone();
+            assert_eq!(fs::read(folder.path().join(&name)).expect("a file"), whole, "{step:?} {number}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use super::*;
 use crate::cli::{
     api::tests::{nobody, serve},
     blueprint::FILE_BYTES,
-    console::tests::on_console,
+    console::tests::{Full, on_console},
 };
 
 type Requests = Arc<Mutex<Vec<(HeaderMap, Value)>>>;
@@ -197,4 +197,39 @@ async fn the_sample_blueprints_are_publishable() {
         .collect();
     let (result, _, err) = on_console!(None, |console| run(&args(url, &files), &mut console));
     assert_eq!((result.unwrap(), err.as_str()), (Outcome::Done, ""));
+}
+
+#[tokio::test]
+async fn every_file_is_published_though_nobody_can_be_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = ["first-v1", "refused-v1", "last-v1"].map(|id| {
+        let file = folder.path().join(format!("{id}.json"));
+        // Without @context: each is worth a warning.
+        std::fs::write(&file, format!(r#"{{"id":"{id}"}}"#)).unwrap();
+        file
+    });
+    for output in [OutputFormat::Table, OutputFormat::Json] {
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::BrokenPipe] {
+            let (url, requests) = central().await;
+            let args = PublishArgs { output, ..args(url, &files) };
+            let (mut out, mut err) = (Full(kind), Vec::new());
+            let mut console = Console { out: &mut out, out_is_terminal: false, err: &mut err, answers: None };
+            let error = run(&args, &mut console).await.unwrap_err();
+            assert_eq!(requests.lock().unwrap().len(), 3);
+            assert_eq!(crate::cli::console::is_broken_pipe(&error), kind == io::ErrorKind::BrokenPipe);
+            let told = String::from_utf8(err).unwrap();
+            assert!(
+                told.contains("error: ") && told.contains("refused-v1"),
+                "the failure is told elsewhere: {told}"
+            );
+
+            let (mut out, mut err) = (Vec::new(), Full(kind));
+            let mut console = Console { out: &mut out, out_is_terminal: false, err: &mut err, answers: None };
+            assert_eq!(run(&args, &mut console).await.unwrap(), Outcome::Failed, "one is refused");
+            assert_eq!(requests.lock().unwrap().len(), 6);
+            let good = PublishArgs { files: files[..1].to_vec(), ..args };
+            assert_eq!(run(&good, &mut console).await.unwrap(), Outcome::Done);
+            assert!(String::from_utf8(out).unwrap().contains("last-v1"));
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! `register backup`: dated bundles of a running node in a folder, of which the newest are kept. Made for a scheduler, such as a CronJob.
 
 use std::{
-    fs,
+    fs::{self, DirEntry, File, TryLockError},
+    io::{self, BufReader},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -9,29 +10,35 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 use reqwest::Url;
+use sorcha_os::replace::IN_THE_MAKING;
 
-use super::{
-    beside::{self, Beside},
-    download::fetch,
-    import::verified,
-    summary::Summary,
-};
+use super::{beside, download::fetch_verified, summary::Summary};
 use crate::{
     cli::{Outcome, OutputFormat, api::parse_url, console::Console},
-    clock::Clock,
-    register::{bundle::Header, names::Lineage},
+    clock::{Clock, Timestamp},
+    register::{
+        bundle::{Bundle, Header, Reader},
+        names::{Lineage, Version},
+    },
 };
 
 const PREFIX: &str = "register-";
 const SUFFIX: &str = ".sorcha";
-/// What an export that was killed has left is not needed any more after this time.
+/// What a backup that was killed has left is not needed any more after this time.
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+/// Clocks that differ by less are taken for right.
+const SKEW: Duration = Duration::from_secs(300);
 
 /// Flags of `register backup`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "The bundle is verified before it counts, and before an older one is removed. Files are named after \
-    lineage, time and version; bundles of another lineage, and all other files, are left alone.\n\
+    lineage, time and version.\n\
+    \n\
+    What was just made always stays. Of the others the lowest versions go first, and of one version the oldest: the time \
+    in a bundle is what a clock showed, so one that is later than now is reported, and goes before others of its version. \
+    Unsigned bundles take no place from signed ones: N signed ones stay beside them. Bundles of another lineage, files \
+    that can't be read as bundles, and all other files neither count nor are removed; those that can't be read are named.\n\
     \n\
     Example:\n  \
     sorcha-node register backup /backups --url http://n0:8080 --keep 14"
@@ -51,25 +58,18 @@ pub struct BackupArgs {
     pub output: OutputFormat,
 }
 
-/// Fetches a bundle into the folder, and removes the oldest of its register that are too many.
+/// Fetches a bundle into the folder, and removes those of its register that are too many.
 pub(super) async fn run(
     args: &BackupArgs,
     clock: &dyn Clock,
     console: &mut Console<'_>,
 ) -> anyhow::Result<Outcome> {
     let folder = &args.folder;
-    remove_abandoned(folder, clock).with_context(|| format!("look into {}", folder.display()))?;
-    let beside = Beside::of(&folder.join(PREFIX))?;
-    fetch(&args.url, beside.as_file()).await?;
-    let length = beside.as_file().metadata()?.len();
-    let bundle = verified(beside.path(), length).with_context(|| format!("the bundle of {}", args.url))?;
-    let place = folder.join(name_of(&bundle.header));
-    // The same instant and version is the same bundle.
-    beside.at(&place).put_there(true)?;
-    for old in too_many(folder, bundle.header.genesis.lineage(), args.keep.into())? {
-        fs::remove_file(&old).with_context(|| format!("remove {}", old.display()))?;
-        console.remark(&format!("removed {}: {} newer ones are kept", old.display(), args.keep))?;
-    }
+    remove_abandoned(folder, clock.now()).with_context(|| format!("look into {}", folder.display()))?;
+    let (fetched, bundle) = fetch_verified(&args.url, beside::begin(&folder.join(PREFIX))?).await?;
+    let place = free_place(folder, &bundle.header);
+    beside::put(fetched.at(&place), false)?;
+    remove_too_many(args, &place, &bundle, clock.now(), console);
     Summary::of_bundle(place.display().to_string(), &bundle).write(args.output, console.out)?;
     Ok(Outcome::Done)
 }
@@ -78,62 +78,159 @@ fn prefix_of(lineage: Lineage) -> String {
     format!("{PREFIX}{}-", lineage.short())
 }
 
-/// Names of one register's bundles sort by time.
-fn name_of(header: &Header) -> String {
-    let time: String = header.created_at.to_string().chars().filter(char::is_ascii_alphanumeric).collect();
-    format!("{}{time}-v{}{SUFFIX}", prefix_of(header.genesis.lineage()), header.head)
+/// An instant as names hold it; they sort by time.
+fn stamp(at: Timestamp) -> String {
+    at.to_string().chars().filter(char::is_ascii_alphanumeric).collect()
 }
 
-/// The oldest bundles of a register beyond those that are kept.
-fn too_many(folder: &Path, lineage: Lineage, keep: usize) -> anyhow::Result<Vec<PathBuf>> {
-    let prefix = prefix_of(lineage);
-    let is_ours = |name: &str| name.starts_with(&prefix) && name.ends_with(SUFFIX);
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).with_context(|| format!("look into {}", folder.display()))? {
-        let entry = entry?;
-        if entry.file_name().to_str().is_some_and(is_ours) {
-            found.push(entry.path());
+/// A name that no other bundle has: a clock may show the same instant twice.
+fn free_place(folder: &Path, header: &Header) -> PathBuf {
+    let name =
+        format!("{}{}-v{}", prefix_of(header.genesis.lineage()), stamp(header.created_at), header.head);
+    let first = folder.join(format!("{name}{SUFFIX}"));
+    let others = (2..1000).map(|number| folder.join(format!("{name}-{number}{SUFFIX}")));
+    let mut places = std::iter::once(first.clone()).chain(others);
+    places.find(|place| fs::symlink_metadata(place).is_err()).unwrap_or(first)
+}
+
+/// A bundle in the folder, of the register that is saved.
+#[derive(Clone, Debug)]
+struct Found {
+    path: PathBuf,
+    version: Version,
+    /// As its maker's clock showed.
+    made: Timestamp,
+    is_signed: bool,
+    /// It was made by this run.
+    is_new: bool,
+}
+
+impl Found {
+    /// It, or its name, says that it was made later than now.
+    fn is_from_the_future(&self, now: Timestamp) -> bool {
+        let latest = now.plus(SKEW);
+        let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let stamped = name.split('-').nth(2).filter(|stamped| stamped.ends_with('Z'));
+        self.made > latest || stamped.is_some_and(|stamped| *stamped > *stamp(latest))
+    }
+}
+
+/// Removes what is too many. Whatever can't be looked at or removed is told, and costs neither a bundle nor the run.
+fn remove_too_many(
+    args: &BackupArgs,
+    new: &Path,
+    bundle: &Bundle,
+    now: Timestamp,
+    console: &mut Console<'_>,
+) {
+    let found = match look_into(&args.folder, bundle.header.genesis.lineage(), new, console) {
+        Ok(found) => found,
+        Err(error) => {
+            let folder = args.folder.display();
+            return console.remark(&format!("warning: nothing is removed: look into {folder}: {error}"));
+        }
+    };
+    for odd in found.iter().filter(|bundle| bundle.is_from_the_future(now)) {
+        let (path, made) = (odd.path.display(), odd.made);
+        console.remark(&format!(
+            "warning: {path} (made at {made}) is dated later than now, {now}: the clock of its maker or of this machine is wrong"
+        ));
+    }
+    for old in too_many(found, args.keep.into(), now) {
+        let path = old.path.display();
+        match fs::remove_file(&old.path) {
+            Ok(()) => console.remark(&format!("removed {path}: {} newer ones are kept", args.keep)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                console.remark(&format!("warning: {path} is one too many and can't be removed: {error}"))
+            }
         }
     }
-    found.sort();
-    found.truncate(found.len().saturating_sub(keep));
+}
+
+/// What of a register's bundles is too many. What was just made stays; the others rank by version, then by time, where one
+/// from the future has none. Only signed ones take the place of signed ones.
+fn too_many(mut found: Vec<Found>, keep: usize, now: Timestamp) -> Vec<Found> {
+    found.sort_by_cached_key(|bundle| {
+        let is_dated = !bundle.is_from_the_future(now);
+        std::cmp::Reverse((bundle.is_new, bundle.version, is_dated, bundle.made, bundle.path.clone()))
+    });
+    let (mut kept, mut kept_signed) = (0, 0);
+    found.retain(|bundle| {
+        let better = if bundle.is_signed { kept_signed } else { kept };
+        let goes = better >= keep && !bundle.is_new;
+        if !goes {
+            (kept, kept_signed) = (kept + 1, kept_signed + usize::from(bundle.is_signed));
+        }
+        goes
+    });
+    found
+}
+
+/// The bundles of a register in a folder.
+fn look_into(
+    folder: &Path,
+    lineage: Lineage,
+    new: &Path,
+    console: &mut Console<'_>,
+) -> io::Result<Vec<Found>> {
+    let prefix = prefix_of(lineage);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let name = |entry: &DirEntry| entry.file_name().into_string().unwrap_or_default();
+        match entry {
+            Ok(entry) if name(&entry).starts_with(&prefix) && name(&entry).ends_with(SUFFIX) => {
+                match read_header(&entry.path()) {
+                    Ok((header, _)) if header.genesis.lineage() != lineage => {}
+                    Ok((header, is_signed)) => found.push(Found {
+                        is_new: entry.path() == new,
+                        path: entry.path(),
+                        version: header.head,
+                        made: header.created_at,
+                        is_signed,
+                    }),
+                    Err(error) => console.remark(&format!(
+                        "warning: {} is left alone and does not count: {error:#}",
+                        entry.path().display()
+                    )),
+                }
+            }
+            Ok(_) => {}
+            Err(error) => console.remark(&format!("warning: look into {}: {error}", folder.display())),
+        }
+    }
     Ok(found)
 }
 
-fn remove_abandoned(folder: &Path, clock: &dyn Clock) -> std::io::Result<()> {
+/// What a bundle says of itself, and whether it says that it is signed.
+fn read_header(path: &Path) -> anyhow::Result<(Header, bool)> {
+    anyhow::ensure!(fs::symlink_metadata(path)?.is_file(), "it is no regular file");
+    let reader = Reader::new(BufReader::new(File::open(path)?))?;
+    Ok((reader.header().clone(), reader.states_signature()))
+}
+
+/// Removes what killed runs have left. What another process is still making is locked.
+fn remove_abandoned(folder: &Path, now: Timestamp) -> io::Result<()> {
+    let now = Duration::from_millis(now.as_millis().max(0).unsigned_abs());
     for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let is_one = entry.file_name().to_str().is_some_and(|name| name.starts_with(beside::PREFIX));
-        let written =
-            entry.metadata()?.modified()?.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let now = Duration::from_millis(clock.now().as_millis().max(0).unsigned_abs());
-        let age = now.saturating_sub(written);
-        if is_one && age > ABANDONED {
-            fs::remove_file(entry.path())?;
+        // One that is gone or can't be looked at is not this run's matter.
+        let Ok(entry) = entry else { continue };
+        if !entry.file_name().to_str().is_some_and(|name| name.starts_with(IN_THE_MAKING)) {
+            continue;
+        }
+        let written = entry.metadata().and_then(|metadata| metadata.modified());
+        let written = written.ok().and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let is_old = written.is_some_and(|written| now.saturating_sub(written) > ABANDONED);
+        if is_old && !is_being_made(&entry.path()) {
+            drop(fs::remove_file(entry.path()));
         }
     }
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::register::lineage::tests::genesis;
-
-    #[test]
-    fn the_oldest_of_the_same_register_go_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let (ours, other) = (genesis(1).lineage(), genesis(2).lineage());
-        let name = |lineage: Lineage, day: u32| {
-            format!("{}202611{day:02}T030000000Z-v{day}.sorcha", prefix_of(lineage))
-        };
-        for day in 1..=5 {
-            fs::write(folder.path().join(name(ours, day)), "").unwrap();
-            fs::write(folder.path().join(name(other, day)), "").unwrap();
-        }
-        fs::write(folder.path().join("register-of-mine.sorcha"), "").unwrap();
-        let gone = too_many(folder.path(), ours, 3).unwrap();
-        assert_eq!(gone, [1, 2].map(|day| folder.path().join(name(ours, day))));
-        assert!(too_many(folder.path(), ours, 5).unwrap().is_empty());
-    }
+fn is_being_made(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
+
+#[cfg(test)]
+mod tests;

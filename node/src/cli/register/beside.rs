@@ -1,77 +1,70 @@
-//! A file that appears when it is whole.
+//! Where a bundle goes.
 
 use std::{
-    fs,
-    io::ErrorKind,
+    fs::File,
+    io::IsTerminal as _,
     path::{Path, PathBuf},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use sorcha_os::replace::{Existing, Mode, ReplaceError, Replacement, Target};
 
-/// Begins the names of files in the making.
-pub(super) const PREFIX: &str = ".sorcha-export-";
+use super::export::ExportArgs;
+use crate::cli::console::Console;
 
-/// A file in the making, beside its place. Dropping it leaves nothing behind.
-pub(super) struct Beside {
-    file: tempfile::NamedTempFile,
-    place: PathBuf,
+/// A place that a bundle can be written to.
+pub(super) enum Place {
+    /// Standard output.
+    Output,
+    /// A device or a pipe, opened.
+    Stream(File),
+    /// A file, which appears when it is whole.
+    File(PathBuf),
 }
 
-impl Beside {
-    /// Begins one that is to be at `place`.
-    pub(super) fn of(place: &Path) -> anyhow::Result<Self> {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(PREFIX);
-        readable_by_default(&mut builder);
-        let file =
-            builder.tempfile_in(directory_of(place)).with_context(|| format!("write {}", place.display()))?;
-        Ok(Self { file, place: place.to_owned() })
-    }
-
-    pub(super) fn as_file(&self) -> &fs::File {
-        self.file.as_file()
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        self.file.path()
-    }
-
-    /// The same for another place in the same folder.
-    pub(super) fn at(self, place: &Path) -> Self {
-        Self { place: place.to_owned(), ..self }
-    }
-
-    /// Makes it durable and moves it to its place.
-    pub(super) fn put_there(self, replace: bool) -> anyhow::Result<()> {
-        let Self { file, place } = self;
-        let writing = || format!("write {}", place.display());
-        file.as_file().sync_all().with_context(writing)?;
-        let moved = if replace { file.persist(&place) } else { file.persist_noclobber(&place) };
-        match moved {
-            Ok(_) => {}
-            Err(error) if error.error.kind() == ErrorKind::AlreadyExists => {
-                return Err(already_there(&place));
+impl Place {
+    /// The place that is asked for; refused before anything else is done for it when nothing can be written there.
+    pub(super) fn of(args: &ExportArgs, console: &Console<'_>) -> anyhow::Result<Self> {
+        const NO_TERMINAL: &str =
+            "a bundle is not for the terminal; name a file, or redirect standard output";
+        match Target::of(&args.file)? {
+            Target::StandardOutput if console.out_is_terminal => bail!(NO_TERMINAL),
+            Target::StandardOutput => Ok(Self::Output),
+            Target::Stream(path) => {
+                let shown = || format!("open {}", path.display());
+                let stream = File::options().append(true).open(&path).with_context(shown)?;
+                if stream.is_terminal() {
+                    bail!(NO_TERMINAL);
+                }
+                Ok(Self::Stream(stream))
             }
-            Err(error) => return Err(error.error).with_context(writing),
+            Target::File(place) if !args.force && place.exists() => Err(already_there(&args.file)),
+            Target::File(_) => Ok(Self::File(args.file.clone())),
         }
-        fs::File::open(directory_of(&place)).and_then(|directory| directory.sync_all()).with_context(writing)
+    }
+
+    /// For the summary.
+    pub(super) fn name(&self, args: &ExportArgs) -> String {
+        match self {
+            Self::Output => "standard output".to_owned(),
+            Self::Stream(_) | Self::File(_) => args.file.display().to_string(),
+        }
     }
 }
 
-pub(super) fn already_there(file: &Path) -> anyhow::Error {
+/// Begins a bundle that is to be at `place`.
+pub(super) fn begin(place: &Path) -> anyhow::Result<Replacement> {
+    Ok(Replacement::begin(place, Mode::Usual)?)
+}
+
+/// Puts it there; one that is there already is replaced only when that was asked for.
+pub(super) fn put(bundle: Replacement, force: bool) -> anyhow::Result<()> {
+    match bundle.put(if force { Existing::Goes } else { Existing::Stays }) {
+        Err(ReplaceError::AlreadyThere(place)) => Err(already_there(&place)),
+        put => Ok(put?),
+    }
+}
+
+fn already_there(file: &Path) -> anyhow::Error {
     anyhow::anyhow!("{} is there already; name another file, or add --force to replace it", file.display())
 }
-
-fn directory_of(place: &Path) -> &Path {
-    place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Temporary files are private; a bundle is a file like any other.
-#[cfg(unix)]
-fn readable_by_default(builder: &mut tempfile::Builder<'_, '_>) {
-    use std::os::unix::fs::PermissionsExt as _;
-    builder.permissions(fs::Permissions::from_mode(0o666));
-}
-
-#[cfg(not(unix))]
-fn readable_by_default(_: &mut tempfile::Builder<'_, '_>) {}

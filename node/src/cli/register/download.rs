@@ -1,52 +1,61 @@
 //! `register export --url`: a bundle of a running node.
 
-use std::{
-    io::{self, BufReader, Read as _, Write},
-    path::Path,
-};
+use std::io::{self, Write};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use reqwest::Url;
+use sorcha_os::replace::Replacement;
 
 use super::{
-    beside::Beside,
-    export::{ExportArgs, refuse_to_replace},
+    beside::{self, Place},
+    export::ExportArgs,
     import::verified,
     summary::Summary,
 };
-use crate::cli::{
-    Outcome,
-    api::Api,
-    console::{Console, byte_spinner},
+use crate::{
+    cli::{
+        Outcome,
+        api::Api,
+        console::{Console, byte_spinner},
+    },
+    register::bundle::Bundle,
 };
 
 /// Fetches a bundle, verifies all of it, and puts it in its place: a file with the name asked for is a sound bundle.
 pub(super) async fn run(args: &ExportArgs, url: &Url, console: &mut Console<'_>) -> anyhow::Result<Outcome> {
-    let to_stdout = args.file == Path::new("-");
-    if to_stdout && console.out_is_terminal {
-        bail!("a bundle is not for the terminal; name a file, or redirect standard output");
+    let place = Place::of(args, console)?;
+    let beside = match &place {
+        Place::File(file) => beside::begin(file)?,
+        Place::Output | Place::Stream(_) => beside::begin(&std::env::temp_dir().join("bundle"))?,
+    };
+    let (fetched, bundle) = fetch_verified(url, beside).await?;
+    let copy = |out: &mut dyn Write| -> io::Result<()> {
+        io::copy(&mut std::fs::File::open(fetched.path())?, out)?;
+        out.flush()
+    };
+    let writing = || format!("write {}", place.name(args));
+    match &place {
+        Place::Output => copy(&mut *console.out).with_context(writing)?,
+        Place::Stream(stream) => copy(&mut &*stream).with_context(writing)?,
+        Place::File(_) => beside::put(fetched, args.force)?,
     }
-    if !to_stdout {
-        refuse_to_replace(args)?;
-    }
-    let beside =
-        if to_stdout { Beside::of(&std::env::temp_dir().join("bundle"))? } else { Beside::of(&args.file)? };
-    fetch(url, beside.as_file()).await?;
-    let length = beside.as_file().metadata()?.len();
-    let bundle = verified(beside.path(), length).with_context(|| format!("the bundle of {url}"))?;
-    if to_stdout {
-        let mut file = BufReader::new(std::fs::File::open(beside.path())?);
-        io::copy(&mut file.by_ref(), &mut *console.out)?;
-        Summary::of_bundle("standard output".to_owned(), &bundle).write(args.output, console.err)?;
-    } else {
-        beside.put_there(args.force)?;
-        Summary::of_bundle(args.file.display().to_string(), &bundle).write(args.output, console.out)?;
-    }
+    Summary::of_bundle(place.name(args), &bundle).tell(&place, args.output, console)?;
     Ok(Outcome::Done)
 }
 
+/// Fetches a bundle beside its place and verifies it.
+pub(super) async fn fetch_verified(
+    url: &Url,
+    mut beside: Replacement,
+) -> anyhow::Result<(Replacement, Bundle)> {
+    fetch(url, &mut beside).await?;
+    let length = beside.length()?;
+    let bundle = verified(beside.path(), length).with_context(|| format!("the bundle of {url}"))?;
+    Ok((beside, bundle))
+}
+
 /// Writes the bundle of a running node as it comes; nothing of it is verified yet.
-pub(super) async fn fetch(url: &Url, mut out: impl Write) -> anyhow::Result<()> {
+async fn fetch(url: &Url, mut out: impl Write) -> anyhow::Result<()> {
     let api = Api::for_transfers(url)?;
     let mut response = api.stream(&["api", "system-register", "bundle"]).await?;
     let bar = byte_spinner("fetching the bundle");

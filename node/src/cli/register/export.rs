@@ -11,7 +11,7 @@ use ed25519_dalek::SigningKey;
 use reqwest::Url;
 
 use super::{
-    beside::{Beside, already_there},
+    beside::{self, Place},
     download,
     summary::Summary,
 };
@@ -37,7 +37,8 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(
     after_help = "A bundle holds the genesis, the entries and a hash over everything; `register verify --bundle` \
-    checks one. It is signed where the node has the key of the register's creator.\n\
+    checks one. It is signed where the node has the key of the register's creator. Only regular files are replaced, \
+    with their mode; a link stays, and the file behind it is replaced. A device or a pipe is written to as it is.\n\
     \n\
     Examples:\n  \
     sorcha-node register export backup.sorcha --data-dir /var/lib/sorcha\n  \
@@ -75,37 +76,24 @@ pub(super) async fn run(
     if let Some(url) = &args.url {
         return download::run(args, url, console).await;
     }
-    let to_stdout = args.file == Path::new("-");
-    if to_stdout && console.out_is_terminal {
-        bail!("a bundle is not for the terminal; name a file, or redirect standard output");
-    }
-    if !to_stdout {
-        refuse_to_replace(args)?;
-    }
+    let place = Place::of(args, console)?;
     let loaded = store::open_existing(config).await?.load().await?;
     let view = exportable(loaded, args, console)?;
     let scope = if args.active_only { Scope::ActiveOnly } else { Scope::Whole };
     let header = Header::of(&view, scope, &config.node.id, clock.now())?;
     let key = keys::load_if_there(&config.store.data_dir)?;
     let signed = key.as_ref().is_some_and(|key| header.genesis.is_signed_by(&key.verifying_key()));
-    if to_stdout {
-        write(&mut *console.out, &header, &view, key.as_ref())?;
-        Summary::of_export("standard output".to_owned(), &header, &view, signed)
-            .write(args.output, console.err)?;
-    } else {
-        write_file(args, &header, &view, key.as_ref())?;
-        Summary::of_export(args.file.display().to_string(), &header, &view, signed)
-            .write(args.output, console.out)?;
+    let summary = Summary::of_export(place.name(args), &header, &view, signed);
+    let writing = || format!("write {}", place.name(args));
+    match &place {
+        Place::Output => write(&mut *console.out, &header, &view, key.as_ref()).with_context(writing)?,
+        Place::Stream(stream) => {
+            write(BufWriter::new(stream), &header, &view, key.as_ref()).with_context(writing)?;
+        }
+        Place::File(file) => write_file(file, args.force, &header, &view, key.as_ref())?,
     }
+    summary.tell(&place, args.output, console)?;
     Ok(Outcome::Done)
-}
-
-/// Before anything else is done for it.
-pub(super) fn refuse_to_replace(args: &ExportArgs) -> anyhow::Result<()> {
-    if !args.force && args.file.exists() {
-        return Err(already_there(&args.file));
-    }
-    Ok(())
 }
 
 /// The register to save: a sound one, or what is sound of it when that was asked for.
@@ -122,7 +110,7 @@ fn exportable(loaded: Loaded, args: &ExportArgs, console: &mut Console<'_>) -> a
         );
     }
     for finding in &findings {
-        console.remark(&format!("warning: left out: {finding}"))?;
+        console.remark(&format!("warning: left out: {finding}"));
     }
     // The versions of lost entries stay taken, so that a restored register never gives one out again.
     let lost = findings.iter().filter_map(|finding| finding.version).max().unwrap_or(Version::ZERO);
@@ -131,16 +119,17 @@ fn exportable(loaded: Loaded, args: &ExportArgs, console: &mut Console<'_>) -> a
 }
 
 /// Writes beside the place and moves the whole bundle there.
-fn write_file(
-    args: &ExportArgs,
+pub(super) fn write_file(
+    place: &Path,
+    force: bool,
     header: &Header,
     view: &RegisterView,
     key: Option<&SigningKey>,
 ) -> anyhow::Result<()> {
-    let file = Beside::of(&args.file)?;
-    write(BufWriter::new(file.as_file()), header, view, key)
-        .with_context(|| format!("write {}", args.file.display()))?;
-    file.put_there(args.force)
+    let mut bundle = beside::begin(place)?;
+    write(BufWriter::new(&mut bundle), header, view, key)
+        .with_context(|| format!("write {}", place.display()))?;
+    beside::put(bundle, force)
 }
 
 fn write(

@@ -207,7 +207,7 @@ fn confirmed(args: &RestoreArgs, consequence: &str, console: &mut Console<'_>) -
     match console.ask(consequence)? {
         Answer::Yes => Ok(true),
         Answer::No => {
-            console.remark("nothing was changed")?;
+            console.remark("nothing was changed");
             Ok(false)
         }
         Answer::Nobody => bail!("{consequence} Add --yes to go on; there is no terminal to ask on"),

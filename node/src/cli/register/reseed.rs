@@ -50,6 +50,6 @@ pub(super) async fn run(
     store.replace(Some(genesis), vec![seed], None).await?;
     store.flush().await?;
     Summary::of_store(place, &store.load().await?).write(args.output, console.out)?;
-    console.remark("peers of the old register report SplitBrain until `register adopt` is run on them")?;
+    console.remark("peers of the old register report SplitBrain until `register adopt` is run on them");
     Ok(Outcome::Done)
 }

@@ -4,8 +4,9 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::beside::Place;
 use crate::{
-    cli::{OutputFormat, table},
+    cli::{OutputFormat, console::Console, table},
     register::{
         bundle::{Bundle, Header, Scope},
         integrity::Finding,
@@ -131,6 +132,24 @@ impl Summary {
             checkpoint: None,
             bundle: Some(origin),
             findings: Vec::new(),
+        }
+    }
+
+    /// Writes it to standard output, or to standard error where standard output is the bundle's.
+    pub(super) fn tell(
+        &self,
+        place: &Place,
+        output: OutputFormat,
+        console: &mut Console<'_>,
+    ) -> io::Result<()> {
+        match place {
+            Place::Output => {
+                console.out.flush()?;
+                // A remark: the bundle is what counts.
+                drop(self.write(output, console.err));
+                Ok(())
+            }
+            Place::Stream(_) | Place::File(_) => self.write(output, console.out),
         }
     }
 

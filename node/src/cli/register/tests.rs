@@ -7,6 +7,7 @@ use crate::{
     cli::{OutputFormat, console::tests::on_console},
     clock::SystemClock,
     register::{
+        bundle::{Header, Scope},
         entry::tests::entry,
         lineage::{Genesis, tests::genesis},
         names::Version,
@@ -471,4 +472,84 @@ async fn a_large_register_goes_through() {
     let file = node.export("bundle").await;
     let target = Node::new();
     assert_eq!(target.done(import(&file)).await["digest"], digest.to_string());
+}
+
+fn forced(file: &Path) -> RegisterCommand {
+    RegisterCommand::Export(ExportArgs { force: true, ..export_args(file) })
+}
+
+#[tokio::test]
+async fn an_export_replaces_regular_files_only_and_keeps_their_mode_and_the_links_to_them() {
+    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
+    let node = Node::central().await;
+    let is_bundle = |file: &Path| crate::register::bundle::read(&std::fs::read(file).unwrap()[..]).is_ok();
+    let (file, link) = (node.path("bundle"), node.path("link"));
+    std::fs::write(&file, "old").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("bundle", &link).unwrap();
+    let error = node.refused(RegisterCommand::Export(export_args(&link))).await;
+    assert!(error.contains("--force"), "{error}");
+    node.done(forced(&link)).await;
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink() && is_bundle(&file));
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o640);
+
+    let folder = node.path("folder");
+    std::fs::create_dir(&folder).unwrap();
+    let socket = node.path("socket");
+    let _listening = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    for (place, what) in [(folder, "is a folder"), (socket, "is a socket")] {
+        for command in [RegisterCommand::Export(export_args(&place)), forced(&place)] {
+            let error = node.refused(command).await;
+            assert!(error.contains(what) && error.contains(&place.display().to_string()), "{error}");
+        }
+    }
+    // What can only be written to is written to, without --force.
+    node.done(RegisterCommand::Export(export_args(Path::new("/dev/null")))).await;
+    assert!(std::fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    let full = node.refused(forced(Path::new("/dev/full"))).await;
+    assert!(full.contains("/dev/full") && full.contains("No space left"), "{full}");
+    let pipe = node.path("pipe");
+    std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    let reading = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::read(pipe).unwrap()
+    });
+    node.done(forced(&pipe)).await;
+    assert!(std::fs::metadata(&pipe).unwrap().file_type().is_fifo());
+    assert_eq!(crate::register::bundle::read(&reading.join().unwrap()[..]).unwrap().entries.len(), 3);
+}
+
+#[tokio::test]
+async fn whatever_step_of_an_export_fails_the_old_file_or_the_new_one_is_there_whole() {
+    use sorcha_os::faults::{Fault, Step};
+    let node = Node::central().await;
+    for step in Step::ALL {
+        let file = node.path("bundle");
+        std::fs::write(&file, "old").unwrap();
+        node.unlocked().await;
+        let loaded = node.open().await.load().await.unwrap();
+        let header =
+            Header::of(&loaded.view, Scope::Whole, "n0", crate::clock::Timestamp::from_millis(1)).unwrap();
+        let written = Fault::at(step, 0, || export::write_file(&file, true, &header, &loaded.view, None));
+        let error = format!("{:#}", written.unwrap_err());
+        assert!(error.contains("bundle"), "{error}");
+        let now = std::fs::read(&file).unwrap();
+        let is_new = crate::register::bundle::read(&now[..]).is_ok();
+        assert!(is_new == (step == Step::SyncFolder) && (is_new || now == b"old"), "{step:?}");
+        let left = std::fs::read_dir(node.directory.path()).unwrap().count();
+        assert_eq!(left, 2, "{step:?} left something");
+    }
+}
+
+#[tokio::test]
+async fn a_bundle_that_standard_output_does_not_take_is_a_failure() {
+    let node = Node::central().await;
+    node.unlocked().await;
+    let (mut out, mut err) = (crate::cli::console::tests::Full(std::io::ErrorKind::StorageFull), Vec::new());
+    let mut console = Console { out: &mut out, out_is_terminal: false, err: &mut err, answers: None };
+    for file in ["-", "/dev/stdout"] {
+        let command = RegisterCommand::Export(export_args(Path::new(file)));
+        let error = run(&command, &node.config, &SystemClock::new(), &mut console).await.unwrap_err();
+        assert!(format!("{error:#}").contains("write standard output"), "{error:#}");
+    }
 }

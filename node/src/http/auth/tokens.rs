@@ -1,19 +1,21 @@
-//! Bearer tokens from a file, read again when it changes.
+//! Bearer tokens from a file, read again when it changes. What is not in the file as it is now is not good: a line that can't be
+//! used ends its token, and a file that is gone or can't be read ends all of them, until it is back.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use sha2::{Digest as _, Sha256};
+use sorcha_os::read::{self, Unreadable};
 use subtle::ConstantTimeEq as _;
 
 use crate::{
     clock::{Clock, Monotonic},
     config::ConfigError,
-    register::limits,
+    file_watch::FileWatch,
+    register::{entry::check_published_by, limits},
 };
 
 const SETTING: &str = "http.token_file";
@@ -21,6 +23,8 @@ const SETTING: &str = "http.token_file";
 const MIN_TOKEN_CHARS: usize = 16;
 /// The file is looked at this often at the most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// No file with tokens is larger.
+const FILE_BYTES: u64 = 1024 * 1024;
 /// Publisher's name for a token without one.
 const UNNAMED: &str = "publisher";
 
@@ -33,12 +37,11 @@ pub(super) struct TokenFile {
 
 struct Known {
     tokens: Vec<Token>,
-    stamp: Option<Stamp>,
+    /// What is wrong with the file as it is now.
+    fault: Option<String>,
+    watch: FileWatch,
     looked_at: Monotonic,
 }
-
-/// What tells one content of the file from another; a mounted Secret is swapped by a symbolic link.
-type Stamp = (SystemTime, u64);
 
 struct Token {
     name: String,
@@ -51,66 +54,80 @@ impl TokenFile {
     /// # Errors
     /// [`ConfigError`] when the file can't be read, or a line of it is no usable token.
     pub(super) fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, ConfigError> {
-        let (tokens, stamp) = read(path)?;
-        let known = Mutex::new(Known { tokens, stamp, looked_at: clock.monotonic() });
+        let mut watch = FileWatch::new(path.to_owned());
+        let _first_look = watch.has_changed();
+        let Parsed { tokens, faults } = parse(&read(path)?);
+        if let Some(fault) = faults.first() {
+            let problem = format!("{}: {fault}", path.display());
+            return Err(ConfigError::Invalid { setting: SETTING, problem });
+        }
+        let known = Mutex::new(Known { tokens, fault: None, watch, looked_at: clock.monotonic() });
         Ok(Self { path: path.to_owned(), clock, known })
     }
 
-    /// Whether the file holds no token.
-    pub(super) fn is_empty(&self) -> bool {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).tokens.is_empty()
+    /// How many tokens are good now.
+    pub(super) fn count(&self) -> usize {
+        self.now().tokens.len()
+    }
+
+    /// What is wrong with the file as it is now, and so which tokens are not good.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.now().fault.clone()
     }
 
     /// The name of a token, if it is in the file.
     pub(super) fn name_of(&self, token: &str) -> Option<String> {
         let digest = digest(token);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        self.look_again(&mut known);
+        let known = self.now();
         // All tokens are compared, each in constant time, so that the time tells nothing about any of them.
         let match_of = |token: &Token| bool::from(token.digest.ct_eq(&digest)).then(|| token.name.clone());
         known.tokens.iter().fold(None, |found, token| match_of(token).or(found))
     }
 
-    /// Reads the file again if it has changed; one that is not readable changes nothing and is logged once.
-    fn look_again(&self, known: &mut Known) {
-        let (file, now) = (&self.path, self.clock.monotonic());
-        if now.since(known.looked_at) < LOOK_EVERY {
-            return;
-        }
-        known.looked_at = now;
-        let stamp = stamp(file);
-        if stamp == known.stamp {
-            return;
-        }
-        known.stamp = stamp;
-        match read(file) {
-            Ok((tokens, stamp)) => {
-                tracing::info!(tokens = tokens.len(), file = %file.display(), "tokens read again");
-                (known.tokens, known.stamp) = (tokens, stamp);
+    /// What the file holds, at most [`LOOK_EVERY`] ago.
+    fn now(&self) -> MutexGuard<'_, Known> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.monotonic();
+        // One that is being replaced by a program that removes it first is looked for at each call.
+        if now.since(known.looked_at) >= LOOK_EVERY || known.watch.is_missing() {
+            known.looked_at = now;
+            if known.watch.has_changed() {
+                known.take(&self.path);
             }
-            Err(error) => tracing::error!(%error, "tokens not read again; the ones known stay valid"),
         }
+        known
     }
 }
 
-fn stamp(path: &Path) -> Option<Stamp> {
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+impl Known {
+    fn take(&mut self, path: &Path) {
+        let before = self.tokens.len();
+        let Parsed { tokens, faults } = match read(path) {
+            Ok(content) => parse(&content),
+            Err(error) => Parsed { tokens: Vec::new(), faults: vec![error.to_string()] },
+        };
+        let (file, good) = (path.display(), tokens.len());
+        for fault in &faults {
+            tracing::error!(%file, fault, good, before, "http.token_file is not sound: only the tokens of its good lines are taken");
+        }
+        if faults.is_empty() {
+            tracing::info!(tokens = good, %file, "tokens read again");
+        }
+        self.fault = faults.first().map(|fault| {
+            format!(
+                "{SETTING} {file} is not sound: {fault}; good tokens: {good}, before this change: {before}"
+            )
+        });
+        self.tokens = tokens;
+    }
 }
 
-/// The stamp is taken before the content: a change in between is seen at the next look.
-fn read(path: &Path) -> Result<(Vec<Token>, Option<Stamp>), ConfigError> {
-    let stamp = stamp(path);
-    let text = fs::read_to_string(path).map_err(|source| ConfigError::File {
+fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
+    read::bytes(path, FILE_BYTES).map_err(|error| ConfigError::File {
         setting: SETTING,
         path: path.to_owned(),
-        source,
-    })?;
-    let tokens = parse(&text).map_err(|problem| ConfigError::Invalid {
-        setting: SETTING,
-        problem: format!("{}: {problem}", path.display()),
-    })?;
-    Ok((tokens, stamp))
+        source: error.into_io(),
+    })
 }
 
 /// What tokens are compared and remembered by.
@@ -118,35 +135,62 @@ pub(super) fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token).into()
 }
 
+/// The good lines of a file, and what is wrong with the others.
+#[derive(Default)]
+struct Parsed {
+    tokens: Vec<Token>,
+    faults: Vec<String>,
+}
+
 /// One token a line, `name: token` or `token`; `#` begins a comment line. Messages never show a token.
-fn parse(text: &str) -> Result<Vec<Token>, String> {
-    let mut tokens: Vec<Token> = Vec::new();
-    for (number, line) in (1..).zip(text.lines().map(str::trim)) {
-        if line.is_empty() || line.starts_with('#') {
-            continue;
+fn parse(content: &[u8]) -> Parsed {
+    let mut parsed = Parsed::default();
+    let content = match read::unmarked(content) {
+        Ok(content) => content,
+        Err(error) => return Parsed { faults: vec![error.to_string()], ..parsed },
+    };
+    for (number, line) in (1..).zip(content.split(|byte| *byte == b'\n')) {
+        match parse_line(line) {
+            Ok(Some(token)) if parsed.tokens.iter().any(|known| known.digest == token.digest) => {
+                parsed.faults.push(format!("line {number}: the token is there already, under another line"));
+            }
+            Ok(Some(token)) => parsed.tokens.push(token),
+            Ok(None) => {}
+            Err(problem) => parsed.faults.push(format!("line {number}: {problem}")),
         }
-        let (name, token) =
-            line.split_once(':').map_or((UNNAMED, line), |(name, token)| (name.trim(), token.trim()));
-        if name.is_empty() || name.chars().count() > limits::PUBLISHED_BY_CHARS {
-            return Err(format!(
-                "line {number}: the name must have 1 to {} characters",
-                limits::PUBLISHED_BY_CHARS
-            ));
-        }
-        if !token.chars().all(|c| c.is_ascii_graphic()) {
-            return Err(format!("line {number}: the token has a character that no HTTP header carries"));
-        }
-        if token.len() < MIN_TOKEN_CHARS {
-            return Err(format!(
-                "line {number}: the token has {} characters; it needs {MIN_TOKEN_CHARS} or more",
-                token.len()
-            ));
-        }
-        let digest = digest(token);
-        if tokens.iter().any(|known| known.digest == digest) {
-            return Err(format!("line {number}: the token is there already, under another line"));
-        }
-        tokens.push(Token { name: name.to_owned(), digest });
     }
-    Ok(tokens)
+    parsed
+}
+
+fn parse_line(line: &[u8]) -> Result<Option<Token>, String> {
+    // Files that were put together bring their marks along.
+    let line = read::decoded(line).map_err(|error| match error {
+        Unreadable::Encoding { .. } | Unreadable::NotText { .. } => "it is not UTF-8 text".to_owned(),
+        other => other.to_string(),
+    })?;
+    let line = line.trim();
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
+    }
+    let (name, token) =
+        line.split_once(':').map_or((UNNAMED, line), |(name, token)| (name.trim(), token.trim()));
+    if name.is_empty() || name.chars().count() > limits::PUBLISHED_BY_CHARS {
+        return Err(format!("the name must have 1 to {} characters", limits::PUBLISHED_BY_CHARS));
+    }
+    if name.contains(is_invisible) || check_published_by(name).is_err() {
+        return Err("the name has a character that can't be seen; write it anew".to_owned());
+    }
+    if !token.chars().all(|c| c.is_ascii_graphic()) {
+        return Err("the token has a character that no HTTP header carries".to_owned());
+    }
+    if token.len() < MIN_TOKEN_CHARS {
+        return Err(format!("the token has {} characters; it needs {MIN_TOKEN_CHARS} or more", token.len()));
+    }
+    Ok(Some(Token { name: name.to_owned(), digest: digest(token) }))
+}
+
+/// Marks, joiners and the like: two names would look the same and not be.
+fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

@@ -100,21 +100,88 @@ async fn the_file_is_read_again_when_it_changes() {
     tokio::time::advance(Duration::from_secs(1)).await;
     assert_eq!(publish(&router, &[bob], "a").await.status, StatusCode::CREATED);
     publish(&router, &[&format!("Bearer {ALICE}")], "b").await.problem(401, "unauthorized");
-    for broken in [Some("short"), None] {
-        match broken {
+    std::fs::write(file.path(), "# nobody\n").unwrap();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    publish(&router, &[bob], "a").await.problem(401, "unauthorized");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_not_in_the_file_as_it_is_now_is_not_good() {
+    let (alice, bob) = (format!("Bearer {ALICE}"), "Bearer bob-token-0123456789");
+    let both = format!("alice: {ALICE}\nbob: bob-token-0123456789\n");
+    let utf_16: Vec<u8> =
+        [0xfeff].into_iter().chain(both.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    // What the file becomes, and whether alice may write then; bob's line is gone or broken each time.
+    let rows: [(Option<Vec<u8>>, bool, &str); 9] = [
+        (Some(format!("alice: {ALICE}\nbob: short\n").into()), true, "line 2"),
+        (Some(format!("bob: two words-0123456789\nalice: {ALICE}\n").into()), true, "line 1"),
+        (Some([b"bob: \xff-token-0123456789\n".as_slice(), ALICE.as_bytes()].concat()), true, "line 1"),
+        (Some(format!("{ALICE}\nbob: b\0ob-token-0123456789\n").into()), true, "line 2"),
+        (Some(format!("\u{feff}alice: {ALICE}\r\n").into()), true, ""),
+        (Some(format!("alice: {ALICE}\nalso: {ALICE}").into()), true, "line 2"),
+        (Some(utf_16), false, "UTF-16"),
+        (Some(vec![b'#'; 2 << 20]), false, "more than"),
+        (None, false, "No such file"),
+    ];
+    for (number, (content, alice_may, told)) in rows.into_iter().enumerate() {
+        let file = file(&both);
+        let (router, _) = central(with_tokens(&file)).await;
+        assert_eq!(publish(&router, &[bob], "before").await.status, StatusCode::CREATED);
+        match &content {
             Some(content) => std::fs::write(file.path(), content).unwrap(),
             None => std::fs::remove_file(file.path()).unwrap(),
         }
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(
-            publish(&router, &[bob], "a").await.status,
-            StatusCode::OK,
-            "an unreadable file changes nothing"
-        );
+        publish(&router, &[bob], "b").await.problem(401, "unauthorized");
+        let status = publish(&router, &[&alice], "a").await.status;
+        assert_eq!(status == StatusCode::CREATED, alice_may, "row {number}");
+        let health = get(&router, "/health").await.json();
+        if told.is_empty() {
+            assert_eq!(health["status"], "Healthy", "row {number}: {health}");
+        } else {
+            let reason = health["reason"].as_str().unwrap_or_default();
+            assert!(health["status"] == "Degraded" && reason.contains(told), "row {number}: {health}");
+            assert!(!reason.contains("0123456789"), "row {number} shows a token: {health}");
+        }
+        // A file that is back is taken at once where it was missing.
+        std::fs::write(file.path(), &both).unwrap();
+        if content.is_some() {
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(publish(&router, &[bob], "c").await.status, StatusCode::CREATED, "row {number}");
     }
-    std::fs::write(file.path(), "# nobody\n").unwrap();
-    tokio::time::advance(Duration::from_secs(1)).await;
-    publish(&router, &[bob], "a").await.problem(401, "unauthorized");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_token_is_not_good_though_the_new_file_has_the_old_ones_length_and_time() {
+    let file = file("alice: alice-token-0123456789\n");
+    let (router, _) = central(with_tokens(&file)).await;
+    let time = std::fs::metadata(file.path()).unwrap().modified().unwrap();
+    let beside = file.path().with_extension("new");
+    for (in_place, name) in [(true, "bobby"), (false, "carol")] {
+        let content = format!("{name}: {name}-token-0123456789\n");
+        let path = if in_place { file.path() } else { &beside };
+        std::fs::write(path, content).unwrap();
+        std::fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+        if !in_place {
+            std::fs::rename(&beside, file.path()).unwrap();
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+        publish(&router, &[&format!("Bearer {ALICE}")], "a").await.problem(401, "unauthorized");
+        let new = format!("Bearer {name}-token-0123456789");
+        assert_eq!(publish(&router, &[&new], name).await.status, StatusCode::CREATED);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_byte_order_mark_is_no_part_of_a_publishers_name() {
+    for content in [format!("\u{feff}alice: {ALICE}\r\n"), format!("# first\n\u{feff}alice : {ALICE}\n")] {
+        let file = file(&content);
+        let (router, _) = central(with_tokens(&file)).await;
+        assert_eq!(publish(&router, &[&format!("Bearer {ALICE}")], "a").await.status, StatusCode::CREATED);
+        let entry = get(&router, "/api/system-register/blueprints/a").await.json();
+        assert_eq!(entry["publishedBy"], "alice");
+    }
 }
 
 #[test]
@@ -132,6 +199,9 @@ fn a_bad_token_file_is_a_start_up_error_that_shows_no_token() {
         ("alice: 0123456789 abcdef", vec!["line 1", "no HTTP header carries"]),
         ("alice: 0123456789abcdé\u{20ac}", vec!["line 1", "no HTTP header carries"]),
         (": 0123456789abcdef", vec!["line 1", "name"]),
+        ("ali\u{200b}ce: 0123456789abcdef", vec!["line 1", "can't be seen"]),
+        ("a\tb: 0123456789abcdef", vec!["line 1", "can't be seen"]),
+        ("\u{fffe}\0", vec!["line 1"]),
         ("a: 0123456789abcdef\nb: 0123456789abcdef", vec!["line 2", "already"]),
     ] {
         let message = refuse(content);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
+    clock::Moment,
     config::CentralNodeAddress,
     peer::{
         Command,
@@ -23,7 +24,7 @@ async fn connected() -> (Router, Arc<PeerNode>) {
         status.session_id = Some("s-1".into());
         status.connected_at = Some(START);
         status.central_version = Version::try_from(4).unwrap();
-        status.fresh_as_of = Some(START);
+        status.fresh_as_of = Some(Moment { wall: START, ..Moment::default() });
         status.central_nodes =
             vec![CentralNodeInfo { state: CentralNodeState::Connected, ..CentralNodeInfo::new(address) }];
         status.heartbeat.sent = 2;

@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{peer::machine::state::PeerState, register::canonical::Document};
+use crate::{
+    clock::{Clock, Monotonic},
+    peer::machine::state::PeerState,
+    register::canonical::Document,
+    store::Store,
+};
 
 const LIST: &str = "/api/system-register/blueprints";
 
@@ -185,11 +190,72 @@ async fn a_replica_states_its_age() {
     tokio::time::advance(Duration::from_secs(3600)).await;
     let stale = get(&router, LIST).await;
     assert_eq!((stale.status, stale.header("warning")), (StatusCode::OK, "110 - \"Response is Stale\""));
-    node.change_status(|status| status.fresh_as_of = Some(node.env.clock.now()));
+    node.change_status(|status| status.fresh_as_of = Some(node.env.clock.moment()));
     assert_eq!(get(&router, LIST).await.header("sorcha-replica-staleness"), "0");
     let (never, _) = empty_peer(|_| ()).await;
     let reply = get(&never, LIST).await;
     assert_eq!(states(&reply), ["0", "", "Disconnected", "110 - \"Response is Stale\"", "no-cache"]);
+}
+
+/// A clock whose wall time somebody sets.
+struct SetClock(VirtualClock, std::sync::atomic::AtomicI64);
+
+impl SetClock {
+    fn set_back(&self, hours: i64) {
+        self.1.store(-hours * 3_600_000, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl Clock for SetClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.now().as_millis() + self.1.load(std::sync::atomic::Ordering::Relaxed))
+    }
+
+    fn monotonic(&self) -> Monotonic {
+        self.0.monotonic()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_makes_no_replica_young() {
+    let clock = Arc::new(SetClock(VirtualClock::new(START, 0), 0.into()));
+    let store: Arc<dyn Store> = Arc::new(store());
+    let start = async || {
+        let env = Env { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..env() };
+        let config = config("edge-0", |_| ());
+        let auth = Auth::new(&config.http, Arc::clone(&env.clock), None).unwrap();
+        let replica = Replica::load(Arc::clone(&store)).await.unwrap();
+        let id = PeerId::new("edge-0").unwrap();
+        let node = PeerNode::new(config, env, id, replica, Arc::new(PlainText));
+        (router(NodeHandle::Peer(Arc::clone(&node)), auth, prometheus::Registry::new()), node)
+    };
+    let (_, first) = start().await;
+    let view =
+        RegisterView::with_entries(Some(Arc::new(genesis(1))), vec![entry("a", 1).seal()], Version::ZERO);
+    first.replica.replace(view, &provenance(START)).await.unwrap();
+    let age = async |router: &Router| get(router, LIST).await.header("sorcha-replica-staleness").to_owned();
+    // Not heard of anybody since this process began; then heard.
+    let (router, node) = start().await;
+    tokio::time::advance(Duration::from_secs(90)).await;
+    clock.set_back(24);
+    assert_eq!(age(&router).await, "90");
+    node.change_status(|status| status.fresh_as_of = Some(node.env.clock.moment()));
+    tokio::time::advance(Duration::from_secs(60)).await;
+    clock.set_back(48);
+    assert_eq!(age(&router).await, "60");
+    // A process that begins with the clock that was set back.
+    let (router, node) = start().await;
+    let reply = get(&router, LIST).await;
+    assert!(!reply.headers.contains_key("sorcha-replica-staleness"));
+    assert_eq!(reply.header("warning"), "110 - \"Response is Stale\"");
+    let health = get(&router, "/health").await.json();
+    assert!(
+        health["status"] == "Degraded" && health["reason"].as_str().unwrap().contains("clock was set back"),
+        "{health}"
+    );
+    node.change_status(|status| status.fresh_as_of = Some(node.env.clock.moment()));
+    assert_eq!(age(&router).await, "0");
+    assert_eq!(get(&router, "/health").await.json()["status"], "Healthy");
 }
 
 #[tokio::test(start_paused = true)]
@@ -201,7 +267,7 @@ async fn a_replica_may_be_too_old_to_be_read() {
     tokio::time::advance(Duration::from_secs(1)).await;
     let detail = get(&router, LIST).await.problem(503, "stale-replica");
     assert!(detail.contains("3601 s old") && detail.contains("max_staleness"), "{detail}");
-    node.change_status(|status| status.fresh_as_of = Some(node.env.clock.now()));
+    node.change_status(|status| status.fresh_as_of = Some(node.env.clock.moment()));
     assert_eq!(get(&router, LIST).await.status, StatusCode::OK);
     let (never, _) = empty_peer(refusing).await;
     let detail = get(&never, &format!("{LIST}/a")).await.problem(503, "stale-replica");

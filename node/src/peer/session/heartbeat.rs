@@ -110,13 +110,13 @@ async fn acknowledged(
     if !ack.success && action == Action::None {
         return missed(session, 0, &ack.message).await;
     }
-    let now = node.env.clock.now();
+    let now = node.env.clock.moment();
     let central = Version::new("current_system_register_version", ack.current_system_register_version);
     let replica = ack.replica();
     let equal = ack.current_system_register_version == sent_version
         && (ack.register_digest.is_empty() || ack.register_digest == *sent_digest);
     node.status.send_modify(|status| {
-        status.heartbeat.acknowledge(now, round_trip);
+        status.heartbeat.acknowledge(now.wall, round_trip);
         status.ahead = replica == ReplicaComparison::Ahead;
         if let Ok(central) = central {
             status.hear_of(central, node.replica.head(), equal, now);

@@ -338,7 +338,7 @@ fn heard(session: &Session, snapshot: Snapshot) {
     let central = snapshot.head.unwrap_or(view.head());
     let equal = snapshot.digest.is_none_or(|digest| digest == view.digest());
     node.status.send_modify(|status| {
-        status.hear_of(central.max(status.central_version), view.head(), equal, node.env.clock.now())
+        status.hear_of(central.max(status.central_version), view.head(), equal, node.env.clock.moment())
     });
     node.env.metrics.version(view.head().get());
 }

@@ -123,10 +123,10 @@ async fn store(session: &Session, batch: Vec<Arc<SealedEntry>>) -> Result<Versio
     let took = node.env.clock.monotonic().since(started);
     received.iter().for_each(|span| spans::finish(span, took, &stored));
     stored?;
-    let (now, head) = (node.env.clock.now(), node.replica.head());
+    let (now, head) = (node.env.clock.moment(), node.replica.head());
     node.status.send_modify(|status| {
         for sealed in &batch {
-            let millis = now.millis_since(sealed.entry().changed_at()).max(0).unsigned_abs();
+            let millis = now.wall.millis_since(sealed.entry().changed_at()).max(0).unsigned_abs();
             status.push_latency(Duration::from_millis(millis));
         }
         status.hear_of(status.central_version.max(head), head, true, now);

@@ -84,6 +84,12 @@ impl<R: Read> Reader<R> {
         &self.header
     }
 
+    /// Whether the bundle says that it is signed; the signature is verified at its end.
+    #[must_use]
+    pub const fn states_signature(&self) -> bool {
+        self.is_signed
+    }
+
     /// The next entry; `None` after the last, when the end and the hash have verified too.
     ///
     /// # Errors

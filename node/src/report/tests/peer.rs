@@ -63,9 +63,9 @@ impl Running {
     }
 
     fn beat(&self, round_trip: Duration) {
-        let (now, head) = (self.node.env.clock.now(), self.node.replica.head());
+        let (now, head) = (self.node.env.clock.moment(), self.node.replica.head());
         self.change(|status| {
-            status.heartbeat.acknowledge(now, round_trip);
+            status.heartbeat.acknowledge(now.wall, round_trip);
             status.hear_of(head, head, true, now);
         });
     }

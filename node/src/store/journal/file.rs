@@ -58,11 +58,11 @@ impl JournalFile {
         }
         let journal = Self::beside(&place)?;
         journal.sync()?;
-        journal.take_place_of(&place)?;
+        journal.take_name_of(&place)?;
         Ok(journal)
     }
 
-    /// Creates an empty journal beside another one, to take its place by [`JournalFile::take_place_of`].
+    /// Creates an empty journal beside another one, to take its place by [`JournalFile::take_name_of`].
     pub(super) fn beside(place: &Place) -> Result<Self, StoreError> {
         let path = place.path.with_added_extension("new");
         let journal = Self::take(Place { path, files: Arc::clone(&place.files) })?;
@@ -80,11 +80,20 @@ impl JournalFile {
         Ok(Self { medium, place })
     }
 
-    /// Puts this journal, which must be durable, in another one's place.
-    pub(super) fn take_place_of(&self, place: &Place) -> Result<(), StoreError> {
-        let rename = place.files.rename(&self.place.path, &place.path);
-        rename.map_err(|error| at_path(io_error(&error), "rename", &self.place.path))?;
-        place.sync_names()
+    /// Puts this journal, which must be durable, in another one's place. From then on it is the journal, whatever fails after
+    /// that; but its name may not outlive a power cut before [`Place::sync_names`].
+    pub(super) fn take_name_of(&self, place: &Place) -> Result<(), StoreError> {
+        match place.files.rename(&self.place.path, &place.path) {
+            Ok(()) => Ok(()),
+            // A network file system may report as failed what it has done.
+            Err(_) if self.is_at(place).is_ok_and(|is_there| is_there) => Ok(()),
+            Err(error) => Err(at_path(io_error(&error), "rename", &self.place.path)),
+        }
+    }
+
+    /// Whether a place is this file's still.
+    pub(super) fn is_at(&self, place: &Place) -> io::Result<bool> {
+        self.medium.is_at(&place.path)
     }
 
     fn begin(&self) -> Result<(), StoreError> {
@@ -161,6 +170,7 @@ fn durable(bytes: &[u8]) -> Option<usize> {
 impl Place {
     /// Makes durable what the file is called.
     pub(super) fn sync_names(&self) -> Result<(), StoreError> {
-        self.files.sync_names(&self.path).map_err(|error| io_error(&error))
+        let synced = self.files.sync_names(&self.path);
+        synced.map_err(|error| at_path(io_error(&error), "make durable the name of", &self.path))
     }
 }

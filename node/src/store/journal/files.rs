@@ -5,10 +5,11 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     os::unix::fs::FileExt as _,
-    path::Path,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
 };
 
-use super::super::disk;
+use sorcha_os::{folder, replace::Target};
 
 /// What a journal needs of a file system.
 pub trait Files: fmt::Debug + Send + Sync {
@@ -18,8 +19,16 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// As the operating system gives them.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 
-    /// Opens a file for reading and writing; makes it, and its folder, where there is none. Nobody else may have it open
-    /// until it is dropped.
+    /// The file that a path leads to through links, which stay when that file is replaced.
+    ///
+    /// # Errors
+    /// When it is no file, or as the operating system gives them.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        Ok(path.to_owned())
+    }
+
+    /// Opens a file for reading and writing; makes it, and its folder durably, where there is none. Nobody else may have it
+    /// open until it is dropped.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] while another process has it open; others as the operating system gives them.
@@ -53,6 +62,8 @@ pub trait Medium: fmt::Debug + Send + Sync {
     fn resize(&self, length: u64) -> io::Result<()>;
     /// Makes durable what was written.
     fn sync(&self) -> io::Result<()>;
+    /// Whether a path leads to this file still, and not to another one; [`io::ErrorKind::NotFound`] where it leads to none.
+    fn is_at(&self, path: &Path) -> io::Result<bool>;
 }
 
 /// The operating system's files.
@@ -64,10 +75,12 @@ impl Files for OsFiles {
         path.try_exists()
     }
 
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        Target::file(path).map_err(|error| io::Error::other(error.to_string()))
+    }
+
     fn open(&self, path: &Path) -> io::Result<Box<dyn Medium>> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
+        folder::make(folder::of(path))?;
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
         file.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
@@ -81,7 +94,7 @@ impl Files for OsFiles {
     }
 
     fn sync_names(&self, path: &Path) -> io::Result<()> {
-        disk::sync_names(path)
+        folder::sync(folder::of(path))
     }
 }
 
@@ -104,5 +117,10 @@ impl Medium for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let (own, there) = (self.metadata()?, fs::metadata(path)?);
+        Ok((own.dev(), own.ino()) == (there.dev(), there.ino()))
     }
 }

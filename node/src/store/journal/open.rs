@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{self, Arc, atomic::AtomicBool},
 };
 
@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, watch};
 use super::{
     super::{
         Loaded, StoreError,
-        disk::{aside, at_path, io_error},
+        disk::{asides, at_path, io_error},
     },
     Files, JournalStore, Options, OsFiles, REGISTER_FILE, REPLICA_FILE, Shared,
     appender::Appender,
@@ -40,7 +40,9 @@ impl JournalStore {
         path: impl AsRef<Path>,
         options: Options,
     ) -> Result<Self, StoreError> {
-        let place = Place { files, path: path.as_ref().to_owned() };
+        let path = path.as_ref();
+        let resolved = files.resolve(path).map_err(doing("open", path))?;
+        let place = Place { files, path: resolved };
         let opening = place.clone();
         let (journal, loaded) = options.run(move || open_file(opening)).await?;
         Ok(Self::over(place, options, journal, loaded))
@@ -77,18 +79,31 @@ impl JournalStore {
         let path = path.as_ref();
         match Self::open_on(Arc::clone(&files), path, options).await {
             Err(StoreError::Damaged(why)) => {
-                let aside = aside(path, now_millis);
-                files.rename(path, &aside).map_err(doing("set aside", path))?;
+                let path = files.resolve(path).map_err(doing("set aside", path))?;
+                let aside = set_aside(&*files, &path, now_millis).map_err(doing("set aside", &path))?;
                 tracing::error!(file = %path.display(), aside = %aside.display(), reason = %why, "unreadable register file set aside");
-                Self::open_on(files, path, options).await
+                Self::open_on(files, &path, options).await
             }
             opened => opened,
         }
     }
 }
 
+/// Renames an unreadable file, but never to a name that another one has.
+fn set_aside(files: &dyn Files, path: &Path, now_millis: i64) -> io::Result<PathBuf> {
+    for aside in asides(path, now_millis) {
+        if !files.exists(&aside)? {
+            files.rename(path, &aside)?;
+            return Ok(aside);
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
 fn open_file(place: Place) -> Result<(Appender, Loaded), StoreError> {
-    let file = JournalFile::open(place)?;
+    let file = JournalFile::open(place.clone())?;
+    // Whoever put it there may have been killed before its name was durable.
+    place.sync_names()?;
     let content = file.read()?;
     let Recovered { loaded, end, chain } = recover(&content);
     // Damage is left as it is for whoever looks into it, until the replica is replaced.

@@ -102,6 +102,10 @@ impl Medium for DiskFile {
         self.1.0.syncs.fetch_add(1, Ordering::Relaxed);
         self.0.sync()
     }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.0.is_at(path)
+    }
 }
 
 async fn publish(store: &JournalStore, name: &str) -> Result<Publication, StoreError> {
@@ -285,4 +289,62 @@ async fn states_that_do_not_count_any_more_do_not_fill_the_disk() {
     let after = open(&path).await.load().await.unwrap();
     assert!(is_same(&before, &after) && after.findings.is_empty());
     assert_eq!((after.view.len(), after.view.head()), (1, version(13)));
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_into_a_file_that_is_no_longer_the_journal() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(REGISTER_FILE);
+    let store = open(&path).await;
+    store.init_genesis(genesis(1)).await.unwrap();
+    publish(&store, "a").await.unwrap();
+    // Removed: all of it is in memory.
+    std::fs::remove_file(&path).unwrap();
+    publish(&store, "b").await.unwrap();
+    // Moved, and another one put there: whose publications are right, an administrator must say.
+    let moved = directory.path().join("moved");
+    std::fs::rename(&path, &moved).unwrap();
+    std::fs::write(&path, "of somebody else").unwrap();
+    let refused = publish(&store, "c").await.unwrap_err().to_string();
+    assert!(refused.contains("register.journal was replaced by another file"), "{refused}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "of somebody else");
+    std::fs::rename(&moved, &path).unwrap();
+    publish(&store, "d").await.unwrap();
+    let before = store.load().await.unwrap();
+    drop(store);
+    let after = open(&path).await.load().await.unwrap();
+    assert!(is_same(&before, &after) && after.view.get(&id("b")).is_some());
+}
+
+#[tokio::test]
+async fn a_journal_behind_a_link_stays_behind_it() {
+    let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (path, target) = (directory.path().join(REGISTER_FILE), elsewhere.path().join("there"));
+    std::os::unix::fs::symlink(&target, &path).unwrap();
+    let store = open(&path).await;
+    store.replace(Some(genesis(1)), vec![contract_entry("a", 1)], Some(checkpoint(1))).await.unwrap();
+    store.replace(Some(genesis(1)), vec![contract_entry("b", 2)], Some(checkpoint(2))).await.unwrap();
+    drop(store);
+    assert!(std::fs::symlink_metadata(&path).unwrap().is_symlink());
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    assert!(open(&target).await.load().await.unwrap().view.get(&id("b")).is_some());
+}
+
+#[tokio::test]
+async fn a_file_set_aside_never_takes_the_name_of_an_earlier_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(REGISTER_FILE);
+    for content in ["first damage", "second damage"] {
+        std::fs::write(&path, content).unwrap();
+        // A clock that stands still, or was set back.
+        let opened = JournalStore::open_or_set_aside(Arc::new(OsFiles), &path, Options::default(), 7).await;
+        drop(opened.unwrap());
+    }
+    let aside = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
+    assert_eq!(aside("register.journal.damaged-7"), "first damage");
+    assert_eq!(aside("register.journal.damaged-7-2"), "second damage");
+}
+
+fn contract_entry(name: &str, number: i64) -> Arc<SealedEntry> {
+    crate::register::entry::tests::entry(name, number).seal()
 }

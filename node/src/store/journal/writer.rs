@@ -1,11 +1,14 @@
 //! The one writer of a journal: the file, and the register that it adds up to.
 
-use std::sync::Arc;
+use std::{io::ErrorKind, sync::Arc};
 
 use tokio::sync::watch;
 
 use super::{
-    super::{Checkpoint, Loaded, StoreError},
+    super::{
+        Checkpoint, Loaded, StoreError,
+        disk::{at_path, io_error},
+    },
     appender::Appender,
     file::{JournalFile, Place},
     publish::{Group, Op},
@@ -25,12 +28,14 @@ pub(super) struct Writer {
     live: u64,
     /// An fsync failed: what was written before it may be gone whatever later ones say.
     suspect: bool,
+    /// The file has its name, but a power cut may give that back to the one before: nothing that is written is durable.
+    name_is_due: bool,
 }
 
 impl Writer {
     pub(super) fn new(place: Place, journal: Appender, state: watch::Sender<Arc<Loaded>>) -> Self {
         let live = bytes_of(&state.borrow().view);
-        Self { place, journal, state, live, suspect: false }
+        Self { place, journal, state, live, suspect: false, name_is_due: false }
     }
 
     fn now(&self) -> Arc<Loaded> {
@@ -43,6 +48,7 @@ impl Writer {
         entries: Vec<Arc<SealedEntry>>,
         checkpoint: Checkpoint,
     ) -> Result<(), StoreError> {
+        self.name_durably()?;
         self.renew_if_suspect()?;
         let (entries, live) = self.newer(entries);
         self.journal.commit(None, &entries, Some(&checkpoint))?;
@@ -60,7 +66,7 @@ impl Writer {
     /// durable: what a peer has been sent must still be here after a power cut.
     pub(super) fn commit(&mut self, ops: Vec<Op>) {
         let group = Group::decide(Loaded::clone(&self.now()), ops);
-        let stored = if group.is_empty() { Ok(()) } else { self.store(&group) };
+        let stored = if group.is_empty() { self.name_durably() } else { self.store(&group) };
         match &stored {
             Ok(()) if !group.is_empty() => drop(self.state.send_replace(Arc::new(group.loaded.clone()))),
             Ok(()) => {}
@@ -75,7 +81,7 @@ impl Writer {
     }
 
     fn store(&mut self, group: &Group) -> Result<(), StoreError> {
-        self.renew_if_suspect()?;
+        self.settle()?;
         let before = self.journal.mark();
         self.journal.commit(group.genesis.as_deref(), &group.entries, None)?;
         if let Err(error) = self.journal.file().sync() {
@@ -126,14 +132,45 @@ impl Writer {
         self.switch_to(journal, state)
     }
 
-    /// Puts a finished journal in the place of this one.
+    /// Puts a finished journal in the place of this one. Once it is there, everything goes on with it: the file before has no
+    /// name any more, and what is written to it is lost with the process. An error then means that a power cut may bring the
+    /// one before back; nothing more is acknowledged until that is over.
     pub(super) fn switch_to(&mut self, journal: Appender, state: Loaded) -> Result<(), StoreError> {
-        journal.file().take_place_of(&self.place)?;
+        journal.file().take_name_of(&self.place)?;
+        self.name_is_due = true;
         self.journal = journal;
         self.live = bytes_of(&state.view);
         self.suspect = false;
         self.state.send_replace(Arc::new(state));
+        self.name_durably()
+    }
+
+    /// Makes up for an fsync of the folder that failed.
+    fn name_durably(&mut self) -> Result<(), StoreError> {
+        if self.name_is_due {
+            self.place.sync_names()?;
+            self.name_is_due = false;
+        }
         Ok(())
+    }
+
+    /// Whatever keeps the next write from being durable is mended, or the write is refused.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        self.name_durably()?;
+        match self.journal.file().is_at(&self.place) {
+            Ok(true) => self.renew_if_suspect(),
+            Ok(false) => Err(StoreError::Unavailable(format!(
+                "{} was replaced by another file while this node ran; restart the node to use that one, or put the one before \
+                 back",
+                self.place.path.display()
+            ))),
+            // All of it is in memory.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                tracing::error!(file = %self.place.path.display(), "the register's file was removed while this node runs; it is written anew");
+                self.renew()
+            }
+            Err(error) => Err(at_path(io_error(&error), "look for", &self.place.path)),
+        }
     }
 
     /// After a failed fsync the file is not added to, but replaced.
@@ -158,7 +195,7 @@ impl Writer {
     /// What has to be fsynced, and up to where it is durable then. A journal that is mostly of no use any more is written
     /// anew on this occasion.
     pub(super) fn unsynced(&mut self) -> Result<(Arc<JournalFile>, u64), StoreError> {
-        self.renew_if_suspect()?;
+        self.settle()?;
         if self.is_large() {
             self.renew()?;
         }
