@@ -68,6 +68,8 @@ pub const SELECTOR: &str = "app.kubernetes.io/managed-by=sorcha-controller";
 pub const GRPC_PORT: i32 = 5000;
 /// Port of HTTP (contract section 1).
 pub const HTTP_PORT: i32 = 8080;
+/// Port of HTTP over TLS.
+pub const HTTPS_PORT: i32 = 8443;
 /// Port of MongoDB.
 pub const MONGODB_PORT: i32 = 27017;
 

@@ -371,10 +371,6 @@ pub struct KubernetesPublishers {
     /// Whether the API server is asked about tokens that are not in the Secret.
     #[serde(default = "enabled")]
     pub enabled: bool,
-    /// Audience that tokens are made for; unset: the network.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    pub audience: Option<String>,
 }
 
 const fn enabled() -> bool {
@@ -383,7 +379,7 @@ const fn enabled() -> bool {
 
 impl Default for KubernetesPublishers {
     fn default() -> Self {
-        Self { enabled: enabled(), audience: None }
+        Self { enabled: enabled() }
     }
 }
 

@@ -42,6 +42,13 @@ pub fn node_field_manager(pod: &str) -> String {
     format!("sorcha-node.{pod}")
 }
 
+/// Audience of the tokens that let publish on the central nodes of a network in a namespace. It names both, so that a token
+/// for one network is good for no other, and it begins with a name that no other service uses, the API server least of all.
+#[must_use]
+pub fn publish_audience(namespace: &str, network: &str) -> String {
+    format!("publish.{GROUP}/{namespace}/{network}")
+}
+
 /// The definitions, in the order in which the YAML lists them.
 #[must_use]
 pub fn all_crds() -> Vec<CustomResourceDefinition> {

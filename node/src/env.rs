@@ -1,6 +1,7 @@
 //! What a node needs from its surroundings, injected so that a whole network runs under simulation (design 23).
 
 use std::{
+    convert::Infallible,
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -55,7 +56,7 @@ impl Env {
     }
 
     /// Follows the TLS files, for ever.
-    pub async fn watch_files(&self) {
+    pub async fn watch_files(&self) -> Infallible {
         match &self.tls {
             Some(tls) => tls.watch().await,
             None => std::future::pending().await,

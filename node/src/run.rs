@@ -4,7 +4,6 @@ mod starting;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use axum::serve::Listener;
 use ed25519_dalek::SigningKey;
 use futures::{Stream, StreamExt as _};
 use tokio::{
@@ -17,8 +16,14 @@ use tokio_util::sync::CancellationToken;
 use self::starting::Starting;
 pub use self::starting::until_available;
 use crate::{
-    central::{CentralNode, handshakes::Handshakes, incoming::Tracked, log::RegisterLog, serve},
-    config::{self, Config, ConfigError, Role},
+    central::{
+        CentralNode,
+        handshakes::handshakes,
+        incoming::{Tracked, accepted},
+        log::RegisterLog,
+        serve,
+    },
+    config::{Config, ConfigError, Role},
     env::Env,
     http::{self, Auth, Stage, auth::Reviewer},
     keys,
@@ -31,7 +36,7 @@ use crate::{
         journal::{self, JournalStore},
     },
     telemetry::Telemetry,
-    tls::TlsError,
+    tls::{Tls, TlsError},
 };
 
 /// Why a node does not start, or ends with a fault.
@@ -125,15 +130,19 @@ pub async fn run(
     let stage = watch::Sender::new(Stage::Opening { store_fault: None });
     let transport = report::kubernetes::connect(&config, role).await?;
     let http = listen("listen.http", config.listen.http).await?;
+    let https = match &env.tls {
+        Some(tls) => Some((listen("listen.https", config.listen.https).await?, Arc::clone(tls))),
+        None => None,
+    };
     let grpc = match role {
         Role::Central => Some(listen("listen.grpc", config.listen.grpc).await?),
         Role::Peer => None,
     };
     let reporter = transport.map(|to| Reporter::start(&config, role, &env, stage.subscribe(), to));
     let front = http::front(stage.subscribe(), auth, telemetry.registry().clone());
-    let limits = config.http.clone();
+    let config = Arc::new(config);
     let work = async {
-        let starting = Starting { config: Arc::new(config), env, stage };
+        let starting = Starting { config: Arc::clone(&config), env, stage };
         let result = match grpc {
             Some(grpc) => starting.central(grpc, shutdown).await,
             None => starting.peer(shutdown).await,
@@ -143,14 +152,21 @@ pub async fn run(
         }
         result
     };
-    beside_http(http, front, &limits, work).await
+    beside_http(Doors { http, https }, front, &config, work).await
+}
+
+/// Where the HTTP API is served.
+struct Doors {
+    http: TcpListener,
+    /// Over TLS, where the node has its files.
+    https: Option<(TcpListener, Arc<Tls>)>,
 }
 
 /// Serves HTTP as long as the role's work goes on, so that probes and reads are answered while it starts and drains.
 async fn beside_http(
-    listener: TcpListener,
+    doors: Doors,
     router: axum::Router,
-    limits: &config::Http,
+    config: &Config,
     work: impl Future<Output = Result<(), RunError>>,
 ) -> Result<(), RunError> {
     let ended = CancellationToken::new();
@@ -159,10 +175,17 @@ async fn beside_http(
         ended.cancel();
         result
     };
-    let http =
-        async { http::serve(listener, router, limits, ended.cancelled()).await.map_err(RunError::Http) };
-    let (work, http) = tokio::join!(work, http);
-    work.and(http)
+    let https = async {
+        match doors.https {
+            Some((listener, tls)) => {
+                http::serve_secured(listener, tls, router.clone(), config, ended.cancelled()).await
+            }
+            None => Ok(()),
+        }
+    };
+    let http = http::serve(doors.http, router.clone(), &config.http, ended.cancelled());
+    let (work, http, https) = tokio::join!(work, http, https);
+    work.and(http.and(https).map_err(RunError::Http))
 }
 
 /// Opens a listener for a setting.
@@ -256,18 +279,6 @@ pub async fn open_embedded(config: &Config, env: &Env, replica: bool) -> Result<
     }))
 }
 
-/// Accepted connections of a listener; small messages go out at once. Where accepting fails, such as for want of file
-/// descriptors, it is tried again after a second.
-fn accepted(listener: TcpListener) -> impl Stream<Item = io::Result<(TcpStream, SocketAddr)>> + Unpin {
-    Box::pin(futures::stream::unfold(listener, |mut listener| async {
-        let (stream, remote) = Listener::accept(&mut listener).await;
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%remote, %error, "can't set TCP_NODELAY");
-        }
-        Some((Ok((stream, remote)), listener))
-    }))
-}
-
 /// Accepted connections of a listener, tracked, so that a session learns when its connection is gone.
 fn tracked(listener: TcpListener) -> impl Stream<Item = io::Result<Tracked<TcpStream>>> {
     accepted(listener).map(|accepted| {
@@ -290,7 +301,7 @@ pub async fn serve_central(
     let served = async {
         match &env.tls {
             Some(tls) => {
-                let incoming = Handshakes::new(Arc::clone(&node), Arc::clone(tls), accepted(grpc));
+                let incoming = handshakes(Arc::clone(&node), Arc::clone(tls), accepted(grpc));
                 serve_central_on(node, incoming, shutdown).await
             }
             None => serve_central_on(node, tracked(grpc), shutdown).await,
@@ -298,7 +309,7 @@ pub async fn serve_central(
     };
     tokio::select! {
         served = served => served,
-        () = env.watch_files() => Ok(()),
+        never = env.watch_files() => match never {},
     }
 }
 

@@ -887,6 +887,20 @@ def test_node_status_lists_the_sessions(peer, new_peer):
     assert status.active_peer_count == len(status.connected_peers)
 
 
+def test_session_ids_are_told_on_their_own_connection_only(peer, new_peer, new_channel):
+    """Who knows a session's id can speak for it where connections prove nothing: another connection is told none."""
+    stranger = new_peer(channel=new_channel())
+    told = [
+        stranger.node_status(peer_id="", include_peer_list=True),
+        stranger.node_status(peer_id=peer.peer_id, include_peer_list=True),
+        stranger.heartbeat_status(peer_id=peer.peer_id),
+    ]
+    assert told[1].connected_peers[0].peer_id == told[2].peer_id == peer.peer_id
+    assert all(peer.session_id not in str(answer) for answer in told)
+    assert peer.heartbeat_status().session_id == peer.session_id
+    assert peer.beat().success, "the session is its owner's still"
+
+
 def test_node_status_shows_only_the_peer_asked_about(peer, new_peer):
     """D25: peer_id filters the list, and nothing else."""
     new_peer().connect()

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sorcha_node::http_client;
 use tokio::process::{Child, Command};
 
 /// How long anything may take.
@@ -157,7 +158,8 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut attempt: im
 
 /// The body of a successful GET.
 pub async fn get(port: u16, path: &str) -> Option<String> {
-    let response = reqwest::get(format!("http://127.0.0.1:{port}{path}")).await.ok()?;
+    let response =
+        http_client::plain().ok()?.get(format!("http://127.0.0.1:{port}{path}")).send().await.ok()?;
     if response.status().is_success() { response.text().await.ok() } else { None }
 }
 
@@ -170,7 +172,8 @@ pub async fn publish(port: u16, token: &str, id: &str) -> Result<(), String> {
         "blueprintId": id,
         "blueprint": { "@context": "https://sorcha.dev/blueprints/v1", "id": id, "name": format!("Blueprint {id}") },
     });
-    let request = reqwest::Client::new()
+    let request = http_client::plain()
+        .map_err(|error| error.to_string())?
         .post(format!("http://127.0.0.1:{port}/api/system-register/publish"))
         .bearer_auth(token)
         .json(&body);

@@ -83,11 +83,8 @@ fn network(blueprint: &SorchaBlueprint, ctx: &Ctx) -> Network {
     central::network_named(&ctx.caches, &blueprint.namespace().unwrap_or_default(), &blueprint.spec.network)
 }
 
-/// A central node takes tokens that are made for its network, or for the audience that its spec names.
 fn at<'a>(network: &'a Network, central: &'a str) -> At<'a> {
-    let node = network.nodes.iter().find(|node| node.name_any() == central);
-    let audience = node.and_then(|node| node.spec.publishers.kubernetes.audience.as_deref());
-    At { namespace: &network.namespace, audience: audience.unwrap_or(&network.name), central }
+    At { namespace: &network.namespace, network: &network.name, central }
 }
 
 fn ready(network: &Network) -> Vec<String> {

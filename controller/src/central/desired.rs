@@ -46,7 +46,8 @@ pub(super) fn desired(
     };
     let tls = central_mount(node);
     let config = central_config(&owner, spec, &network::hostname(node), may_review, tls.is_some());
-    let (service_account, role, role_binding) = desired::identity(&owner);
+    let reviews = may_review && spec.publishers.kubernetes.enabled;
+    let (service_account, role, role_binding) = desired::identity(&owner, reviews);
     let workload = Workload {
         replicas: 1,
         image: spec.image.as_deref().unwrap_or(image),
@@ -71,7 +72,11 @@ pub(super) fn desired(
         config_map: desired::config_map(&owner, config.clone(), None),
         headless: headless_service(&owner, tls.is_some()),
         service: central_service(&owner, &spec.service, tls.is_some()),
-        network_policy: central_network_policy(&owner, spec.service.type_ != ServiceType::ClusterIP),
+        network_policy: central_network_policy(
+            &owner,
+            spec.service.type_ != ServiceType::ClusterIP,
+            tls.is_some(),
+        ),
         budget: None,
         service_account,
         role,

@@ -43,7 +43,7 @@ pub(super) fn finding(node: &SorchaCentralNode, reviews: &State) -> Finding {
 }
 
 fn allowed(node: &SorchaCentralNode, tokens: Option<&str>) -> String {
-    let audience = node.spec.publishers.kubernetes.audience.as_ref().unwrap_or(&node.spec.network);
+    let audience = sorcha_crds::publish_audience(&node.namespace().unwrap_or_default(), &node.spec.network);
     let also = tokens.map(|tokens| format!("; {tokens} are taken too")).unwrap_or_default();
     format!(
         "who has the verb publish on sorchacentralnodes.sorcha.dev/{} may publish, with a token for {audience}{also}",

@@ -230,7 +230,7 @@ fn who_may_publish_is_told_as_it_is() {
             State::Given,
             true,
             "Kubernetes",
-            vec!["publish on sorchacentralnodes.sorcha.dev/n0", "for sorcha.dev"],
+            vec!["publish on sorchacentralnodes.sorcha.dev/n0", "for publish.sorcha.dev/shop/sorcha.dev"],
         ),
         (
             json!({"tokensSecretRef": tokens}),
@@ -239,7 +239,6 @@ fn who_may_publish_is_told_as_it_is() {
             "Kubernetes",
             vec!["Secret db are taken too"],
         ),
-        (json!({"kubernetes": {"audience": "shop"}}), State::Given, true, "Kubernetes", vec!["for shop"]),
         (json!({}), fault, false, "RightsNotGiven", vec!["the binding is not there"]),
         (
             json!({"tokensSecretRef": tokens}),
@@ -284,11 +283,10 @@ fn the_configuration_follows_publishers_and_rights() {
         let map = desired::desired(&node, IMAGE, "IfNotPresent", may_review).config_map;
         map.data.expect("data").into_values().next().expect("a file")
     };
-    let with_tokens =
-        json!({"tokensSecretRef": {"name": "db", "key": "tokens"}, "kubernetes": {"audience": "shop"}});
+    let with_tokens = json!({"tokensSecretRef": {"name": "db", "key": "tokens"}});
     let both = config(&with_tokens, true);
     assert!(both.contains("token_file = \"/etc/sorcha/publishers/tokens\""), "{both}");
-    assert!(both.contains("[http.kubernetes]\naudience = \"shop\"\nenabled = true"), "{both}");
+    assert!(both.contains("[http.kubernetes]\nenabled = true"), "{both}");
     assert!(!config(&with_tokens, false).contains("kubernetes"), "without the right it would only fail");
     assert!(!config(&json!({"kubernetes": {"enabled": false}}), true).contains("kubernetes"));
     assert!(

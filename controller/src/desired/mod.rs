@@ -73,10 +73,10 @@ pub struct Shared {
     pub mongodb: Option<ManagedServer>,
 }
 
-/// Identity and rights of a node's pods.
+/// Identity and rights of a node's pods; `reviews`: they ask what publishers may do.
 #[must_use]
-pub fn identity(owner: &Owner) -> (ServiceAccount, Role, RoleBinding) {
-    (rbac::service_account(owner), rbac::role(owner), rbac::role_binding(owner))
+pub fn identity(owner: &Owner, reviews: bool) -> (ServiceAccount, Role, RoleBinding) {
+    (rbac::service_account(owner), rbac::role(owner, reviews), rbac::role_binding(owner))
 }
 
 /// The ConfigMap of a node.

@@ -23,13 +23,18 @@ fn policy(owner: &Owner, ingress: Vec<NetworkPolicyIngressRule>) -> NetworkPolic
     NetworkPolicy { metadata: owner.meta(&owner.name), spec: Some(spec) }
 }
 
-fn rule(port: &str, from: Option<Vec<NetworkPolicyPeer>>) -> NetworkPolicyIngressRule {
-    let port = NetworkPolicyPort {
-        port: Some(IntOrString::String(port.to_owned())),
+fn rule(ports: &[&str], from: Option<Vec<NetworkPolicyPeer>>) -> NetworkPolicyIngressRule {
+    let port = |name: &&str| NetworkPolicyPort {
+        port: Some(IntOrString::String((*name).to_owned())),
         protocol: Some("TCP".to_owned()),
         ..NetworkPolicyPort::default()
     };
-    NetworkPolicyIngressRule { ports: Some(vec![port]), from }
+    NetworkPolicyIngressRule { ports: Some(ports.iter().map(port).collect()), from }
+}
+
+/// Applications read over HTTP, and publishers publish.
+fn api(tls: bool) -> NetworkPolicyIngressRule {
+    rule(if tls { &["http", "https"] } else { &["http"] }, None)
 }
 
 fn pods(labels: &[(&str, &str)], everywhere: bool) -> NetworkPolicyPeer {
@@ -41,23 +46,23 @@ fn pods(labels: &[(&str, &str)], everywhere: bool) -> NetworkPolicyPeer {
     }
 }
 
-/// Applications read over HTTP; nothing ever dials a peer over gRPC.
+/// Nothing ever dials a peer over gRPC.
 #[must_use]
-pub fn peer_network_policy(owner: &Owner) -> NetworkPolicy {
-    policy(owner, vec![rule("http", None)])
+pub fn peer_network_policy(owner: &Owner, tls: bool) -> NetworkPolicy {
+    policy(owner, vec![api(tls)])
 }
 
 /// Peers of the network connect over gRPC; from anywhere when the Service is open to the outside.
 #[must_use]
-pub fn central_network_policy(owner: &Owner, open: bool) -> NetworkPolicy {
+pub fn central_network_policy(owner: &Owner, open: bool, tls: bool) -> NetworkPolicy {
     let peers = pods(&[(label::NETWORK, &owner.network), (label::COMPONENT, Component::Peer.label())], true);
     let from = (!open).then(|| vec![peers]);
-    policy(owner, vec![rule("grpc", from), rule("http", None)])
+    policy(owner, vec![rule(&["grpc"], from), api(tls)])
 }
 
 /// Only the network's central nodes reach their MongoDB server.
 pub(super) fn mongodb_network_policy(owner: &Owner) -> NetworkPolicy {
     let central =
         pods(&[(label::NETWORK, &owner.network), (label::COMPONENT, Component::CentralNode.label())], false);
-    policy(owner, vec![rule("mongodb", Some(vec![central]))])
+    policy(owner, vec![rule(&["mongodb"], Some(vec![central]))])
 }

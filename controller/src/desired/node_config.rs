@@ -9,6 +9,7 @@ use sorcha_crds::{
 };
 
 use super::meta::Owner;
+use crate::names::HTTPS_PORT;
 
 /// Where volumes are mounted.
 pub(super) mod path {
@@ -54,6 +55,7 @@ fn with_tls(sections: &mut Map<String, Value>, tls: bool) {
             "certificate_file": file("tls.crt"), "key_file": file("tls.key"), "ca_file": file("ca.crt"),
         });
         sections.insert("tls".into(), files);
+        sections.insert("listen".into(), json!({"https": format!("0.0.0.0:{HTTPS_PORT}")}));
     }
 }
 
@@ -100,9 +102,6 @@ fn publishers(spec: &Publishers, may_review: bool) -> Value {
     if spec.kubernetes.enabled && may_review {
         // The resource is the one that the node reports into, in the pod's namespace.
         http["kubernetes"] = json!({"enabled": true});
-        if let Some(audience) = &spec.kubernetes.audience {
-            http["kubernetes"]["audience"] = json!(audience);
-        }
     }
     http
 }

@@ -1,4 +1,5 @@
-//! What a node's pods may do: write the status of their own resource, and nothing else.
+//! What a node's pods may do: write the status of their own resource, and, those of a central node that takes tokens of
+//! Kubernetes, ask what users may do in their namespace.
 
 use k8s_openapi::api::{
     core::v1::ServiceAccount,
@@ -15,15 +16,22 @@ pub(super) fn service_account(owner: &Owner) -> ServiceAccount {
     }
 }
 
-pub(super) fn role(owner: &Owner) -> Role {
-    let rule = PolicyRule {
+pub(super) fn role(owner: &Owner, reviews: bool) -> Role {
+    let report = PolicyRule {
         api_groups: Some(vec![sorcha_crds::GROUP.to_owned()]),
         resources: Some(vec![format!("{}/status", owner.component.plural())]),
         resource_names: Some(vec![owner.name.clone()]),
         verbs: vec!["patch".to_owned()],
         ..PolicyRule::default()
     };
-    Role { metadata: owner.meta(&owner.name), rules: Some(vec![rule]) }
+    let mut rules = vec![report];
+    rules.extend(reviews.then(|| PolicyRule {
+        api_groups: Some(vec!["authorization.k8s.io".to_owned()]),
+        resources: Some(vec!["localsubjectaccessreviews".to_owned()]),
+        verbs: vec!["create".to_owned()],
+        ..PolicyRule::default()
+    }));
+    Role { metadata: owner.meta(&owner.name), rules: Some(rules) }
 }
 
 pub(super) fn role_binding(owner: &Owner) -> RoleBinding {

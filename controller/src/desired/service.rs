@@ -9,7 +9,7 @@ use k8s_openapi::{
 use sorcha_crds::central_node::{CentralService, ServiceType};
 
 use super::meta::Owner;
-use crate::names::{self, Component, GRPC_PORT, HTTP_PORT};
+use crate::names::{self, Component, GRPC_PORT, HTTP_PORT, HTTPS_PORT};
 
 fn port(name: &str, number: i32, tls: bool) -> ServicePort {
     ServicePort {
@@ -17,18 +17,32 @@ fn port(name: &str, number: i32, tls: bool) -> ServicePort {
         port: number,
         target_port: Some(IntOrString::String(name.to_owned())),
         protocol: Some("TCP".to_owned()),
-        app_protocol: (name == "grpc" && !tls).then(|| "kubernetes.io/h2c".to_owned()),
+        app_protocol: app_protocol(name, tls).map(str::to_owned),
         ..ServicePort::default()
     }
 }
 
-fn ports(component: Component, tls: bool) -> Vec<ServicePort> {
-    let port = |name, number| port(name, number, tls);
-    match component {
-        Component::CentralNode => vec![port("grpc", GRPC_PORT), port("http", HTTP_PORT)],
-        Component::Peer => vec![port("http", HTTP_PORT)],
-        Component::MongoDb => vec![port("mongodb", names::MONGODB_PORT)],
+fn app_protocol(port: &str, tls: bool) -> Option<&'static str> {
+    match port {
+        "grpc" if !tls => Some("kubernetes.io/h2c"),
+        "https" => Some("https"),
+        _ => None,
     }
+}
+
+/// Where a node of a kind listens for others.
+pub(super) fn node_ports(component: Component, tls: bool) -> Vec<(&'static str, i32)> {
+    let mut ports = match component {
+        Component::CentralNode => vec![("grpc", GRPC_PORT), ("http", HTTP_PORT)],
+        Component::Peer => vec![("http", HTTP_PORT)],
+        Component::MongoDb => return vec![("mongodb", names::MONGODB_PORT)],
+    };
+    ports.extend(tls.then_some(("https", HTTPS_PORT)));
+    ports
+}
+
+fn ports(component: Component, tls: bool) -> Vec<ServicePort> {
+    node_ports(component, tls).into_iter().map(|(name, number)| port(name, number, tls)).collect()
 }
 
 /// Names of the pods.
@@ -56,8 +70,8 @@ fn client_service(owner: &Owner, type_: ServiceType, tls: bool) -> Service {
 
 /// Where applications read from a peer's replicas.
 #[must_use]
-pub fn peer_service(owner: &Owner) -> Service {
-    client_service(owner, ServiceType::ClusterIP, false)
+pub fn peer_service(owner: &Owner, tls: bool) -> Service {
+    client_service(owner, ServiceType::ClusterIP, tls)
 }
 
 /// Where peers connect and publishers publish.

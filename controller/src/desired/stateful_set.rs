@@ -25,9 +25,10 @@ use sorcha_crds::shared::{DeletionPolicy, PodOverrides, SecretKeyRef, Storage};
 use super::{
     meta::Owner,
     node_config::path,
+    service::node_ports,
     tls_volume::{Mount, tls_volume},
 };
-use crate::names::{self, Component, GRPC_PORT, HTTP_PORT};
+use crate::names::{self, Component};
 
 /// User of the node's image.
 pub(super) const NODE_USER: i64 = 65532;
@@ -201,10 +202,11 @@ pub(super) fn container_security() -> SecurityContext {
 }
 
 fn container(owner: &Owner, workload: &Workload<'_>) -> Container {
-    let (role, ports) = match owner.component {
-        Component::CentralNode => ("central", vec![("grpc", GRPC_PORT), ("http", HTTP_PORT)]),
-        Component::Peer | Component::MongoDb => ("peer", vec![("http", HTTP_PORT)]),
+    let role = match owner.component {
+        Component::CentralNode => "central",
+        Component::Peer | Component::MongoDb => "peer",
     };
+    let ports = node_ports(owner.component, workload.tls.is_some());
     let ports = ports.into_iter().map(|(name, port)| ContainerPort {
         name: Some(name.to_owned()),
         container_port: port,

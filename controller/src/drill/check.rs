@@ -7,6 +7,7 @@ use reqwest::{Url, redirect};
 use sorcha_crds::{GROUP, VERSION};
 
 use super::timeline::{Look, Timeline};
+use crate::publication::http;
 
 /// Limit of one call.
 const CALL: Duration = Duration::from_secs(5);
@@ -42,8 +43,7 @@ pub async fn definitions(client: &Client, timeline: &mut Timeline<'_>) -> anyhow
 /// # Errors
 /// When it does not in time.
 pub async fn controller(url: &Url, timeline: &mut Timeline<'_>) -> anyhow::Result<()> {
-    let client =
-        reqwest::Client::builder().timeout(CALL).redirect(redirect::Policy::none()).no_proxy().build()?;
+    let client = http::plain().timeout(CALL).redirect(redirect::Policy::none()).no_proxy().build()?;
     let probe = url.join("/readyz")?;
     let look = async || {
         Ok(match client.get(probe.clone()).send().await {

@@ -51,14 +51,14 @@ pub(super) fn desired(peer: &SorchaPeer, image: &str, image_pull_policy: &str) -
         env: Workload::peer_env(mongodb.map(|mongodb| mongodb.database_prefix.as_str())),
         grace_seconds: GRACE,
     };
-    let (service_account, role, role_binding) = desired::identity(&owner);
+    let (service_account, role, role_binding) = desired::identity(&owner, false);
     Desired {
         backup: None,
         stateful_set: stateful_set(&owner, &workload),
         config_map: desired::config_map(&owner, config.clone(), spec.force_resync.clone()),
         headless: headless_service(&owner, tls.is_some()),
-        service: peer_service(&owner),
-        network_policy: peer_network_policy(&owner),
+        service: peer_service(&owner, tls.is_some()),
+        network_policy: peer_network_policy(&owner, tls.is_some()),
         budget: Some(peer_budget(&owner)),
         service_account,
         role,

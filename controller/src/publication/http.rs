@@ -1,8 +1,9 @@
 //! What all calls to central nodes' HTTP API have in common.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use reqwest::{Client, StatusCode, Url, redirect};
+use reqwest::{Client, ClientBuilder, StatusCode, Url, redirect};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use serde_json::Value;
 
 use crate::names::{HTTP_PORT, service_host};
@@ -15,8 +16,21 @@ const IDLE: Duration = Duration::from_secs(5);
 /// # Errors
 /// When it can't be set up.
 pub fn client(call: Duration, connect: Duration) -> reqwest::Result<Client> {
-    let builder = Client::builder().timeout(call).connect_timeout(connect).pool_idle_timeout(IDLE);
+    let builder = plain().timeout(call).connect_timeout(connect).pool_idle_timeout(IDLE);
     builder.redirect(redirect::Policy::none()).no_proxy().build()
+}
+
+/// A client's settings for addresses of plain HTTP: it trusts no certificate, and so needs none of the machine's.
+#[must_use]
+pub fn plain() -> ClientBuilder {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map(|builder| builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth());
+    match config {
+        Ok(config) => Client::builder().tls_backend_preconfigured(config),
+        // The provider knows these versions.
+        Err(_) => Client::builder(),
+    }
 }
 
 /// Where a central node's Service serves HTTP. `None` for a name that no Service has.

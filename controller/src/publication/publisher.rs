@@ -51,10 +51,10 @@ impl Publisher {
         known: Option<&Known>,
         steps: &mut Vec<Made>,
     ) -> Result<Known, Fault> {
-        let token = self.token(at.audience).await?;
+        let token = self.token(&at.audience()).await?;
         let register = self.register(at, &wanted.id, &token)?;
         let result = bring(&register, wanted, known, steps).await;
-        self.note(at.audience, &token, result.as_ref().err()).await;
+        self.note(&at.audience(), &token, result.as_ref().err()).await;
         result
     }
 
@@ -63,14 +63,14 @@ impl Publisher {
     /// # Errors
     /// [`Fault`].
     pub async fn retire(&self, at: &At<'_>, id: &str, pinned: Option<&str>) -> Result<Option<Entry>, Fault> {
-        let token = self.token(at.audience).await?;
+        let token = self.token(&at.audience()).await?;
         let register = self.register(at, id, &token)?;
         let held = register.look(None).await?;
         if !is_to_be_deprecated(pinned, held.as_ref().map(|held| &held.entry)) {
             return Ok(None);
         }
         let result = register.set_active(false).await;
-        self.note(at.audience, &token, result.as_ref().err()).await;
+        self.note(&at.audience(), &token, result.as_ref().err()).await;
         result.map(Some)
     }
 
@@ -98,10 +98,17 @@ impl Publisher {
 pub struct At<'a> {
     /// Its namespace.
     pub namespace: &'a str,
-    /// Audience of the tokens that it takes: its network.
-    pub audience: &'a str,
+    /// Its network.
+    pub network: &'a str,
     /// Its name.
     pub central: &'a str,
+}
+
+impl At<'_> {
+    /// Audience of the tokens that it takes.
+    fn audience(&self) -> String {
+        sorcha_crds::publish_audience(self.namespace, self.network)
+    }
 }
 
 /// A step that was made.

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     clock::Monotonic,
     register::names::{Lineage, PeerId},
+    session_name::session_name,
 };
 
 /// The service.
@@ -45,7 +46,7 @@ impl CentralNodeConnection for ConnectionService {
             .open(id.clone(), &peer, held, connection, at)
             .map_err(|refused| node.refuse(&peer, refused))?;
         node.record_peers();
-        tracing::info!(peer_id = %peer, session_id = id.as_str(), version = held.get(), "peer connected");
+        tracing::info!(peer_id = %peer, session_id = id.name(), version = held.get(), "peer connected");
         Ok(Response::new(node.connection_response(&id)))
     }
 
@@ -61,7 +62,7 @@ impl CentralNodeConnection for ConnectionService {
         let closed = node.sessions().close(&peer, &request.session_id, &connection);
         closed.map_err(|reason| node.no_session(reason, &peer, &request.session_id, &connection))?;
         node.record_peers();
-        tracing::info!(peer_id = %peer, session_id = request.session_id, reason = request.reason, "peer disconnected");
+        tracing::info!(peer_id = %peer, session_id = session_name(&request.session_id), reason = request.reason, "peer disconnected");
         Ok(Response::new(v1::DisconnectionResponse {
             success: true,
             message: "session closed".to_owned(),
@@ -73,12 +74,18 @@ impl CentralNodeConnection for ConnectionService {
         &self,
         request: Request<v1::StatusRequest>,
     ) -> Result<Response<v1::CentralNodeStatus>, Status> {
+        let connection = Connection::of(&request);
         let request = request.into_inner();
         let filter = match request.peer_id.as_str() {
             "" => None,
             id => Some(validate::peer_id(id)?),
         };
-        Ok(Response::new(self.0.status(filter.as_ref(), request.include_peer_list)))
+        let peers = PeerList {
+            filter: filter.as_ref(),
+            is_wanted: request.include_peer_list,
+            caller: Some(&connection),
+        };
+        Ok(Response::new(self.0.status_for(&peers)))
     }
 }
 
@@ -179,13 +186,16 @@ impl CentralNode {
         }
     }
 
-    /// The node's condition; `filter` narrows the peer list (D25).
+    /// The node's condition, as the node itself knows it; `filter` narrows the peer list (D25).
     #[must_use]
     pub fn status(&self, filter: Option<&PeerId>, include_peers: bool) -> v1::CentralNodeStatus {
+        self.status_for(&PeerList { filter, is_wanted: include_peers, caller: None })
+    }
+
+    fn status_for(&self, peers: &PeerList<'_>) -> v1::CentralNodeStatus {
         let view = self.log.view();
         let now = self.env.clock.monotonic();
         let sessions = self.sessions();
-        let listed = |session: &&Session| include_peers && filter.is_none_or(|peer| *peer == session.peer_id);
         let health = match self.condition() {
             Condition::Healthy => v1::NodeHealth::Healthy,
             Condition::Degraded => v1::NodeHealth::Degraded,
@@ -202,13 +212,18 @@ impl CentralNode {
             uptime_seconds: i64::try_from(self.uptime().as_secs()).unwrap_or(i64::MAX),
             connected_peers: sessions
                 .live()
-                .filter(listed)
-                .map(|session| self.connected_peer(session, now))
+                .filter(|session| peers.has(session, &self.config.node.network))
+                .map(|session| self.connected_peer(session, peers.caller, now))
                 .collect(),
         }
     }
 
-    fn connected_peer(&self, session: &Session, now: Monotonic) -> v1::ConnectedPeerInfo {
+    fn connected_peer(
+        &self,
+        session: &Session,
+        caller: Option<&Connection>,
+        now: Monotonic,
+    ) -> v1::ConnectedPeerInfo {
         use v1::PeerConnectionStatus as Status;
         let status = match session.health(now, self.config.heartbeat.interval) {
             Health::Healthy if session.syncing > 0 => Status::Syncing,
@@ -217,12 +232,41 @@ impl CentralNode {
         };
         v1::ConnectedPeerInfo {
             peer_id: session.peer_id.to_string(),
-            session_id: session.id.as_str().to_owned(),
+            session_id: if caller.is_none_or(|caller| session.is_told_to(caller)) {
+                session.id.as_str().to_owned()
+            } else {
+                String::new()
+            },
             connected_at: session.connected_at.as_millis(),
             last_heartbeat_at: session.last_heartbeat_at.as_millis(),
             last_sync_version: session.position.get(),
             status: status.into(),
         }
+    }
+}
+
+/// The list of peers that a status is asked for.
+struct PeerList<'a> {
+    /// The one peer that it is to have (D25).
+    filter: Option<&'a PeerId>,
+    is_wanted: bool,
+    /// Who asks; none: the node itself.
+    caller: Option<&'a Connection>,
+}
+
+impl PeerList<'_> {
+    /// Whether it has a session. Callers that show a certificate are told of the peers that it speaks for, central nodes of the
+    /// network of all. On plain text nobody is told from anybody, and all are listed.
+    fn has(&self, session: &Session, network: &str) -> bool {
+        let peer = &session.peer_id;
+        let may_know = match self.caller.and_then(Connection::credential) {
+            None => true,
+            Some(Err(_)) => false,
+            Some(Ok(identity)) => {
+                identity.network() == network && (identity.is_central_node() || identity.speaks_for(peer))
+            }
+        };
+        self.is_wanted && may_know && self.filter.is_none_or(|wanted| wanted == peer)
     }
 }
 

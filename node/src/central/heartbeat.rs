@@ -21,6 +21,7 @@ use crate::{
         names::{PeerId, RegisterDigest, Version},
         view::RegisterView,
     },
+    session_name::session_name,
 };
 
 /// The service.
@@ -80,7 +81,12 @@ impl Heartbeat for HeartbeatService {
         let live = health != Health::Disconnected;
         Ok(Response::new(v1::HeartbeatStatus {
             peer_id: peer.to_string(),
-            session_id: session.id.as_str().to_owned(),
+            // Its owner has it already; nobody else learns it here.
+            session_id: if !request.session_id.is_empty() || session.is_told_to(&connection) {
+                session.id.as_str().to_owned()
+            } else {
+                String::new()
+            },
             last_heartbeat_time: if session.received == 0 {
                 0
             } else {
@@ -133,7 +139,6 @@ impl CentralNode {
         let received_at = self.env.clock.now();
         let (peer, version) = validate::heartbeat(message, received_at)?;
         self.authorize(connection, &peer)?;
-        self.limiters.heartbeat(&peer).map_err(|wait| self.exhausted("heartbeat", &peer, wait))?;
         let beat = Beat {
             sent_at: Timestamp::from_millis(message.timestamp),
             received_at,
@@ -145,6 +150,8 @@ impl CentralNode {
             let session = sessions
                 .find(&peer, &message.session_id, connection)
                 .map_err(|reason| self.no_session(reason, &peer, &message.session_id, connection))?;
+            // Only who has the session uses up its limit.
+            self.limiters.heartbeat(&peer).map_err(|wait| self.exhausted("heartbeat", &peer, wait))?;
             SessionTable::beat(session, beat, received, self.config.heartbeat.interval);
         }
         let is_complete = self.log.look_for(version).await;
@@ -157,7 +164,7 @@ impl CentralNode {
         }
         let action = recommend(*self.draining.borrow(), replica, version < view.head());
         if self.config.log.heartbeats {
-            tracing::info!(peer_id = %peer, session_id = message.session_id, sequence = message.sequence_number, version = version.get(), "heartbeat");
+            tracing::info!(peer_id = %peer, session_id = session_name(&message.session_id), sequence = message.sequence_number, version = version.get(), "heartbeat");
         }
         let latency = self.env.clock.monotonic().since(received);
         Ok(v1::HeartbeatAcknowledgement {

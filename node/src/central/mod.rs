@@ -18,6 +18,7 @@ pub mod publish;
 pub mod push;
 pub mod serve;
 pub mod session;
+mod slots;
 mod stream;
 pub mod sync;
 mod validate;
@@ -25,7 +26,7 @@ mod validate;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ed25519_dalek::SigningKey;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tonic::{Code, Status};
 
 use self::{
@@ -34,6 +35,7 @@ use self::{
     limits::{Exhausted, Limiters},
     log::RegisterLog,
     session::{NoSession, Rules, SessionTable},
+    slots::Slots,
 };
 use crate::{
     clock::Monotonic,
@@ -97,7 +99,7 @@ pub struct CentralNode {
     findings: Vec<Finding>,
     sessions: Mutex<SessionTable>,
     limiters: Limiters,
-    full_syncs: Arc<Semaphore>,
+    full_syncs: Slots,
     connections: Connections,
     draining: watch::Sender<bool>,
     signing_key: OnceLock<SigningKey>,
@@ -125,7 +127,7 @@ impl CentralNode {
                 most: config.limits.max_connections,
                 patience: config.limits.sessionless_connection,
             }),
-            full_syncs: Arc::new(Semaphore::new(config.limits.max_concurrent_full_syncs)),
+            full_syncs: Slots::new(config.limits.max_concurrent_full_syncs),
             draining: watch::Sender::new(false),
             signing_key: OnceLock::new(),
             limiters,

@@ -44,7 +44,7 @@ impl PushGuard {
         if !node.sessions().begin_push(&caller.peer, &caller.session) {
             return Err(second_stream(&caller));
         }
-        tracing::info!(peer_id = %caller.peer, session_id = caller.session.as_str(), "push subscriber added");
+        tracing::info!(peer_id = %caller.peer, session_id = caller.session.name(), "push subscriber added");
         Ok(Self { node: Arc::clone(node), caller })
     }
 }
@@ -52,7 +52,7 @@ impl PushGuard {
 impl Drop for PushGuard {
     fn drop(&mut self) {
         self.node.sessions().end_push(&self.caller.peer, &self.caller.session);
-        tracing::info!(peer_id = %self.caller.peer, session_id = self.caller.session.as_str(), "push subscriber removed");
+        tracing::info!(peer_id = %self.caller.peer, session_id = self.caller.session.name(), "push subscriber removed");
     }
 }
 

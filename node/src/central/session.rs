@@ -4,6 +4,7 @@ mod laggards;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    fmt,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -16,6 +17,7 @@ use super::incoming::Connection;
 use crate::{
     clock::{Monotonic, Timestamp},
     register::names::{PeerId, Version},
+    session_name::session_name,
     tls::identity::Identity,
 };
 
@@ -24,9 +26,15 @@ const LATENCIES: usize = 10;
 /// Ended sessions that are remembered, so that their heartbeat status can still be asked for.
 const REMEMBERED: usize = 10_000;
 
-/// Opaque handle of a session.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Opaque handle of a session; its debug form is its name.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SessionId(Arc<str>);
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name())
+    }
+}
 
 impl SessionId {
     /// A handle from 128 random bits.
@@ -39,6 +47,12 @@ impl SessionId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// What logs call the session by.
+    #[must_use]
+    pub fn name(&self) -> String {
+        session_name(&self.0)
     }
 }
 
@@ -188,6 +202,12 @@ impl Session {
     #[must_use]
     pub fn is_of(&self, connection: &Connection) -> bool {
         self.connection.is_of_owner_of(connection)
+    }
+
+    /// Whether a connection is its owner's: one that proves it by its certificate, or the one that carries the session.
+    #[must_use]
+    pub fn is_told_to(&self, connection: &Connection) -> bool {
+        connection.proves_owner_of(&self.connection) || connection.is_same(&self.connection)
     }
 
     /// Where the session's newest call came from, where that is known.

@@ -95,6 +95,10 @@ impl Piece {
         self.entries.len()
     }
 
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn into_entries(self) -> Vec<Arc<SealedEntry>> {
         self.entries
     }

@@ -6,7 +6,7 @@ use sorcha_proto::{
     metadata, raw,
     v1::{self, CheckpointStatus},
 };
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
     outlet::Inlet,
     push,
     session::NoSession,
+    slots::{Pace, Slot},
     stream::{self, Caller, EntryStream, Piece, Pieces},
     validate,
 };
@@ -90,7 +91,7 @@ impl SyncService {
         let caller = node.caller(&peer, &request.session_id, &connection)?;
         // D12: from nothing, or when told to, the active entries; else everything newer, inactive ones too.
         let full = full || request.full_sync || held == Version::ZERO;
-        let permit = if full { Some(node.admit_full_sync(&peer, &connection).await?) } else { None };
+        let slot = if full { Some(node.admit_full_sync(&peer, &connection).await?) } else { None };
         if !node.log.look_for(held).await {
             tracing::debug!(held = held.get(), "can't look for what a peer is ahead by");
         }
@@ -101,9 +102,10 @@ impl SyncService {
             // U5: a negative cap is no cap, as in the reference.
             cap: usize::try_from(request.max_blueprints).ok().filter(|cap| *cap > 0).unwrap_or(usize::MAX),
             write_timeout: node.config.limits.push_write_timeout,
+            least_rate: if full { node.config.limits.full_sync_min_rate } else { 0 },
         };
         let snapshot = Arc::clone(&pull.view);
-        let mut response = Response::new(pull.start(Arc::clone(node), caller, permit));
+        let mut response = Response::new(pull.start(Arc::clone(node), caller, slot));
         describe(&snapshot, response.metadata_mut());
         Ok(response)
     }
@@ -130,15 +132,12 @@ struct Pull {
     active_only: bool,
     cap: usize,
     write_timeout: Duration,
+    /// Bytes per second that the peer must take; 0: any will do.
+    least_rate: u64,
 }
 
 impl Pull {
-    fn start(
-        self,
-        node: Arc<CentralNode>,
-        caller: Caller,
-        permit: Option<OwnedSemaphorePermit>,
-    ) -> EntryStream {
+    fn start(self, node: Arc<CentralNode>, caller: Caller, slot: Option<Slot>) -> EntryStream {
         let (pieces, stream) = EntryStream::new();
         tokio::spawn(async move {
             let Caller { peer, session, end } = caller;
@@ -148,7 +147,7 @@ impl Pull {
                 reason = end.ended() => Err(stream::ended(reason)),
             };
             node.sessions().end_sync(&peer, &session);
-            drop(permit);
+            drop(slot);
             match outcome {
                 // A finished stream moves the node's view of the peer (D13).
                 Ok(Some(version)) => node.sessions().advance(&peer, &session, version, node.env.clock.now()),
@@ -162,14 +161,18 @@ impl Pull {
     /// Streams the entries; the version that the peer is at afterwards, or `None` when it went away.
     async fn send(&self, pieces: &Pieces) -> Result<Option<Version>, Status> {
         let (mut sent, mut last) = (0, self.after);
+        let mut pace = Pace::new(self.least_rate, self.write_timeout, Instant::now());
         loop {
             let piece = self.piece(last, self.cap - sent);
             let Some(end) = piece.last() else { break };
-            match tokio::time::timeout(self.write_timeout, pieces.send(piece.encoded())).await {
+            let patience = pace.patience().filter(|patience| *patience < self.write_timeout);
+            match timeout(patience.unwrap_or(self.write_timeout), pieces.send(piece.encoded())).await {
                 Ok(Some(())) => (sent, last) = (sent + piece.len(), end),
                 Ok(None) => return Ok(None),
+                Err(_elapsed) if patience.is_some() => return Err(pace.too_slow()),
                 Err(_elapsed) => return Err(stream::too_slow(self.write_timeout)),
             }
+            pace.accepted(piece.bytes(), Instant::now());
         }
         Ok(Some(if sent == self.cap { last } else { self.view.head().max(last) }))
     }
@@ -181,23 +184,21 @@ impl Pull {
 }
 
 impl CentralNode {
-    async fn admit_full_sync(
-        &self,
-        peer: &PeerId,
-        connection: &Connection,
-    ) -> Result<OwnedSemaphorePermit, Status> {
+    async fn admit_full_sync(&self, peer: &PeerId, connection: &Connection) -> Result<Slot, Status> {
         self.limiters
             .full_sync(peer, connection.identity())
             .map_err(|wait| self.exhausted("full sync", peer, wait))?;
         let wait = self.config.limits.full_sync_wait;
-        match tokio::time::timeout(wait, Arc::clone(&self.full_syncs).acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
+        match timeout(wait, self.full_syncs.take(connection.identity())).await {
+            Ok(Ok(slot)) => Ok(slot),
             Ok(Err(_closed)) => Err(Status::unavailable("this central node is leaving")),
             Err(_elapsed) => {
                 self.env.metrics.refused("full_sync_slots");
                 let slots = self.config.limits.max_concurrent_full_syncs;
-                let message =
-                    format!("all {slots} full-sync slots are taken; come back in {} ms", wait.as_millis());
+                let message = format!(
+                    "all {slots} full-sync slots are taken, or all that one certificate may have; come back in {} ms",
+                    wait.as_millis()
+                );
                 Err(validate::refused(Code::ResourceExhausted, message, wait))
             }
         }

@@ -17,6 +17,7 @@ use serde_json::Value;
 use sorcha_os::read;
 
 use super::console::printable;
+use crate::http_client;
 
 /// No answer of a node is larger.
 const ANSWER_BYTES: usize = 16 * 1024 * 1024;
@@ -109,13 +110,13 @@ impl Api {
     /// Checks the token file and sets up a client that gives up after `timeout`.
     pub(crate) fn new(args: &ApiArgs, timeout: Duration) -> anyhow::Result<Self> {
         args.token_file.as_deref().map(read_token).transpose()?;
-        Self::with(args, Client::builder().timeout(timeout).connect_timeout(timeout.min(CONNECT)))
+        Self::with(args, http_client::builder().timeout(timeout).connect_timeout(timeout.min(CONNECT)))
     }
 
     /// A client for answers of any size, which takes as long as something comes.
     pub(crate) fn for_transfers(url: &Url) -> anyhow::Result<Self> {
         let args = ApiArgs { url: url.clone(), token_file: None };
-        Self::with(&args, Client::builder().read_timeout(SILENCE).connect_timeout(CONNECT))
+        Self::with(&args, http_client::builder().read_timeout(SILENCE).connect_timeout(CONNECT))
     }
 
     fn with(args: &ApiArgs, client: ClientBuilder) -> anyhow::Result<Self> {

@@ -9,9 +9,6 @@ use super::{
     report::{is_label, name_of},
 };
 
-/// Longest audience of a token, characters: that of a host name.
-const AUDIENCE_CHARS: usize = 253;
-
 /// The HTTP API (design section 8).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -59,14 +56,12 @@ impl Default for Http {
     }
 }
 
-/// Bearer tokens that the Kubernetes API server checks: TokenReview says who, SubjectAccessReview whether.
+/// Bearer tokens that the Kubernetes API server checks: TokenReview says who, LocalSubjectAccessReview whether.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TokenReviews {
     /// Whether the API server is asked about tokens that are not in `http.token_file`.
     pub enabled: bool,
-    /// Audience that tokens are made for. Default: the network.
-    pub audience: Option<String>,
     /// The resource whose verb `publish` a caller needs: `sorchacentralnodes/NAME`. Default: `report.resource`.
     pub resource: Option<String>,
     /// Namespace of the resource. Default: `report.namespace`, else the service account's.
@@ -90,7 +85,6 @@ impl Default for TokenReviews {
     fn default() -> Self {
         Self {
             enabled: false,
-            audience: None,
             resource: None,
             namespace: None,
             timeout: Duration::from_secs(5),
@@ -120,12 +114,6 @@ impl Default for MaxStaleness {
 }
 
 impl Config {
-    /// Audience of the tokens that the API server checks for this node.
-    #[must_use]
-    pub fn token_audience(&self) -> &str {
-        self.http.kubernetes.audience.as_deref().unwrap_or(&self.node.network)
-    }
-
     /// Name of the central node resource on which publishers need the verb `publish`; `None` when the API server is not
     /// asked about tokens.
     ///
@@ -159,11 +147,6 @@ impl Config {
             return refuse("http.kubernetes.enabled", problem);
         }
         self.reviewed_resource()?;
-        let audience = self.token_audience();
-        if !(1..=AUDIENCE_CHARS).contains(&audience.chars().count()) {
-            let problem = format!("{audience:?} must have 1 to {AUDIENCE_CHARS} characters");
-            return refuse("http.kubernetes.audience", problem);
-        }
         match reviews.namespace.as_deref().filter(|namespace| !is_label(namespace)) {
             Some(namespace) => {
                 refuse("http.kubernetes.namespace", format!("{namespace:?} is not the name of a namespace"))
@@ -185,17 +168,15 @@ mod tests {
     }
 
     #[test]
-    fn audience_and_resource_follow_from_the_node() {
+    fn the_resource_follows_from_the_report() {
         let reporting = config(|config| config.report.resource = Some("sorchacentralnodes/n0".into()));
         reporting.validate(Role::Central).unwrap();
         assert_eq!(reporting.reviewed_resource().unwrap(), Some("n0"));
-        assert_eq!(reporting.token_audience(), "sorcha.dev");
         let own = config(|config| {
             config.http.kubernetes.resource = Some("sorchacentralnodes/n7".into());
-            config.http.kubernetes.audience = Some("elsewhere".into());
         });
         own.validate(Role::Central).unwrap();
-        assert_eq!((own.reviewed_resource().unwrap(), own.token_audience()), (Some("n7"), "elsewhere"));
+        assert_eq!(own.reviewed_resource().unwrap(), Some("n7"));
         assert_eq!(Config::default().reviewed_resource().unwrap(), None, "off by default");
     }
 
@@ -223,7 +204,6 @@ mod tests {
                 Role::Central,
                 ["resource", "sorchacentralnodes/NAME"],
             ),
-            (&|r| r.audience = Some(String::new()), Role::Central, ["audience", "1 to 253"]),
             (&|r| r.namespace = Some("No Name".into()), Role::Central, ["namespace", "No Name"]),
             (&|r| r.max_concurrent = 0, Role::Central, ["max_concurrent", "1 to 1000"]),
             (&|r| r.timeout = Duration::ZERO, Role::Central, ["timeout", "100ms to 1m"]),

@@ -80,6 +80,7 @@ impl Config {
             ("limits.max_peers", count(limits.max_peers), 1, 1_000_000),
             ("limits.identity_sessions", count(limits.identity_sessions), 1, 1_000_000),
             ("limits.max_concurrent_full_syncs", count(limits.max_concurrent_full_syncs), 1, 10_000),
+            ("limits.full_sync_min_rate", limits.full_sync_min_rate, 0, 1 << 30),
             ("limits.heartbeat_burst", u64::from(limits.heartbeat_burst), 1, 1_000_000),
             ("limits.max_message_bytes", count(limits.max_message_bytes), 1 << 16, 1 << 30),
             ("limits.max_request_bytes", count(limits.max_request_bytes), 4096, 1 << 30),

@@ -42,11 +42,14 @@ pub struct Listen {
     pub grpc: SocketAddr,
     /// HTTP, both roles.
     pub http: SocketAddr,
+    /// HTTP over TLS, both roles, where `[tls]` names its files.
+    pub https: SocketAddr,
 }
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { grpc: SocketAddr::from(([0, 0, 0, 0], 5000)), http: SocketAddr::from(([0, 0, 0, 0], 8080)) }
+        let everywhere = |port| SocketAddr::from(([0, 0, 0, 0], port));
+        Self { grpc: everywhere(5000), http: everywhere(8080), https: everywhere(8443) }
     }
 }
 
@@ -254,6 +257,8 @@ pub struct Limits {
     /// How long a full sync waits for its turn before it is refused.
     #[serde(with = "humantime_serde")]
     pub full_sync_wait: Duration,
+    /// A full sync that its peer takes more slowly loses its slot, bytes per second; 0: none is too slow.
+    pub full_sync_min_rate: u64,
     /// Connects of one peer.
     pub connects: Rate,
     /// Connects of all peers together.
@@ -304,6 +309,7 @@ impl Default for Limits {
             max_peers: 10_000,
             max_concurrent_full_syncs: 3,
             full_sync_wait: Duration::from_secs(5),
+            full_sync_min_rate: 16 * 1024,
             connects: Rate { per_second: 1.0, burst: 3 },
             all_connects: Rate { per_second: 500.0, burst: 1000 },
             full_syncs: Rate { per_second: 1.0 / 60.0, burst: 2 },

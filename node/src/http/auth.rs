@@ -6,7 +6,7 @@ pub mod kubernetes;
 mod review;
 mod tokens;
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     extract::{FromRef, FromRequestParts},
@@ -24,6 +24,15 @@ use crate::{
     config::{ConfigError, Http},
     telemetry::metrics::Metrics,
 };
+
+/// How Kubernetes begins the names of its own users; nobody else's begins so.
+const KUBERNETES_PREFIX: &str = "system:";
+
+/// Whether a publisher's name reads as that of a ServiceAccount, or of another of Kubernetes's own users.
+fn is_of_kubernetes(name: &str) -> bool {
+    let begins = name.trim_start().get(..KUBERNETES_PREFIX.len());
+    begins.is_some_and(|begins| begins.eq_ignore_ascii_case(KUBERNETES_PREFIX))
+}
 
 /// Publisher's name for nobody in particular.
 const ANONYMOUS: &str = "anonymous";
@@ -77,11 +86,6 @@ impl Auth {
                 Some((file.count(), file.fault().is_some()))
             });
         }
-    }
-
-    /// Whether the caller shows a valid token, or every caller counts as one who does.
-    pub(super) async fn is_trusted(&self, headers: &HeaderMap) -> bool {
-        self.writer(headers).await.is_ok()
     }
 
     /// The caller, if it may write.
@@ -180,10 +184,16 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Who is recorded as the publisher. A token of the file may speak for others; whom Kubernetes knows is recorded as
-    /// what it is.
+    /// Who is recorded as the publisher. A token of the file may speak for others, but not for those whom Kubernetes alone
+    /// proves; whom Kubernetes knows is recorded as what it is.
     pub(super) fn publishes_as(self, asked: Option<String>) -> Result<String, Problem> {
         match asked {
+            Some(asked) if self.via != Via::Kubernetes && is_of_kubernetes(&asked) => {
+                Err(Problem::invalid(format!(
+                    "publishedBy begins with {KUBERNETES_PREFIX:?}: only a token of that user of Kubernetes publishes as it; leave \
+                     publishedBy out, or use that token"
+                )))
+            }
             Some(asked) if self.via == Via::Kubernetes && asked != self.name => {
                 Err(Problem::invalid(format!(
                     "publishedBy is {:?}, but the token is that of {}; leave publishedBy out",
@@ -194,6 +204,29 @@ impl Writer {
             Some(asked) => Ok(asked),
             None => Ok(self.name),
         }
+    }
+}
+
+/// A caller who reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller {
+    /// It shows a valid token, or every caller counts as one who does.
+    pub(super) is_trusted: bool,
+}
+
+impl Caller {
+    /// One of whom nothing is known.
+    pub(super) const ANYBODY: Self = Self { is_trusted: false };
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller
+where
+    Auth: FromRef<S>,
+{
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        Ok(Self { is_trusted: Auth::from_ref(state).writer(&parts.headers).await.is_ok() })
     }
 }
 

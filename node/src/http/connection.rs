@@ -16,10 +16,13 @@ use super::{
     problem::{Kind, Problem},
     reading::Freshness,
 };
-use crate::peer::{
-    Command, PeerNode,
-    machine::state::PeerState,
-    status::{PeerStatus, Transition},
+use crate::{
+    peer::{
+        Command, PeerNode,
+        machine::state::PeerState,
+        status::{PeerStatus, Transition},
+    },
+    session_name::session_name,
 };
 
 pub(super) fn routes() -> OpenApiRouter<Served<Arc<PeerNode>>> {
@@ -75,7 +78,7 @@ pub(super) struct Accepted {
 #[schema(example = json!({
     "peerId": "edge-0", "status": "HeartbeatMonitoring", "since": "2026-11-22T09:00:00.000Z",
     "connectedCentralNodeId": "n0.sorcha.dev", "connectionEstablished": "2026-11-22T09:00:00.000Z",
-    "sessionId": "8f14e45fceea167a5a36dedd4bea2543",
+    "sessionId": "8f14e45fceea",
     "lastHeartbeat": "2026-11-22T09:30:00.000Z", "lastSyncVersion": 42, "versionLag": 0,
     "centralNodeConfig": {"nodeId": "n0.sorcha.dev", "hostname": "n0.sorcha.dev", "port": 5000, "priority": 0},
     "isolatedSince": null, "splitBrain": null, "freshAsOf": "2026-11-22T09:30:00.000Z", "stalenessSeconds": 12, "failovers": 1,
@@ -90,6 +93,7 @@ struct ConnectionStatus {
     connected_central_node_id: Option<String>,
     /// Start of the session.
     connection_established: Option<Instant>,
+    /// What the logs of both sides call the session by: not the id that calls need.
     session_id: Option<String>,
     /// Newest acknowledged heartbeat.
     last_heartbeat: Option<Instant>,
@@ -164,7 +168,7 @@ async fn connection_status(State(node): State<Arc<PeerNode>>) -> Json<Connection
         since: status.since.into(),
         connected_central_node_id: status.central_node_id.clone(),
         connection_established: status.connected_at.map(Instant),
-        session_id: status.session_id.clone(),
+        session_id: status.session_id.as_deref().map(session_name),
         last_heartbeat: status.heartbeat.last_acknowledged.map(Instant),
         last_sync_version: held.get(),
         version_lag: status.lag(held),

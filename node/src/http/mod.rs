@@ -27,6 +27,7 @@ mod publish;
 mod query;
 mod reading;
 mod register;
+mod secure;
 mod serve;
 mod stall;
 mod starting;
@@ -46,6 +47,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub use self::{
     auth::Auth,
     openapi::openapi,
+    secure::serve_secured,
     serve::{serve, serve_on},
     starting::{Stage, front},
 };

@@ -1,20 +1,20 @@
 //! `/api/peers`: the sessions of a central node.
 //!
-//! Session ids are deliberately absent: who knows one can speak for the session.
+//! Session ids are deliberately absent: who knows one can speak for the session. Addresses are for callers with a token.
 
 use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     Json,
     extract::{Path, State},
-    http::HeaderMap,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Auth, Served,
+    Served,
+    auth::Caller,
     instant::Instant,
     openapi::Fails,
     problem::{Kind, Problem},
@@ -63,7 +63,7 @@ enum SessionStatus {
 }))]
 struct PeerView {
     peer_id: String,
-    /// Where the peer's newest call came from.
+    /// Where the peer's newest call came from; null to callers without a valid token.
     #[schema(value_type = Option<String>)]
     address: Option<IpAddr>,
     port: Option<u16>,
@@ -102,7 +102,7 @@ impl<'a> Moment<'a> {
         Self { node, now: node.env.clock.monotonic(), head: node.log.view().head() }
     }
 
-    fn view(self, session: &Session, health: Health) -> PeerView {
+    fn view(self, session: &Session, health: Health, caller: Caller) -> PeerView {
         let status = match health {
             Health::Healthy if session.syncing > 0 => SessionStatus::Syncing,
             Health::Healthy => SessionStatus::Connected,
@@ -110,10 +110,11 @@ impl<'a> Moment<'a> {
             Health::TimedOut => SessionStatus::TimedOut,
             Health::Disconnected => SessionStatus::Disconnected,
         };
+        let remote = session.remote().filter(|_| caller.is_trusted);
         PeerView {
             peer_id: session.peer_id.to_string(),
-            address: session.remote().map(|remote| remote.ip()),
-            port: session.remote().map(|remote| remote.port()),
+            address: remote.map(|remote| remote.ip()),
+            port: remote.map(|remote| remote.port()),
             connected_at: session.connected_at.into(),
             last_heartbeat: session.last_heartbeat_at.into(),
             last_sync_version: session.reported.get(),
@@ -131,10 +132,11 @@ impl<'a> Moment<'a> {
 }
 
 /// All live sessions, by peer id.
-fn live(node: &CentralNode) -> Vec<PeerView> {
+fn live(node: &CentralNode, caller: Caller) -> Vec<PeerView> {
     let (moment, interval) = (Moment::now(node), node.config.heartbeat.interval);
     let sessions = node.sessions();
-    let mut peers: Vec<_> = sessions.live().map(|s| moment.view(s, s.health(moment.now, interval))).collect();
+    let view = |session: &Session| moment.view(session, session.health(moment.now, interval), caller);
+    let mut peers: Vec<_> = sessions.live().map(view).collect();
     drop(sessions);
     peers.sort_unstable_by(|a, b| a.peer_id.cmp(&b.peer_id));
     peers
@@ -151,28 +153,29 @@ fn mean_latency(peers: &[PeerView]) -> f64 {
 
 /// The peers that are connected now.
 #[utoipa::path(
-    get, path = "/api/peers", tag = "peers",
+    get, path = "/api/peers", tag = "peers", security((), ("bearer" = [])),
     responses((status = 200, description = "By peer id", body = Vec<PeerView>))
 )]
-async fn list_peers(State(node): State<Arc<CentralNode>>) -> Json<Vec<PeerView>> {
-    Json(live(&node))
+async fn list_peers(State(node): State<Arc<CentralNode>>, caller: Caller) -> Json<Vec<PeerView>> {
+    Json(live(&node, caller))
 }
 
 /// One peer's session, live or ended.
 ///
 /// A peer named like a sibling of this path (`stats`, `health`, `connected`) is found in `/api/peers` only.
 #[utoipa::path(
-    get, path = "/api/peers/{peerId}", tag = "peers",
+    get, path = "/api/peers/{peerId}", tag = "peers", security((), ("bearer" = [])),
     params(("peerId" = String, Path, description = "Peer id", min_length = 1, max_length = 64, example = "edge-0")),
     responses((status = 200, description = "Its session", body = PeerView), Fails<400>, Fails<404>)
 )]
 async fn get_peer(
     State(node): State<Arc<CentralNode>>,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<PeerView>, Problem> {
     let (id, moment) = (PeerId::new(id)?, Moment::now(&node));
-    let found =
-        node.sessions().look_up(&id, moment.now).map(|(session, health)| moment.view(session, health));
+    let view = |(session, health)| moment.view(session, health, caller);
+    let found = node.sessions().look_up(&id, moment.now).map(view);
     let unknown = || Problem::new(Kind::NOT_FOUND, format!("this central node knows no peer {id}"));
     found.map(Json).ok_or_else(unknown)
 }
@@ -209,7 +212,7 @@ struct PeerStats {
 /// Totals over the connected peers.
 #[utoipa::path(get, path = "/api/peers/stats", tag = "peers", responses((status = 200, description = "Totals", body = PeerStats)))]
 async fn peer_stats(State(node): State<Arc<CentralNode>>) -> Json<PeerStats> {
-    let peers = live(&node);
+    let peers = live(&node, Caller::ANYBODY);
     let count = |test: fn(&&PeerView) -> bool| peers.iter().filter(test).count();
     let healthy_peers = count(|peer| is_healthy(peer));
     Json(PeerStats {
@@ -246,11 +249,11 @@ struct PeersHealth {
 
 /// How the connected peers are.
 #[utoipa::path(
-    get, path = "/api/peers/health", tag = "peers",
+    get, path = "/api/peers/health", tag = "peers", security((), ("bearer" = [])),
     responses((status = 200, description = "Their health", body = PeersHealth))
 )]
-async fn peers_health(State(node): State<Arc<CentralNode>>) -> Json<PeersHealth> {
-    let peers = live(&node);
+async fn peers_health(State(node): State<Arc<CentralNode>>, caller: Caller) -> Json<PeersHealth> {
+    let peers = live(&node, caller);
     let (total_peers, healthy_peers) = (peers.len(), peers.iter().filter(|peer| is_healthy(peer)).count());
     let share = if total_peers == 0 { 1.0 } else { healthy_peers as f64 / total_peers as f64 };
     Json(PeersHealth {
@@ -278,12 +281,7 @@ struct ConnectedPeers {
     get, path = "/api/peers/connected", tag = "peers", security((), ("bearer" = [])),
     responses((status = 200, description = "The count", body = ConnectedPeers))
 )]
-async fn connected_peers(
-    State(node): State<Arc<CentralNode>>,
-    State(auth): State<Auth>,
-    headers: HeaderMap,
-) -> Json<ConnectedPeers> {
-    let is_trusted = auth.is_trusted(&headers).await;
-    let peers = live(&node);
-    Json(ConnectedPeers { connected_peer_count: peers.len(), peers: is_trusted.then_some(peers) })
+async fn connected_peers(State(node): State<Arc<CentralNode>>, caller: Caller) -> Json<ConnectedPeers> {
+    let peers = live(&node, caller);
+    Json(ConnectedPeers { connected_peer_count: peers.len(), peers: caller.is_trusted.then_some(peers) })
 }

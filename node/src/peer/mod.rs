@@ -113,7 +113,7 @@ impl PeerNode {
         match inbox {
             Some(inbox) => tokio::select! {
                 () = shell::run(Arc::clone(self), inbox, shutdown) => {}
-                () = self.env.watch_files() => {}
+                never = self.env.watch_files() => match never {},
             },
             // A second run of the same peer has nothing to do.
             None => shutdown.await,

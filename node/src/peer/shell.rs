@@ -25,7 +25,7 @@ use super::{
     session::{Request, Running, Session, connect::connect},
     status::{CentralNodeInfo, CentralNodeState},
 };
-use crate::{config::CentralNodeAddress, file_watch::FileWatch};
+use crate::{config::CentralNodeAddress, file_watch::FileWatch, session_name::session_name};
 
 /// Events that wait for the machine.
 const EVENTS: usize = 64;
@@ -373,7 +373,7 @@ impl Shell {
             if matches!(state.peer_state(), PeerState::Connected) {
                 tracing::info!(
                     central_node_id = session.map(|session| session.central.as_str()),
-                    session_id = session.map(|session| session.id.as_str()),
+                    session_id = session.map(|session| session_name(session.id.as_str())),
                     "connected"
                 );
             }

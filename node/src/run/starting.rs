@@ -68,7 +68,11 @@ impl Starting {
         let waits = |why: &str| {
             self.stage.send_replace(Stage::Opening { store_fault: Some(why.to_owned()) });
         };
-        let prepared = until_available(attempt, waits).await;
+        let prepared = tokio::select! {
+            prepared = until_available(attempt, waits) => prepared,
+            // HTTPS is served meanwhile: its certificate is renewed however long the store takes.
+            never = self.env.watch_files() => match never {},
+        };
         if let Err(error) = &prepared {
             self.stage.send_replace(Stage::Failed { fault: error.to_string() });
         }

@@ -1,4 +1,5 @@
-//! What rustls is told, on both sides: ring, both certificates verified, HTTP/2, no resumption.
+//! What rustls is told, on both sides: ring, both certificates verified, HTTP/2, no resumption; and HTTPS, where callers
+//! show no certificate.
 //!
 //! A resumed session would go on without looking at the certificate again, past its end or the end of its CA.
 
@@ -22,6 +23,7 @@ mod nobody;
 
 use self::nobody::Nobody;
 
+const HTTP_1: &[u8] = b"http/1.1";
 const HTTP_2: &[u8] = b"h2";
 
 /// The one provider of cryptography, stated at every use: a process-wide default would depend on other crates.
@@ -76,6 +78,23 @@ pub(super) fn server(
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&material.key))));
     config.alpn_protocols = vec![HTTP_2.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+/// For connections of HTTPS: no certificate is asked for.
+pub(super) fn https(
+    material: &Material,
+    oldest: TlsVersion,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let mut config = ServerConfig::builder_with_details(provider(), Arc::new(Time(Arc::clone(clock))))
+        .with_protocol_versions(versions(oldest))
+        .map_err(failed)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&material.key))));
+    config.alpn_protocols = vec![HTTP_1.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))

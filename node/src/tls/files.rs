@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{
     sign::CertifiedKey,
 };
 
-use super::certificate::Leaf;
+use super::{certificate::Leaf, suitable};
 use crate::config;
 
 /// Largest file that is read, bytes: hundreds of certificates.
@@ -23,6 +23,9 @@ const FILE_BYTES: u64 = 1024 * 1024;
 const CERTIFICATE: &str = "tls.certificate_file";
 const KEY: &str = "tls.key_file";
 const CA: &str = "tls.ca_file";
+
+/// In every PEM of a key that needs a passphrase, and in no other.
+const ENCRYPTED: &[u8] = b"ENCRYPTED";
 
 /// Why the files can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -119,19 +122,15 @@ impl Files {
             problem: format!("holds a certificate that can't be used: {problem}"),
         };
         let leaf = match chain.first() {
-            Some(leaf) => Leaf::read(leaf).map_err(content)?,
+            Some(leaf) => {
+                suitable::leaf(leaf, &provider.signature_verification_algorithms).map_err(content)?;
+                Leaf::read(leaf).map_err(content)?
+            }
             None => return Err(content("there is none".to_owned())),
         };
         let key = self.certified(chain, provider)?;
         let authorities = certificates(CA, &self.ca)?;
-        let mut roots = RootCertStore::empty();
-        for (number, authority) in (1..).zip(&authorities) {
-            roots.add(authority.clone()).map_err(|error| TlsError::Content {
-                setting: CA,
-                path: self.ca.clone(),
-                problem: format!("holds a CA certificate (number {number}) that can't be used: {error}"),
-            })?;
-        }
+        let roots = self.roots(&authorities, provider)?;
         Ok(Material { key: Arc::new(key), roots: Arc::new(roots), leaf, authorities })
     }
 
@@ -142,6 +141,32 @@ impl Files {
         used.trusting(CertificateDer::pem_slice_iter(&pem).flatten().filter(is_usable).collect())
     }
 
+    /// The CAs. One that can vouch for nobody is told of, and does not keep the others from it.
+    fn roots(
+        &self,
+        authorities: &[CertificateDer<'static>],
+        provider: &CryptoProvider,
+    ) -> Result<RootCertStore, TlsError> {
+        let (mut roots, mut unsuitable) = (RootCertStore::empty(), None);
+        for (number, authority) in (1..).zip(authorities) {
+            let refused = |why: String| {
+                let problem = format!("holds a CA certificate (number {number}) that can't be used: {why}");
+                TlsError::Content { setting: CA, path: self.ca.clone(), problem }
+            };
+            match suitable::authority(authority, &provider.signature_verification_algorithms) {
+                Ok(()) => roots.add(authority.clone()).map_err(|error| refused(error.to_string()))?,
+                Err(why) => {
+                    let error = unsuitable.insert(refused(why));
+                    tracing::warn!(%error, "a CA can't vouch for anybody");
+                }
+            }
+        }
+        match unsuitable {
+            Some(error) if roots.is_empty() => Err(error),
+            _ => Ok(roots),
+        }
+    }
+
     fn certified(
         &self,
         chain: Vec<CertificateDer<'static>>,
@@ -149,13 +174,21 @@ impl Files {
     ) -> Result<CertifiedKey, TlsError> {
         let content = |problem| TlsError::Content { setting: KEY, path: self.key.clone(), problem };
         let pem = read(KEY, &self.key)?;
+        if pem.windows(ENCRYPTED.len()).any(|words| words == ENCRYPTED) {
+            let file = self.key.display();
+            return Err(content(format!(
+                "holds a private key that is encrypted, and nodes know no passphrase; decrypt it: openssl pkey -in {file} -out NEW"
+            )));
+        }
         let key = PrivateKeyDer::from_pem_slice(&pem)
             .map_err(|error| content(format!("holds no private key in PEM: {error}")))?;
         CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
             rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch) => {
                 TlsError::OtherKey { key: self.key.clone(), certificate: self.certificate.clone() }
             }
-            error => content(format!("holds a private key that can't be used: {error}")),
+            error => {
+                content(format!("holds a private key that can't be used: {error}; make {}", suitable::KEYS))
+            }
         })
     }
 }
@@ -179,85 +212,15 @@ fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
         return Err(TlsError::Content { setting, path: path.to_owned(), problem });
     }
     let bytes = fs::read(path).map_err(failed)?;
-    let content = |error: Unreadable| TlsError::Content {
-        setting,
-        path: path.to_owned(),
-        problem: format!("can't be used: {error}"),
-    };
-    unmarked(&bytes).map(<[u8]>::to_vec).map_err(content)
+    let content = |problem| TlsError::Content { setting, path: path.to_owned(), problem };
+    if let [0x30, 0x80..=0x84, ..] = bytes[..] {
+        let problem = "is binary (DER or PKCS #12), not PEM; convert it with openssl x509, pkey or pkcs12";
+        return Err(content(problem.to_owned()));
+    }
+    unmarked(&bytes).map(<[u8]>::to_vec).map_err(|error| content(format!("can't be used: {error}")))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::tls::{
-        configs::provider,
-        testing::{Ca, Leaf as Wanted, Pair, mount},
-    };
-
-    fn write(folder: &Path, pair: &Pair, cas: &[&Ca]) -> Files {
-        let [certificate, key, ca] = mount(folder, pair, cas);
-        Files { certificate, key, ca }
-    }
-
-    /// The error for files of which one was changed.
-    fn refused(change: impl FnOnce(&Files)) -> String {
-        let folder = tempfile::tempdir().unwrap();
-        let ca = Ca::new("ca");
-        let files = write(folder.path(), &ca.issue(&Wanted::default()), &[&ca]);
-        files.load(&provider()).unwrap();
-        change(&files);
-        let error = files.load(&provider()).unwrap_err().to_string();
-        let named = [&files.certificate, &files.key, &files.ca].map(|file| file.display().to_string());
-        assert!(named.iter().any(|file| error.contains(file)), "names no file: {error}");
-        error
-    }
-
-    fn put(file: &Path, content: impl AsRef<[u8]>) {
-        fs::write(file, content).unwrap();
-    }
-
-    #[test]
-    fn every_wrong_file_is_named_with_its_setting() {
-        let ca = Ca::new("other");
-        let other = ca.issue(&Wanted::default());
-        let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        let cut = &other.certificate[..other.certificate.len() / 2];
-        type Change<'a> = &'a dyn Fn(&Files);
-        let rows: [(Change<'_>, &str); 13] = [
-            (&|f| fs::remove_file(&f.certificate).unwrap(), "tls.certificate_file: read "),
-            (&|f| fs::remove_file(&f.key).unwrap(), "tls.key_file: read "),
-            (&|f| fs::remove_file(&f.ca).unwrap(), "tls.ca_file: read "),
-            (&|f| put(&f.certificate, ""), "holds no certificate in PEM"),
-            (&|f| put(&f.certificate, &other.key), "holds no certificate in PEM"),
-            (&|f| put(&f.certificate, garbage), "tls.certificate_file: "),
-            (&|f| put(&f.certificate, cut), "tls.certificate_file: "),
-            (&|f| put(&f.key, ""), "holds no private key in PEM"),
-            (&|f| put(&f.key, &other.certificate), "holds no private key in PEM"),
-            (&|f| put(&f.key, &other.key), "is not the key of the certificate in"),
-            (&|f| put(&f.ca, [0xff; 99]), "tls.ca_file: "),
-            (&|f| put(&f.ca, garbage), "holds a CA certificate (number 1) that can't be used"),
-            (&|f| put(&f.ca, vec![b'\n'; 2 << 20]), "the limit is 1048576"),
-        ];
-        for (change, told) in rows {
-            let error = refused(change);
-            assert!(error.contains(told), "{told:?} is not in: {error}");
-        }
-    }
-
-    #[test]
-    fn files_are_told_apart_by_what_they_hold() {
-        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let ca = Ca::new("ca");
-        let pair = ca.issue(&Wanted::default());
-        fn load(folder: &tempfile::TempDir, pair: &Pair, cas: &[&Ca]) -> Material {
-            write(folder.path(), pair, cas).load(&provider()).unwrap()
-        }
-        let before = load(&first, &pair, &[&ca]);
-        assert!(before.equals(&load(&second, &pair, &[&ca])));
-        assert!(!before.equals(&load(&second, &ca.issue(&Wanted::default()), &[&ca])));
-        assert!(!before.equals(&load(&second, &pair, &[&ca, &Ca::new("new")])));
-    }
-}
+mod fixtures;
+#[cfg(test)]
+mod tests;

@@ -74,6 +74,12 @@ impl Identity {
         &self.network
     }
 
+    /// The namespace it belongs to.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// Whether it is a central node's.
     #[must_use]
     pub const fn is_central_node(&self) -> bool {

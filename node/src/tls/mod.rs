@@ -8,11 +8,14 @@ pub mod certificate;
 mod configs;
 mod explain;
 mod files;
+pub mod handshakes;
 pub mod identity;
+mod suitable;
 #[cfg(test)]
 pub(crate) mod testing;
 
 use std::{
+    convert::Infallible,
     fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -55,6 +58,7 @@ pub struct Tls {
 struct Current {
     material: Material,
     server: Arc<ServerConfig>,
+    https: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
 }
 
@@ -157,6 +161,12 @@ impl Tls {
         Arc::clone(&self.current.load().server)
     }
 
+    /// For the next accepted connection of HTTPS.
+    #[must_use]
+    pub fn https(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current.load().https)
+    }
+
     /// For the next connection that is opened.
     #[must_use]
     pub fn client(&self) -> Arc<ClientConfig> {
@@ -170,7 +180,7 @@ impl Tls {
     }
 
     /// Looks at the files every `tls.reload_interval`, for ever.
-    pub async fn watch(&self) {
+    pub async fn watch(&self) -> Infallible {
         loop {
             tokio::time::sleep(self.reload_interval).await;
             self.look();
@@ -265,7 +275,7 @@ impl Tls {
                 tracing::warn!(%not_after, hours_left = hours, %file, "the TLS certificate ends soon and was not renewed");
             }
             Age::Expired => {
-                tracing::error!(%not_after, %file, "the TLS certificate has expired: no new connection will succeed until it is renewed");
+                tracing::error!(%not_after, %file, "the TLS certificate has expired: no new connection will succeed until it is renewed; put a new one into these files, no restart is needed");
             }
             Age::NotYetValid => {
                 tracing::error!(%not_before, %file, "the TLS certificate is not valid yet: no new connection will succeed; is the clock right?");
@@ -281,8 +291,9 @@ impl Current {
 
     fn of(material: Material, oldest: TlsVersion, clock: &Arc<dyn Clock>) -> Result<Self, TlsError> {
         let server = configs::server(&material, oldest, clock)?;
+        let https = configs::https(&material, oldest, clock)?;
         let client = configs::client(&material, oldest, clock)?;
-        Ok(Self { material, server, client })
+        Ok(Self { material, server, https, client })
     }
 }
 

@@ -58,6 +58,15 @@ pub struct Pair {
 }
 
 impl Pair {
+    /// A certificate that nobody vouches for, and that is no CA's.
+    #[must_use]
+    pub fn self_signed() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(Leaf::default().hosts).unwrap().self_signed(&key).unwrap();
+        let der = (certificate.der().to_vec(), key.serialize_der());
+        Self { certificate: certificate.pem(), key: key.serialize_pem(), der }
+    }
+
     /// The certificate, DER.
     #[must_use]
     pub fn certificate_der(&self) -> CertificateDer<'static> {

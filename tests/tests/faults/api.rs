@@ -29,7 +29,7 @@ pub(crate) struct Api(reqwest::Client);
 
 impl Api {
     pub(crate) fn new() -> Result<Self> {
-        Ok(Self(reqwest::Client::builder().connect_timeout(Duration::from_secs(1)).build()?))
+        Ok(Self(sorcha_node::http_client::builder().connect_timeout(Duration::from_secs(1)).build()?))
     }
 
     /// The body of a successful GET.

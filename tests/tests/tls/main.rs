@@ -6,6 +6,7 @@ mod hostile;
 mod processes;
 mod refusals;
 mod rotation;
+mod shares;
 
 use std::path::Path;
 

@@ -20,7 +20,7 @@ fn command(site: &Site, name: &str, pair: &Pair, cas: &[&Ca], arguments: &[&str]
     command.env("SORCHA_TLS__CERTIFICATE_FILE", certificate);
     command.env("SORCHA_TLS__KEY_FILE", key).env("SORCHA_TLS__CA_FILE", ca);
     command.env("SORCHA_TLS__RELOAD_INTERVAL", "50ms").env("SORCHA_TLS__MIN_VERSION", "1.3");
-    command.env("SORCHA_CONNECT__MAX_DELAY", "500ms");
+    command.env("SORCHA_CONNECT__MAX_DELAY", "500ms").env("SORCHA_LISTEN__HTTPS", "127.0.0.1:0");
     command
 }
 

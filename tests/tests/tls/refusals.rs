@@ -48,6 +48,7 @@ async fn the_peer_tells_what_is_wrong_with_the_central_nodes_certificate() {
             site.pair("spiffe://other.dev/ns/shop/sorchacentralnode/n0"),
             "of network other.dev, not sorcha.dev",
         ),
+        (site.pair("spiffe://sorcha.dev/n0"), "is no central node's"),
     ];
     for (pair, told) in rows {
         let central = Central::start(site.config("n0.sorcha.dev", &pair, &[&site.ca]), memory(), 0).await;

@@ -181,17 +181,16 @@ async fn a_token_that_is_not_taken_is_told() {
 }
 
 #[tokio::test]
-async fn a_token_is_made_for_the_network_or_for_the_audience_that_a_central_node_names() {
+async fn a_token_is_made_for_the_networks_own_audience_and_nothing_else() {
     let mut world = World::new(2).await;
     world.centrals[0].spoil("POST publish", Spoil::Answer(503));
     let mut other = crate::fixtures::central("n1", 1);
-    other.spec.publishers.kubernetes.audience = Some("other.test".into());
     other.status = world.scene.ctx.caches.central_nodes.state()[0].status.clone();
     crate::fixtures::put(&mut world.scene.writers.central_nodes, other);
     world.apply(&json!({"document": {"a": 1}}));
     world.pass().await.unwrap();
     published(&world);
-    assert_eq!(world.held.lock().unwrap().audiences, [json!(["sorcha.dev"]), json!(["other.test"])]);
+    assert_eq!(world.held.lock().unwrap().audiences, [json!(["publish.sorcha.dev/shop/sorcha.dev"])]);
 }
 
 #[tokio::test]

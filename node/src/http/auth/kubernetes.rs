@@ -1,15 +1,18 @@
-//! Tokens that the Kubernetes API server knows: TokenReview says whose a token is, SubjectAccessReview whether RBAC lets
-//! that user publish.
+//! Tokens that the Kubernetes API server knows: TokenReview says whose a token is, LocalSubjectAccessReview whether RBAC
+//! lets that user publish. A token is good for one namespace's network: its audience names both.
 
 use async_trait::async_trait;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use k8s_openapi::api::{
     authentication::v1::{TokenReview, TokenReviewSpec, UserInfo},
     authorization::v1::{
-        ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus,
+        LocalSubjectAccessReview, ResourceAttributes, SubjectAccessReviewSpec, SubjectAccessReviewStatus,
     },
 };
-use kube::{Api, Client, Resource as _, api::PostParams};
+use kube::{
+    Api, Client, Resource as _,
+    api::{ObjectMeta, PostParams},
+};
 use serde::Deserialize;
 use sorcha_crds::SorchaCentralNode;
 use tracing::{Dispatch, instrument::WithSubscriber as _};
@@ -71,29 +74,31 @@ async fn connect_to(
     let namespace = namespace.unwrap_or(&cluster.default_namespace).clone();
     let client = kubernetes::client(cluster, reviews.timeout)
         .map_err(|error| ConnectError::Client(Box::new(error)))?;
-    let audience = config.token_audience();
+    let reviewer = Kubernetes::new(client, &config.node.network, resource, &namespace);
+    let audience = &reviewer.audience;
     tracing::info!(audience, resource, namespace, "publishers are whom Kubernetes lets publish");
-    Ok(Some(Kubernetes::new(client, audience, resource, &namespace)))
+    Ok(Some(reviewer))
 }
 
 impl Kubernetes {
-    /// A reviewer of tokens made for an audience, for the central node resource of a name and namespace.
+    /// A reviewer of tokens for a network's central node resource of a name and namespace.
     #[must_use]
-    pub fn new(client: Client, audience: &str, resource: &str, namespace: &str) -> Self {
+    pub fn new(client: Client, network: &str, resource: &str, namespace: &str) -> Self {
+        let audience = sorcha_crds::publish_audience(namespace, network);
         let how = format!(
             "a ServiceAccount's token is made by `kubectl create token NAME --audience {audience}`, or projected into a pod for \
              that audience"
         );
         Self {
             client,
-            audience: audience.to_owned(),
+            audience,
             resource: resource.to_owned(),
             namespace: namespace.to_owned(),
             how_to_get_one: how,
         }
     }
 
-    async fn create<K>(&self, object: K) -> Result<K, ReviewError>
+    async fn create<K>(&self, api: Api<K>, object: K) -> Result<K, ReviewError>
     where
         K: kube::Resource<DynamicType = ()>
             + Clone
@@ -101,7 +106,6 @@ impl Kubernetes {
             + serde::de::DeserializeOwned
             + std::fmt::Debug,
     {
-        let api: Api<K> = Api::all(self.client.clone());
         let parameters = PostParams::default();
         // The client logs each failure as an error; who asked is told, and the audit log tells.
         let answer = api.create(&parameters, &object).with_subscriber(Dispatch::none()).await;
@@ -118,7 +122,8 @@ impl Kubernetes {
     async fn user(&self, token: &str) -> Result<Result<UserInfo, String>, ReviewError> {
         let spec =
             TokenReviewSpec { token: Some(token.to_owned()), audiences: Some(vec![self.audience.clone()]) };
-        let review = self.create(TokenReview { spec, ..TokenReview::default() }).await?;
+        let api = Api::all(self.client.clone());
+        let review = self.create(api, TokenReview { spec, ..TokenReview::default() }).await?;
         let status = review.status.unwrap_or_default();
         if status.authenticated != Some(true) {
             let why = status.error.unwrap_or_else(|| "it is not known".to_owned());
@@ -148,7 +153,10 @@ impl Kubernetes {
             extra: user.extra,
             ..SubjectAccessReviewSpec::default()
         };
-        let review = self.create(SubjectAccessReview { spec, ..SubjectAccessReview::default() }).await?;
+        let metadata = ObjectMeta { namespace: Some(self.namespace.clone()), ..ObjectMeta::default() };
+        let api = Api::namespaced(self.client.clone(), &self.namespace);
+        let review = LocalSubjectAccessReview { metadata, spec, ..LocalSubjectAccessReview::default() };
+        let review = self.create(api, review).await?;
         Ok(review.status.unwrap_or_default())
     }
 
@@ -242,12 +250,20 @@ mod tests {
             let made = connect_to(&config, somewhere()).await.unwrap().unwrap();
             (made.resource, made.namespace, made.audience)
         };
-        assert_eq!(made(config()).await, ("n0".into(), "shop".into(), "sorcha.dev".into()));
+        assert_eq!(
+            made(config()).await,
+            ("n0".into(), "shop".into(), "publish.sorcha.dev/shop/sorcha.dev".into())
+        );
         let mut reporting = config();
         reporting.report.namespace = Some("registers".into());
-        assert_eq!(made(reporting.clone()).await.1, "registers");
+        reporting.node.network = "orders.test".into();
+        let own = made(reporting.clone()).await;
+        assert_eq!(
+            (own.1.as_str(), own.2.as_str()),
+            ("registers", "publish.sorcha.dev/registers/orders.test")
+        );
         reporting.http.kubernetes.namespace = Some("elsewhere".into());
-        assert_eq!(made(reporting).await.1, "elsewhere");
+        assert_eq!(made(reporting).await.2, "publish.sorcha.dev/elsewhere/orders.test");
     }
 
     #[tokio::test]

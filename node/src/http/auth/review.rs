@@ -61,7 +61,8 @@ pub enum ReviewError {
     /// This node may not ask.
     #[error(
         "this node may not ask the Kubernetes API server whose token this is: {0}; its ServiceAccount needs the verb create on \
-         tokenreviews and subjectaccessreviews, which the chart's ClusterRoleBinding for central nodes gives"
+         tokenreviews, which the chart's ClusterRoleBinding for central nodes gives, and on localsubjectaccessreviews in its \
+         namespace, which its own Role gives"
     )]
     NotAllowed(String),
 }

@@ -180,6 +180,12 @@ fn parse_line(line: &[u8]) -> Result<Option<Token>, String> {
     if name.contains(is_invisible) || check_published_by(name).is_err() {
         return Err("the name has a character that can't be seen; write it anew".to_owned());
     }
+    // `system:serviceaccount:…` on a line is this name, and a token that nobody meant.
+    if name.eq_ignore_ascii_case("system") {
+        return Err("the name must not be `system`, with which Kubernetes begins the names of its own users; choose another \
+                    one"
+            .to_owned());
+    }
     if !token.chars().all(|c| c.is_ascii_graphic()) {
         return Err("the token has a character that no HTTP header carries".to_owned());
     }

@@ -184,6 +184,38 @@ async fn a_byte_order_mark_is_no_part_of_a_publishers_name() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_token_of_the_file_publishes_as_nobody_of_kubernetes() {
+    let file = file(&format!("alice: {ALICE}"));
+    for insecure in [false, true] {
+        let with_file = with_tokens(&file);
+        let (router, node) = central(|config| {
+            with_file(config);
+            config.http.insecure_writes = insecure;
+        })
+        .await;
+        let authorization = format!("Bearer {ALICE}");
+        let as_whom = async |token: &str, publisher: &str| {
+            let mut body: Value = serde_json::from_str(&publication("a")).unwrap();
+            body["publishedBy"] = publisher.into();
+            let headers = [("content-type", "application/json"), ("authorization", token)];
+            call(&router, Method::POST, PUBLISH, &headers, body.to_string().into()).await
+        };
+        for publisher in ["system:serviceaccount:ci:deployer", "System:node:a", "  system:", "system:"] {
+            for token in [authorization.as_str(), "Bearer none-0123456789abc"] {
+                let reply = as_whom(token, publisher).await;
+                if reply.status == StatusCode::UNAUTHORIZED && !insecure {
+                    continue;
+                }
+                let detail = reply.problem(400, "invalid-request");
+                assert!(detail.contains("publishedBy") && detail.contains("system:"), "{detail}");
+            }
+        }
+        assert_eq!(node.log.view().head().get(), 0, "nothing was stored");
+        assert_eq!(as_whom(&authorization, "bob").await.status, StatusCode::CREATED);
+    }
+}
+
 #[test]
 fn a_bad_token_file_is_a_start_up_error_that_shows_no_token() {
     let refuse = |content: &str| {
@@ -202,6 +234,8 @@ fn a_bad_token_file_is_a_start_up_error_that_shows_no_token() {
         ("ali\u{200b}ce: 0123456789abcdef", vec!["line 1", "can't be seen"]),
         ("a\tb: 0123456789abcdef", vec!["line 1", "can't be seen"]),
         ("\u{fffe}\0", vec!["line 1"]),
+        ("system: 0123456789abcdef", vec!["line 1", "`system`", "Kubernetes"]),
+        ("ok: fedcba9876543210\nSystem:serviceaccount:ci:deployer-0123456789", vec!["line 2", "`system`"]),
         ("a: 0123456789abcdef\nb: 0123456789abcdef", vec!["line 2", "already"]),
     ] {
         let message = refuse(content);

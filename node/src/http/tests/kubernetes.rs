@@ -10,17 +10,30 @@ use super::*;
 use crate::{config::Http, http::auth::kubernetes::Kubernetes};
 
 const PUBLISH: &str = "/api/system-register/publish";
+const AUDIENCE: &str = "publish.sorcha.dev/shop/sorcha.dev";
 const ACCOUNT: &str = "system:serviceaccount:ci:deployer";
 
 /// What was asked of the API server: path and body.
 type Asked = Arc<Mutex<Vec<(String, Value)>>>;
 
-/// Answers a TokenReview by the token, and a SubjectAccessReview by the user.
+/// Answers a TokenReview by the token, and a LocalSubjectAccessReview by the user.
 fn answer(path: &str, body: &Value) -> (u16, Value) {
     let review = |status: Value| (201, json!({"metadata": {}, "spec": body["spec"], "status": status}));
     let user = |name: &str| {
         let user = json!({"username": name, "uid": "u-1", "groups": ["system:authenticated"], "extra": {"k": ["v"]}});
-        review(json!({"authenticated": true, "user": user, "audiences": ["sorcha.dev"]}))
+        review(json!({"authenticated": true, "user": user, "audiences": [AUDIENCE]}))
+    };
+    // As an API server does: the audiences that were asked for and that the token has.
+    let made_for = |audience: &str| {
+        let asked = body["spec"]["audiences"].as_array().unwrap();
+        if asked.iter().any(|asked| asked == audience) {
+            review(json!({"authenticated": true, "user": {"username": ACCOUNT}, "audiences": [audience]}))
+        } else {
+            let why = format!(
+                "[invalid bearer token, token audiences [{audience}] is invalid for the target audiences]"
+            );
+            review(json!({"error": why}))
+        }
     };
     let failure = |code: u16, why: &str| {
         (
@@ -29,6 +42,9 @@ fn answer(path: &str, body: &Value) -> (u16, Value) {
         )
     };
     let token = body["spec"]["token"].as_str().unwrap_or_default();
+    if let Some(audience) = token.strip_prefix("for:") {
+        return made_for(audience);
+    }
     match (path, token.split('.').next().unwrap_or_default()) {
         ("/apis/authentication.k8s.io/v1/tokenreviews", kind) => match kind {
             "good" => user(ACCOUNT),
@@ -39,15 +55,24 @@ fn answer(path: &str, body: &Value) -> (u16, Value) {
             "nameless" => user(""),
             "expired" => review(json!({"error": "[invalid bearer token,\ntoken has expired]"})),
             "audience" => review(json!({"authenticated": true, "user": {"username": ACCOUNT}})),
+            // A server that takes its own audience for any.
+            "lax" => {
+                let user = json!({"username": ACCOUNT});
+                review(
+                    json!({"authenticated": true, "user": user, "audiences": ["https://kubernetes.default.svc"]}),
+                )
+            }
             "norights" => failure(403, "tokenreviews is forbidden"),
             "down" => failure(500, "etcd is away"),
             _ => review(json!({"authenticated": false})),
         },
-        ("/apis/authorization.k8s.io/v1/subjectaccessreviews", _) => match body["spec"]["user"].as_str() {
-            Some(ACCOUNT | "jane@example.org") => review(json!({"allowed": true})),
-            Some("unheard") => failure(403, "subjectaccessreviews is forbidden"),
-            _ => review(json!({"allowed": false, "reason": "no RBAC policy matched"})),
-        },
+        ("/apis/authorization.k8s.io/v1/namespaces/shop/localsubjectaccessreviews", _) => {
+            match body["spec"]["user"].as_str() {
+                Some(ACCOUNT | "jane@example.org") => review(json!({"allowed": true})),
+                Some("unheard") => failure(403, "localsubjectaccessreviews is forbidden"),
+                _ => review(json!({"allowed": false, "reason": "no RBAC policy matched"})),
+            }
+        }
         other => panic!("asked for {other:?}"),
     }
 }
@@ -70,7 +95,7 @@ fn reviewer() -> (Arc<dyn Reviewer>, Asked) {
             Ok::<_, Infallible>(axum::http::Response::builder().status(code).body(body).unwrap())
         }
     });
-    (Arc::new(Kubernetes::new(Client::new(service, "shop"), "sorcha.dev", "n0", "shop")), asked)
+    (Arc::new(Kubernetes::new(Client::new(service, "elsewhere"), "sorcha.dev", "n0", "shop")), asked)
 }
 
 fn no_tokens(config: &mut Config) {
@@ -94,11 +119,25 @@ async fn every_kind_of_token_has_its_answer() {
             "unauthorized",
             vec![
                 "invalid bearer token, token has expired",
-                "kubectl create token NAME --audience sorcha.dev",
+                "kubectl create token NAME --audience publish.sorcha.dev/shop/sorcha.dev",
             ],
         ),
-        ("audience", 401, "unauthorized", vec!["not made for sorcha.dev", "--audience sorcha.dev"]),
-        ("rubbish", 401, "unauthorized", vec!["is not known", "--audience sorcha.dev"]),
+        (
+            "audience",
+            401,
+            "unauthorized",
+            vec![
+                "not made for publish.sorcha.dev/shop/sorcha.dev",
+                "--audience publish.sorcha.dev/shop/sorcha.dev",
+            ],
+        ),
+        ("lax", 401, "unauthorized", vec!["not made for publish.sorcha.dev/shop/sorcha.dev"]),
+        (
+            "rubbish",
+            401,
+            "unauthorized",
+            vec!["is not known", "--audience publish.sorcha.dev/shop/sorcha.dev"],
+        ),
         (
             "stranger",
             403,
@@ -120,7 +159,7 @@ async fn every_kind_of_token_has_its_answer() {
             "not-reviewed",
             vec!["this node may not ask", "tokenreviews is forbidden", "ServiceAccount"],
         ),
-        ("unheard", 503, "not-reviewed", vec!["subjectaccessreviews is forbidden"]),
+        ("unheard", 503, "not-reviewed", vec!["localsubjectaccessreviews is forbidden"]),
         ("down", 503, "not-reviewed", vec!["etcd is away", "tokens of http.token_file are taken"]),
         ("hangs", 503, "not-reviewed", vec!["5s", "http.kubernetes.timeout"]),
     ] {
@@ -132,7 +171,10 @@ async fn every_kind_of_token_has_its_answer() {
     }
     let reply = post(&router, PUBLISH, publication("a")).await;
     let detail = reply.problem(401, "unauthorized");
-    assert!(detail.contains("Bearer <token>") && detail.contains("--audience sorcha.dev"), "{detail}");
+    assert!(
+        detail.contains("Bearer <token>") && detail.contains("--audience publish.sorcha.dev/shop/sorcha.dev"),
+        "{detail}"
+    );
     assert_eq!(node.log.view().head().get(), 0, "nothing was stored");
     for (token, id, publisher) in [("good", "a", ACCOUNT), ("person", "b", "jane@example.org")] {
         assert_eq!(publish(&router, token, id).await.status, StatusCode::CREATED);
@@ -151,7 +193,7 @@ async fn the_api_server_is_asked_for_what_is_needed_and_once_a_minute() {
     }
     let asked = asked.lock().unwrap();
     assert_eq!(asked.len(), 4, "twice two: {asked:?}");
-    assert_eq!(asked[0].1["spec"], json!({"token": "good", "audiences": ["sorcha.dev"]}));
+    assert_eq!(asked[0].1["spec"], json!({"token": "good", "audiences": [AUDIENCE]}));
     let expected = json!({
         "user": ACCOUNT, "uid": "u-1", "groups": ["system:authenticated"], "extra": {"k": ["v"]},
         "resourceAttributes": {
@@ -160,6 +202,24 @@ async fn the_api_server_is_asked_for_what_is_needed_and_once_a_minute() {
         },
     });
     assert_eq!(asked[1].1["spec"], expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_for_another_namespace_or_network_or_for_the_api_server_is_refused() {
+    let (reviewer, _) = reviewer();
+    let (router, node) = central_reviewed(reviewer, no_tokens).await;
+    for other in [
+        "publish.sorcha.dev/market/sorcha.dev",
+        "publish.sorcha.dev/shop/orders.test",
+        "publish.sorcha.dev/shop",
+        "sorcha.dev",
+        "https://kubernetes.default.svc.cluster.local",
+    ] {
+        let detail = publish(&router, &format!("for:{other}"), "a").await.problem(401, "unauthorized");
+        assert!(detail.contains("invalid for the target audiences") && detail.contains(AUDIENCE), "{detail}");
+    }
+    assert_eq!(node.log.view().head().get(), 0, "nothing was stored");
+    assert_eq!(publish(&router, &format!("for:{AUDIENCE}"), "a").await.status, StatusCode::CREATED);
 }
 
 #[tokio::test(start_paused = true)]

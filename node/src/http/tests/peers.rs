@@ -62,6 +62,26 @@ async fn sessions_are_listed_without_their_handles() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn addresses_of_peers_are_for_callers_with_a_token() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "0123456789abcdef").unwrap();
+    let path = file.path().to_owned();
+    let (router, _) =
+        with_two_peers(|config| config.http = Http { token_file: Some(path), ..Http::default() }).await;
+    for resource in ["/api/peers", "/api/peers/edge-0", "/api/peers/health", "/api/peers/connected"] {
+        let told = async |token: &str| {
+            let reply = get_with(&router, resource, &[("authorization", token)]).await;
+            let body = String::from_utf8_lossy(&reply.body).into_owned();
+            body.contains("10.0.0.7") || body.contains("41234")
+        };
+        let anonymous = get(&router, resource).await.body;
+        assert!(!String::from_utf8_lossy(&anonymous).contains("10.0.0.7"), "{resource}: {anonymous:?}");
+        assert!(!told("Bearer fedcba9876543210").await, "{resource}: a wrong token");
+        assert!(told("Bearer 0123456789abcdef").await, "{resource}: the right token");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn unknown_and_impossible_peers() {
     let (router, _) = with_two_peers(|_| ()).await;
     assert!(get(&router, "/api/peers/edge-9").await.problem(404, "not-found").contains("edge-9"));

@@ -23,7 +23,7 @@ use crate::{
     config::{CentralNodeAddress, Config},
     tls::{
         Tls,
-        certificate::{self, Credential},
+        certificate::{self, Credential, NoIdentity},
         explain,
     },
 };
@@ -86,23 +86,48 @@ impl Opening {
         let stream = self.tcp.connect(uri).await?;
         let stream = TlsConnector::from(self.tls.client()).connect(name, stream).await.map_err(explained)?;
         if let Some(shown) = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()) {
-            is_central_node(&certificate::credential(shown), &self.network).map_err(io::Error::other)?;
+            let expected = Expected { network: &self.network, namespace: namespace_of(&self.host) };
+            is_central_node(&certificate::credential(shown), &expected).map_err(io::Error::other)?;
         }
         Ok(TokioIo::new(Explained { stream, fault: self.fault }))
     }
 }
 
-/// Whether a certificate that is good for the name dialled may be a central node's: one that names somebody names a central
-/// node of the network. One that names nobody, such as a public CA's, is good by its name alone.
-fn is_central_node(credential: &Credential, network: &str) -> Result<(), String> {
+/// Whose certificate a central node may show.
+struct Expected<'a> {
+    network: &'a str,
+    /// Of the Service that was dialled.
+    namespace: Option<&'a str>,
+}
+
+/// The namespace in a Service's name, as far as it is one: `n0.shop.svc`, or `n0.shop.svc.cluster.local`.
+fn namespace_of(host: &str) -> Option<&str> {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let service = host.strip_suffix(".svc.cluster.local").or_else(|| host.strip_suffix(".svc"))?;
+    service.rsplit_once('.').map(|(_, namespace)| namespace)
+}
+
+/// Whether a certificate that is good for the name dialled may be a central node's: its `spiffe://` URI, if it has any, is the only
+/// one, is well formed, and names a central node of the network. One that has none, such as a public CA's, is good by its name
+/// alone.
+fn is_central_node(credential: &Credential, expected: &Expected<'_>) -> Result<(), String> {
+    let Expected { network, namespace } = *expected;
     match credential {
+        Err(NoIdentity::Missing) => Ok(()),
+        Err(why) => Err(format!("the other side's certificate is no central node's: {why}")),
         Ok(identity) if !identity.is_central_node() => {
             Err(format!("the other side shows the certificate of {identity}, which is no central node"))
         }
         Ok(identity) if identity.network() != network => {
             Err(format!("the other side is {identity}, of network {}, not {network}", identity.network()))
         }
-        Ok(_) | Err(_) => Ok(()),
+        Ok(identity) => match namespace {
+            Some(namespace) if identity.namespace() != namespace => Err(format!(
+                "the other side is {identity}, of namespace {}, but the Service that was dialled is of {namespace}",
+                identity.namespace()
+            )),
+            _ => Ok(()),
+        },
     }
 }
 
@@ -153,5 +178,43 @@ impl AsyncWrite for Explained {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::testing::{Ca, Leaf};
+
+    #[test]
+    fn a_certificate_that_names_anybody_but_one_central_node_of_the_network_is_refused() {
+        let ca = Ca::new("ca");
+        let told = |uris: &[&str], host: &str| {
+            let uris = uris.iter().map(|uri| (*uri).to_owned()).collect();
+            let pair = ca.issue(&Leaf { uris, ..Leaf::default() });
+            let expected = Expected { network: "sorcha.dev", namespace: namespace_of(host) };
+            is_central_node(&certificate::credential(&pair.certificate_der()), &expected)
+        };
+        let good = "spiffe://sorcha.dev/ns/shop/sorchacentralnode/n0";
+        for (uris, host) in [
+            (&[good] as &[&str], "n0.shop.svc"),
+            (&[good], "n0.sorcha.dev"),
+            (&[good, "https://sorcha.dev/"], "n0.shop.svc.cluster.local."),
+            (&[], "n0.sorcha.dev"),
+        ] {
+            assert_eq!(told(uris, host), Ok(()), "{uris:?} at {host}");
+        }
+        for (uris, host, why) in [
+            (&["spiffe://sorcha.dev/n0"] as &[&str], "n0.sorcha.dev", "other parts"),
+            (&["SPIFFE://sorcha.dev/ns/shop/sorchacentralnode/n0"], "n0.sorcha.dev", "no SPIFFE URI"),
+            (&["spiffe://sorcha.dev/ns/shop/node/n0"], "n0.sorcha.dev", "another kind"),
+            (&[good, good], "n0.sorcha.dev", "2 spiffe:// URIs"),
+            (&["spiffe://sorcha.dev/ns/shop/sorchapeer/edge"], "n0.sorcha.dev", "is no central node"),
+            (&["spiffe://other.dev/ns/shop/sorchacentralnode/n0"], "n0.sorcha.dev", "of network other.dev"),
+            (&[good], "n0.market.svc", "of namespace shop, but the Service that was dialled is of market"),
+        ] {
+            let error = told(uris, host).unwrap_err();
+            assert!(error.contains(why), "{why:?} is not in: {error}");
+        }
     }
 }

@@ -3,7 +3,9 @@
 use std::{collections::VecDeque, fmt, time::Duration};
 
 use super::effect::Cause;
-use crate::{clock::Monotonic, peer::failover::CentralId, register::names::Version};
+use crate::{
+    clock::Monotonic, peer::failover::CentralId, register::names::Version, session_name::session_name,
+};
 
 /// A pass under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,8 +96,8 @@ impl Wait {
     }
 }
 
-/// Handle of a session, opaque (contract section 3.1).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Handle of a session, opaque (contract section 3.1); its debug form is its name.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SessionId(String);
 
 impl SessionId {
@@ -112,9 +114,9 @@ impl SessionId {
     }
 }
 
-impl fmt::Display for SessionId {
+impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&session_name(&self.0))
     }
 }
 

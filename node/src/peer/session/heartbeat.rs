@@ -15,6 +15,7 @@ use super::{
 use crate::{
     peer::machine::event::{Action, Event},
     register::names::{RegisterDigest, Version},
+    session_name::session_name,
     telemetry::spans,
 };
 
@@ -164,7 +165,7 @@ async fn failed(session: &Session, sequence: i64, status: &Status) {
 async fn missed(session: &Session, sequence: i64, reason: &str) {
     tracing::warn!(
         central_node_id = session.central,
-        session_id = session.id,
+        session_id = session_name(&session.id),
         sequence,
         reason,
         "heartbeat missed"

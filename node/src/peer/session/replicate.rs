@@ -24,6 +24,7 @@ use crate::{
         },
         status::SyncRecord,
     },
+    session_name::session_name,
     telemetry::{metrics::SyncType, spans},
 };
 
@@ -148,7 +149,7 @@ impl Replication {
         node.status.send_modify(|status| status.syncing = true);
         tracing::debug!(
             central_node_id = self.session.central,
-            session_id = self.session.id,
+            session_id = session_name(&self.session.id),
             sync_type = sync_type.as_str(),
             from = from.get(),
             "sync started"
@@ -192,7 +193,7 @@ impl Replication {
                 node.env.metrics.sync_done(sync_type, entries, elapsed);
                 tracing::info!(
                     central_node_id = self.session.central,
-                    session_id = self.session.id,
+                    session_id = session_name(&self.session.id),
                     sync_type = sync_type.as_str(),
                     duration_ms = elapsed.as_millis(),
                     entries,
@@ -244,7 +245,7 @@ impl Replication {
         }
         self.pull_at = Instant::now() + wait;
         tracing::warn!(
-            central_node_id = self.session.central, session_id = self.session.id, %error,
+            central_node_id = self.session.central, session_id = session_name(&self.session.id), %error,
             retry_in_ms = wait.as_millis(), "sync failed"
         );
         // A refusal for rate is no failure of the central node: the hint says when to come back. Nor is a full disk here:

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use sorcha_node::config::CentralNodeAddress;
+use sorcha_node::{config::CentralNodeAddress, http_client};
 
 use super::{Server, free_ports};
 
@@ -78,7 +78,7 @@ impl Place {
             &http,
         ];
         let mut server = Server::start(&self.id, &self.program, arguments, &self.work)?;
-        let client = reqwest::Client::new();
+        let client = http_client::plain()?;
         let ready = self.url("/readyz");
         server
             .until_ready(|| async {
@@ -108,7 +108,13 @@ impl Central {
 
     /// Sum of a metric over those of its series that carry a label such as `reason="connect"`.
     pub(crate) async fn metric(&self, name: &str, label: &str) -> Result<f64> {
-        let text = reqwest::get(self.place.url("/metrics")).await?.error_for_status()?.text().await?;
+        let text = http_client::plain()?
+            .get(self.place.url("/metrics"))
+            .send()
+            .await?
+            .error_for_status()?
+            .text()
+            .await?;
         Ok(sum(&text, name, label))
     }
 }

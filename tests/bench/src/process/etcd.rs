@@ -37,7 +37,7 @@ impl Etcd {
         ];
         let mut server = Server::start("etcd", program, arguments, work)?;
         let health = format!("{client}/health");
-        let http = reqwest::Client::new();
+        let http = sorcha_node::http_client::plain()?;
         server
             .until_ready(|| async {
                 let answer = async { http.get(&health).send().await.ok()?.text().await.ok() };

@@ -24,14 +24,24 @@ const UNAUTHORIZED: &str = "A valid token is needed";
 const FORBIDDEN: &str = "The caller may not publish here";
 
 /// Callers with a token of theirs: ServiceAccount, audience.
-const CALLERS: [(&str, &str, &str); 5] = [
-    ("allowed", "allowed", NETWORK),
-    ("stranger", "stranger", NETWORK),
-    ("doomed", "doomed", NETWORK),
-    ("other-audience", "allowed", "other.test"),
-    // As a pod has it without asking.
-    ("api-server", "allowed", ""),
-];
+fn audiences(space: &Space) -> [(&'static str, &'static str, String); 7] {
+    let own = || audience(space);
+    [
+        ("allowed", "allowed", own()),
+        ("stranger", "stranger", own()),
+        ("doomed", "doomed", own()),
+        ("other-network", "allowed", format!("publish.sorcha.dev/{}/other.test", space.name)),
+        ("other-namespace", "allowed", format!("publish.sorcha.dev/elsewhere/{NETWORK}")),
+        ("bare-network", "allowed", NETWORK.to_owned()),
+        // As a pod has it without asking.
+        ("api-server", "allowed", String::new()),
+    ]
+}
+
+/// What tokens for the network's central nodes are made for.
+fn audience(space: &Space) -> String {
+    format!("publish.sorcha.dev/{}/{NETWORK}", space.name)
+}
 
 pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     let space = cluster.space("publishers", "").await?;
@@ -41,7 +51,7 @@ pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     objects.extend(grant("n9", &["stranger"]));
     space.apply(&objects).await?;
     let tokens = tokens(&space).await?;
-    space.apply(&[callers(&tokens), pod(cluster)]).await?;
+    space.apply(&[callers(&tokens), pod(&space)]).await?;
     let node = space.until("scn/n0", 120, &[("Ready", "True"), ("PublishersConfigured", "True")]).await?;
     let told = node.expect_reason("PublishersConfigured", "True", "Kubernetes")?.message.to_owned();
     ensure!(told.contains(NETWORK), "{told}");
@@ -74,14 +84,9 @@ async fn answers(space: &Space) -> Result<()> {
         &format!("system:serviceaccount:{}:allowed", space.name),
     )
     .await?;
-    for caller in ["other-audience", "api-server"] {
-        refused(
-            space,
-            caller,
-            "audience-v1",
-            &[UNAUTHORIZED, "kubectl create token NAME --audience publishers.test"],
-        )
-        .await?;
+    let remedy = format!("kubectl create token NAME --audience {}", audience(space));
+    for caller in ["other-network", "other-namespace", "bare-network", "api-server"] {
+        refused(space, caller, "audience-v1", &[UNAUTHORIZED, &remedy]).await?;
     }
     space.kubectl(&["delete", "serviceaccount", "doomed"]).await?;
     refused(space, "doomed", "doomed-v1", &[UNAUTHORIZED]).await?;
@@ -181,9 +186,9 @@ fn grant(central: &str, accounts: &[&str]) -> [Value; 2] {
 
 async fn tokens(space: &Space) -> Result<Vec<(String, String)>> {
     let mut tokens = vec![("static".to_owned(), manifests::TOKEN.to_owned())];
-    for (caller, account, audience) in CALLERS {
+    for (caller, account, audience) in audiences(space) {
         let mut arguments = vec!["create", "token", account];
-        arguments.extend((!audience.is_empty()).then_some(["--audience", audience]).into_iter().flatten());
+        arguments.extend((!audience.is_empty()).then_some(["--audience", &audience]).into_iter().flatten());
         tokens.push((caller.to_owned(), space.kubectl(&arguments).await?.trim().to_owned()));
     }
     Ok(tokens)
@@ -195,17 +200,18 @@ fn callers(tokens: &[(String, String)]) -> Value {
     json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "callers"}, "stringData": data})
 }
 
-/// A pod with the callers' tokens, and its own for this network.
-fn pod(cluster: &Cluster) -> Value {
-    let mut pod = manifests::publisher(&cluster.settings);
+/// A pod with the callers' tokens, and one of its own.
+fn pod(space: &Space) -> Value {
+    let mut pod = manifests::publisher(&space.cluster.settings);
     pod["metadata"]["name"] = json!("caller");
     pod["spec"]["serviceAccountName"] = json!("allowed");
     pod["spec"]["containers"][0]["env"] = json!([]);
     pod["spec"]["containers"][0]["volumeMounts"] = json!([
         {"name": "callers", "mountPath": "/tokens"}, {"name": "own", "mountPath": "/var/run/secrets/sorcha.dev"},
     ]);
-    let own =
-        json!({"serviceAccountToken": {"audience": NETWORK, "expirationSeconds": 600, "path": "token"}});
+    let own = json!({
+        "serviceAccountToken": {"audience": audience(space), "expirationSeconds": 600, "path": "token"},
+    });
     pod["spec"]["volumes"] = json!([
         {"name": "callers", "secret": {"secretName": "callers"}}, {"name": "own", "projected": {"sources": [own]}},
     ]);

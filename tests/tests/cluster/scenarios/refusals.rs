@@ -178,7 +178,11 @@ fn central() -> Vec<Change> {
         ("/spec/drain/timeout", json!("11m"), "drain.timeout must be 1s to 10m"),
         ("/spec/heartbeat/interval", json!("1s"), "heartbeat.interval must be 10s to 2m"),
         ("/spec/publishers", json!({"tokensSecretRef": {"name": "a"}}), "key: Required value"),
-        ("/spec/publishers/kubernetes", json!({"audience": ""}), "should be at least 1 chars long"),
+        (
+            "/spec/publishers/kubernetes",
+            json!({"audience": "a"}),
+            "unknown field \"spec.publishers.kubernetes.audience\"",
+        ),
         ("/spec/tls", json!({"mode": "Secret"}), "tls.mode Secret needs tls.secretName"),
         ("/spec/tls/secretName", json!("mine"), "tls.secretName is for tls.mode Secret only"),
         ("/spec/tls", json!({"mode": "CertManager", "issuerRef": {}}), "name: Required value"),
