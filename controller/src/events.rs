@@ -3,8 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
 use sorcha_crds::conditions::{
-    BACKED_UP, CERTIFICATE_VALID, CONVERGED, ISOLATED, PEERS_LAGGING, READY, REGISTER_VALID, SPLIT_BRAIN,
-    STORE_REACHABLE,
+    BACKED_UP, CERTIFICATE_VALID, CONVERGED, HISTORY_INTACT, ISOLATED, PEERS_LAGGING, READY, REGISTER_VALID,
+    SPLIT_BRAIN, STORE_REACHABLE,
 };
 
 /// Longest note that the API server takes, bytes.
@@ -49,7 +49,7 @@ fn laggards(then: Option<&Condition>, now: &Condition) -> Option<Event> {
 
 /// Conditions whose reason is worth an Event of its own.
 fn reasons_count(type_: &str) -> bool {
-    type_ == READY || type_ == CERTIFICATE_VALID
+    [READY, CERTIFICATE_VALID, HISTORY_INTACT].contains(&type_)
 }
 
 fn is_good(condition: &Condition) -> bool {
@@ -71,8 +71,17 @@ const USUAL: [&str; 7] = [
 ];
 
 fn event(condition: &Condition) -> Option<Event> {
-    let told = [READY, ISOLATED, SPLIT_BRAIN, STORE_REACHABLE, REGISTER_VALID, CERTIFICATE_VALID, BACKED_UP]
-        .contains(&condition.type_.as_str());
+    let told = [
+        READY,
+        ISOLATED,
+        SPLIT_BRAIN,
+        HISTORY_INTACT,
+        STORE_REACHABLE,
+        REGISTER_VALID,
+        CERTIFICATE_VALID,
+        BACKED_UP,
+    ]
+    .contains(&condition.type_.as_str());
     let known = condition.status != "Unknown";
     (told && known).then(|| note(condition.reason.clone(), condition.message.clone(), is_good(condition)))
 }

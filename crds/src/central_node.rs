@@ -475,6 +475,9 @@ pub struct CentralNodeReport {
     /// Integrity findings; absent until the register was checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub findings: Option<i64>,
+    /// Why entries of the store are not served: they contradict what is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
     /// End of the node's TLS certificate; absent where gRPC is plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_not_after: Option<Time>,

@@ -30,6 +30,8 @@ pub const SYNCED: &str = "Synced";
 pub const ISOLATED: &str = "Isolated";
 /// Peer: a register of another lineage was met; nothing was merged.
 pub const SPLIT_BRAIN: &str = "SplitBrain";
+/// Peer: no central node contradicts what the replicas hold, and none has lost it.
+pub const HISTORY_INTACT: &str = "HistoryIntact";
 /// Blueprint: the register holds this document under this id.
 pub const PUBLISHED: &str = "Published";
 

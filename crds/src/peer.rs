@@ -335,9 +335,12 @@ pub struct PeerReport {
     /// Version of the replica.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
-    /// Versions behind the central node.
+    /// Versions behind the central node; absent while it is not known, and while the replica is ahead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag: Option<i64>,
+    /// Versions that the central node's register has lost and the replica still holds; absent while there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead: Option<i64>,
     /// The replica was last known to equal its central node's head at this instant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fresh_as_of: Option<Time>,
@@ -359,6 +362,12 @@ pub struct PeerReport {
     /// Central node with a register of another lineage, when one was met.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_brain: Option<String>,
+    /// Central node whose register contradicts the replica; nothing of it was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+    /// What that register contradicts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
     /// Integrity findings that are not repaired yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub findings: Option<i64>,

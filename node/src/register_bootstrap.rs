@@ -104,7 +104,7 @@ pub fn new_register(
     now: Timestamp,
 ) -> Result<(Genesis, Arc<SealedEntry>), BootstrapError> {
     let genesis = Genesis::create(creator, key, now)?;
-    let seed = seed_draft(&genesis, now)?.at(Version::ZERO.next()).seal();
+    let seed = seed_draft(&genesis, now)?.at(Version::FIRST).seal();
     Ok((genesis, seed))
 }
 

@@ -40,6 +40,28 @@ pub struct Script {
     pub entries: Vec<Bytes>,
     /// How the stream ends; `None` for its clean end.
     pub end: Option<Status>,
+    /// What a pull is said to be a snapshot of.
+    pub stated: Stated,
+}
+
+/// What is said of a stream of entries.
+#[derive(Clone, Debug, Default)]
+pub enum Stated {
+    /// What the node in front of which this one stands says.
+    #[default]
+    Truth,
+    /// Nothing, as a node of the original contract.
+    Nothing,
+    /// The lineage, but this head and digest.
+    As(String, String),
+}
+
+impl Script {
+    /// These messages under a true description.
+    #[must_use]
+    pub const fn of(entries: Vec<Bytes>) -> Self {
+        Self { entries, end: None, stated: Stated::Truth }
+    }
 }
 
 /// The node, in front of another.
@@ -80,9 +102,19 @@ impl ScriptedCentral {
 
     /// The real stream, or a script under the real stream's description of the register.
     fn scripted(&self, real: Response<Streaming<EncodedEntry>>) -> Response<Streamed<EncodedEntry>> {
-        let (metadata, entries, _) = real.into_parts();
+        let (mut metadata, entries, _) = real.into_parts();
         match self.next() {
-            Some(script) => described(metadata, script.stream()),
+            Some(script) => {
+                match &script.stated {
+                    Stated::Truth => {}
+                    Stated::Nothing => metadata = MetadataMap::new(),
+                    Stated::As(head, digest) => {
+                        metadata.insert(sorcha_proto::metadata::VERSION, head.parse().expect("a head"));
+                        metadata.insert(sorcha_proto::metadata::DIGEST, digest.parse().expect("a digest"));
+                    }
+                }
+                described(metadata, script.stream())
+            }
             None => described(metadata, Box::pin(entries)),
         }
     }

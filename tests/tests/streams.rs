@@ -12,13 +12,12 @@ use sorcha_node::{
     register::{
         canonical::Document,
         entry::{Entry, SealedEntry},
-        limits,
         names::{BlueprintId, Leaf, Version},
     },
 };
 use sorcha_tests::{
     Central, Peer, eventually, memory, quick,
-    scripted::{Script, ScriptedCentral},
+    scripted::{Script, ScriptedCentral, Stated},
 };
 use tonic::{Code, Status};
 
@@ -72,21 +71,22 @@ fn wrong(good: &[Arc<SealedEntry>]) -> Vec<(&'static str, Script)> {
     let with = |at: usize, bytes: Bytes| {
         let mut entries = plain.clone();
         entries[at] = bytes;
-        Script { entries, end: None }
+        Script::of(entries)
     };
-    let stream = |entries: Vec<Bytes>| Script { entries, end: None };
+    let stream = Script::of;
     let ended = |count: usize, code: Code| Script {
         entries: plain[..count].to_vec(),
         end: Some(Status::new(code, "by the script")),
+        stated: Stated::Truth,
     };
-    let huge = Version::new("version", limits::MAX_VERSION).unwrap();
+    let huge = Version::MAX;
     let doubled: Vec<_> = plain.iter().flat_map(|bytes| [bytes.clone(), bytes.clone()]).collect();
     let mut swapped = plain.clone();
     swapped.swap(2, 3);
     let mut unknown = plain.clone();
     unknown.push(changed(&good[0], |entry| {
         entry.blueprint_id = BlueprintId::new("unasked").unwrap();
-        entry.version = good[good.len() - 1].entry().version.next();
+        entry.version = good[good.len() - 1].entry().version.next().unwrap();
     }));
     vec![
         ("nothing", stream(Vec::new())),
@@ -146,7 +146,7 @@ fn random(good: &[Arc<SealedEntry>], seed: u64) -> Script {
             }
         }
     }
-    Script { entries, end: None }
+    Script::of(entries)
 }
 
 fn address(at: SocketAddr) -> Vec<CentralNodeAddress> {
@@ -214,7 +214,7 @@ async fn after_wrong_pulls_and_pushes_a_replica_equals_the_register_again() {
         let config = quick(&format!("edge-{number}"), data.path());
         async move {
             // A full sync that is right, then a push stream or pull that is not.
-            let first = Script { entries: encoded(&active(central)), end: None };
+            let first = Script::of(encoded(&active(central)));
             let at = ScriptedCentral::start(central.grpc, vec![first, script], true).await;
             let peer = Peer::start(config, memory(), address(at)).await;
             eventually(&format!("{number}, {name}: it has the register"), || {

@@ -158,6 +158,12 @@ fn store_reachable(report: Option<&CentralNodeReport>) -> Finding {
 }
 
 fn register_valid(report: Option<&CentralNodeReport>) -> Finding {
+    if let Some(why) = report.and_then(|report| report.refusal.as_deref()) {
+        let message = format!(
+            "the store contradicts what the node serves; that is not served, and publications are refused: {why}"
+        );
+        return Finding::new(REGISTER_VALID, false, "Contradicted", message);
+    }
     match report.and_then(|report| report.findings) {
         None => Finding::new(
             REGISTER_VALID,

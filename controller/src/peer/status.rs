@@ -5,7 +5,8 @@ use kube::{ResourceExt as _, runtime::events::Event};
 use sorcha_crds::{
     SorchaPeer, SorchaPeerStatus,
     conditions::{
-        self, CONNECTED, ConditionStatus, Finding, ISOLATED, PROGRESSING, READY, SPLIT_BRAIN, SYNCED,
+        self, CONNECTED, ConditionStatus, Finding, HISTORY_INTACT, ISOLATED, PROGRESSING, READY, SPLIT_BRAIN,
+        SYNCED,
     },
     peer::PeerReport,
 };
@@ -151,6 +152,7 @@ fn findings(
         every(replicas, SYNCED, "Synced", "Behind", |replica| replica.is_synced()),
         isolated(replicas),
         split_brain(replicas),
+        history_intact(replicas),
     ]
 }
 
@@ -255,6 +257,36 @@ fn split_brain(replicas: &[Replica<'_>]) -> Finding {
                 "{central} holds a register of another lineage than {peer}; nothing was merged (`sorcha-node register adopt`)"
             ),
         ),
+    }
+}
+
+/// No central node contradicts what a replica holds, and none has lost it.
+fn history_intact(replicas: &[Replica<'_>]) -> Finding {
+    let reports = || replicas.iter().filter(|replica| replica.running).filter_map(|replica| replica.report);
+    let refused = reports().find_map(|report| Some((report, report.refused.as_deref()?)));
+    let ahead = reports().find_map(|report| Some((report, report.ahead?)));
+    match (refused, ahead) {
+        (Some((report, central)), _) => {
+            let why = report.refusal.as_deref().unwrap_or("the node's log says what");
+            let message = format!(
+                "the register of {central} contradicts what {} holds, and nothing of it is taken: {why}",
+                report.name
+            );
+            Finding::new(HISTORY_INTACT, false, "RegisterRefused", message)
+        }
+        (None, Some((report, by))) => {
+            let central = report.central_node.as_deref().unwrap_or("its central node");
+            let message = format!(
+                "{} is ahead of {central} by {by} versions: that register has lost what the replica holds",
+                report.name
+            );
+            Finding::new(HISTORY_INTACT, false, "AheadOfCentralNode", message)
+        }
+        (None, None) if reports().next().is_none() => {
+            let message = "no replica has reported yet";
+            Finding::new(HISTORY_INTACT, ConditionStatus::Unknown, "NoReport", message)
+        }
+        (None, None) => Finding::new(HISTORY_INTACT, true, "Intact", "what was replicated is as it was"),
     }
 }
 

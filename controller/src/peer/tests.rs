@@ -5,7 +5,7 @@ use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 use sorcha_crds::{
     SorchaPeer, SorchaPeerStatus,
-    conditions::{CONNECTED, ISOLATED, READY, SYNCED, is_true},
+    conditions::{CONNECTED, HISTORY_INTACT, ISOLATED, READY, SYNCED, is_true},
 };
 
 use super::{desired, status};
@@ -79,6 +79,41 @@ async fn aggregates_what_peers_report() {
     assert_eq!((status.min_version, status.max_lag, status.failovers), (Some(12), Some(5), Some(3)));
     assert!(is_true(&status.conditions, READY) && is_true(&status.conditions, ISOLATED));
     assert!(!is_true(&status.conditions, CONNECTED) && !is_true(&status.conditions, SYNCED));
+}
+
+#[tokio::test]
+async fn another_history_and_a_lost_one_are_a_condition_and_an_event() {
+    let mut scene = Scene::new(|_| None);
+    let with = |name: &str, more: Value| {
+        let mut report = report(name, "HeartbeatMonitoring", "n0", 17, 0);
+        report.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        report
+    };
+    let refused = json!({"refused": "n1", "refusal": "blueprint a has another published_by"});
+    let steps = [
+        (json!({}), "True", "Intact"),
+        (refused.clone(), "False", "RegisterRefused"),
+        (json!({"ahead": 3, "lag": null}), "False", "AheadOfCentralNode"),
+        (json!({}), "True", "Intact"),
+    ];
+    let (mut before, mut told) = (Vec::new(), Vec::new());
+    for (more, state, reason) in steps {
+        let edge = with_reports(peer("edge", 2), &[with("edge-0", json!({})), with("edge-1", more)]);
+        settle_in(&mut scene.writers, &edge);
+        let status = status_of(&scene, &edge);
+        let found = status.conditions.iter().find(|c| c.type_ == HISTORY_INTACT).expect("a condition");
+        assert_eq!((found.status.as_str(), found.reason.as_str()), (state, reason));
+        assert_eq!(is_true(&status.conditions, SYNCED), reason != "AheadOfCentralNode");
+        let events = crate::events::transitions(&before, &status.conditions);
+        let intact = events.into_iter().filter(|event| event.reason != "Serving" && event.reason != "Behind");
+        told.extend(intact.map(|event| (event.reason, format!("{:?}", event.type_))));
+        before = status.conditions;
+    }
+    let told: Vec<_> = told.iter().map(|(reason, kind)| (reason.as_str(), kind.as_str())).collect();
+    assert_eq!(
+        told,
+        [("RegisterRefused", "Warning"), ("AheadOfCentralNode", "Warning"), ("Intact", "Normal")]
+    );
 }
 
 #[tokio::test]

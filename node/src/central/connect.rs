@@ -93,7 +93,7 @@ impl CentralNode {
     /// UNAVAILABLE makes a peer try the next central node (contract section 5).
     pub(super) fn accepts_peers(&self) -> Result<(), Status> {
         let refusal = match self.condition() {
-            Condition::Healthy | Condition::Degraded => return Ok(()),
+            Condition::Healthy | Condition::Degraded | Condition::Contradicted(_) => return Ok(()),
             Condition::Draining => "this central node is leaving; use the next one".to_owned(),
             Condition::Unhealthy(findings) => {
                 format!(
@@ -198,7 +198,7 @@ impl CentralNode {
         let sessions = self.sessions();
         let health = match self.condition() {
             Condition::Healthy => v1::NodeHealth::Healthy,
-            Condition::Degraded => v1::NodeHealth::Degraded,
+            Condition::Degraded | Condition::Contradicted(_) => v1::NodeHealth::Degraded,
             Condition::Unhealthy(_) => v1::NodeHealth::Unhealthy,
             Condition::Draining => v1::NodeHealth::Maintenance,
         };

@@ -1,12 +1,21 @@
 //! A central node's local, already encoded log of the register, tailed from its store (design section 3).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tokio::sync::{Mutex, Notify, watch};
 
 use crate::{
-    register::{names::Version, view::RegisterView},
+    register::{
+        entry::SealedEntry,
+        names::Version,
+        succession::{self, Contradiction},
+        view::RegisterView,
+    },
     store::{Store, StoreError},
+    telemetry::metrics::Metrics,
 };
 
 /// Entries read from the store at once.
@@ -22,6 +31,9 @@ pub struct RegisterLog {
     view: watch::Sender<Arc<RegisterView>>,
     /// Why the store does not answer, while it does not.
     outage: watch::Sender<Option<String>>,
+    /// Why what the store shows next is not served, while it does.
+    refused: watch::Sender<Option<Contradiction>>,
+    metrics: OnceLock<Metrics>,
     /// Reads of the store are one at a time, so that the view only grows.
     reading: Mutex<()>,
     wake: Notify,
@@ -35,6 +47,8 @@ impl RegisterLog {
             store,
             view: watch::Sender::new(Arc::new(view)),
             outage: watch::Sender::new(None),
+            refused: watch::Sender::new(None),
+            metrics: OnceLock::new(),
             reading: Mutex::new(()),
             wake: Notify::new(),
         }
@@ -97,6 +111,62 @@ impl RegisterLog {
         }
     }
 
+    /// Has refusals counted.
+    pub fn measure_with(&self, metrics: Metrics) {
+        let _first_stays = self.metrics.set(metrics);
+    }
+
+    /// Why what the store shows next is not served, while it does: it contradicts what is.
+    #[must_use]
+    pub fn refused(&self) -> Option<Contradiction> {
+        self.refused.borrow().clone()
+    }
+
+    /// Follows [`RegisterLog::refused`].
+    #[must_use]
+    pub fn subscribe_refused(&self) -> watch::Receiver<Option<Contradiction>> {
+        self.refused.subscribe()
+    }
+
+    /// Notes whether what the store shows may follow what is served; tells the change only.
+    fn note_refused(&self, found: Option<Contradiction>) {
+        let noted = |known: &mut Option<Contradiction>| {
+            let changed = *known != found;
+            known.clone_from(&found);
+            changed
+        };
+        if !self.refused.send_if_modified(noted) {
+            return;
+        }
+        let Some(contradiction) = found else {
+            return tracing::info!("what the store shows follows what is served again");
+        };
+        tracing::error!(
+            reason = contradiction.label(),
+            version = contradiction.version().map(Version::get),
+            blueprint_id = contradiction.blueprint_id().map(tracing::field::display),
+            "integrity fault: the store contradicts what this node serves; that is not served: {contradiction}"
+        );
+        if let Some(metrics) = self.metrics.get() {
+            metrics.register_refused(contradiction.label());
+        }
+    }
+
+    /// Takes in what the store shows after what is served, up to what contradicts it.
+    fn take(&self, entries: Vec<Arc<SealedEntry>>) -> Result<(), StoreError> {
+        let view = self.view();
+        let (news, found) = match succession::news(&view, view.head(), &entries) {
+            Ok(news) => (news, None),
+            Err(_) => until_contradicted(RegisterView::clone(&view), entries),
+        };
+        drop(view);
+        if !news.is_empty() {
+            self.view.send_modify(|view| Arc::make_mut(view).apply(news, Version::ZERO));
+        }
+        self.note_refused(found.clone());
+        found.map_or(Ok(()), |contradiction| Err(StoreError::Damaged(contradiction.to_string())))
+    }
+
     /// Reads the tail at once: after a publication, or when a peer is ahead (design decision 26).
     pub fn wake(&self) {
         self.wake.notify_one();
@@ -135,9 +205,7 @@ impl RegisterLog {
             self.note_reachable(result.as_ref().map(|_| ()));
             let entries = result?;
             let complete = entries.len() < BATCH;
-            if !entries.is_empty() {
-                self.view.send_modify(|view| Arc::make_mut(view).apply(entries, Version::ZERO));
-            }
+            self.take(entries)?;
             if complete {
                 return Ok(());
             }
@@ -174,6 +242,24 @@ impl RegisterLog {
             }
         }
     }
+}
+
+/// The entries that may follow a view, and why the next one may not.
+fn until_contradicted(
+    mut view: RegisterView,
+    entries: Vec<Arc<SealedEntry>>,
+) -> (Vec<Arc<SealedEntry>>, Option<Contradiction>) {
+    let mut good = Vec::new();
+    for sealed in entries {
+        match succession::news(&view, view.head(), std::slice::from_ref(&sealed)) {
+            Ok(news) => {
+                view.apply(news.clone(), Version::ZERO);
+                good.extend(news);
+            }
+            Err(contradiction) => return (good, Some(contradiction)),
+        }
+    }
+    (good, None)
 }
 
 #[cfg(test)]

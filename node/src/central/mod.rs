@@ -44,6 +44,7 @@ use crate::{
     register::{
         integrity::{self, Finding},
         names::PeerId,
+        succession::Contradiction,
     },
 };
 
@@ -54,6 +55,9 @@ pub enum Condition {
     Healthy,
     /// Serves peers from its log; the store does not answer, so publications are refused.
     Degraded,
+    /// Serves peers from its log; the store shows entries that contradict it, so that they are not served, and publications
+    /// are refused.
+    Contradicted(Contradiction),
     /// The register failed its integrity check: takes no peer and no publication.
     Unhealthy(Vec<Finding>),
     /// Leaving: peers are told to move.
@@ -66,7 +70,7 @@ impl Condition {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Healthy => "Healthy",
-            Self::Degraded => "Degraded",
+            Self::Degraded | Self::Contradicted(_) => "Degraded",
             Self::Unhealthy(_) => "Unhealthy",
             Self::Draining => "Draining",
         }
@@ -79,6 +83,12 @@ impl Condition {
             Self::Healthy => return None,
             Self::Degraded => {
                 "the store does not answer; peers are served from the log, publications are refused"
+            }
+            Self::Contradicted(contradiction) => {
+                return Some(format!(
+                    "the store contradicts what this node serves: {contradiction}; peers are served from the log, \
+                     publications are refused"
+                ));
             }
             Self::Unhealthy(findings) => return Some(integrity::summary(findings)),
             Self::Draining => "this central node is leaving",
@@ -115,6 +125,7 @@ impl CentralNode {
             max_peers: config.limits.max_peers,
             identity_sessions: config.limits.identity_sessions,
         };
+        log.measure_with(env.metrics.clone());
         let limiters = Limiters::new(&config.limits, config.heartbeat.interval, Arc::clone(&env.clock));
         env.metrics.findings(findings.len());
         for finding in &findings {
@@ -162,6 +173,8 @@ impl CentralNode {
             Condition::Draining
         } else if !self.findings.is_empty() {
             Condition::Unhealthy(self.findings.clone())
+        } else if let Some(contradiction) = self.log.refused() {
+            Condition::Contradicted(contradiction)
         } else if !self.log.is_reachable() {
             Condition::Degraded
         } else {

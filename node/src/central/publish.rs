@@ -69,7 +69,7 @@ impl CentralNode {
             draft.validate()?;
             Ok(draft)
         });
-        let result = match prepared {
+        let result = match prepared.and_then(|draft| self.is_uncontradicted().map(|()| draft)) {
             Ok(draft) => self.log.store().publish(draft).await.map_err(PublishError::from),
             Err(error) => Err(error),
         };
@@ -96,11 +96,20 @@ impl CentralNode {
             transaction_id: self.transaction_id(),
             trace_parent: telemetry::current_trace_parent(),
         });
-        let result = match change {
+        let change = change.map_err(PublishError::from);
+        let result = match change.and_then(|change| self.is_uncontradicted().map(|()| change)) {
             Ok(change) => self.log.store().set_active(change).await.map_err(PublishError::from),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         };
         self.published(if is_active { "reactivate" } else { "deprecate" }, blueprint_id, result).await
+    }
+
+    /// What follows entries that are not served could not be served either.
+    fn is_uncontradicted(&self) -> Result<(), PublishError> {
+        match self.log.refused() {
+            Some(contradiction) => Err(StoreError::Damaged(contradiction.to_string()).into()),
+            None => Ok(()),
+        }
     }
 
     /// Runs the work in its span, whose context the entry takes along to the peers.

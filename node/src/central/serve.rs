@@ -125,7 +125,7 @@ async fn report_health(node: &CentralNode, reporter: &HealthReporter) {
     let mut draining = node.draining.subscribe();
     loop {
         let status = match node.condition() {
-            Condition::Healthy | Condition::Degraded => ServingStatus::Serving,
+            Condition::Healthy | Condition::Degraded | Condition::Contradicted(_) => ServingStatus::Serving,
             Condition::Unhealthy(_) | Condition::Draining => ServingStatus::NotServing,
         };
         for service in [

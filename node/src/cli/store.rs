@@ -87,6 +87,15 @@ pub fn describe(config: &Config) -> String {
     }
 }
 
+/// Whether the register is a file that only a peer has.
+///
+/// # Errors
+/// When the configuration or the file system does not tell.
+pub fn is_replica_file(config: &Config) -> anyhow::Result<bool> {
+    let place = Place::of(config)?;
+    Ok(place.file().and_then(Path::file_name).is_some_and(|name| name == journal::REPLICA_FILE))
+}
+
 /// Opens the store; an embedded one is made when there is none.
 ///
 /// # Errors

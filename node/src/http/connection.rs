@@ -20,8 +20,9 @@ use crate::{
     peer::{
         Command, PeerNode,
         machine::state::PeerState,
-        status::{PeerStatus, Transition},
+        status::{PeerStatus, Refused, Transition},
     },
+    register::names::Version,
     session_name::session_name,
 };
 
@@ -81,7 +82,7 @@ pub(super) struct Accepted {
     "sessionId": "8f14e45fceea",
     "lastHeartbeat": "2026-11-22T09:30:00.000Z", "lastSyncVersion": 42, "versionLag": 0,
     "centralNodeConfig": {"nodeId": "n0.sorcha.dev", "hostname": "n0.sorcha.dev", "port": 5000, "priority": 0},
-    "isolatedSince": null, "splitBrain": null, "freshAsOf": "2026-11-22T09:30:00.000Z", "stalenessSeconds": 12, "failovers": 1,
+    "isolatedSince": null, "splitBrain": null, "refused": null, "freshAsOf": "2026-11-22T09:30:00.000Z", "stalenessSeconds": 12, "failovers": 1,
     "transitions": [{"at": "2026-11-22T09:00:00.000Z", "what": "HeartbeatMonitoring"}]
 }))]
 struct ConnectionStatus {
@@ -99,13 +100,15 @@ struct ConnectionStatus {
     last_heartbeat: Option<Instant>,
     /// Newest version held.
     last_sync_version: i64,
-    /// Versions behind the central node, as last heard.
+    /// Versions behind the central node, as last heard; negative where it has lost versions that this peer holds.
     version_lag: i64,
     central_node_config: Option<CentralNodeConfig>,
     /// Since when no central node could be reached.
     isolated_since: Option<Instant>,
     /// A central node that serves another lineage; nothing was merged.
     split_brain: Option<String>,
+    /// A central node whose register contradicts this replica; nothing of it was taken.
+    refused: Option<RefusedView>,
     /// The replica was last known to equal its central node's register at this instant.
     fresh_as_of: Option<Instant>,
     /// Age of the replica; absent when it was never synced.
@@ -136,6 +139,34 @@ impl CentralNodeConfig {
             port: central.address.port,
             priority: central.address.priority,
         })
+    }
+}
+
+/// A register that this peer takes nothing of.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct RefusedView {
+    central_node_id: String,
+    at: Instant,
+    /// What it contradicts, in one word.
+    reason: &'static str,
+    /// The same in a sentence.
+    message: String,
+    blueprint_id: Option<String>,
+    version: Option<i64>,
+}
+
+impl From<&Refused> for RefusedView {
+    fn from(refused: &Refused) -> Self {
+        let Refused { central_node_id, at, contradiction } = refused;
+        Self {
+            central_node_id: central_node_id.clone(),
+            at: Instant(*at),
+            reason: contradiction.label(),
+            message: contradiction.to_string(),
+            blueprint_id: contradiction.blueprint_id().map(ToString::to_string),
+            version: contradiction.version().map(Version::get),
+        }
     }
 }
 
@@ -171,13 +202,14 @@ async fn connection_status(State(node): State<Arc<PeerNode>>) -> Json<Connection
         session_id: status.session_id.as_deref().map(session_name),
         last_heartbeat: status.heartbeat.last_acknowledged.map(Instant),
         last_sync_version: held.get(),
-        version_lag: status.lag(held),
+        version_lag: status.signed_lag(held),
         central_node_config: CentralNodeConfig::of(&status),
         isolated_since: status.isolated_since.map(Instant),
         fresh_as_of: status.fresh_as_of.map(|moment| Instant(moment.wall)),
         staleness_seconds: freshness.age.map(|age| age.as_secs()),
         failovers: status.failovers,
         split_brain: status.split_brain,
+        refused: status.refused.as_ref().map(Into::into),
         transitions: status.transitions.into_iter().map(Into::into).collect(),
     })
 }
@@ -206,7 +238,7 @@ async fn central_connection(State(node): State<Arc<PeerNode>>) -> Json<CentralCo
     let status = node.status();
     Json(CentralConnection {
         status: status.state.as_str(),
-        version_lag: status.lag(node.replica.head()),
+        version_lag: status.signed_lag(node.replica.head()),
         connection_established: status.connected_at.map(Instant),
         last_heartbeat: status.heartbeat.last_acknowledged.map(Instant),
         connected_central_node_id: status.central_node_id,

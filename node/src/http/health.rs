@@ -67,7 +67,7 @@ impl NodeHandle {
                 let condition = node.condition();
                 let status = match &condition {
                     Condition::Healthy => Status::Healthy,
-                    Condition::Degraded => Status::Degraded,
+                    Condition::Degraded | Condition::Contradicted(_) => Status::Degraded,
                     Condition::Unhealthy(_) => Status::Unhealthy,
                     Condition::Draining => Status::Draining,
                 };
@@ -102,6 +102,12 @@ fn peer_status(node: &PeerNode) -> (Status, Option<String>) {
             "split brain: {central} serves another lineage; nothing was merged (`sorcha-node register adopt`)"
         );
         return (Status::Degraded, Some(why));
+    }
+    if let Some(refused) = &status.refused {
+        return (Status::Degraded, Some(refused.to_string()));
+    }
+    if let Some(ahead) = status.ahead_in_words(node.replica.head()) {
+        return (Status::Degraded, Some(ahead));
     }
     if status.state == PeerState::Isolated {
         return (

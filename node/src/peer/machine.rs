@@ -110,6 +110,8 @@ fn stop(turn: &mut Turn<'_>, phase: Phase) -> Phase {
 /// The list of central nodes changed: stay where the peer is, if that is still a central node.
 fn relist(turn: &mut Turn<'_>, phase: Phase, centrals: Vec<CentralId>) -> Phase {
     turn.memory.centrals = distinct(centrals);
+    let listed = &turn.memory.centrals;
+    turn.memory.refusals.retain(|central, _| listed.contains(central));
     match phase {
         Phase::Idle | Phase::Stopped => phase,
         Phase::Searching(search) => pass::recast(turn, search),

@@ -11,6 +11,7 @@ use crate::{
         integrity::Finding,
         lineage::Genesis,
         names::{Lineage, RegisterDigest, Version},
+        succession::{self, Contradiction},
         view::RegisterView,
     },
     store::{Checkpoint, Incoming, Loaded, Store, StoreError},
@@ -34,6 +35,32 @@ pub struct Provenance {
     pub at: Timestamp,
     /// When the next pull is due.
     pub next_due: Timestamp,
+}
+
+/// Newer entries on their way into a replica.
+#[derive(Debug)]
+pub struct Batch {
+    /// The entries, in the order in which they came.
+    pub entries: Vec<Arc<SealedEntry>>,
+    /// How far the stream was before them.
+    pub position: Version,
+    /// Version up to which everything is held with them; zero for the last of them.
+    pub head: Version,
+    /// Digest that the replica must have with them, where it is stated.
+    pub digest: Option<RegisterDigest>,
+    /// How many are stored together at the most.
+    pub size: usize,
+}
+
+/// Why a replica takes nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum NotTaken {
+    /// It contradicts what is held.
+    #[error(transparent)]
+    Refused(#[from] Contradiction),
+    /// It can't be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl Provenance {
@@ -102,17 +129,45 @@ impl Replica {
         self.state.borrow().checkpoint.as_ref().and_then(|checkpoint| checkpoint.adopt)
     }
 
-    /// Applies newer entries and moves the position to `head`, or to the last of them if that is higher.
+    /// Applies newer entries if they may follow what is held, from a node that states this genesis, and moves the position to
+    /// the batch's head, or to the last of them if that is higher.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing has changed then.
-    pub async fn apply(
+    /// [`NotTaken`]; nothing has changed then.
+    pub async fn take(
+        &self,
+        batch: Batch,
+        genesis: Option<&Genesis>,
+        from: &Provenance,
+    ) -> Result<(), NotTaken> {
+        let _one_at_a_time = self.writing.lock().await;
+        let mut rest = news(&self.state.borrow().view, &batch, genesis)?;
+        while rest.len() > batch.size {
+            let later = rest.split_off(batch.size.max(1));
+            self.store_newer(rest, Version::ZERO, from).await?;
+            rest = later;
+        }
+        Ok(self.store_newer(rest, batch.head, from).await?)
+    }
+
+    /// Applies newer entries whatever is held.
+    #[cfg(test)]
+    pub(crate) async fn apply(
         &self,
         entries: Vec<Arc<SealedEntry>>,
         head: Version,
         from: &Provenance,
     ) -> Result<(), StoreError> {
         let _one_at_a_time = self.writing.lock().await;
+        self.store_newer(entries, head, from).await
+    }
+
+    async fn store_newer(
+        &self,
+        entries: Vec<Arc<SealedEntry>>,
+        head: Version,
+        from: &Provenance,
+    ) -> Result<(), StoreError> {
         let last = entries.last().map_or(Version::ZERO, |sealed| sealed.entry().version);
         let checkpoint = from.checkpoint(self.head().max(head).max(last));
         let Some(own) = &self.own else { return self.store.apply(entries, checkpoint).await };
@@ -159,6 +214,24 @@ impl Replica {
     pub fn store_kind(&self) -> &'static str {
         self.store.kind()
     }
+}
+
+/// What of a batch is new, if it may follow what is held. It does not keep what is held from being changed in place.
+fn news(
+    held: &RegisterView,
+    batch: &Batch,
+    genesis: Option<&Genesis>,
+) -> Result<Vec<Arc<SealedEntry>>, Contradiction> {
+    succession::check_lineage(held, genesis)?;
+    let news = succession::news(held, batch.position, &batch.entries)?;
+    if let Some(stated) = batch.digest {
+        let mut then = held.clone();
+        then.apply(news.clone(), batch.head);
+        if then.digest() != stated {
+            return Err(Contradiction::Digest { head: then.head(), stated });
+        }
+    }
+    Ok(news)
 }
 
 /// A whole register on its way into a replica. Dropping it leaves the old one.

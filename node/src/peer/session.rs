@@ -5,6 +5,7 @@ mod faults;
 mod heartbeat;
 mod pull;
 mod push;
+mod refusal;
 mod replicate;
 
 use std::{sync::Arc, time::Duration};
@@ -39,6 +40,8 @@ pub(super) struct Session {
     id: String,
     channel: Channel,
     genesis: Option<Arc<Genesis>>,
+    /// It answered with the lineage, version and digest of what is held.
+    is_level: bool,
     rhythm: Rhythm,
     events: mpsc::Sender<Event>,
 }

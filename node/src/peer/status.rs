@@ -1,7 +1,7 @@
 //! What a peer knows of itself and of its central nodes: in memory, never shared, lost on restart (FR-037,
 //! contract section 7: ActivePeerInfo, CentralNodeInfo). HTTP, logs and the reporter read this snapshot.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, fmt, time::Duration};
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -10,12 +10,14 @@ use super::machine::state::PeerState;
 use crate::{
     clock::{Moment, Monotonic, Timestamp},
     config::CentralNodeAddress,
-    register::names::Version,
+    register::{names::Version, succession::Contradiction},
     telemetry::metrics::SyncType,
 };
 
 /// Syncs and transitions that are remembered.
 const HISTORY: usize = 50;
+/// Answers in a row that name an older version than is held, until that is believed.
+const SURELY_BEHIND: u32 = 3;
 /// Round trips that are averaged (contract section 3.2).
 const ROUND_TRIPS: usize = 10;
 
@@ -36,10 +38,14 @@ pub struct PeerStatus {
     pub isolated_since: Option<Timestamp>,
     /// A central node with a register of another lineage was met; nothing was merged.
     pub split_brain: Option<String>,
+    /// A central node's register contradicts this replica; nothing of it was taken. Until a sync brings a true continuation.
+    pub refused: Option<Refused>,
     /// A central node refuses this peer, and trying again can't help.
     pub configuration_fault: Option<String>,
-    /// The central node says that this replica is ahead of its register.
+    /// This replica is for certain ahead of its central node's register: that has lost what is held here.
     pub ahead: bool,
+    /// Heartbeats in a row whose answer named an older version than is held, without saying that this is certain.
+    pub behind_beats: u32,
     /// Newest version at the central node, as last heard.
     pub central_version: Version,
     /// The replica was last known to equal its central node's head at this instant.
@@ -66,6 +72,38 @@ pub struct PeerStatus {
     pub central_nodes: Vec<CentralNodeInfo>,
     /// Publication to persistence of the newest pushed entries.
     pub push_latencies: VecDeque<Duration>,
+}
+
+/// What a central node says about a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// It is ahead of the register, and that is certain.
+    Ahead,
+    /// It is not.
+    NotAhead,
+    /// Nothing.
+    Untold,
+}
+
+/// A register that this peer takes nothing of.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// Central node that serves it.
+    pub central_node_id: String,
+    /// When that was found last.
+    pub at: Timestamp,
+    /// What it contradicts.
+    pub contradiction: Contradiction,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { central_node_id, contradiction, .. } = self;
+        write!(
+            f,
+            "the register of {central_node_id} contradicts this replica, and nothing of it is taken: {contradiction}"
+        )
+    }
 }
 
 /// Heartbeat counters of a peer.
@@ -218,8 +256,10 @@ impl PeerStatus {
             connected_at: None,
             isolated_since: None,
             split_brain: None,
+            refused: None,
             configuration_fault: None,
             ahead: false,
+            behind_beats: 0,
             central_version: Version::ZERO,
             fresh_as_of: None,
             heartbeat: HeartbeatCounters::default(),
@@ -269,6 +309,46 @@ impl PeerStatus {
         self.central_version = central;
         if equal && held == central {
             self.fresh_as_of = Some(now);
+        }
+    }
+
+    /// Takes in how a central node that is at a version compares what is held with its register. One that does not say is
+    /// believed to be behind when it says so again and again: its tail may be late.
+    pub const fn compare(&mut self, central: Version, held: Version, told: Comparison) {
+        let is_behind = central.get() < held.get();
+        self.behind_beats = if is_behind { self.behind_beats.saturating_add(1) } else { 0 };
+        self.ahead = match told {
+            Comparison::Ahead => true,
+            Comparison::NotAhead => false,
+            Comparison::Untold => is_behind && (self.ahead || self.behind_beats >= SURELY_BEHIND),
+        };
+    }
+
+    /// By how many versions the replica is ahead of its central node's register, where it is for certain.
+    #[must_use]
+    pub const fn ahead_by(&self, held: Version) -> Option<i64> {
+        let by = held.get() - self.central_version.get();
+        if self.ahead { Some(if by < 1 { 1 } else { by }) } else { None }
+    }
+
+    /// That the replica is ahead, for people.
+    #[must_use]
+    pub fn ahead_in_words(&self, held: Version) -> Option<String> {
+        let by = self.ahead_by(held)?;
+        let central = self.central_node_id.as_deref().unwrap_or("its central node");
+        Some(format!(
+            "this replica is ahead of {central} by {by} versions: what it holds up to version {held} is not in that \
+             register any more, which ends at version {}",
+            self.central_version
+        ))
+    }
+
+    /// Versions behind the central node, negative for those that it is ahead.
+    #[must_use]
+    pub const fn signed_lag(&self, held: Version) -> i64 {
+        match self.ahead_by(held) {
+            Some(by) => -by,
+            None => self.lag(held),
         }
     }
 

@@ -56,8 +56,6 @@ const GENESIS_BYTES: usize = 64 * 1024;
 const ENTRY_BYTES: usize = limits::DOCUMENT_BYTES + 64 * 1024;
 /// Longest `created_by`, bytes: the contract counts characters.
 const NODE_ID_BYTES: usize = limits::NODE_ID_CHARS * 4;
-/// Highest head version: the register digest takes memory for each version up to it.
-const MAX_HEAD: i64 = crate::register::limits::MAX_VERSION;
 
 /// Which entries a bundle holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

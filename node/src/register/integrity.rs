@@ -14,6 +14,9 @@ use super::{
     view::{RegisterView, Seal},
 };
 
+/// Missing versions that are named one by one.
+const NAMED_GAPS: i64 = 1000;
+
 /// One stored entry as it lies in a store.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -182,11 +185,12 @@ pub fn check_seal(view: &RegisterView, stored: Option<Seal>) -> Option<Finding> 
     Some(Finding::whole(Fault::Seal(difference)))
 }
 
-/// Checks that versions 1 to `head` are all accounted for: each is an entry's, or is listed as superseded.
+/// Checks that all versions after `after`, up to `head`, are accounted for: each is an entry's, or is listed as superseded.
 ///
 /// For stores without a seal that several writers share. `superseded` holds the versions that entries had before.
+/// Missing versions are named one by one as long as they are few.
 #[must_use]
-pub fn check_dense(head: Version, held: &[Version], superseded: &[Version]) -> Vec<Finding> {
+pub fn check_dense(after: Version, head: Version, held: &[Version], superseded: &[Version]) -> Vec<Finding> {
     let mut seen: Vec<Version> = held.iter().chain(superseded).copied().collect();
     seen.sort_unstable();
     let mut findings: Vec<Finding> = seen
@@ -195,13 +199,25 @@ pub fn check_dense(head: Version, held: &[Version], superseded: &[Version]) -> V
         .map(|pair| Finding::at(pair[0], None, Fault::Misplaced("two entries claim this version".to_owned())))
         .collect();
     seen.dedup();
-    let mut expected = Version::ZERO.next();
-    for version in seen.into_iter().chain([head.next()]) {
-        while expected < version && expected <= head {
-            findings.push(Finding::at(expected, None, Fault::Missing));
-            expected = expected.next();
+    seen.retain(|version| *version > after);
+    let accounted = seen.iter().filter(|version| **version <= head).count();
+    let missing = (head.get() - after.get()).max(0) - i64::try_from(accounted).unwrap_or(i64::MAX);
+    if missing > NAMED_GAPS {
+        let why = format!(
+            "{missing} of the versions after {after} up to {head} are missing, or the head record is wrong"
+        );
+        findings.push(Finding::whole(Fault::Store(why)));
+        return findings;
+    }
+    let mut expected = after.next();
+    for version in seen.into_iter().map(Some).chain([head.next()]) {
+        while let Some(gap) =
+            expected.filter(|gap| *gap <= head && version.is_none_or(|version| *gap < version))
+        {
+            findings.push(Finding::at(gap, None, Fault::Missing));
+            expected = gap.next();
         }
-        expected = version.next();
+        expected = version.and_then(Version::next);
     }
     findings
 }
@@ -274,11 +290,15 @@ mod tests {
     #[test]
     fn density_names_gaps_and_doubles() {
         let versions = |numbers: &[i64]| numbers.iter().map(|n| version(*n)).collect::<Vec<_>>();
-        assert!(check_dense(version(4), &versions(&[1, 3, 4]), &versions(&[2])).is_empty());
-        assert!(check_dense(Version::ZERO, &[], &[]).is_empty());
-        let gap = check_dense(version(5), &versions(&[1, 3]), &[]);
+        assert!(check_dense(Version::ZERO, version(4), &versions(&[1, 3, 4]), &versions(&[2])).is_empty());
+        assert!(check_dense(Version::ZERO, Version::ZERO, &[], &[]).is_empty());
+        let gap = check_dense(Version::ZERO, version(5), &versions(&[1, 3]), &[]);
         assert_eq!(gap.iter().map(|f| f.version.unwrap().get()).collect::<Vec<_>>(), [2, 4, 5]);
-        let double = check_dense(version(2), &versions(&[1, 2]), &versions(&[2]));
+        let far = check_dense(Version::ZERO, Version::MAX, &versions(&[1, i64::MAX]), &[]);
+        assert!(
+            matches!(&far[..], [Finding { fault: Fault::Store(why), .. }] if why.contains("are missing"))
+        );
+        let double = check_dense(Version::ZERO, version(2), &versions(&[1, 2]), &versions(&[2]));
         assert!(matches!(double[..], [Finding { fault: Fault::Misplaced(_), .. }]));
     }
 }

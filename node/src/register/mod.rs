@@ -10,6 +10,7 @@ pub mod lineage;
 pub mod seed;
 pub mod digest;
 pub mod view;
+pub mod succession;
 pub mod integrity;
 pub mod bundle;
 

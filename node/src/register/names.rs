@@ -155,16 +155,18 @@ pub struct Version(i64);
 impl Version {
     /// The empty register.
     pub const ZERO: Self = Self(0);
-    /// The greatest version; stands for "no bound".
+    /// What a new register begins with.
+    pub const FIRST: Self = Self(1);
+    /// The greatest version that there can be.
     pub const MAX: Self = Self(i64::MAX);
 
     /// Validates a number from the wire or a store.
     ///
     /// # Errors
-    /// [`InvalidField::Range`] when negative or beyond what a register may reach; `field` is the name the error gives.
+    /// [`InvalidField::Range`] when negative; `field` is the name the error gives.
     pub fn new(field: &'static str, value: i64) -> Result<Self, InvalidField> {
-        if !(0..=limits::MAX_VERSION).contains(&value) {
-            return Err(InvalidField::Range { field, actual: value.to_string(), expected: "0 to 67108864" });
+        if value < 0 {
+            return Err(InvalidField::Range { field, actual: value.to_string(), expected: "0 or more" });
         }
         Ok(Self(value))
     }
@@ -175,10 +177,19 @@ impl Version {
         self.0
     }
 
-    /// The version after this one.
+    /// The version after this one; none after [`Version::MAX`].
     #[must_use]
-    pub const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
+    pub const fn next(self) -> Option<Self> {
+        match self.0.checked_add(1) {
+            Some(next) => Some(Self(next)),
+            None => None,
+        }
+    }
+
+    /// This many versions later, at most [`Version::MAX`].
+    #[must_use]
+    pub const fn plus(self, versions: u32) -> Self {
+        Self(self.0.saturating_add(versions as i64))
     }
 
     /// The version before this one; zero stays zero.
@@ -366,9 +377,10 @@ mod tests {
     #[test]
     fn versions_refuse_negative_numbers_from_everywhere() {
         assert!(Version::new("last_known_version", -1).is_err());
-        assert!(Version::new("head", limits::MAX_VERSION).is_ok());
-        let beyond = Version::new("head", limits::MAX_VERSION + 1).unwrap_err().to_string();
-        assert_eq!(beyond, "head is 67108865; it must be 0 to 67108864");
+        assert_eq!(Version::new("head", i64::MAX), Ok(Version::MAX));
+        let negative = Version::new("head", -5).unwrap_err().to_string();
+        assert_eq!(negative, "head is -5; it must be 0 or more");
+        assert_eq!((Version::ZERO.next(), Version::MAX.next()), (Some(Version(1)), None));
         assert!(serde_json::from_str::<Version>("-1").is_err());
         assert_eq!(Version::ZERO.previous(), Version::ZERO);
     }

@@ -3,7 +3,7 @@
 //! A view is cheap to clone (its parts are shared), so a sync stream keeps the very snapshot it started with
 //! while publications go on, and a push stream is a cursor into the newest view: nothing is queued per peer.
 
-use std::{sync::Arc, thread};
+use std::{ops::Bound, sync::Arc, thread};
 
 use imbl::{HashMap, OrdMap};
 use sha2::{Digest as _, Sha256};
@@ -252,7 +252,7 @@ impl RegisterView {
 
     /// Entries with a version greater than `after`, ascending, inactive ones included.
     pub fn after(&self, after: Version) -> impl Iterator<Item = &Arc<SealedEntry>> {
-        self.entries.range(after.next()..).map(|(_, entry)| entry)
+        self.entries.range((Bound::Excluded(after), Bound::Unbounded)).map(|(_, entry)| entry)
     }
 
     /// The first entry with a version greater than `after`.
@@ -264,6 +264,12 @@ impl RegisterView {
     /// All entries, ascending.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<SealedEntry>> {
         self.entries.values()
+    }
+
+    /// The entry at a version.
+    #[must_use]
+    pub fn at(&self, version: Version) -> Option<&Arc<SealedEntry>> {
+        self.entries.get(&version)
     }
 
     /// The entry of a blueprint.

@@ -83,6 +83,8 @@ fn without_progress(report: &PeerReport) -> PeerReport {
     PeerReport {
         version: None,
         lag: None,
+        ahead: report.ahead.map(|_| 0),
+        refusal: None,
         digest: None,
         lineage: None,
         fresh_as_of: None,
@@ -123,7 +125,10 @@ pub fn peer_report(pod: &str, status: &PeerStatus, replica: &Loaded) -> PeerRepo
         since: time(status.since),
         central_node: status.central_node_id.clone(),
         version: Some(view.head().get()),
-        lag: heard.then(|| status.lag(view.head())),
+        lag: heard.then(|| status.lag(view.head())).filter(|_| !status.ahead),
+        ahead: status.ahead_by(view.head()),
+        refused: status.refused.as_ref().map(|refused| refused.central_node_id.clone()),
+        refusal: status.refused.as_ref().map(|refused| shortened(refused.contradiction.to_string())),
         fresh_as_of: status.fresh_as_of.and_then(|moment| time(moment.wall)),
         missed_heartbeats: Some(i32::try_from(status.heartbeat.missed).unwrap_or(i32::MAX)),
         failovers: Some(i64::try_from(status.failovers).unwrap_or(i64::MAX)),
@@ -159,6 +164,9 @@ fn trouble(status: &PeerStatus, replica: &Loaded) -> Option<String> {
         let why = status.central_nodes_fault.as_deref().unwrap_or("none is configured");
         return Some(format!("no central nodes known: {why}"));
     }
+    if let Some(refused) = &status.refused {
+        return Some(refused.to_string());
+    }
     if let Some(fault) = &status.configuration_fault {
         return Some(format!("configuration fault: {fault}"));
     }
@@ -169,8 +177,8 @@ fn trouble(status: &PeerStatus, replica: &Loaded) -> Option<String> {
         let errors: Vec<_> = status.central_nodes.iter().filter_map(error).collect();
         return Some(format!("no central node can be reached: {}", errors.join("; ")));
     }
-    if status.ahead {
-        return Some("this replica is ahead of its central node's register".to_owned());
+    if let Some(ahead) = status.ahead_in_words(replica.view.head()) {
+        return Some(ahead);
     }
     if !replica.findings.is_empty() {
         return Some(format!("damaged replica: {}", integrity::summary(&replica.findings)));
@@ -206,6 +214,7 @@ pub fn central_report(pod: &str, since: Timestamp, node: &CentralNode) -> Centra
         store_reachable: Some(outage.is_none()),
         store_message: outage.map(shortened),
         findings: Some(count(node.findings().len())),
+        refusal: node.log.refused().map(|contradiction| shortened(contradiction.to_string())),
         certificate_not_after: None,
     }
 }

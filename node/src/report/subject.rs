@@ -15,6 +15,7 @@ use crate::{
     env::Env,
     http::{NodeHandle, Stage},
     peer::status::PeerStatus,
+    register::succession::Contradiction,
     store::Loaded,
     tls::Tls,
 };
@@ -43,6 +44,7 @@ enum Started {
     Central {
         node: Arc<CentralNode>,
         outage: watch::Receiver<Option<String>>,
+        refused: watch::Receiver<Option<Contradiction>>,
         draining: watch::Receiver<bool>,
     },
 }
@@ -55,6 +57,7 @@ impl Started {
             }
             NodeHandle::Central(node) => Self::Central {
                 outage: node.log.subscribe_outage(),
+                refused: node.log.subscribe_refused(),
                 draining: node.subscribe_draining(),
                 node,
             },
@@ -84,8 +87,9 @@ impl Subject {
                 let status = status.borrow_and_update();
                 Report::Peer(content::peer_report(&self.pod, &status, &replica))
             }
-            Some(Started::Central { node, outage, draining }) => {
+            Some(Started::Central { node, outage, refused, draining }) => {
                 outage.mark_unchanged();
+                refused.mark_unchanged();
                 draining.mark_unchanged();
                 Report::Central(content::central_report(&self.pod, self.since, node))
             }
@@ -117,8 +121,9 @@ impl Subject {
                     changed = replica.changed() => open(changed).await,
                 }
             }
-            Some(Started::Central { outage, draining, .. }) => tokio::select! {
+            Some(Started::Central { outage, refused, draining, .. }) => tokio::select! {
                 () = sleep_until(self.looked + POLL) => {}
+                changed = refused.changed() => open(changed).await,
                 changed = outage.changed() => open(changed).await,
                 changed = draining.changed() => open(changed).await,
             },

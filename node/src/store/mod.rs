@@ -131,6 +131,26 @@ pub struct Checkpoint {
     pub adopt: Option<Lineage>,
 }
 
+impl Checkpoint {
+    /// The position of a register that was not synced from a central node.
+    #[must_use]
+    pub const fn at(version: Version) -> Self {
+        Self {
+            version,
+            last_sync_time: Timestamp::from_millis(0),
+            next_sync_due: Timestamp::from_millis(0),
+            central_node_id: String::new(),
+            adopt: None,
+        }
+    }
+
+    /// Whether it is that of a peer's replica that has met a central node.
+    #[must_use]
+    pub const fn is_synced(&self) -> bool {
+        !self.central_node_id.is_empty()
+    }
+}
+
 /// A register as found at start-up.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -176,6 +196,19 @@ pub enum StoreError {
     /// Anything else the store reports.
     #[error("the store failed: {0}")]
     Internal(String),
+}
+
+/// The version that the next publication takes.
+///
+/// # Errors
+/// [`StoreError::Unstorable`] when the head is the greatest version that there can be.
+pub(crate) fn next_version(head: Version) -> Result<Version, StoreError> {
+    head.next().ok_or_else(|| {
+        let why = format!(
+            "the register is at the greatest version, {head}, and can take nothing more; begin a new one"
+        );
+        StoreError::Unstorable(why)
+    })
 }
 
 /// A register's storage.
@@ -244,6 +277,20 @@ pub trait Store: Send + Sync + 'static {
         entries: Vec<Arc<SealedEntry>>,
         checkpoint: Option<Checkpoint>,
     ) -> Result<(), StoreError>;
+
+    /// Replaces the whole register of a central node by one that is restored: the next publication takes the version after
+    /// `head`, and nothing has the versions between the entries' and that.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the old register is kept then.
+    async fn restore(
+        &self,
+        genesis: Genesis,
+        entries: Vec<Arc<SealedEntry>>,
+        head: Version,
+    ) -> Result<(), StoreError> {
+        self.replace(Some(genesis), entries, Some(Checkpoint::at(head))).await
+    }
 
     /// Begins to replace the whole register while what replaces it still arrives, where the store can do that.
     fn begin_replace(&self) -> Option<Box<dyn Incoming>> {

@@ -75,6 +75,8 @@ struct Known {
     genesis: Option<Arc<Genesis>>,
     /// Newest version that was read or written; a replica's position.
     newest: Version,
+    /// Up to this version nothing is accounted for but what a restore brought.
+    floor: Version,
     /// A replica is not dense, and its only writer is this process.
     is_replica: bool,
     /// Why publications are refused.
@@ -167,6 +169,15 @@ impl Store for MongoStore {
         checkpoint: Option<Checkpoint>,
     ) -> Result<(), StoreError> {
         self.replace_register(genesis, entries, checkpoint).await.map_err(Failure::into_error)
+    }
+
+    async fn restore(
+        &self,
+        genesis: Genesis,
+        entries: Vec<Arc<SealedEntry>>,
+        head: Version,
+    ) -> Result<(), StoreError> {
+        self.restore_register(genesis, entries, head).await.map_err(Failure::into_error)
     }
 
     /// Nothing is left to do: every write is acknowledged by a majority, in their journals.

@@ -7,7 +7,7 @@ use opentelemetry::{
     metrics::{AsyncInstrument, Counter, Gauge, Histogram, Meter, MeterProvider},
 };
 
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, register::succession::Contradiction};
 
 /// Bucket bounds in milliseconds: from a loopback round trip to a connection time-out.
 const MILLISECONDS: [f64; 16] = [
@@ -43,6 +43,7 @@ struct Instruments {
     publications: Counter<u64>,
     writes: Counter<u64>,
     findings: Counter<u64>,
+    register_refused: Counter<u64>,
     reports: Counter<u64>,
     lagging: Gauge<u64>,
     handshakes: Counter<u64>,
@@ -121,6 +122,10 @@ impl Metrics {
             publications: counter("central.publications", "publications and state changes, by result"),
             writes: counter("http.writes", "write requests over HTTP, by action and result"),
             findings: counter("register.integrity.findings", "integrity findings"),
+            register_refused: counter(
+                "register.refused",
+                "times that a central node's or database's register contradicted what is held, by reason",
+            ),
             reports: counter("report.writes", "status reports to Kubernetes, by result"),
             handshakes: counter("central.handshakes", "TLS handshakes, by result"),
             cut: counter("central.connections.cut", "gRPC connections cut because no session used them"),
@@ -135,6 +140,9 @@ impl Metrics {
         // Present from the start: what appears only with its first count escapes `increase()`.
         for counter in [&metrics.0.push_delivered, &metrics.0.push_failed, &metrics.0.findings] {
             counter.add(0, metrics.node());
+        }
+        for reason in Contradiction::LABELS {
+            metrics.0.register_refused.add(0, &metrics.labels([("reason", reason.to_owned())]));
         }
         metrics
     }
@@ -306,6 +314,11 @@ impl Metrics {
     /// The last instant of this node's TLS certificate.
     pub fn certificate_not_after(&self, at: Timestamp) {
         self.0.certificate_not_after.record(at.as_millis().div_euclid(1000), self.node());
+    }
+
+    /// What a central node or a database sent contradicts what is held.
+    pub fn register_refused(&self, reason: &'static str) {
+        self.0.register_refused.add(1, &self.labels([("reason", reason.to_owned())]));
     }
 
     /// Integrity findings.

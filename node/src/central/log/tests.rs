@@ -4,7 +4,10 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::{
-    register::{entry::SealedEntry, lineage::Genesis},
+    register::{
+        entry::{Entry, SealedEntry, tests::entry},
+        lineage::Genesis,
+    },
     store::{Checkpoint, Draft, Loaded, Publication, StateChange},
 };
 
@@ -97,7 +100,7 @@ async fn a_store_that_is_back_shows_though_nothing_is_new() {
 async fn a_look_for_more_is_never_long() {
     let store = Arc::new(Quiet::default());
     let log = RegisterLog::new(Arc::clone(&store) as Arc<dyn Store>, RegisterView::new(None));
-    let version = Version::ZERO.next();
+    let version = Version::FIRST;
     assert!(log.look_for(version).await, "the store answers: there is no more");
 
     store.hangs.store(true, Ordering::Relaxed);
@@ -111,4 +114,89 @@ async fn a_look_for_more_is_never_long() {
     let started = tokio::time::Instant::now();
     assert!(!log.look_for(version).await);
     assert_eq!(started.elapsed(), Duration::ZERO, "a store that is known to be away is not asked");
+}
+
+/// A store that shows what a test puts there.
+#[derive(Default)]
+struct Shown(std::sync::Mutex<Vec<Arc<SealedEntry>>>);
+
+#[async_trait]
+impl Store for Shown {
+    fn kind(&self) -> &'static str {
+        "shown"
+    }
+
+    async fn load(&self) -> Result<Loaded, StoreError> {
+        unreachable!()
+    }
+
+    async fn init_genesis(&self, _: Genesis) -> Result<Genesis, StoreError> {
+        unreachable!()
+    }
+
+    async fn publish(&self, _: Draft) -> Result<Publication, StoreError> {
+        unreachable!()
+    }
+
+    async fn set_active(&self, _: StateChange) -> Result<Publication, StoreError> {
+        unreachable!()
+    }
+
+    async fn read_after(&self, _: Version, _: usize) -> Result<Vec<Arc<SealedEntry>>, StoreError> {
+        Ok(self.0.lock().unwrap().clone())
+    }
+
+    async fn changed(&self, _: Version) {
+        std::future::pending().await
+    }
+
+    async fn apply(&self, _: Vec<Arc<SealedEntry>>, _: Checkpoint) -> Result<(), StoreError> {
+        unreachable!()
+    }
+
+    async fn replace(
+        &self,
+        _: Option<Genesis>,
+        _: Vec<Arc<SealedEntry>>,
+        _: Option<Checkpoint>,
+    ) -> Result<(), StoreError> {
+        unreachable!()
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_a_database_rewrites_is_not_served_and_what_came_before_it_is() {
+    let store = Arc::new(Shown::default());
+    let mut view = RegisterView::new(None);
+    view.apply(vec![entry("a", 1).seal(), entry("b", 2).seal()], Version::ZERO);
+    let log = RegisterLog::new(Arc::clone(&store) as Arc<dyn Store>, view);
+    let mut refused = log.subscribe_refused();
+    let rewritten = Entry { version: Version::new("version", 4).unwrap(), ..entry("a", 7) };
+    *store.0.lock().unwrap() = vec![entry("c", 3).seal(), rewritten.seal(), entry("d", 5).seal()];
+    for _ in 0..2 {
+        assert!(matches!(log.refresh().await, Err(StoreError::Damaged(_))));
+        assert_eq!(
+            log.view().iter().map(|sealed| sealed.entry().version.get()).collect::<Vec<_>>(),
+            [1, 2, 3]
+        );
+        assert!(!log.look_for(Version::new("version", 5).unwrap()).await, "it can't tell");
+    }
+    assert!(matches!(log.refused(), Some(Contradiction::Rewritten { field: "published_at", .. })));
+    assert!(refused.has_changed().unwrap());
+    refused.mark_unchanged();
+    // A database may show again what it has shown.
+    let state = Entry {
+        version: Version::new("version", 4).unwrap(),
+        is_active: false,
+        transaction_id: "tx".into(),
+        ..entry("a", 1)
+    };
+    *store.0.lock().unwrap() = vec![entry("c", 3).seal(), state.seal(), entry("d", 5).seal()];
+    log.refresh().await.unwrap();
+    assert_eq!((log.view().head().get(), log.refused()), (5, None));
+    assert!(refused.has_changed().unwrap());
 }

@@ -19,7 +19,11 @@ use crate::{
     },
     clock::{Clock, Timestamp},
     config::Config,
-    register::bundle::{self, Bundle},
+    register::{
+        bundle::{self, Bundle},
+        limits,
+        names::Version,
+    },
     store::{Checkpoint, Loaded, Store},
 };
 
@@ -48,8 +52,9 @@ pub struct ImportArgs {
 #[derive(Debug, Args)]
 #[command(
     after_help = "The whole bundle is checked before anything is replaced, and what is there is kept if storing \
-    fails. On a central node, whatever was published after the bundle was written is lost, and peers that hold it will \
-    report that they are ahead until they copy the register anew.\n\
+    fails. On a central node, whatever was published after the bundle was written is lost, and peers that hold it say so: \
+    they keep and serve it, and take nothing that contradicts it. No number that may have been given is given again: the \
+    next publication takes a version 1,000,000,000 above the bundle's.\n\
     \n\
     Examples:\n  \
     sorcha-node register restore backup.sorcha --data-dir /var/lib/sorcha\n  \
@@ -68,6 +73,9 @@ pub struct RestoreArgs {
     /// Take a bundle of another lineage, which is another register
     #[arg(long)]
     pub other_lineage: bool,
+    /// The register is a peer's replica, also where that does not show: it keeps the bundle's head version
+    #[arg(long)]
+    pub replica: bool,
     /// Form of the summary
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub output: OutputFormat,
@@ -121,7 +129,7 @@ pub(super) async fn import(
             in_short(&loaded)
         );
     }
-    put(&*store, &bundle, clock.now()).await?;
+    put_replica(&*store, &bundle, clock.now()).await?;
     tell(&*store, config, args.output, console).await
 }
 
@@ -147,6 +155,7 @@ pub(super) async fn restore(
 ) -> anyhow::Result<Outcome> {
     let bundle = read_bundle(&args.file, args.require_signature)?;
     let place = store::describe(config);
+    let mut is_replica = args.replica || store::is_replica_file(config)?;
     let store = match store::look(config).await? {
         Present::Nothing => store::open(config).await?,
         Present::Unreadable(why) => {
@@ -158,6 +167,7 @@ pub(super) async fn restore(
         }
         Present::Store(store) => {
             let loaded = store.load().await?;
+            is_replica |= loaded.checkpoint.as_ref().is_some_and(Checkpoint::is_synced);
             if !is_empty(&loaded) {
                 let consequence = replacing(&loaded, &bundle, args, &place)?;
                 if !confirmed(args, &consequence, console)? {
@@ -167,7 +177,15 @@ pub(super) async fn restore(
             store
         }
     };
-    put(&*store, &bundle, clock.now()).await?;
+    if is_replica {
+        put_replica(&*store, &bundle, clock.now()).await?;
+    } else {
+        let head = put_register(&*store, &bundle).await?;
+        console.remark(&format!(
+            "the next publication takes a version above {head}: those in between may have been given after the bundle was \
+             written"
+        ))?;
+    }
     tell(&*store, config, args.output, console).await
 }
 
@@ -187,7 +205,7 @@ fn replacing(loaded: &Loaded, bundle: &Bundle, args: &RestoreArgs, place: &str) 
     };
     let (old, head) = (loaded.view.head(), bundle.header.head);
     let lost = if present == Some(new) && head < old {
-        format!(" Versions {} to {old} will be lost.", head.next())
+        format!(" Versions after {head}, up to {old}, will be lost.")
     } else {
         String::new()
     };
@@ -214,19 +232,25 @@ fn confirmed(args: &RestoreArgs, consequence: &str, console: &mut Console<'_>) -
     }
 }
 
+/// A central node's register goes on above all versions that may have been given after the bundle was written.
+async fn put_register(store: &dyn Store, Bundle { header, entries, .. }: &Bundle) -> anyhow::Result<Version> {
+    let head = header.head.plus(limits::RESTORE_GAP);
+    let progress = spinner("storing the register");
+    let entries = entries.iter().map(Arc::clone).collect();
+    store.restore(header.genesis.clone(), entries, head).await?;
+    store.flush().await?;
+    progress.finish_and_clear();
+    Ok(head)
+}
+
 /// The position is the bundle's head, and the next pull is due at once.
-async fn put(
+async fn put_replica(
     store: &dyn Store,
     Bundle { header, entries, .. }: &Bundle,
     now: Timestamp,
 ) -> anyhow::Result<()> {
-    let checkpoint = Checkpoint {
-        version: header.head,
-        last_sync_time: header.created_at,
-        next_sync_due: now,
-        central_node_id: String::new(),
-        adopt: None,
-    };
+    let checkpoint =
+        Checkpoint { last_sync_time: header.created_at, next_sync_due: now, ..Checkpoint::at(header.head) };
     let progress = spinner("storing the register");
     let entries = entries.iter().map(Arc::clone).collect();
     store.replace(Some(header.genesis.clone()), entries, Some(checkpoint)).await?;

@@ -179,6 +179,7 @@ fn restore_args(file: &Path) -> RestoreArgs {
         yes: true,
         require_signature: false,
         other_lineage: false,
+        replica: false,
         output: JSON,
     }
 }
@@ -318,9 +319,11 @@ async fn a_damaged_register_is_exported_only_in_part_and_keeps_its_head() {
     assert!(err.contains("left out: version 4"), "{err}");
     let summary: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((&summary["entries"], &summary["head"]), (&2.into(), &4.into()));
-    // Restored, the register is sound, and version 4 is not given out again.
+    // Restored, the register is sound, and no version that may have been given is given again.
     node.done(RegisterCommand::Restore(restore_args(&file))).await;
-    assert_eq!(node.open().await.publish(draft("d", "{}")).await.unwrap().entry.entry().version.get(), 5);
+    let next = node.open().await.publish(draft("d", "{}")).await.unwrap();
+    assert_eq!(next.entry.entry().version.get(), 1_000_000_005);
+    assert_eq!(node.done(verify(JSON)).await["findings"], Value::Array(Vec::new()));
 }
 
 #[tokio::test]
@@ -360,15 +363,32 @@ async fn a_restore_asks_and_tells_what_is_lost() {
 
     let (result, _, err) = node.run(ask(), Some("no\n")).await;
     assert_eq!(result.unwrap(), Outcome::Failed);
-    assert!(err.contains("Versions 5 to 5 will be lost") && err.contains("nothing was changed"), "{err}");
+    assert!(
+        err.contains("Versions after 4, up to 5, will be lost") && err.contains("nothing was changed"),
+        "{err}"
+    );
     let error = node.refused(ask()).await;
     assert!(error.contains("--yes") && error.contains("will be replaced"), "{error}");
     assert_eq!(node.done(verify(JSON)).await["head"], 5);
 
-    let (result, out, _) = node.run(ask(), Some("yes\n")).await;
+    let (result, out, err) = node.run(ask(), Some("yes\n")).await;
     assert_eq!(result.unwrap(), Outcome::Done);
-    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["head"], 4);
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["head"], 1_000_000_004);
+    assert!(err.contains("above 1000000004"), "{err}");
     assert_eq!(node.done(verify(JSON)).await["entries"], 3);
+}
+
+#[tokio::test]
+async fn a_restored_replica_keeps_the_head_of_its_bundle() {
+    let node = Node::central().await;
+    let file = node.export("bundle").await;
+    let empty = Node::new();
+    let args = RestoreArgs { replica: true, ..restore_args(&file) };
+    assert_eq!(empty.done(RegisterCommand::Restore(args)).await["head"], 4);
+    // One that has met a central node is known to be a replica.
+    let synced = Node::new();
+    synced.open().await.apply(vec![entry("a", 1).seal()], checkpoint(1)).await.unwrap();
+    assert_eq!(synced.done(RegisterCommand::Restore(restore_args(&file))).await["head"], 4);
 }
 
 #[tokio::test]

@@ -9,10 +9,10 @@ use crate::{
     config::CentralNodeAddress,
     peer::{
         machine::state::PeerState,
-        status::{CentralNodeInfo, CentralNodeState},
+        status::{CentralNodeInfo, CentralNodeState, Comparison, Refused},
     },
-    register::integrity::Fault,
-    store::{Draft, StoreError},
+    register::{integrity::Fault, names::BlueprintId, succession::Contradiction},
+    store::{Checkpoint, Draft, StoreError},
 };
 
 #[tokio::test(start_paused = true)]
@@ -117,6 +117,78 @@ async fn a_peers_health_tells_what_is_wrong() {
     let health = get(&router, "/api/node/health").await.json();
     assert_eq!((&health["status"], &health["connection"]), (&"Degraded".into(), &"Disconnected".into()));
     assert!(health["reason"].as_str().unwrap().contains("split brain: n1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_sent_another_history_says_so_and_serves_its_own() {
+    let (router, node) = peer(|_| ()).await;
+    let contradiction = Contradiction::Rewritten {
+        id: BlueprintId::new("a").unwrap(),
+        field: "published_by",
+        held: Version::FIRST,
+        version: Version::FIRST,
+    };
+    node.change_status(|status| {
+        status.state = PeerState::Isolated;
+        status.refused = Some(Refused { central_node_id: "n0.sorcha.dev".into(), at: START, contradiction });
+    });
+    let health = get(&router, "/health").await.json();
+    assert_eq!(health["status"], "Degraded");
+    let reason = health["reason"].as_str().unwrap();
+    assert!(reason.contains("n0.sorcha.dev") && reason.contains("another published_by"), "{reason}");
+    let refused = get(&router, "/api/connection/status").await.json()["refused"].clone();
+    assert_eq!((&refused["reason"], &refused["blueprintId"]), (&"rewritten".into(), &"a".into()));
+    assert_eq!(get(&router, "/readyz").await.status, StatusCode::OK);
+    assert_eq!(get(&router, "/api/system-register/blueprints/a").await.status, StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_ahead_of_its_central_node_is_not_well() {
+    let (router, node) = peer(|_| ()).await;
+    let central = Version::new("version", 2).unwrap();
+    let hear = |told| {
+        node.change_status(|status| {
+            status.central_version = central;
+            status.compare(central, node.replica.head(), told);
+        });
+    };
+    hear(Comparison::Untold);
+    hear(Comparison::Untold);
+    assert_eq!(get(&router, "/health").await.json()["status"], "Healthy", "its tail may be late");
+    hear(Comparison::Untold);
+    for _ in 0..2 {
+        let health = get(&router, "/health").await.json();
+        assert_eq!(health["status"], "Degraded");
+        assert!(health["reason"].as_str().unwrap().contains("ahead"), "{health}");
+        assert_eq!(get(&router, "/api/connection/status").await.json()["versionLag"], -2);
+        hear(Comparison::Ahead);
+    }
+    hear(Comparison::NotAhead);
+    assert_eq!(get(&router, "/health").await.json()["status"], "Healthy");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_central_node_whose_store_rewrites_what_it_serves_is_degraded_and_publishes_nothing() {
+    let (router, node) = central(|_| ()).await;
+    assert_eq!(
+        post(&router, "/api/system-register/blueprints", publication("a")).await.status,
+        StatusCode::CREATED
+    );
+    let mut rewritten = node.log.view().iter().next().unwrap().entry().clone();
+    rewritten.published_by = "mallory".into();
+    rewritten.version = Version::new("version", 2).unwrap();
+    node.log
+        .store()
+        .apply(vec![rewritten.seal()], Checkpoint::at(Version::new("version", 2).unwrap()))
+        .await
+        .unwrap();
+    assert!(node.log.refresh().await.is_err());
+    assert_eq!(node.log.view().head(), Version::FIRST, "it is not served");
+    let health = get(&router, "/health").await.json();
+    assert_eq!(health["status"], "Degraded");
+    assert!(health["reason"].as_str().unwrap().contains("contradicts"), "{health}");
+    let refused = post(&router, "/api/system-register/blueprints", publication("b")).await;
+    assert!(refused.problem(503, "register-damaged").contains("published_by"));
 }
 
 #[tokio::test(start_paused = true)]

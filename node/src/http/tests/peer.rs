@@ -48,7 +48,7 @@ async fn the_connection() {
     let expected = serde_json::json!({
         "peerId": "edge-0", "status": "HeartbeatMonitoring", "since": START_TEXT, "connectedCentralNodeId": "n0.sorcha.dev",
         "connectionEstablished": START_TEXT, "sessionId": crate::session_name::session_name("s-1"), "lastHeartbeat": START_TEXT, "lastSyncVersion": 4,
-        "versionLag": 0, "isolatedSince": null, "splitBrain": null, "freshAsOf": START_TEXT, "stalenessSeconds": 0,
+        "versionLag": 0, "isolatedSince": null, "splitBrain": null, "refused": null, "freshAsOf": START_TEXT, "stalenessSeconds": 0,
         "failovers": 0, "transitions": [{"at": START_TEXT, "what": "Connected"}],
         "centralNodeConfig": {"nodeId": "n0.sorcha.dev", "hostname": "n0.sorcha.dev", "port": 5000, "priority": 0}
     });

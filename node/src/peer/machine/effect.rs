@@ -149,6 +149,8 @@ pub enum Cause {
     SessionRejected,
     /// Too many syncs failed in a row.
     SyncFailed,
+    /// What the node sent contradicts what the peer holds.
+    Refused,
     /// The node is no longer in the list.
     Delisted,
     /// Asked for by a person (contract section 8).
@@ -169,6 +171,7 @@ impl Cause {
             Self::ConnectionLost(Loss::Keepalive) => "keepalive_lost",
             Self::SessionRejected => "session_rejected",
             Self::SyncFailed => "sync_failed",
+            Self::Refused => "register_refused",
             Self::Delisted => "delisted",
             Self::Requested => "requested",
             Self::Failback => "failback",
@@ -181,7 +184,9 @@ impl Cause {
         match self {
             Self::HeartbeatTimeout => DisconnectReason::HeartbeatTimeout,
             Self::Advised | Self::Delisted | Self::Failback => DisconnectReason::Failover,
-            Self::ConnectionLost(_) | Self::SessionRejected | Self::SyncFailed => DisconnectReason::Error,
+            Self::ConnectionLost(_) | Self::SessionRejected | Self::SyncFailed | Self::Refused => {
+                DisconnectReason::Error
+            }
             Self::Requested => DisconnectReason::ClientRequest,
         }
     }

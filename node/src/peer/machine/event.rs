@@ -185,6 +185,8 @@ pub enum Fault {
     /// It can't until somebody changes something: PERMISSION_DENIED, INVALID_ARGUMENT, FAILED_PRECONDITION
     /// (contract section 5).
     Fatal,
+    /// What the node says or sends contradicts what the peer holds: another node may be right, and this one later.
+    Refused,
 }
 
 /// What an acknowledgement recommends (contract section 4, RecommendedAction).

@@ -86,8 +86,8 @@ pub(super) fn on_event(turn: &mut Turn<'_>, search: Search, event: Event) -> Pha
         }
         (Progress::Dialling { central, .. }, Event::ConnectFailed { fault, message, retry_after, .. }) => {
             let mut tally = search.tally;
-            if let Some(hint) = retry_after {
-                let hint = turn.bar(&central, hint);
+            let refused = (fault == Fault::Refused).then(|| turn.refuse(&central));
+            if let Some(hint) = refused.or_else(|| Some(turn.bar(&central, retry_after?))) {
                 tally.hint = Some(tally.hint.map_or(hint, |least| least.min(hint)));
             }
             if fault == Fault::Fatal {

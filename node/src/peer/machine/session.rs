@@ -21,6 +21,7 @@ pub(super) fn on_event(turn: &mut Turn<'_>, mut session: Session, stage: Stage, 
         (Event::SessionRejected { .. }, _) => fail_over(turn, session, Cause::SessionRejected),
         (Event::SyncSucceeded { .. }, stage) => {
             session.sync_failures = 0;
+            turn.memory.refusals.remove(&session.central);
             Phase::Open(session, stage)
         }
         (Event::SyncFailed { fault, message, .. }, stage) => {
@@ -79,6 +80,10 @@ fn sync_failed(
     fault: Fault,
     message: String,
 ) -> Phase {
+    if fault == Fault::Refused {
+        turn.refuse(&session.central);
+        return fail_over(turn, session, Cause::Refused);
+    }
     if fault == Fault::Fatal {
         turn.report(Report::ConfigurationFault { central: session.central.clone(), message });
     }

@@ -22,8 +22,14 @@ impl State {
     #[must_use]
     pub fn new(centrals: Vec<CentralId>) -> Self {
         let centrals = distinct(centrals);
-        let memory =
-            Memory { centrals, epoch: 0, barred: BTreeMap::new(), split_brain: None, short_sessions: 0 };
+        let memory = Memory {
+            centrals,
+            epoch: 0,
+            barred: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+            split_brain: None,
+            short_sessions: 0,
+        };
         Self { phase: Phase::Idle, memory }
     }
 
@@ -119,6 +125,8 @@ pub struct Memory {
     pub epoch: u64,
     /// Nodes that said when to come back, with the instant before which they are not dialled (design decision 17).
     pub barred: BTreeMap<CentralId, Monotonic>,
+    /// Nodes whose register contradicts what the peer holds, with how often in a row that was found.
+    pub refusals: BTreeMap<CentralId, u32>,
     /// The node last found on another lineage, until a connect proves that the replica's lineage is served
     /// (design decision 5).
     pub split_brain: Option<CentralId>,

@@ -189,7 +189,7 @@ impl Peer {
 fn info(epoch: u64, lineage: LineageMatch) -> SessionInfo {
     SessionInfo {
         session: SessionId::new(format!("s{epoch}")),
-        central_version: Version::ZERO.next(),
+        central_version: Version::FIRST,
         lineage,
         replica: Replica::Held { checkpoint_of: None },
     }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     clock::Monotonic,
-    peer::failover::{CentralId, Policy},
+    peer::failover::{CentralId, Policy, round_base},
 };
 
 pub(super) struct Turn<'a> {
@@ -47,6 +47,14 @@ impl Turn<'_> {
         self.memory.barred.retain(|_, until| *until > now);
         self.memory.barred.insert(central.clone(), now.plus(hint));
         hint
+    }
+
+    /// Keeps away from a node whose register contradicts what is held: longer each time, as between the rounds of a pass.
+    pub(super) fn refuse(&mut self, central: &CentralId) -> Duration {
+        let times = self.memory.refusals.entry(central.clone()).or_default();
+        let wait = round_base(self.policy, *times);
+        *times = times.saturating_add(1);
+        self.bar(central, wait)
     }
 
     /// How long the node's last hint still keeps the peer away.

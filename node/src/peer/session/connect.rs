@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 use tracing::Instrument as _;
 
-use super::{Rhythm, Session, faults};
+use super::{Rhythm, Session, faults, refusal};
 use crate::{
     config::CentralNodeAddress,
     peer::{
@@ -24,6 +24,8 @@ use crate::{
         limits,
         lineage::Genesis,
         names::{Lineage, RegisterDigest, Version},
+        succession::{self, Contradiction},
+        view::RegisterView,
     },
     telemetry::spans,
 };
@@ -56,6 +58,12 @@ impl Refusal {
     }
 }
 
+/// The register of a central node that may not touch the replica.
+fn refused(node: &PeerNode, address: &CentralNodeAddress, contradiction: &Contradiction) -> Refusal {
+    refusal::tell(node, address.id(), contradiction);
+    Refusal::new(Fault::Refused, contradiction.to_string())
+}
+
 impl From<Status> for Refusal {
     fn from(status: Status) -> Self {
         Self {
@@ -77,8 +85,7 @@ pub(in crate::peer) async fn connect(
     let attempt = async {
         let dialled = dial(node, address).await?;
         let response = call(node, &dialled).await?;
-        accept(node, address, response)
-            .map(|(info, genesis, rhythm)| (dialled.channel, info, genesis, rhythm))
+        accept(node, address, response).map(|accepted| (dialled.channel, accepted))
     };
     let timeout = node.config.connect.timeout;
     let (span, started) = (spans::connect(address.id(), address.priority), node.env.clock.monotonic());
@@ -87,7 +94,7 @@ pub(in crate::peer) async fn connect(
         .await
         .unwrap_or_else(|_| Err(Refusal::passing(format!("no answer within {} s", timeout.as_secs()))));
     spans::finish(&span, node.env.clock.monotonic().since(started), &outcome);
-    let (channel, info, genesis, rhythm) = outcome?;
+    let (channel, Accepted { info, genesis, is_level, rhythm }) = outcome?;
     let session = Session {
         node: Arc::clone(node),
         epoch,
@@ -95,6 +102,7 @@ pub(in crate::peer) async fn connect(
         id: info.session.as_str().to_owned(),
         channel,
         genesis,
+        is_level,
         rhythm,
         events,
     };
@@ -157,7 +165,13 @@ fn refusal(status: Status, dialled: &Dialled) -> Refusal {
     Refusal { message: broken.unwrap_or(refusal.message), ..refusal }
 }
 
-type Accepted = (SessionInfo, Option<Arc<Genesis>>, Rhythm);
+/// What a central node's answer amounts to.
+struct Accepted {
+    info: SessionInfo,
+    genesis: Option<Arc<Genesis>>,
+    is_level: bool,
+    rhythm: Rhythm,
+}
 
 fn accept(
     node: &PeerNode,
@@ -171,6 +185,12 @@ fn accept(
         Version::new("current_system_register_version", response.current_system_register_version)
             .map_err(|error| Refusal::fatal(error.to_string()))?;
     let genesis = genesis_of(&response)?;
+    if genesis.is_none() {
+        let may_follow = succession::check_lineage(&node.replica.view(), None);
+        may_follow.map_err(|contradiction| refused(node, address, &contradiction))?;
+    }
+    let digest = RegisterDigest::from_slice(&response.register_digest);
+    let is_level = is_level(&node.replica.view(), genesis.as_deref(), central_version, digest);
     let (lineage, replica) = relation(node, address, &response, central_version, genesis.as_deref());
     let rhythm = Rhythm {
         interval: seconds(response.heartbeat_interval_seconds, node.config.heartbeat.interval),
@@ -181,7 +201,19 @@ fn accept(
     };
     let info =
         SessionInfo { session: SessionId::new(response.session_id), central_version, lineage, replica };
-    Ok((info, genesis, rhythm))
+    Ok(Accepted { info, genesis, is_level, rhythm })
+}
+
+/// Whether a register is the one that is held, by its lineage, version and digest.
+fn is_level(
+    held: &RegisterView,
+    genesis: Option<&Genesis>,
+    version: Version,
+    digest: Option<RegisterDigest>,
+) -> bool {
+    genesis.is_some_and(|genesis| held.lineage() == Some(genesis.lineage()))
+        && held.head() == version
+        && digest == Some(held.digest())
 }
 
 fn seconds(asked: i32, otherwise: Duration) -> Duration {

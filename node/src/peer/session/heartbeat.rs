@@ -13,7 +13,10 @@ use super::{
     faults::{Meaning, meaning},
 };
 use crate::{
-    peer::machine::event::{Action, Event},
+    peer::{
+        machine::event::{Action, Event},
+        status::Comparison,
+    },
     register::names::{RegisterDigest, Version},
     session_name::session_name,
     telemetry::spans,
@@ -113,23 +116,23 @@ async fn acknowledged(
     }
     let now = node.env.clock.moment();
     let central = Version::new("current_system_register_version", ack.current_system_register_version);
-    let replica = ack.replica();
+    let (replica, sent) = (ack.replica(), Version::new("version", sent_version).unwrap_or_default());
     let equal = ack.current_system_register_version == sent_version
         && (ack.register_digest.is_empty() || ack.register_digest == *sent_digest);
     node.status.send_modify(|status| {
         status.heartbeat.acknowledge(now.wall, round_trip);
-        status.ahead = replica == ReplicaComparison::Ahead;
         if let Ok(central) = central {
             status.hear_of(central, node.replica.head(), equal, now);
+            status.compare(central, sent, told(replica));
         }
     });
     node.env.metrics.heartbeat_acknowledged(&session.central, round_trip);
-    node.env.metrics.lag(node.status.borrow().lag(node.replica.head()));
-    if replica == ReplicaComparison::Ahead {
+    node.env.metrics.lag(node.status.borrow().signed_lag(node.replica.head()));
+    if let Some(ahead) = node.status.borrow().ahead_in_words(sent) {
         tracing::error!(
             central_node_id = session.central,
             version = sent_version,
-            "integrity fault: this replica is ahead of the central node"
+            "integrity fault: {ahead}"
         );
     }
     if diverged(ack, sent_version, sent_digest) {
@@ -144,6 +147,14 @@ async fn acknowledged(
     let behind = central.is_ok_and(|central| central > node.replica.head());
     let action = if behind && action == Action::None { Action::Sync } else { action };
     session.tell(Event::HeartbeatAcked { epoch: session.epoch, action }).await;
+}
+
+const fn told(replica: ReplicaComparison) -> Comparison {
+    match replica {
+        ReplicaComparison::Ahead => Comparison::Ahead,
+        ReplicaComparison::Equal | ReplicaComparison::Diverged => Comparison::NotAhead,
+        ReplicaComparison::Unknown => Comparison::Untold,
+    }
 }
 
 fn diverged(ack: &v1::HeartbeatAcknowledgement, sent_version: i64, sent_digest: &Bytes) -> bool {

@@ -8,10 +8,12 @@ use tonic::{Status, Streaming, metadata::MetadataMap};
 
 use super::Session;
 use crate::{
-    peer::replica::Replacement,
+    peer::replica::{Batch, NotTaken, Replacement},
     register::{
         entry::SealedEntry,
         names::{Lineage, RegisterDigest, Version},
+        succession::{Contradiction, Successor, differences},
+        view::RegisterView,
     },
     store::StoreError,
 };
@@ -20,6 +22,10 @@ use crate::{
 const PIECE: usize = 512;
 /// Entries between two log lines of progress (contract section 10).
 const PROGRESS: usize = 100;
+/// Asks for all entries, whatever cap is configured.
+const NO_CAP: u32 = u32::MAX;
+/// Contradictions that are logged one by one.
+const NAMED: usize = 20;
 
 /// Why a pull failed.
 #[derive(Debug, thiserror::Error)]
@@ -28,12 +34,19 @@ pub(super) enum PullError {
     Call(#[from] Status),
     #[error("the central node sent a bad entry: {0}")]
     Entry(String),
-    #[error("what the central node sent does not have the digest it stated; nothing of it was taken")]
-    Digest,
-    #[error("the central node serves another lineage now; nothing of it was taken")]
-    Lineage,
+    #[error("what the central node sends is refused, and nothing of it was taken: {0}")]
+    Refused(#[from] Contradiction),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<NotTaken> for PullError {
+    fn from(error: NotTaken) -> Self {
+        match error {
+            NotTaken::Refused(contradiction) => Self::Refused(contradiction),
+            NotTaken::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 /// What a central node says its stream is a snapshot of; nothing, from one of the original contract.
@@ -61,34 +74,109 @@ impl Partial {
 pub(super) enum Pulled {
     /// This many entries came, and the replica equals the central node's register at the head it stated.
     Complete(usize),
-    /// This many entries came, but the replica's digest is not the central node's: it must be fetched anew.
-    Diverged(usize),
+    /// The replica's digest would not be the central node's. Nothing was taken; a full sync shows what differs.
+    Diverged,
+    /// The central node's register ends before the version held.
+    Behind,
 }
 
 /// Fetches everything and replaces the replica by it, all or nothing. What has arrived is stored while more comes.
+///
+/// What comes must hold everything that is held, as it is held, unless an administrator forces it.
 pub(super) async fn full(session: &Session, partial: &mut Partial) -> Result<usize, PullError> {
+    let (held, successor) = successor(session)?;
     let lineage = session.genesis.as_ref().map(|genesis| genesis.lineage());
-    if partial.lineage != lineage {
+    let is_good = |sealed| successor.as_ref().is_none_or(|successor| successor.check(sealed).is_ok());
+    if partial.lineage != lineage || !partial.entries.iter().all(is_good) {
         *partial = Partial { lineage, entries: Vec::new() };
     }
+    // What the node said before it was asked for a snapshot; one of the original contract says no more.
+    let heard_before = session.node.status.borrow().central_version;
     let mut replacement = session.node.replica.begin_replace();
     replacement.add(partial.entries.clone()).await?;
     let snapshot = loop {
         let before = partial.last();
         let mut stream = open(session, before, 0, before == Version::ZERO).await?;
-        let count = receive_into(&mut stream, partial, &mut replacement).await?;
+        let count = receive_into(&mut stream, partial, &mut replacement, successor.as_ref()).await?;
         if !capped(session, count) {
             break stream.snapshot;
         }
     };
-    let head = snapshot.head.unwrap_or_default().max(partial.last());
-    let count = std::mem::take(partial).entries.len();
+    let head = snapshot.head.unwrap_or(heard_before).max(partial.last());
+    let sent = std::mem::take(partial).entries;
+    if let Some(successor) = &successor {
+        replacement.add(beside(session, successor, &sent, head).await?).await?;
+    }
     let genesis = session.genesis.clone();
-    if !replacement.finish(genesis, head, snapshot.digest, &session.provenance()).await? {
-        return Err(PullError::Digest);
+    let is_whole = replacement.finish(genesis, head, snapshot.digest, &session.provenance()).await?;
+    if let Some(stated) = snapshot.digest.filter(|_| !is_whole) {
+        return Err(Contradiction::Digest { head, stated }.into());
+    }
+    if successor.is_none() {
+        tell_forced(session, &held);
     }
     heard(session, snapshot);
-    Ok(count)
+    Ok(sent.len())
+}
+
+/// What is held, and the rules for what takes its place; no rules where an administrator forces it.
+fn successor(session: &Session) -> Result<(RegisterView, Option<Successor>), PullError> {
+    let replica = &session.node.replica;
+    let (state, genesis) = (replica.state(), session.genesis.as_deref());
+    let held = state.view.clone();
+    if genesis.is_some_and(|genesis| replica.adopting() == Some(genesis.lineage())) {
+        return Ok((held, None));
+    }
+    let rules = Successor::of(held.clone(), !state.findings.is_empty(), genesis)?;
+    let is_forced = session.node.resync.pending().is_some();
+    Ok((held, Some(rules).filter(|_| !is_forced)))
+}
+
+/// What belongs into a replica beside the entries of a full sync, which are the active ones: deprecated ones that are held,
+/// and the later states of those that are not active any more.
+async fn beside(
+    session: &Session,
+    successor: &Successor,
+    sent: &[Arc<SealedEntry>],
+    head: Version,
+) -> Result<Vec<Arc<SealedEntry>>, PullError> {
+    let absent = successor.absent(sent, head)?;
+    let (mut beside, unexplained) = (successor.kept(&absent), successor.unexplained(&absent));
+    if let Some(after) = successor.explained_after(&unexplained) {
+        let mut stream = open(session, after, NO_CAP, false).await?;
+        let mut later = Vec::new();
+        receive(&mut stream, &mut later).await?;
+        match successor.explain(&unexplained, &later, head) {
+            Ok(states) => beside.extend(states),
+            Err(_) if stream.snapshot.head != Some(head) => {
+                return Err(Status::aborted("the register changed while it was read whole").into());
+            }
+            Err(contradiction) => return Err(contradiction.into()),
+        }
+    }
+    beside.sort_by_key(|sealed| sealed.entry().version);
+    Ok(beside)
+}
+
+/// Says what is not in the replica any more as it was held, now that an administrator has had it replaced.
+fn tell_forced(session: &Session, before: &RegisterView) {
+    let differences = differences(before, &session.node.replica.view());
+    for difference in differences.iter().take(NAMED) {
+        tracing::warn!(
+            central_node_id = session.central,
+            reason = difference.label(),
+            version = difference.version().map(Version::get),
+            blueprint_id = difference.blueprint_id().map(tracing::field::display),
+            "replaced by force: {difference}"
+        );
+    }
+    tracing::warn!(
+        central_node_id = session.central,
+        from = before.head().get(),
+        to = session.node.replica.head().get(),
+        contradictions = differences.len(),
+        "the replica was replaced by force, whatever it held"
+    );
 }
 
 /// Receives a whole stream and hands it on piece by piece: while one is received, the one before is checked, and those
@@ -97,6 +185,7 @@ async fn receive_into(
     stream: &mut Opened,
     partial: &mut Partial,
     replacement: &mut Replacement<'_>,
+    successor: Option<&Successor>,
 ) -> Result<usize, PullError> {
     let (before, head) = (partial.entries.len(), stream.snapshot.head);
     let mut checking: Option<JoinHandle<Checked>> = None;
@@ -108,9 +197,13 @@ async fn receive_into(
         let last = partial.entries.last().map(|last| last.entry().version);
         match end {
             // A whole piece is worth waking a thread.
-            None => checking = Some(tokio::task::spawn_blocking(move || check(piece, last, head))),
+            None => {
+                let successor = successor.cloned();
+                let check = move || check(piece, last, head, successor.as_ref());
+                checking = Some(tokio::task::spawn_blocking(check));
+            }
             Some(end) => {
-                keep(check(piece, last, head), partial, replacement).await?;
+                keep(check(piece, last, head, successor), partial, replacement).await?;
                 return end.map(|()| partial.entries.len() - before).map_err(PullError::from);
             }
         }
@@ -133,10 +226,20 @@ async fn gather(entries: &mut Streaming<EncodedEntry>) -> (Vec<EncodedEntry>, Op
 /// The entries of a piece up to the first that is not good, and what is wrong with that one.
 type Checked = (Vec<Arc<SealedEntry>>, Result<(), PullError>);
 
-fn check(piece: Vec<EncodedEntry>, mut last: Option<Version>, head: Option<Version>) -> Checked {
+fn check(
+    piece: Vec<EncodedEntry>,
+    mut last: Option<Version>,
+    head: Option<Version>,
+    successor: Option<&Successor>,
+) -> Checked {
     let mut good = Vec::with_capacity(piece.len());
+    let next = |encoded, last| {
+        let sealed = next_entry(encoded, last, head)?;
+        successor.map_or(Ok(()), |successor| successor.check(&sealed))?;
+        Ok::<_, PullError>(sealed)
+    };
     for encoded in piece {
-        match next_entry(encoded, last, head) {
+        match next(encoded, last) {
             Ok(sealed) => {
                 last = Some(sealed.entry().version);
                 good.push(sealed);
@@ -168,41 +271,51 @@ async fn keep(
     outcome
 }
 
-/// Fetches what is newer than the replica, in batches that are committed one by one.
-pub(super) async fn incremental(session: &Session) -> Result<Pulled, PullError> {
+/// What arrived of an incremental pull that broke off; the next try goes on from there.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// The version held when it began.
+    from: Version,
+    entries: Vec<Arc<SealedEntry>>,
+}
+
+/// Fetches what is newer than the replica. Nothing of it is taken before the central node has shown that its register is the
+/// one that is held, and more.
+pub(super) async fn incremental(session: &Session, news: &mut News) -> Result<Pulled, PullError> {
     let replica = &session.node.replica;
     if !replica.findings().is_empty() {
         return repair(session).await;
     }
-    let mut total = 0;
-    loop {
-        let mut stream = open(session, replica.head(), 0, false).await?;
-        let mut count = 0;
-        loop {
-            let mut batch = Vec::with_capacity(session.node.config.sync.batch);
-            let more = receive_some(&mut stream, &mut batch, session.node.config.sync.batch).await?;
-            count += batch.len();
-            let head = if more || capped(session, count) {
-                Version::ZERO
-            } else {
-                stream.snapshot.head.unwrap_or_default()
-            };
-            if !batch.is_empty() || !more {
-                replica.apply(batch, head, &session.provenance()).await?;
-            }
-            if !more {
-                break;
-            }
-        }
-        total += count;
-        if !capped(session, count) {
-            heard(session, stream.snapshot);
-            let view = replica.view();
-            let comparable = stream.snapshot.head == Some(view.head());
-            let differs = comparable && stream.snapshot.digest.is_some_and(|digest| digest != view.digest());
-            return Ok(if differs { Pulled::Diverged(total) } else { Pulled::Complete(total) });
-        }
+    let from = replica.head();
+    if news.from != from {
+        *news = News { from, entries: Vec::new() };
     }
+    let snapshot = loop {
+        let before = news.entries.len();
+        let after = news.entries.last().map_or(from, |sealed| sealed.entry().version.max(from));
+        let mut stream = open(session, after, 0, false).await?;
+        receive(&mut stream, &mut news.entries).await?;
+        if !capped(session, news.entries.len() - before) {
+            break stream.snapshot;
+        }
+    };
+    let entries = std::mem::take(news).entries;
+    let (count, head) = (entries.len(), snapshot.head.unwrap_or_default());
+    let is_behind = snapshot.head.is_some_and(|head| head < from);
+    let batch = Batch {
+        entries,
+        position: from,
+        head,
+        digest: snapshot.digest.filter(|_| !is_behind),
+        size: session.node.config.sync.batch,
+    };
+    match replica.take(batch, session.genesis.as_deref(), &session.provenance()).await {
+        // Entry by entry it shows what it is that differs.
+        Err(NotTaken::Refused(Contradiction::Digest { .. })) => return Ok(Pulled::Diverged),
+        taken => taken?,
+    }
+    heard(session, snapshot);
+    Ok(if is_behind { Pulled::Behind } else { Pulled::Complete(count) })
 }
 
 /// Fetches only what was found damaged or missing, and what is newer; then the whole replica must have the
@@ -223,13 +336,15 @@ async fn repair(session: &Session) -> Result<Pulled, PullError> {
     let mut rest = Vec::new();
     receive(&mut newer, &mut rest).await?;
     fetched.append(&mut rest);
+    let successor = Successor::of(view.clone(), true, session.genesis.as_deref())?;
+    fetched.iter().try_for_each(|sealed| successor.check(sealed))?;
     // The entry after a bad one may have come twice.
     fetched.sort_by_key(|sealed| sealed.entry().version);
     fetched.dedup_by_key(|sealed| sealed.entry().version);
     let count = fetched.len();
     view.apply(fetched, newer.snapshot.head.unwrap_or_default());
     if newer.snapshot.digest.is_none_or(|digest| digest != view.digest()) {
-        return Ok(Pulled::Diverged(count));
+        return Ok(Pulled::Diverged);
     }
     replica.replace(view, &session.provenance()).await?;
     tracing::info!(
@@ -247,9 +362,10 @@ struct Opened {
     snapshot: Snapshot,
 }
 
-/// Opens a stream; `cap` 0 means the configured one. A `full` pull asks for the active entries only.
+/// Opens a stream; `cap` 0 means the configured one. A `full` pull asks for the active entries only. A central node that
+/// states a lineage states what it sends, too.
 async fn open(session: &Session, after: Version, cap: u32, full: bool) -> Result<Opened, PullError> {
-    let cap = if cap == 0 { session.node.config.sync.max_blueprints } else { cap };
+    let cap = if cap == 0 { session.node.config.sync.max_blueprints } else { cap % NO_CAP };
     let request = v1::SyncRequest {
         peer_id: session.node.id.to_string(),
         last_known_version: after.get(),
@@ -263,14 +379,22 @@ async fn open(session: &Session, after: Version, cap: u32, full: bool) -> Result
         if full { client.full_sync(request).await? } else { client.incremental_sync(request).await? };
     let lineage = text(response.metadata(), metadata::LINEAGE).and_then(Lineage::from_hex);
     let expected = session.genesis.as_ref().map(|genesis| genesis.lineage());
-    if lineage.is_some() && lineage != expected {
-        return Err(PullError::Lineage);
+    match (expected, lineage) {
+        (Some(held), Some(stated)) if held != stated => {
+            return Err(Contradiction::OtherLineage { held, stated }.into());
+        }
+        // It stated none when the session was opened: that is settled with a new one.
+        (None, Some(_)) => return Err(Status::failed_precondition("a lineage is stated only now").into()),
+        _ => {}
     }
     let snapshot = Snapshot {
         head: text(response.metadata(), metadata::VERSION)
             .and_then(|v| Version::new("version", v.parse().ok()?).ok()),
         digest: text(response.metadata(), metadata::DIGEST).and_then(RegisterDigest::from_hex),
     };
+    if expected.is_some() && (snapshot.head.is_none() || snapshot.digest.is_none()) {
+        return Err(Contradiction::NoDigest.into());
+    }
     Ok(Opened { entries: response.into_inner(), snapshot })
 }
 
@@ -298,8 +422,8 @@ async fn receive_some(
 ) -> Result<bool, PullError> {
     for _ in 0..limit {
         let Some(encoded) = stream.entries.message().await? else { return Ok(false) };
-        let last = into.last().map(|last| last.entry().version);
-        let sealed = next_entry(encoded, last, stream.snapshot.head)?;
+        // The order shows when they are taken: an exact repeat does no harm.
+        let sealed = next_entry(encoded, None, stream.snapshot.head)?;
         tell_progress(into.len() + 1, &sealed);
         into.push(sealed);
     }
@@ -312,7 +436,8 @@ fn tell_progress(entries: usize, newest: &SealedEntry) {
     }
 }
 
-/// The next entry of a stream: whole, after the last one, and within what the central node said that it sends.
+/// The next entry of a stream: whole, after the last one where it must be, and within what the central node said that it
+/// sends.
 fn next_entry(
     encoded: EncodedEntry,
     last: Option<Version>,
@@ -320,14 +445,12 @@ fn next_entry(
 ) -> Result<Arc<SealedEntry>, PullError> {
     let sealed = SealedEntry::decode(encoded.0).map_err(|error| PullError::Entry(error.to_string()))?;
     let version = sealed.entry().version;
-    if let Some(last) = last.filter(|last| version <= *last) {
-        return Err(PullError::Entry(format!("version {version} came after {last}")));
+    let id = || sealed.entry().blueprint_id.clone();
+    if let Some(after) = last.filter(|last| version <= *last) {
+        return Err(Contradiction::OutOfOrder { id: id(), version, after }.into());
     }
-    // The replica's digest takes memory for every version up to its head: what is not stated is not believed.
     if let Some(head) = head.filter(|head| version > *head) {
-        return Err(PullError::Entry(format!(
-            "version {version} is beyond {head}, the head of what it sends"
-        )));
+        return Err(Contradiction::BeyondHead { id: id(), version, head }.into());
     }
     Ok(sealed)
 }

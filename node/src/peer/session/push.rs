@@ -11,6 +11,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::{Session, pull::PullError};
 use crate::{
+    peer::replica::Batch,
     register::{entry::SealedEntry, names::Version},
     telemetry::{self, spans},
 };
@@ -21,7 +22,12 @@ const ACKNOWLEDGEMENTS: usize = 16;
 /// An open push stream.
 pub(super) enum Push {
     /// Whole entries, acknowledged once they are stored.
-    Entries { entries: Streaming<EncodedEntry>, acknowledge: mpsc::Sender<v1::PushAcknowledgement> },
+    Entries {
+        entries: Streaming<EncodedEntry>,
+        acknowledge: mpsc::Sender<v1::PushAcknowledgement>,
+        /// How far the stream is: it began after the version held.
+        position: Version,
+    },
     /// Notices of the original contract: each leads to a pull.
     Notices(Streaming<v1::BlueprintNotification>),
 }
@@ -40,9 +46,10 @@ pub(super) enum Arrival {
 pub(super) async fn open(session: &Session) -> Result<Push, Status> {
     let (acknowledge, outgoing) = mpsc::channel(ACKNOWLEDGEMENTS);
     // The first message names the session and the version held.
-    drop(acknowledge.send(acknowledgement(session, session.node.replica.head())).await);
+    let position = session.node.replica.head();
+    drop(acknowledge.send(acknowledgement(session, position)).await);
     match session.sync_client().receive_push_notification(ReceiverStream::new(outgoing)).await {
-        Ok(response) => Ok(Push::Entries { entries: response.into_inner(), acknowledge }),
+        Ok(response) => Ok(Push::Entries { entries: response.into_inner(), acknowledge, position }),
         Err(status) if status.code() == Code::Unimplemented => {
             let request = v1::SubscriptionRequest {
                 peer_id: session.node.id.to_string(),
@@ -86,7 +93,7 @@ impl Push {
             First::Notice => return Ok(Arrival::PullNow),
             First::End => return Ok(Arrival::Ended),
         };
-        let Self::Entries { entries, acknowledge } = self else { return Ok(Arrival::PullNow) };
+        let Self::Entries { entries, acknowledge, position } = self else { return Ok(Arrival::PullNow) };
         let mut batch = vec![decode(first)?];
         while batch.len() < session.node.config.sync.batch {
             match entries.message().now_or_never() {
@@ -95,7 +102,9 @@ impl Push {
                 _ => break,
             }
         }
-        let version = store(session, batch).await?;
+        let last = batch.iter().map(|sealed| sealed.entry().version).fold(*position, Version::max);
+        let version = store(session, batch, *position).await?;
+        *position = last;
         drop(acknowledge.send(acknowledgement(session, version)).await);
         Ok(Arrival::Stored)
     }
@@ -115,11 +124,17 @@ fn decode(entry: EncodedEntry) -> Result<Arc<SealedEntry>, PullError> {
     SealedEntry::decode(entry.0).map_err(|error| PullError::Entry(error.to_string()))
 }
 
-async fn store(session: &Session, batch: Vec<Arc<SealedEntry>>) -> Result<Version, PullError> {
+async fn store(
+    session: &Session,
+    batch: Vec<Arc<SealedEntry>>,
+    position: Version,
+) -> Result<Version, PullError> {
     let node = &session.node;
     let started = node.env.clock.monotonic();
     let received: Vec<_> = batch.iter().map(|sealed| telemetry::receive_span(sealed.entry())).collect();
-    let stored = node.replica.apply(batch.clone(), Version::ZERO, &session.provenance()).await;
+    let taken =
+        Batch { entries: batch.clone(), position, head: Version::ZERO, digest: None, size: usize::MAX };
+    let stored = node.replica.take(taken, session.genesis.as_deref(), &session.provenance()).await;
     let took = node.env.clock.monotonic().since(started);
     received.iter().for_each(|span| spans::finish(span, took, &stored));
     stored?;

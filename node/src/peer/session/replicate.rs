@@ -13,8 +13,9 @@ use tracing::Instrument as _;
 use super::{
     Session,
     faults::{Meaning, fault, meaning, retry_after},
-    pull::{self, Partial, PullError, Pulled},
+    pull::{self, News, Partial, PullError, Pulled},
     push::{self, Arrival, First, Push},
+    refusal,
 };
 use crate::{
     peer::{
@@ -57,6 +58,8 @@ pub(super) async fn run(session: Session, plan: SyncPlan, mut requests: mpsc::Re
     let plan = if asked { SyncPlan::Full } else { plan };
     let mut task = Replication {
         partial: Partial::default(),
+        news: News::default(),
+        is_level: session.is_level,
         push: None,
         push_failed: false,
         failures: 0,
@@ -77,10 +80,15 @@ pub(super) async fn run(session: Session, plan: SyncPlan, mut requests: mpsc::Re
                 None => return,
             },
             () = tokio::time::sleep_until(task.pull_at) => drop(task.pull().await),
-            () = due(task.subscribe_at), if task.push.is_none() => task.subscribe().await,
+            () = due(task.subscribe_at), if task.may_subscribe() => task.subscribe().await,
             first = next(&mut task.push) => task.arrived(first).await,
         }
     }
+}
+
+/// How long to wait after so many failures in a row.
+fn retry_wait(failures: u32) -> Duration {
+    RETRY.saturating_mul(1 << failures.min(6)).min(SLOWEST_RETRY)
 }
 
 async fn due(at: Option<Instant>) {
@@ -102,6 +110,9 @@ struct Replication {
     /// The kind of the next pull.
     plan: SyncPlan,
     partial: Partial,
+    news: News,
+    /// The central node's register was seen to be the one that is held, or to continue it.
+    is_level: bool,
     push: Option<Push>,
     /// What was pushed last could not be taken.
     push_failed: bool,
@@ -115,12 +126,20 @@ impl Replication {
         self.session.node.config.sync.push
             && !self.session.node.config.sync.force_full_on_startup
             && self.session.node.replica.findings().is_empty()
+            && self.session.node.status.borrow().refused.is_none()
             && self.session.genesis.is_some()
+            && self.is_level
+    }
+
+    /// What is pushed may be added to what is held: the central node has shown that it continues that. One of the original
+    /// contract can't show it.
+    fn may_subscribe(&self) -> bool {
+        self.push.is_none() && (self.session.genesis.is_none() || self.is_level)
     }
 
     async fn serve(&mut self, request: Request) {
         match request {
-            Request::Subscribe if self.push.is_none() => self.subscribe().await,
+            Request::Subscribe if self.may_subscribe() => self.subscribe().await,
             Request::Subscribe => {}
             Request::Resync if self.session.node.resync.pending().is_some() => drop(self.pull().await),
             Request::Resync => {}
@@ -161,14 +180,15 @@ impl Replication {
         let outcome = async {
             match self.plan {
                 SyncPlan::Full => pull::full(&self.session, &mut self.partial).await.map(Pulled::Complete),
-                SyncPlan::Resume => pull::incremental(&self.session).await,
+                SyncPlan::Resume => pull::incremental(&self.session, &mut self.news).await,
             }
         };
         let outcome = outcome.instrument(span.clone()).await;
         let elapsed = clock.monotonic().since(since);
         spans::finish(&span, elapsed, &outcome);
         let (entries, error) = match &outcome {
-            Ok(Pulled::Complete(entries) | Pulled::Diverged(entries)) => (*entries, None),
+            Ok(Pulled::Complete(entries)) => (*entries, None),
+            Ok(Pulled::Diverged | Pulled::Behind) => (0, None),
             Err(error) => (0, Some(error.to_string())),
         };
         spans::blueprints(&span, entries);
@@ -215,13 +235,24 @@ impl Replication {
         let epoch = self.session.epoch;
         match outcome {
             Ok(Pulled::Complete(_)) => {
+                refusal::settle(&self.session.node, &self.session.central);
                 self.plan = SyncPlan::Resume;
                 self.failures = 0;
+                self.is_level = true;
                 self.pull_at = Instant::now() + self.session.node.config.sync.interval;
                 self.session.tell(Event::SyncSucceeded { epoch }).await;
             }
-            Ok(Pulled::Diverged(_)) => {
-                tracing::error!(central_node_id = self.session.central, "replica diverged; fetching it anew");
+            Ok(Pulled::Behind) => {
+                // Its tail may be late. If it has lost versions, heartbeats tell; what it gives instead is not pushed here.
+                self.is_level = false;
+                self.failures += 1;
+                self.pull_at = Instant::now() + retry_wait(self.failures);
+            }
+            Ok(Pulled::Diverged) => {
+                tracing::error!(
+                    central_node_id = self.session.central,
+                    "replica diverged; comparing all of it"
+                );
                 self.plan = SyncPlan::Full;
                 self.pull_at = Instant::now();
             }
@@ -231,8 +262,16 @@ impl Replication {
 
     async fn failed(&mut self, error: &PullError) {
         let epoch = self.session.epoch;
+        if let PullError::Refused(contradiction) = error {
+            refusal::tell(&self.session.node, &self.session.central, contradiction);
+            // The session is over: the machine looks elsewhere, and comes back here later.
+            self.pull_at = Instant::now() + SLOWEST_RETRY;
+            (self.push, self.subscribe_at) = (None, None);
+            let (fault, message) = (Fault::Refused, error.to_string());
+            return self.session.tell(Event::SyncFailed { epoch, fault, message }).await;
+        }
         self.failures += 1;
-        let mut wait = RETRY.saturating_mul(1 << self.failures.min(6)).min(SLOWEST_RETRY);
+        let mut wait = retry_wait(self.failures);
         let mut found = Fault::Passing;
         if let PullError::Call(status) = error {
             match meaning(status) {
@@ -253,7 +292,7 @@ impl Replication {
         let is_its_failure = match error {
             PullError::Call(status) => status.code() != Code::ResourceExhausted,
             PullError::Store(_) => false,
-            PullError::Entry(_) | PullError::Digest | PullError::Lineage => true,
+            PullError::Entry(_) | PullError::Refused(_) => true,
         };
         if is_its_failure {
             self.session.tell(Event::SyncFailed { epoch, fault: found, message: error.to_string() }).await;

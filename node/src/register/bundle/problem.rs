@@ -1,6 +1,6 @@
 //! What can be wrong with a bundle.
 
-use super::{MAX_HEAD, SIGNED};
+use super::SIGNED;
 use crate::register::{
     entry::InvalidEntry,
     lineage::InvalidGenesis,
@@ -74,9 +74,6 @@ pub enum Problem {
     /// A field of the header breaks its limit.
     #[error(transparent)]
     Field(InvalidField),
-    /// The head version is beyond what a node could hold.
-    #[error("the head version is {0}; the limit is {MAX_HEAD}")]
-    Head(i64),
     /// `created_by` is not text.
     #[error("created_by is not UTF-8")]
     NotText,

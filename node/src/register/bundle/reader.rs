@@ -6,8 +6,8 @@ use ed25519_dalek::Signature;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    ENTRY_BYTES, GENESIS_BYTES, Header, MAGIC, MAX_HEAD, NODE_ID_BYTES, Problem, ReadError, SIGNATURE_BYTES,
-    SIGNED, Scope, Sequence, UNSIGNED, signed_bytes,
+    ENTRY_BYTES, GENESIS_BYTES, Header, MAGIC, NODE_ID_BYTES, Problem, ReadError, SIGNATURE_BYTES, SIGNED,
+    Scope, Sequence, UNSIGNED, signed_bytes,
 };
 use crate::{
     clock::Timestamp,
@@ -139,11 +139,7 @@ fn read_header<R: Read>(input: &mut Input<R>) -> Result<(Header, u64, bool), Rea
     let genesis = Genesis::verify(input.sized("the genesis record", GENESIS_BYTES)?.into())
         .map_err(|error| ReadError::Refused { offset: start, problem: Problem::Genesis(error) })?;
     let head = i64::from_be_bytes(input.array("the head version")?);
-    let head = match Version::new("head version", head) {
-        Err(_) if head > MAX_HEAD => return Err(input.refused(8, Problem::Head(head))),
-        Ok(head) => head,
-        Err(error) => return Err(input.refused(8, Problem::Field(error))),
-    };
+    let head = Version::new("head version", head).map_err(|error| input.refused(8, Problem::Field(error)))?;
     let digest_offset = input.offset;
     let digest = RegisterDigest::from_bytes(input.array("the register digest")?);
     let count = u64::from_be_bytes(input.array("the entry count")?);

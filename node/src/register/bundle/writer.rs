@@ -6,8 +6,8 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    ENTRY_BYTES, Header, MAGIC, MAX_HEAD, NODE_ID_BYTES, Problem, SIGNED, Scope, Sequence, UNSIGNED,
-    WriteError, signed_bytes,
+    ENTRY_BYTES, Header, MAGIC, NODE_ID_BYTES, Problem, SIGNED, Scope, Sequence, UNSIGNED, WriteError,
+    signed_bytes,
 };
 use crate::{
     clock::Timestamp,
@@ -49,9 +49,6 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// [`WriteError::Refused`] when a reader would refuse the header.
     pub fn new(out: W, header: &Header, key: Option<&SigningKey>) -> Result<Self, WriteError> {
-        if header.head.get() > MAX_HEAD {
-            return Err(WriteError::Refused(Problem::Head(header.head.get())));
-        }
         check_length("created_by", &header.created_by, limits::NODE_ID_CHARS)
             .map_err(|error| WriteError::Refused(Problem::Field(error)))?;
         let key = key.filter(|key| header.genesis.is_signed_by(&key.verifying_key())).cloned();

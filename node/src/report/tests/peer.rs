@@ -10,12 +10,13 @@ use crate::{
         dial::PlainText,
         machine::state::PeerState,
         replica::{Provenance, Replica},
-        status::{CentralNodeInfo, PeerStatus},
+        status::{CentralNodeInfo, Comparison, PeerStatus, Refused},
     },
     register::{
         entry::tests::entry,
         lineage::tests::genesis,
         names::{PeerId, Version},
+        succession::Contradiction,
         view::RegisterView,
     },
     store::journal::{JournalStore, Options},
@@ -91,6 +92,27 @@ async fn a_peer_in_full() {
         "digest": peer.node.replica.view().digest().to_string(), "lineage": genesis(1).lineage().to_string(), "findings": 0
     });
     assert_eq!(json, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_contradicts_a_replica_and_what_its_central_node_lost_is_reported() {
+    let peer = running().await;
+    peer.connect();
+    after(3).await;
+    let contradiction = Contradiction::NoDigest;
+    let refused = Refused { central_node_id: "n1".into(), at: START, contradiction: contradiction.clone() };
+    peer.change(|status| status.refused = Some(refused));
+    after(3).await;
+    let report = peer.last();
+    assert_eq!((report.refused.as_deref(), report.refusal), (Some("n1"), Some(contradiction.to_string())));
+    assert!(report.message.is_some_and(|message| message.contains("n1")));
+    peer.change(|status| {
+        (status.refused, status.central_version) = (None, Version::FIRST);
+        status.compare(Version::FIRST, Version::new("version", 4).unwrap(), Comparison::Ahead);
+    });
+    after(10).await;
+    let report = peer.last();
+    assert_eq!((report.refused, report.ahead, report.lag), (None, Some(3), None));
 }
 
 #[tokio::test(start_paused = true)]

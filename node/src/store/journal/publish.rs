@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::super::{Draft, Loaded, Publication, StateChange, StoreError};
+use super::super::{Draft, Loaded, Publication, StateChange, StoreError, next_version};
 use crate::register::{entry::SealedEntry, lineage::Genesis, names::Version};
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -121,7 +121,10 @@ fn publish(loaded: &Loaded, draft: Draft) -> Result<Publication, StoreError> {
             let checksum = present.entry().document.checksum();
             Err(StoreError::Conflict { id: draft.blueprint_id, checksum })
         }
-        None => Ok(Publication { entry: draft.at(loaded.view.head().next()).seal(), changed: true }),
+        None => {
+            let version = next_version(loaded.view.head())?;
+            Ok(Publication { entry: draft.at(version).seal(), changed: true })
+        }
     }
 }
 
@@ -134,6 +137,6 @@ fn set_active(loaded: &Loaded, change: &StateChange) -> Result<Publication, Stor
     if present.entry().is_active == change.is_active {
         return Ok(Publication { entry: Arc::clone(present), changed: false });
     }
-    let entry = change.applied_to(present.entry(), loaded.view.head().next()).seal();
+    let entry = change.applied_to(present.entry(), next_version(loaded.view.head())?).seal();
     Ok(Publication { entry, changed: true })
 }

@@ -28,7 +28,7 @@ impl Contents {
     }
 
     /// Adds what another look found.
-    fn add(&mut self, read: Vec<Verified>) {
+    pub(super) fn add(&mut self, read: Vec<Verified>) {
         for verified in read {
             match verified {
                 Verified::Sound(stored) => self.sound.push(stored),
@@ -51,7 +51,7 @@ impl Contents {
     }
 
     /// Versions after one that documents have, had, or claim to have; ascending.
-    fn accounted(&self, after: Version) -> Vec<Version> {
+    pub(super) fn accounted(&self, after: Version) -> Vec<Version> {
         let of =
             |stored: &Stored| stored.supersedes.clone().into_iter().chain([stored.sealed.entry().version]);
         let claims = self.unsound.iter().flat_map(|(finding, claimed)| finding.version.iter().chain(claimed));
@@ -69,12 +69,12 @@ impl Contents {
 
     /// The first version between `after` and the newest that nothing accounts for.
     fn first_missing(&self, after: Version) -> Option<Version> {
-        let mut expected = after.next();
+        let mut expected = after.next()?;
         for version in self.accounted(after) {
             if version > expected {
                 break;
             }
-            expected = version.next();
+            expected = version.next()?;
         }
         (expected < self.newest()).then_some(expected)
     }

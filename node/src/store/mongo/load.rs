@@ -10,8 +10,8 @@ use super::{
     entry_codec::stated_version,
     errors::Failure,
     meta::{
-        APPLYING, CHECKPOINT, GENESIS, HEAD, Position, REPLACING, decode_genesis, decode_position,
-        decode_replacement, encode_genesis,
+        APPLYING, CHECKPOINT, GENESIS, HEAD, Position, REPLACING, RESTORED, Restored, decode_genesis,
+        decode_position, decode_replacement, decode_restored, encode_genesis,
     },
 };
 use crate::{
@@ -23,9 +23,6 @@ use crate::{
     },
     store::{Loaded, StoreError},
 };
-
-/// Missing versions that are named one by one.
-const NAMED_GAPS: i64 = 1000;
 
 impl MongoStore {
     /// Reads everything. A replacement that a crash cut off is finished first.
@@ -39,8 +36,14 @@ impl MongoStore {
         // After the head record: entries that are published meanwhile only add to what it asks for.
         let read = self.db.read(doc! {}, usize::MAX).await?;
         let mut contents = blocking(move || Contents::new(read)).await;
+        let restored = meta.get(RESTORED).and_then(|raw| decode_restored(raw));
+        let floor = restored.map(|restored| restored.version).unwrap_or_default();
         if !meta.contains_key(CHECKPOINT) {
-            self.db.complete(&mut contents, Version::ZERO, usize::MAX).await?;
+            self.db.complete(&mut contents, floor, usize::MAX).await?;
+            // One that has moved meanwhile is found at its new place.
+            if restored.is_some_and(|restored| contents.lacks_of(restored) > 0) {
+                contents.add(self.db.read(doc! {}, usize::MAX).await?);
+            }
         }
         let loaded = blocking(move || assess(&meta, contents)).await;
         let is_replica = loaded.checkpoint.is_some();
@@ -51,7 +54,7 @@ impl MongoStore {
             self.published.send_replace(newest);
         }
         let genesis = loaded.view.genesis().cloned();
-        self.known.send_replace(Known { genesis, newest, is_replica, damage, is_unsettled: false });
+        self.known.send_replace(Known { genesis, newest, floor, is_replica, damage, is_unsettled: false });
         Ok(loaded)
     }
 
@@ -109,8 +112,11 @@ fn assess(meta: &BTreeMap<String, RawDocumentBuf>, contents: Contents) -> Loaded
             if meta.get(HEAD).is_some_and(|raw| stated_version(raw).is_none()) {
                 findings.push(Finding::whole(Fault::Damaged("the record of the head version".to_owned())));
             }
-            findings.extend(contents.gaps(recorded(meta, HEAD)));
-            Loaded { view: contents.view(genesis, Version::ZERO), checkpoint: None, findings }
+            let restored = restored(meta, &mut findings);
+            let floor = restored.map(|restored| restored.version).unwrap_or_default();
+            findings.extend(restored.and_then(|restored| contents.missing_of(restored)));
+            findings.extend(contents.gaps(floor, recorded(meta, HEAD)));
+            Loaded { view: contents.view(genesis, floor), checkpoint: None, findings }
         }
     }
 }
@@ -123,6 +129,14 @@ fn genesis(meta: &BTreeMap<String, RawDocumentBuf>, findings: &mut Vec<Finding>)
             None
         }
     }
+}
+
+fn restored(meta: &BTreeMap<String, RawDocumentBuf>, findings: &mut Vec<Finding>) -> Option<Restored> {
+    let restored = decode_restored(meta.get(RESTORED)?);
+    if restored.is_none() {
+        findings.push(Finding::whole(Fault::Damaged("the record of what was restored".to_owned())));
+    }
+    restored
 }
 
 fn recorded(meta: &BTreeMap<String, RawDocumentBuf>, id: &str) -> Version {
@@ -168,9 +182,26 @@ impl Contents {
         )
     }
 
+    /// How many of the versions that a restore brought nothing accounts for any more.
+    fn lacks_of(&self, restored: Restored) -> u64 {
+        let accounted = self.accounted(Version::ZERO).into_iter();
+        let found = accounted.take_while(|version| *version <= restored.version).count() as u64;
+        restored.entries.saturating_sub(found)
+    }
+
+    fn missing_of(&self, restored: Restored) -> Option<Finding> {
+        let (missing, version) = (self.lacks_of(restored), restored.version);
+        let why = || {
+            format!(
+                "{missing} of the entries up to version {version} that were restored from a bundle are missing"
+            )
+        };
+        (missing > 0).then(|| Finding::whole(Fault::Store(why())))
+    }
+
     /// Versions that nothing accounts for. What a damaged document claims counts where nothing else does, so that
     /// one damaged field is one finding.
-    fn gaps(&self, recorded: Version) -> Vec<Finding> {
+    fn gaps(&self, floor: Version, recorded: Version) -> Vec<Finding> {
         let mut held: Vec<Version> = self.sound.iter().map(|stored| stored.sealed.entry().version).collect();
         let mut superseded: Vec<Version> =
             self.sound.iter().flat_map(|stored| stored.supersedes.clone()).collect();
@@ -180,12 +211,6 @@ impl Contents {
             held.extend(finding.version.filter(|version| *version <= head && seen.insert(*version)));
             superseded.extend(versions.iter().filter(|version| **version <= head && seen.insert(**version)));
         }
-        let missing = head.get() - i64::try_from(seen.len()).unwrap_or(i64::MAX);
-        if missing > NAMED_GAPS {
-            let why =
-                format!("{missing} of the versions 1 to {head} are missing, or the head record is wrong");
-            return vec![Finding::whole(Fault::Store(why))];
-        }
-        integrity::check_dense(head, &held, &superseded)
+        integrity::check_dense(floor, head, &held, &superseded)
     }
 }

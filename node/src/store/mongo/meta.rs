@@ -6,7 +6,8 @@
 //! | `head` | the newest version that some node has published; finds a register whose end was cut off |
 //! | `checkpoint` | replica: its position and the seal over its entries |
 //! | `applying` | replica: the version that entries are being replaced on the way to |
-//! | `replacing` | the three above of a register that is about to take this one's place |
+//! | `restored` | where a restore left versions out: up to which one, and how many entries there were |
+//! | `replacing` | those above of a register that is about to take this one's place |
 
 use mongodb::bson::{DateTime, RawBsonRef, RawDocument, RawDocumentBuf, raw::cstr, spec::BinarySubtype};
 use sha2::{Digest as _, Sha256};
@@ -26,6 +27,7 @@ pub(super) const GENESIS: &str = "genesis";
 pub(super) const HEAD: &str = "head";
 pub(super) const CHECKPOINT: &str = "checkpoint";
 pub(super) const APPLYING: &str = "applying";
+pub(super) const RESTORED: &str = "restored";
 pub(super) const REPLACING: &str = "replacing";
 
 /// The document that holds a genesis.
@@ -57,6 +59,31 @@ pub(super) fn encode_version(id: &str, version: Version) -> RawDocumentBuf {
     let mut out = with_id(id);
     out.append(cstr!("version"), version.get());
     out
+}
+
+/// Up to which version nothing but the entries of a restore is accounted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Restored {
+    pub(super) version: Version,
+    /// Versions up to there that entries have, or have had since.
+    pub(super) entries: u64,
+}
+
+/// The document that says what was restored.
+pub(super) fn encode_restored(restored: &Restored) -> RawDocumentBuf {
+    let mut out = encode_version(RESTORED, restored.version);
+    out.append(cstr!("entries"), i64::try_from(restored.entries).unwrap_or(i64::MAX));
+    append_hash(&mut out, b"sorcha-mongo-restored-v1\0");
+    out
+}
+
+/// Reads what was restored; `None` when any byte of it is not as it was written.
+pub(super) fn decode_restored(raw: &RawDocument) -> Option<Restored> {
+    let restored = Restored {
+        version: Version::new("version", raw.get_i64("version").ok()?).ok()?,
+        entries: u64::try_from(raw.get_i64("entries").ok()?).ok()?,
+    };
+    (encode_restored(&restored).as_bytes() == raw.as_bytes()).then_some(restored)
 }
 
 /// A replica's position with the seal over what it holds there; no seal over a register that has findings.
@@ -121,6 +148,7 @@ pub(super) fn decode_position(raw: &RawDocument) -> Option<Position> {
 pub(super) struct Replacement {
     pub(super) genesis: Option<Genesis>,
     pub(super) position: Option<Position>,
+    pub(super) restored: Option<Restored>,
     pub(super) head: Version,
 }
 
@@ -132,6 +160,9 @@ pub(super) fn encode_replacement(replacement: &Replacement) -> Result<RawDocumen
     }
     if let Some(position) = &replacement.position {
         out.append(cstr!("checkpoint"), encode_position(position));
+    }
+    if let Some(restored) = &replacement.restored {
+        out.append(cstr!("restored"), encode_restored(restored));
     }
     append_hash(&mut out, b"sorcha-mongo-replacement-v1\0");
     Ok(out)
@@ -152,6 +183,7 @@ pub(super) fn decode_replacement(raw: &RawDocument) -> Result<Replacement, Store
             Ok(found) => Some(decode_position(found).ok_or_else(|| damaged("its checkpoint".to_owned()))?),
             Err(_) => None,
         },
+        restored: raw.get_document("restored").ok().and_then(decode_restored),
         head: head.ok_or_else(|| damaged("its head".to_owned()))?,
     };
     // Includes the hash, so that no field can have another name, value, type or place.
@@ -211,6 +243,14 @@ mod tests {
     }
 
     #[test]
+    fn what_was_restored_comes_back_and_no_flipped_bit_goes_unnoticed() {
+        let restored = Restored { version: version(1_000_000_004), entries: 3 };
+        let good = encode_restored(&restored);
+        assert_eq!(decode_restored(&good), Some(restored));
+        assert!(flips(&good).all(|bad| decode_restored(&bad).is_none()));
+    }
+
+    #[test]
     fn a_genesis_comes_back_and_no_flipped_bit_goes_unnoticed() {
         let good = encode_genesis(&genesis(1)).unwrap();
         assert_eq!(decode_genesis(&good).unwrap(), genesis(1));
@@ -227,8 +267,19 @@ mod tests {
     #[test]
     fn a_replacement_comes_back_and_no_flipped_bit_goes_unnoticed() {
         for replacement in [
-            Replacement { genesis: Some(genesis(1)), position: Some(position()), head: version(4) },
-            Replacement { genesis: None, position: None, head: Version::ZERO },
+            Replacement {
+                genesis: Some(genesis(1)),
+                position: Some(position()),
+                restored: None,
+                head: version(4),
+            },
+            Replacement {
+                genesis: Some(genesis(1)),
+                position: None,
+                restored: Some(Restored { version: version(9), entries: 3 }),
+                head: version(9),
+            },
+            Replacement { genesis: None, position: None, restored: None, head: Version::ZERO },
         ] {
             let good = encode_replacement(&replacement).unwrap();
             assert_eq!(decode_replacement(&good).unwrap(), replacement);
@@ -243,7 +294,7 @@ mod tests {
             let length = i32::try_from(bytes.len() + 5).unwrap().to_le_bytes();
             let document = [&length[..], &bytes, &[0]].concat();
             if let Ok(raw) = RawDocumentBuf::from_bytes(document) {
-                proptest::prop_assert!(decode_position(&raw).is_none());
+                proptest::prop_assert!(decode_position(&raw).is_none() && decode_restored(&raw).is_none());
                 proptest::prop_assert!(decode_genesis(&raw).is_err() && decode_replacement(&raw).is_err());
                 proptest::prop_assert!(crate::store::mongo::entry_codec::decode(&raw).is_err());
             }

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    MongoStore, Outcome, blocking,
+    Known, MongoStore, Outcome, blocking,
     database::Database,
     entry_codec::{
         MAX_DOCUMENT_BYTES, Stored, binary, check_size, decode, encode, encode_document, entry_hash,
@@ -23,7 +23,7 @@ use crate::{
         entry::Entry,
         names::{BlueprintId, Leaf, Version},
     },
-    store::{Draft, Publication, StateChange, StoreError},
+    store::{Draft, Publication, StateChange, StoreError, next_version},
 };
 
 /// Contract section 9: retries 3, delay 500 ms. Safe here, since an id is published once.
@@ -81,7 +81,7 @@ struct Tries {
 
 /// Checks a draft and brings its document into BSON.
 pub(super) async fn encode_draft(draft: Draft) -> Result<RawDocumentBuf, StoreError> {
-    let entry = draft.at(Version::ZERO.next());
+    let entry = draft.at(Version::FIRST);
     entry.validate()?;
     blocking(move || {
         let json = encode_document(&entry.blueprint_id, &entry.document)?;
@@ -234,16 +234,15 @@ impl MongoStore {
     /// The version after the newest. A number that was seen in use is never given again: peers hold its entry.
     async fn next_version(&self) -> Outcome<Version> {
         // Before the head is read: the tail may see more meanwhile.
-        let seen = self.known.borrow().newest;
-        let genesis = self.known.borrow().genesis.clone();
-        let head = self.db.head_of(genesis.as_deref()).await?;
+        let Known { newest: seen, genesis, floor, .. } = self.known.borrow().clone();
+        let head = self.db.head_of(genesis.as_deref()).await?.max(floor);
         if head < seen {
             return Err(Failure::Retry(StoreError::Damaged(format!(
                 "MongoDB ends at version {head}, but version {seen} was there: its newest entries were removed, or an \
                  older backup was restored"
             ))));
         }
-        Ok(head.next())
+        Ok(next_version(head)?)
     }
 }
 

@@ -13,8 +13,8 @@ use super::{
     entry_codec::{encode, encode_document},
     errors::Failure,
     meta::{
-        APPLYING, CHECKPOINT, GENESIS, HEAD, Position, REPLACING, Replacement, encode_genesis,
-        encode_position, encode_replacement, encode_version,
+        APPLYING, CHECKPOINT, GENESIS, HEAD, Position, REPLACING, RESTORED, Replacement, Restored,
+        encode_genesis, encode_position, encode_replacement, encode_restored, encode_version,
     },
 };
 use crate::{
@@ -105,8 +105,6 @@ impl MongoStore {
         entries: Vec<Arc<SealedEntry>>,
         checkpoint: Option<Checkpoint>,
     ) -> Outcome<()> {
-        let mut replica = self.replica.lock().await;
-        let _turn = self.turn.lock().await;
         let is_replica = checkpoint.is_some();
         let head = checkpoint.as_ref().map_or(Version::ZERO, |checkpoint| checkpoint.version);
         if !is_replica {
@@ -115,17 +113,49 @@ impl MongoStore {
         let view = RegisterView::with_entries(genesis.clone().map(Arc::new), entries, head);
         let position = checkpoint.map(|checkpoint| Position { checkpoint, seal: Some(view.seal()) });
         let supersedes = if is_replica { BTreeMap::new() } else { gaps_before_entries(&view) };
-        self.write_incoming(&view, supersedes).await?;
+        let replacement = Replacement { genesis, position, restored: None, head: view.head() };
+        self.put_in_place(view, supersedes, replacement).await
+    }
 
-        let replacement = Replacement { genesis, position, head: view.head() };
+    /// As [`MongoStore::replace_register`] for a central node, which goes on after `head`.
+    pub(super) async fn restore_register(
+        &self,
+        genesis: Genesis,
+        entries: Vec<Arc<SealedEntry>>,
+        head: Version,
+    ) -> Outcome<()> {
+        let count = entries.len() as u64;
+        let view = RegisterView::with_entries(Some(Arc::new(genesis.clone())), entries, head);
+        let restored = Some(Restored { version: view.head(), entries: count });
+        let replacement = Replacement { genesis: Some(genesis), position: None, restored, head: view.head() };
+        self.put_in_place(view, BTreeMap::new(), replacement).await
+    }
+
+    async fn put_in_place(
+        &self,
+        view: RegisterView,
+        supersedes: BTreeMap<Version, Vec<Version>>,
+        replacement: Replacement,
+    ) -> Outcome<()> {
+        let mut replica = self.replica.lock().await;
+        let _turn = self.turn.lock().await;
+        self.write_incoming(&view, supersedes).await?;
         let record = encode_replacement(&replacement)?;
+        let is_replica = replacement.position.is_some();
+        let floor = replacement.restored.map(|restored| restored.version).unwrap_or_default();
         // From here on the outcome is not known until it is: a new register, or the old one.
         self.known.send_modify(|known| known.is_unsettled = true);
         self.db.put_meta(REPLACING, record).await?;
         self.finish_replacement(&replacement).await?;
         self.published.send_replace(view.head());
         let genesis = view.genesis().cloned();
-        self.known.send_replace(Known { genesis, newest: view.head(), is_replica, ..Known::default() });
+        self.known.send_replace(Known {
+            genesis,
+            newest: view.head(),
+            is_replica,
+            floor,
+            ..Known::default()
+        });
         *replica = is_replica.then_some(view);
         Ok(())
     }
@@ -151,7 +181,7 @@ impl MongoStore {
 
     /// Takes the steps of a replacement that are not done yet; each may be repeated.
     pub(super) async fn finish_replacement(&self, replacement: &Replacement) -> Outcome<()> {
-        let Replacement { genesis, position, head } = replacement;
+        let Replacement { genesis, position, restored, head } = replacement;
         let _recording = self.recording.lock().await;
         if let Err(failure) = self.db.swap_in().await {
             if !matches!(failure, Failure::Retry(_)) {
@@ -169,6 +199,10 @@ impl MongoStore {
         match position {
             Some(position) => self.db.put_meta(CHECKPOINT, encode_position(position)).await?,
             None => self.db.delete_meta(&[CHECKPOINT]).await?,
+        }
+        match restored {
+            Some(restored) => self.db.put_meta(RESTORED, encode_restored(restored)).await?,
+            None => self.db.delete_meta(&[RESTORED]).await?,
         }
         self.db.put_meta(HEAD, encode_version(HEAD, *head)).await?;
         self.db.delete_meta(&[REPLACING]).await
@@ -221,11 +255,11 @@ fn check_gaps(entries: &[Arc<SealedEntry>]) -> Result<(), StoreError> {
 /// for all its versions, and which blueprint had them is not in a bundle.
 fn gaps_before_entries(view: &RegisterView) -> BTreeMap<Version, Vec<Version>> {
     let mut gaps = BTreeMap::new();
-    let mut expected = Version::ZERO.next();
+    let mut expected = Some(Version::FIRST);
     for sealed in view.iter() {
         let version = sealed.entry().version;
         let missing: Vec<_> =
-            std::iter::successors(Some(expected), |v| Some(v.next())).take_while(|v| *v < version).collect();
+            std::iter::successors(expected, |v| v.next()).take_while(|v| *v < version).collect();
         if !missing.is_empty() {
             gaps.insert(version, missing);
         }

@@ -9,7 +9,7 @@ use super::{
     *,
 };
 use crate::{
-    register::{entry::tests::entry, limits, lineage::tests::genesis, view::RegisterView},
+    register::{entry::tests::entry, lineage::tests::genesis, view::RegisterView},
     store::contract::{checkpoint, version},
 };
 
@@ -27,9 +27,37 @@ async fn a_restored_register_accounts_for_versions_it_lost() {
     let loaded = databases.open(&config).await.load().await.unwrap();
     assert_eq!(loaded.findings, []);
     assert_eq!(loaded.view.iter().take(3).cloned().collect::<Vec<_>>(), entries);
-    let far = store.replace(None, vec![entry("a", limits::MAX_VERSION).seal()], None).await.unwrap_err();
+    let far = store.replace(None, vec![entry("a", i64::MAX).seal()], None).await.unwrap_err();
     assert!(matches!(far, StoreError::Unstorable(_)), "{far}");
     assert_eq!(store.load().await.unwrap().view.head(), version(10), "the old register stays");
+    databases.drop_all().await;
+}
+
+#[tokio::test]
+async fn a_restored_register_gives_no_number_twice_and_misses_nothing() {
+    let Some(databases) = Databases::for_test("a_restored_register_gives_no_number_twice_and_misses_nothing")
+    else {
+        return;
+    };
+    let config = databases.fresh();
+    let store = databases.open(&config).await;
+    let entries = vec![entry("a", 3).seal(), entry("b", 4).seal(), entry("c", 9).seal()];
+    let head = version(1_000_000_009);
+    store.restore(genesis(1), entries.clone(), head).await.unwrap();
+    for restarted in [store, databases.open(&config).await] {
+        let loaded = restarted.load().await.unwrap();
+        assert_eq!((loaded.findings.as_slice(), loaded.checkpoint.is_none()), (&[][..], true));
+        assert_eq!(loaded.view.head().max(head), loaded.view.head());
+        let name = format!("d{}", loaded.view.len());
+        let published = publish(&restarted, &name).await.entry.entry().version;
+        assert_eq!(Some(published), loaded.view.head().next());
+        let again = databases.open(&config).await.load().await.unwrap();
+        assert_eq!((again.findings.as_slice(), again.view.head()), (&[][..], published));
+    }
+    let raw = databases.raw(&config).await;
+    raw.entries.delete_one(doc! { "_id": "b" }).await.unwrap();
+    let findings = databases.open(&config).await.load().await.unwrap().findings;
+    assert!(findings[0].to_string().contains("1 of the entries"), "{findings:?}");
     databases.drop_all().await;
 }
 
@@ -42,7 +70,7 @@ async fn cut_off_replacement(databases: &Databases, config: &MongoDb, is_swapped
         RegisterView::with_entries(Some(Arc::new(genesis(2))), vec![entry("new", 2).seal()], version(5));
     store.write_incoming(&view, Default::default()).await.unwrap();
     let position = Some(Position { checkpoint: checkpoint(5), seal: Some(view.seal()) });
-    let replacement = Replacement { genesis: Some(genesis(2)), position, head: version(5) };
+    let replacement = Replacement { genesis: Some(genesis(2)), position, restored: None, head: version(5) };
     store.db.put_meta(REPLACING, encode_replacement(&replacement).unwrap()).await.unwrap();
     if is_swapped {
         store.db.swap_in().await.unwrap();

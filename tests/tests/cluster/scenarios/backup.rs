@@ -45,7 +45,11 @@ pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     })
     .await?;
     let restored: Value = serde_json::from_str(space.kubectl(&["logs", "restore"]).await?.trim())?;
-    ensure!(restored.text("/digest") == digest && restored["findings"] == json!([]), "{restored}");
+    ensure!(restored.text("/lineage") == register.text("/lineage"), "{restored}");
+    ensure!(
+        restored["entries"] == register["blueprintCount"] && restored["findings"] == json!([]),
+        "{restored}"
+    );
 
     space.patch("scn/n0", &json!({"spec": {"backup": null}})).await?;
     space.until_gone(30, &["cronjobs"]).await?;

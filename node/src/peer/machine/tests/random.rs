@@ -43,7 +43,7 @@ fn policy() -> impl Strategy<Value = Policy> {
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
-    prop_oneof![Just(Fault::Passing), Just(Fault::Fatal)]
+    prop_oneof![Just(Fault::Passing), Just(Fault::Fatal), Just(Fault::Refused)]
 }
 
 fn connect_ok() -> impl Strategy<Value = Event> {

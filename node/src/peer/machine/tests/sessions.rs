@@ -207,3 +207,43 @@ fn public_names_and_numbers() {
     assert_eq!(DisconnectReason::Shutdown as i32, 1);
     assert_eq!(DisconnectReason::ClientRequest as i32, 5);
 }
+
+#[test]
+fn a_register_that_contradicts_is_left_at_once_and_met_again_with_growing_pauses() {
+    let mut peer = Peer::monitoring(Policy::default());
+    assert_eq!(dialled(&peer.fail_sync(Fault::Refused)), Some("n1"), "others may be right");
+    let accepted = peer.accept();
+    let moved = |report: &Report| matches!(report, Report::FailedOver { cause: Cause::Refused, .. });
+    assert!(told(&accepted).iter().any(moved));
+
+    let mut alone = Peer::knowing("n0");
+    alone.start();
+    alone.accept();
+    for pause in [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0] {
+        let left = alone.now;
+        assert_eq!(dialled(&alone.fail_sync(Fault::Refused)), None, "it is not hammered");
+        let mut again = false;
+        while !again {
+            again = dialled(&alone.tick()).is_some();
+        }
+        assert!(alone.now.since(left) >= secs(pause), "{:?}", alone.now.since(left));
+        alone.accept();
+    }
+    alone.send(Event::SyncSucceeded { epoch: alone.epoch() });
+    let left = alone.now;
+    alone.fail_sync(Fault::Refused);
+    alone.tick();
+    assert!(alone.now.since(left) < secs(30.0), "a true continuation makes it forget");
+}
+
+#[test]
+fn a_node_that_the_peer_refuses_when_connecting_is_not_dialled_before_its_pause_is_over() {
+    let mut peer = Peer::knowing("n0 n1");
+    peer.start();
+    assert_eq!(dialled(&peer.refuse_with(Fault::Refused, None)), Some("n1"));
+    peer.refuse_with(Fault::Refused, None);
+    assert_eq!(peer.state.memory.refusals.len(), 2);
+    assert_eq!(dialled(&peer.send(Event::ReconnectRequested)), None);
+    peer.list("n1");
+    assert_eq!(peer.state.memory.refusals.len(), 1, "who has left is forgotten");
+}

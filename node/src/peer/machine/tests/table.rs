@@ -104,6 +104,7 @@ fn attempt_events(epoch: u64) -> Vec<(&'static str, Event)> {
         ("connect failed", failed(Fault::Passing, None)),
         ("connect failed, retry after 9 s", failed(Fault::Passing, Some(9.0))),
         ("connect failed for good", failed(Fault::Fatal, None)),
+        ("connect refused by the peer", failed(Fault::Refused, None)),
     ]
 }
 
@@ -126,6 +127,7 @@ fn session_events(epoch: u64) -> Vec<(&'static str, Event)> {
         ("sync succeeded", Event::SyncSucceeded { epoch }),
         ("sync failed", sync_failed(Fault::Passing)),
         ("sync failed for good", sync_failed(Fault::Fatal)),
+        ("sync refused by the peer", sync_failed(Fault::Refused)),
         ("diverged", Event::ReplicaDiverged { epoch }),
         ("probe ok", Event::ProbeOk { epoch, central: n0.clone() }),
         ("probe failed", Event::ProbeFailed { epoch, central: n0 }),

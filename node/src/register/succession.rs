@@ -1,0 +1,157 @@
+//! Whether entries may follow what is held. What was published stays as it was: of a blueprint only the state changes, at
+//! a new version; versions rise; a version belongs to one blueprint; the head never falls.
+//!
+//! Peers ask before they take anything from a central node, and a central node before it serves what its database shows.
+//! Only an administrator's word puts a register in the place of one that it contradicts.
+
+mod contradiction;
+mod whole;
+
+use std::{collections::HashMap, sync::Arc};
+
+pub use self::{
+    contradiction::Contradiction,
+    whole::{Successor, differences},
+};
+use super::{
+    entry::{Entry, SealedEntry},
+    lineage::Genesis,
+    names::{BlueprintId, Version},
+    view::RegisterView,
+};
+
+/// Whether a node that states this genesis, or none, may add to what is held.
+///
+/// # Errors
+/// [`Contradiction::NoLineage`] and [`Contradiction::OtherLineage`]; a register whose lineage is not known yet may follow
+/// any node.
+pub fn check_lineage(held: &RegisterView, stated: Option<&Genesis>) -> Result<(), Contradiction> {
+    let stated = stated.map(Genesis::lineage);
+    match (held.lineage(), stated) {
+        (None, _) => Ok(()),
+        (Some(held), None) => Err(Contradiction::NoLineage { held }),
+        (Some(held), Some(stated)) if held == stated => Ok(()),
+        (Some(held), Some(stated)) => Err(Contradiction::OtherLineage { held, stated }),
+    }
+}
+
+/// Those of some entries that are new, if all of them may follow what is held.
+///
+/// The entries come from a stream that is past `position`. An exact repeat of what is held is no news. Neither is an older
+/// state of what is held that the stream had on its way when a pull brought the newer one.
+///
+/// # Errors
+/// The first [`Contradiction`].
+pub fn news(
+    held: &RegisterView,
+    position: Version,
+    entries: &[Arc<SealedEntry>],
+) -> Result<Vec<Arc<SealedEntry>>, Contradiction> {
+    let mut extension = Extension { held, last: position, taken: HashMap::new() };
+    let mut news = Vec::with_capacity(entries.len());
+    for sealed in entries {
+        if extension.takes(sealed)? {
+            if entries.len() > 1 {
+                extension.taken.insert(&sealed.entry().blueprint_id, sealed);
+            }
+            news.push(Arc::clone(sealed));
+        }
+    }
+    Ok(news)
+}
+
+/// What is held, with what was taken of the entries so far.
+struct Extension<'a> {
+    held: &'a RegisterView,
+    /// How far the stream is.
+    last: Version,
+    taken: HashMap<&'a BlueprintId, &'a Arc<SealedEntry>>,
+}
+
+impl Extension<'_> {
+    /// Whether an entry is news.
+    fn takes(&mut self, sealed: &Arc<SealedEntry>) -> Result<bool, Contradiction> {
+        let entry = sealed.entry();
+        let (id, version, last) = (&entry.blueprint_id, entry.version, self.last);
+        let known = self.taken.get(id).copied().or_else(|| self.held.get(id));
+        if known.is_some_and(|known| known.leaf() == sealed.leaf()) {
+            self.last = last.max(version);
+            return Ok(false);
+        }
+        if let Some(known) = known {
+            check_same_blueprint(known.entry(), entry, false)?;
+        }
+        if version <= last {
+            return Err(self.passed(entry, last));
+        }
+        self.last = version;
+        match known {
+            Some(known) if version < known.entry().version && self.held.at(version).is_none() => Ok(false),
+            _ if version <= self.held.head() => Err(self.passed(entry, self.held.head())),
+            Some(known) => check_changed(known.entry(), entry).map(|()| true),
+            None => Ok(true),
+        }
+    }
+
+    /// The version of an entry was passed: another blueprint has it, or none.
+    fn passed(&self, entry: &Entry, after: Version) -> Contradiction {
+        let taken = self.taken.values().find(|taken| taken.entry().version == entry.version).copied();
+        passed(taken.or_else(|| self.held.at(entry.version)), entry, after)
+    }
+}
+
+fn passed(owner: Option<&Arc<SealedEntry>>, entry: &Entry, after: Version) -> Contradiction {
+    let (id, version) = (entry.blueprint_id.clone(), entry.version);
+    match owner.map(|owner| &owner.entry().blueprint_id) {
+        Some(owner) if *owner != id => Contradiction::Taken { version, owner: owner.clone(), id },
+        _ => Contradiction::OutOfOrder { id, version, after },
+    }
+}
+
+/// What of a blueprint never changes, by the names of the wire, and whether two entries have it in common.
+fn changed_field(held: &Entry, new: &Entry) -> Option<&'static str> {
+    let fields = [
+        ("blueprint_document", held.document == new.document),
+        ("published_at", held.published_at == new.published_at),
+        ("published_by", held.published_by == new.published_by),
+        ("metadata", held.metadata == new.metadata),
+    ];
+    fields.into_iter().find(|(_, same)| !same).map(|(field, _)| field)
+}
+
+/// What of a blueprint changes with its version. The original contract has no `trace_parent`: an entry that came that way
+/// has none.
+fn changed_state(held: &Entry, new: &Entry, by_original: bool) -> Option<&'static str> {
+    let lost = by_original && held.trace_parent.is_empty();
+    let fields = [
+        ("is_active", held.is_active == new.is_active),
+        ("publication_transaction_id", held.transaction_id == new.transaction_id),
+        ("trace_parent", lost || held.trace_parent == new.trace_parent),
+    ];
+    fields.into_iter().find(|(_, same)| !same).map(|(field, _)| field)
+}
+
+/// Two entries of one blueprint: what never changes is the same, and at the same version everything is.
+fn check_same_blueprint(held: &Entry, new: &Entry, by_original: bool) -> Result<(), Contradiction> {
+    let state = if held.version == new.version { changed_state(held, new, by_original) } else { None };
+    match changed_field(held, new).or(state) {
+        None => Ok(()),
+        Some(field) => Err(Contradiction::Rewritten {
+            id: new.blueprint_id.clone(),
+            field,
+            held: held.version,
+            version: new.version,
+        }),
+    }
+}
+
+/// A new version changes something. States in between may have been left out, which without transaction ids does not show.
+fn check_changed(held: &Entry, new: &Entry) -> Result<(), Contradiction> {
+    if changed_state(held, new, false).is_some() || new.transaction_id.is_empty() {
+        return Ok(());
+    }
+    Err(Contradiction::Unchanged { id: new.blueprint_id.clone(), held: held.version, version: new.version })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+//! Why entries may not follow what is held.
+
+use super::super::names::{BlueprintId, Lineage, RegisterDigest, Version};
+
+/// What is sent contradicts what is held, or what the sender says of it. No document is quoted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Contradiction {
+    /// A blueprint with another content, or in another state at the same version.
+    #[error("blueprint {id} at version {version} has another {field} than at version {held}, which is held")]
+    Rewritten {
+        /// The blueprint.
+        id: BlueprintId,
+        /// What differs.
+        field: &'static str,
+        /// Version held.
+        held: Version,
+        /// Version sent.
+        version: Version,
+    },
+    /// A second blueprint at one version.
+    #[error("blueprint {id} is sent at version {version}, which is held as blueprint {owner}'s")]
+    Taken {
+        /// The version.
+        version: Version,
+        /// Blueprint that has it.
+        owner: BlueprintId,
+        /// Blueprint that is to have it.
+        id: BlueprintId,
+    },
+    /// A version that was passed already without this entry.
+    #[error("blueprint {id} is sent at version {version}, after version {after}; versions rise")]
+    OutOfOrder {
+        /// The blueprint.
+        id: BlueprintId,
+        /// Its version.
+        version: Version,
+        /// What came before.
+        after: Version,
+    },
+    /// An older state than the one held.
+    #[error("blueprint {id} is sent at version {version}, but is held at {held}")]
+    RolledBack {
+        /// The blueprint.
+        id: BlueprintId,
+        /// Version held.
+        held: Version,
+        /// Version sent.
+        version: Version,
+    },
+    /// A new version without a change.
+    #[error(
+        "blueprint {id} is sent at version {version} as it is held at version {held}; a new version changes its state"
+    )]
+    Unchanged {
+        /// The blueprint.
+        id: BlueprintId,
+        /// Version held.
+        held: Version,
+        /// Version sent.
+        version: Version,
+    },
+    /// A version beyond the head that the sender states.
+    #[error("blueprint {id} is sent at version {version}, beyond {head}, the head of what is sent")]
+    BeyondHead {
+        /// The blueprint.
+        id: BlueprintId,
+        /// Its version.
+        version: Version,
+        /// The head stated.
+        head: Version,
+    },
+    /// A whole register that ends below what is held.
+    #[error("a register with the head version {head} is sent, but version {held} is held")]
+    HeadFell {
+        /// The head stated.
+        head: Version,
+        /// The head held.
+        held: Version,
+    },
+    /// A blueprint that is held, and is not there any more.
+    #[error("blueprint {id}, held at version {held}, is not in what is sent, nor was it deprecated")]
+    Missing {
+        /// The blueprint.
+        id: BlueprintId,
+        /// Version held.
+        held: Version,
+    },
+    /// A node that states a lineage does not say what it sends.
+    #[error("it states a lineage, but not the head version and digest of what it sends")]
+    NoDigest,
+    /// What is sent is not what was stated.
+    #[error("what is sent up to version {head} does not have the digest {} that is stated for it", stated.short())]
+    Digest {
+        /// Head version.
+        head: Version,
+        /// The digest stated.
+        stated: RegisterDigest,
+    },
+    /// A node without a lineage has no say in a register that has one.
+    #[error("it states no lineage, but a register of lineage {} is held", held.short())]
+    NoLineage {
+        /// The lineage held.
+        held: Lineage,
+    },
+    /// Another register.
+    #[error("it sends lineage {}, but lineage {} is held", stated.short(), held.short())]
+    OtherLineage {
+        /// The lineage held.
+        held: Lineage,
+        /// The lineage stated.
+        stated: Lineage,
+    },
+}
+
+impl Contradiction {
+    /// All labels of metrics.
+    pub const LABELS: [&'static str; 12] = [
+        "rewritten",
+        "version_taken",
+        "out_of_order",
+        "rolled_back",
+        "unchanged",
+        "beyond_head",
+        "head_fell",
+        "missing",
+        "no_digest",
+        "digest",
+        "no_lineage",
+        "other_lineage",
+    ];
+
+    /// Label of metrics.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Rewritten { .. } => Self::LABELS[0],
+            Self::Taken { .. } => Self::LABELS[1],
+            Self::OutOfOrder { .. } => Self::LABELS[2],
+            Self::RolledBack { .. } => Self::LABELS[3],
+            Self::Unchanged { .. } => Self::LABELS[4],
+            Self::BeyondHead { .. } => Self::LABELS[5],
+            Self::HeadFell { .. } => Self::LABELS[6],
+            Self::Missing { .. } => Self::LABELS[7],
+            Self::NoDigest => Self::LABELS[8],
+            Self::Digest { .. } => Self::LABELS[9],
+            Self::NoLineage { .. } => Self::LABELS[10],
+            Self::OtherLineage { .. } => Self::LABELS[11],
+        }
+    }
+
+    /// The blueprint concerned, where it is one.
+    #[must_use]
+    pub const fn blueprint_id(&self) -> Option<&BlueprintId> {
+        match self {
+            Self::Rewritten { id, .. }
+            | Self::Taken { id, .. }
+            | Self::OutOfOrder { id, .. }
+            | Self::RolledBack { id, .. }
+            | Self::Unchanged { id, .. }
+            | Self::BeyondHead { id, .. }
+            | Self::Missing { id, .. } => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The version concerned, where it is one.
+    #[must_use]
+    pub const fn version(&self) -> Option<Version> {
+        match self {
+            Self::Rewritten { version, .. }
+            | Self::Taken { version, .. }
+            | Self::OutOfOrder { version, .. }
+            | Self::RolledBack { version, .. }
+            | Self::Unchanged { version, .. }
+            | Self::BeyondHead { version, .. } => Some(*version),
+            Self::HeadFell { head, .. } | Self::Digest { head, .. } => Some(*head),
+            Self::Missing { held, .. } => Some(*held),
+            _ => None,
+        }
+    }
+}
