@@ -70,6 +70,8 @@ pub const GRPC_PORT: i32 = 5000;
 pub const HTTP_PORT: i32 = 8080;
 /// Port of HTTP over TLS.
 pub const HTTPS_PORT: i32 = 8443;
+/// Port of the probes, which no load on the others delays.
+pub const PROBES_PORT: i32 = 8081;
 /// Port of MongoDB.
 pub const MONGODB_PORT: i32 = 27017;
 

@@ -1,6 +1,6 @@
 //! The controller from its settings to its end.
 
-use std::{fmt::Debug, hash::Hash, sync::Arc};
+use std::{fmt::Debug, hash::Hash, net::TcpListener, sync::Arc};
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use kube::{
@@ -12,10 +12,7 @@ use kube::{
     },
 };
 use sorcha_crds::{SorchaCentralNode, SorchaPeer};
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, watch},
-};
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     blueprint,
@@ -74,11 +71,12 @@ pub async fn run(
     settings.certificates.check().map_err(RunError::Settings)?;
     let metrics = Metrics::new()?;
     let address = settings.listen;
-    let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
+    let failed = |source| RunError::Listen { address, source };
+    let listener = TcpListener::bind(address).map_err(failed)?;
     let (ready, is_ready) = watch::channel(false);
-    let served = tokio::spawn(http::serve(listener, metrics.clone(), is_ready));
+    let served = http::serve(listener, metrics.clone(), is_ready).map_err(failed)?;
     let result = lead(client, settings, identity, metrics, ready, shutdown).await;
-    served.abort();
+    drop(served);
     result
 }
 

@@ -16,16 +16,18 @@ use tokio_util::sync::CancellationToken;
 use self::starting::Starting;
 pub use self::starting::until_available;
 use crate::{
+    accept::Acceptor,
     central::{
         CentralNode,
         handshakes::handshakes,
-        incoming::{Tracked, accepted},
+        incoming::Tracked,
         log::RegisterLog,
         serve,
     },
     config::{Config, ConfigError, Role},
+    descriptors,
     env::Env,
-    http::{self, Auth, Stage, auth::Reviewer},
+    http::{self, Auth, Pulse, Stage, auth::Reviewer},
     keys,
     peer::{PeerNode, dial::Dialer, replica::Replica},
     register::names::{InvalidField, PeerId},
@@ -35,7 +37,7 @@ use crate::{
         Store, StoreError,
         journal::{self, JournalStore},
     },
-    telemetry::Telemetry,
+    telemetry::{Telemetry, metrics::Metrics},
     tls::{Tls, TlsError},
 };
 
@@ -89,6 +91,9 @@ pub enum RunError {
     /// `http.kubernetes.enabled` is set, but no Kubernetes API can be used.
     #[error(transparent)]
     Reviews(#[from] http::auth::kubernetes::ConnectError),
+    /// There are too few file descriptors.
+    #[error(transparent)]
+    Descriptors(#[from] descriptors::TooFew),
     /// An address can't be listened on.
     #[error("{setting}: listen on {address}: {source}")]
     Listen {
@@ -112,11 +117,12 @@ pub enum RunError {
 /// # Errors
 /// [`RunError`] when it does not start, or ends with a fault.
 pub async fn run(
-    config: Config,
+    mut config: Config,
     role: Role,
     telemetry: &Telemetry,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
+    descriptors::prepare(&mut config, role)?;
     let env = Env::system(telemetry.metrics(&config.node.id)).secured(&config.tls)?;
     if env.tls.is_none() {
         tracing::warn!(
@@ -128,6 +134,11 @@ pub async fn run(
     let auth = Auth::new(&config.http, Arc::clone(&env.clock), reviewer)?;
     auth.observe(&env.metrics);
     let stage = watch::Sender::new(Stage::Opening { store_fault: None });
+    let pulse = Pulse::new(Arc::clone(&env.clock));
+    let probes = match config.listen.probes {
+        Some(address) => Some(probes(address, stage.subscribe(), pulse.clone()).await?),
+        None => None,
+    };
     let transport = report::kubernetes::connect(&config, role).await?;
     let http = listen("listen.http", config.listen.http).await?;
     let https = match &env.tls {
@@ -140,7 +151,7 @@ pub async fn run(
     };
     let reporter = transport.map(|to| Reporter::start(&config, role, &env, stage.subscribe(), to));
     let front = http::front(stage.subscribe(), auth, telemetry.registry().clone());
-    let config = Arc::new(config);
+    let (config, metrics) = (Arc::new(config), env.metrics.clone());
     let work = async {
         let starting = Starting { config: Arc::clone(&config), env, stage };
         let result = match grpc {
@@ -152,7 +163,23 @@ pub async fn run(
         }
         result
     };
-    beside_http(Doors { http, https }, front, &config, work).await
+    let served = tokio::select! {
+        served = beside_http(Doors { http, https }, front, &config, &metrics, work) => served,
+        never = pulse.beats() => match never {},
+    };
+    drop(probes);
+    served
+}
+
+/// Probes on their own port, from the first moment to the last.
+async fn probes(
+    address: SocketAddr,
+    stage: watch::Receiver<Stage>,
+    pulse: Pulse,
+) -> Result<sorcha_probes::Server, RunError> {
+    let failed = |source| RunError::Listen { setting: "listen.probes", address, source };
+    let listener = listen("listen.probes", address).await?.into_std().map_err(failed)?;
+    http::start_probes(listener, stage, pulse).map_err(failed)
 }
 
 /// Where the HTTP API is served.
@@ -167,6 +194,7 @@ async fn beside_http(
     doors: Doors,
     router: axum::Router,
     config: &Config,
+    metrics: &Metrics,
     work: impl Future<Output = Result<(), RunError>>,
 ) -> Result<(), RunError> {
     let ended = CancellationToken::new();
@@ -178,12 +206,12 @@ async fn beside_http(
     let https = async {
         match doors.https {
             Some((listener, tls)) => {
-                http::serve_secured(listener, tls, router.clone(), config, ended.cancelled()).await
+                http::serve_secured(listener, tls, router.clone(), config, metrics, ended.cancelled()).await
             }
             None => Ok(()),
         }
     };
-    let http = http::serve(doors.http, router.clone(), &config.http, ended.cancelled());
+    let http = http::serve(doors.http, router.clone(), &config.http, metrics, ended.cancelled());
     let (work, http, https) = tokio::join!(work, http, https);
     work.and(http.and(https).map_err(RunError::Http))
 }
@@ -279,9 +307,24 @@ pub async fn open_embedded(config: &Config, env: &Env, replica: bool) -> Result<
     }))
 }
 
+/// Connections of a central node's listener. Where the next can't be accepted, such as for want of file descriptors, one
+/// that no session uses is cut.
+fn accepted(
+    listener: TcpListener,
+    node: &Arc<CentralNode>,
+) -> impl Stream<Item = io::Result<(TcpStream, SocketAddr)>> + Unpin + use<> {
+    let relief = Arc::clone(node);
+    Acceptor::new(listener, "listen.grpc", node.env.metrics.clone())
+        .relieved_by(move || relief.relieve_connections())
+        .into_stream()
+}
+
 /// Accepted connections of a listener, tracked, so that a session learns when its connection is gone.
-fn tracked(listener: TcpListener) -> impl Stream<Item = io::Result<Tracked<TcpStream>>> {
-    accepted(listener).map(|accepted| {
+fn tracked(
+    listener: TcpListener,
+    node: &Arc<CentralNode>,
+) -> impl Stream<Item = io::Result<Tracked<TcpStream>>> + use<> {
+    accepted(listener, node).map(|accepted| {
         let (stream, remote) = accepted?;
         Ok(Tracked::new(stream, Some(remote)))
     })
@@ -301,10 +344,13 @@ pub async fn serve_central(
     let served = async {
         match &env.tls {
             Some(tls) => {
-                let incoming = handshakes(Arc::clone(&node), Arc::clone(tls), accepted(grpc));
+                let incoming = handshakes(Arc::clone(&node), Arc::clone(tls), accepted(grpc, &node));
                 serve_central_on(node, incoming, shutdown).await
             }
-            None => serve_central_on(node, tracked(grpc), shutdown).await,
+            None => {
+                let incoming = tracked(grpc, &node);
+                serve_central_on(node, incoming, shutdown).await
+            }
         }
     };
     tokio::select! {

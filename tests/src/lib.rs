@@ -100,7 +100,7 @@ impl Central {
         );
         let submission = Submission {
             blueprint_id: id.into(),
-            document: document.into_bytes(),
+            document: document.into_bytes().into(),
             published_by: "tester".into(),
             metadata: [("category".into(), "test".into())].into(),
         };

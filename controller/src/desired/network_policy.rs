@@ -46,10 +46,16 @@ fn pods(labels: &[(&str, &str)], everywhere: bool) -> NetworkPolicyPeer {
     }
 }
 
+/// Kubelets ask from their machine's address, which no selector names. The port tells nothing but whether a node is well, and
+/// no caller of it delays another.
+fn probes() -> NetworkPolicyIngressRule {
+    rule(&["probes"], None)
+}
+
 /// Nothing ever dials a peer over gRPC.
 #[must_use]
 pub fn peer_network_policy(owner: &Owner, tls: bool) -> NetworkPolicy {
-    policy(owner, vec![api(tls)])
+    policy(owner, vec![api(tls), probes()])
 }
 
 /// Peers of the network connect over gRPC; from anywhere when the Service is open to the outside.
@@ -57,7 +63,7 @@ pub fn peer_network_policy(owner: &Owner, tls: bool) -> NetworkPolicy {
 pub fn central_network_policy(owner: &Owner, open: bool, tls: bool) -> NetworkPolicy {
     let peers = pods(&[(label::NETWORK, &owner.network), (label::COMPONENT, Component::Peer.label())], true);
     let from = (!open).then(|| vec![peers]);
-    policy(owner, vec![rule(&["grpc"], from), api(tls)])
+    policy(owner, vec![rule(&["grpc"], from), api(tls), probes()])
 }
 
 /// Only the network's central nodes reach their MongoDB server.

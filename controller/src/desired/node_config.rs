@@ -9,7 +9,7 @@ use sorcha_crds::{
 };
 
 use super::meta::Owner;
-use crate::names::HTTPS_PORT;
+use crate::names::{HTTPS_PORT, PROBES_PORT};
 
 /// Where volumes are mounted.
 pub(super) mod path {
@@ -33,6 +33,8 @@ fn common(owner: &Owner, heartbeat: &Heartbeat, log: &Log, telemetry: &Telemetry
     };
     let mut sections = Map::new();
     sections.insert("node".into(), json!({"network": owner.network}));
+    // Without it probes would wait behind whatever callers do to the HTTP port.
+    sections.insert("listen".into(), json!({"probes": format!("0.0.0.0:{PROBES_PORT}")}));
     sections.insert(
         "heartbeat".into(),
         json!({"interval": heartbeat.interval, "timeout": heartbeat.timeout, "max_missed": heartbeat.max_missed}),

@@ -28,7 +28,7 @@ use super::{
     service::node_ports,
     tls_volume::{Mount, tls_volume},
 };
-use crate::names::{self, Component};
+use crate::names::{self, Component, PROBES_PORT};
 
 /// User of the node's image.
 pub(super) const NODE_USER: i64 = 65532;
@@ -207,7 +207,7 @@ fn container(owner: &Owner, workload: &Workload<'_>) -> Container {
         Component::Peer | Component::MongoDb => "peer",
     };
     let ports = node_ports(owner.component, workload.tls.is_some());
-    let ports = ports.into_iter().map(|(name, port)| ContainerPort {
+    let ports = ports.into_iter().chain([("probes", PROBES_PORT)]).map(|(name, port)| ContainerPort {
         name: Some(name.to_owned()),
         container_port: port,
         ..ContainerPort::default()
@@ -262,7 +262,7 @@ fn probe(path: &str, period: i32, failures: i32) -> Probe {
     Probe {
         http_get: Some(HTTPGetAction {
             path: Some(path.to_owned()),
-            port: IntOrString::String("http".to_owned()),
+            port: IntOrString::String("probes".to_owned()),
             ..HTTPGetAction::default()
         }),
         period_seconds: Some(period),

@@ -55,6 +55,11 @@ impl Connections {
         true
     }
 
+    /// Cuts the oldest that no session uses, if there is one that is not too new.
+    pub(super) fn relieve(&self, now: Monotonic) -> bool {
+        self.table().give_way(now)
+    }
+
     /// Cuts those that have had no session for too long; how many.
     pub(super) fn sweep(&self, now: Monotonic) -> usize {
         let mut table = self.table();

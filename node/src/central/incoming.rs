@@ -12,30 +12,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum::serve::Listener;
-use futures::Stream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
 };
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 use tonic::{Request, transport::server::Connected};
 
 use crate::tls::{certificate::Credential, identity::Identity};
-
-/// Accepted connections of a listener; small messages go out at once. Where accepting fails, such as for want of file
-/// descriptors, it is tried again after a second.
-pub(crate) fn accepted(
-    listener: TcpListener,
-) -> impl Stream<Item = io::Result<(TcpStream, SocketAddr)>> + Unpin {
-    Box::pin(futures::stream::unfold(listener, |mut listener| async {
-        let (stream, remote) = Listener::accept(&mut listener).await;
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%remote, %error, "can't set TCP_NODELAY");
-        }
-        Some((Ok((stream, remote)), listener))
-    }))
-}
 
 /// What a call knows about the connection that carries it.
 #[derive(Clone, Debug, Default)]

@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use bytes::Bytes;
 use tracing::{Instrument as _, Span};
 
 use super::CentralNode;
 use crate::{
+    parsing::off_the_runtime,
     register::{
         canonical::{Document, InvalidDocument},
         names::{BlueprintId, InvalidField},
@@ -23,7 +25,7 @@ pub struct Submission {
     /// Key of the new entry.
     pub blueprint_id: String,
     /// The document, any JSON form.
-    pub document: Vec<u8>,
+    pub document: Bytes,
     /// Who publishes.
     pub published_by: String,
     /// Extra pairs.
@@ -55,7 +57,8 @@ impl CentralNode {
     }
 
     async fn publish_in_span(&self, submission: Submission) -> Result<Publication, PublishError> {
-        let document = Document::canonicalize(&submission.document);
+        let text = submission.document;
+        let document = off_the_runtime(text.len(), move || Document::canonicalize(&text)).await;
         let prepared = document.map_err(PublishError::from).and_then(|document| {
             let draft = Draft {
                 blueprint_id: BlueprintId::new(&submission.blueprint_id)?,

@@ -87,6 +87,13 @@ where
 }
 
 impl CentralNode {
+    /// Cuts a connection that no session uses, although there are places, for want of something else.
+    pub fn relieve_connections(&self) {
+        if self.connections.relieve(self.env.clock.monotonic()) {
+            self.env.metrics.cut(1);
+        }
+    }
+
     /// Whether there is a place for a connection.
     fn admits(&self, connection: &Connection) -> bool {
         let admitted = self.connections.admit(connection, self.env.clock.monotonic());

@@ -44,6 +44,9 @@ pub struct NodeArgs {
     /// Where HTTPS listens, if the configuration names TLS files [default: 0.0.0.0:8443]
     #[arg(long, value_name = "ADDRESS")]
     pub listen_https: Option<SocketAddr>,
+    /// Where probes are answered whatever happens on the other ports, such as 0.0.0.0:8081 [default: HTTP only]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen_probes: Option<SocketAddr>,
     /// Directory of the embedded store and of this node's key [default: ./data]
     #[arg(long, value_name = "DIR", value_parser = utf8_path)]
     pub data_dir: Option<PathBuf>,
@@ -69,6 +72,7 @@ impl NodeSettings for NodeArgs {
         overrides.set_switch("node.validate_hostname", self.no_validate_hostname, false);
         overrides.set("listen.http", self.listen_http);
         overrides.set("listen.https", self.listen_https);
+        overrides.set("listen.probes", self.listen_probes);
         overrides.set_path("store.data_dir", self.data_dir.as_deref());
         if let Some(file) = &self.mongodb_uri_file {
             overrides.clear("store.mongodb.uri");

@@ -19,13 +19,16 @@ pub struct Http {
     pub insecure_writes: bool,
     /// Central node: lets those write whom Kubernetes knows and its RBAC lets.
     pub kubernetes: TokenReviews,
-    /// Connections at once; when all are taken, the oldest idle ones are closed for new ones.
+    /// Connections at once; when all are taken, the one that makes the least of its place is ended for a new one.
     pub max_connections: usize,
     /// Head of a request, bytes.
     pub max_head_bytes: usize,
-    /// Time for the head of a request to arrive; also how long an idle connection is kept.
+    /// Time for the head of a request to arrive.
     #[serde(with = "humantime_serde")]
     pub head_timeout: Duration,
+    /// How long a connection is kept between two requests.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
     /// A body that sends nothing for this long is given up.
     #[serde(with = "humantime_serde")]
     pub body_idle_timeout: Duration,
@@ -35,6 +38,17 @@ pub struct Http {
     /// A caller that takes nothing of its answer for this long is cut off.
     #[serde(with = "humantime_serde")]
     pub write_timeout: Duration,
+    /// What a caller must take of an answer and send of a body, on average over `rate_window`.
+    pub min_bytes_per_second: u64,
+    /// See `min_bytes_per_second`; only time in which the caller is waited for counts.
+    #[serde(with = "humantime_serde")]
+    pub rate_window: Duration,
+    /// Bytes of answers that had to be made, of all callers together. Documents are not made: callers share them.
+    pub max_answer_bytes: usize,
+    /// Bytes of bodies that are held, of all publishers together; one publisher gets half of them.
+    pub max_body_bytes: usize,
+    /// Bodies at once of one publisher; further ones wait.
+    pub max_publisher_bodies: usize,
     /// Lets reads go on with their staleness stated, or refuses them beyond an age.
     pub max_staleness: MaxStaleness,
 }
@@ -48,9 +62,17 @@ impl Default for Http {
             max_connections: 1024,
             max_head_bytes: 32 * 1024,
             head_timeout: Duration::from_secs(10),
+            // Longer than load balancers keep theirs (60 s mostly): else they send requests into connections that end.
+            idle_timeout: Duration::from_secs(75),
             body_idle_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(120),
             write_timeout: Duration::from_secs(30),
+            // 64 kbit/s: the slowest link that a reader or a publisher is behind.
+            min_bytes_per_second: 8 * 1024,
+            rate_window: Duration::from_secs(20),
+            max_answer_bytes: 64 << 20,
+            max_body_bytes: 128 << 20,
+            max_publisher_bodies: 32,
             max_staleness: MaxStaleness::default(),
         }
     }

@@ -4,6 +4,7 @@
 use std::{fmt::Display, time::Duration};
 
 use super::{Config, ConfigError, Rate, show};
+use crate::register::limits::BODY_BYTES;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -51,6 +52,8 @@ impl Config {
             ("drain.spread", drain.spread, Duration::ZERO, HOUR),
             ("drain.timeout", drain.timeout, Duration::ZERO, HOUR),
             ("http.head_timeout", http.head_timeout, SECOND, 10 * MINUTE),
+            ("http.idle_timeout", http.idle_timeout, SECOND, HOUR),
+            ("http.rate_window", http.rate_window, SECOND, HOUR),
             ("http.body_idle_timeout", http.body_idle_timeout, SECOND, 10 * MINUTE),
             ("http.body_timeout", http.body_timeout, SECOND, HOUR),
             ("http.write_timeout", http.write_timeout, SECOND, HOUR),
@@ -90,6 +93,11 @@ impl Config {
             ("limits.max_streams_per_connection", limits.max_streams_per_connection.into(), 4, 1_000_000),
             ("limits.max_handshakes", count(limits.max_handshakes), 1, 100_000),
             ("http.max_connections", count(http.max_connections), 1, 1_000_000),
+            ("http.min_bytes_per_second", http.min_bytes_per_second, 1, 1 << 30),
+            ("http.max_answer_bytes", count(http.max_answer_bytes), 1 << 20, 1 << 40),
+            // The largest body is half of it, so that one publisher's does not keep out all others'.
+            ("http.max_body_bytes", count(http.max_body_bytes), count(2 * BODY_BYTES), 1 << 40),
+            ("http.max_publisher_bodies", count(http.max_publisher_bodies), 1, 100_000),
             // The HTTP library takes no smaller buffer.
             ("http.max_head_bytes", count(http.max_head_bytes), 8192, 1 << 20),
             ("http.kubernetes.max_cached", count(http.kubernetes.max_cached), 1, 1_000_000),

@@ -44,12 +44,15 @@ pub struct Listen {
     pub http: SocketAddr,
     /// HTTP over TLS, both roles, where `[tls]` names its files.
     pub https: SocketAddr,
+    /// Probes, both roles, on a thread of their own; unset: the HTTP port only.
+    pub probes: Option<SocketAddr>,
 }
 
 impl Default for Listen {
     fn default() -> Self {
         let everywhere = |port| SocketAddr::from(([0, 0, 0, 0], port));
-        Self { grpc: everywhere(5000), http: everywhere(8080), https: everywhere(8443) }
+        // Probes: two nodes on one machine would clash; on Kubernetes the controller sets it.
+        Self { grpc: everywhere(5000), http: everywhere(8080), https: everywhere(8443), probes: None }
     }
 }
 

@@ -110,7 +110,7 @@ impl Network {
             .ok_or(DemoError::Stuck { what: "a central node to publish at" })?;
         let submission = Submission {
             blueprint_id: blueprint.id.clone(),
-            document: blueprint.json.clone(),
+            document: blueprint.json.clone().into(),
             published_by: "demo".to_owned(),
             metadata: [("category".to_owned(), "demo".to_owned())].into(),
         };
@@ -243,7 +243,9 @@ async fn start_central(config: &mut Config, store: Arc<dyn Store>) -> Result<Loc
     let limits = config.http.clone();
     central.spawn(async move {
         match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => drop(http::serve(listener, router, &limits, std::future::pending()).await),
+            Ok(listener) => {
+                drop(http::serve(listener, router, &limits, &env().metrics, std::future::pending()).await)
+            }
             Err(error) => tracing::error!(%error, "HTTP is off"),
         }
     });
@@ -267,7 +269,8 @@ impl Peer {
         let running = {
             let node = Arc::clone(&node);
             tokio::spawn(async move {
-                let served = http::serve(listener, router, &config.http, std::future::pending());
+                let served =
+                    http::serve(listener, router, &config.http, &node.env.metrics, std::future::pending());
                 tokio::select! {
                     ended = node.run(async { drop(stopped.await) }) => {
                         if let Err(error) = ended {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use axum::{
-    Extension, Json,
+    Extension,
+    body::Bytes,
     extract::Path,
     http::{HeaderMap, HeaderValue, header},
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -17,13 +18,15 @@ use super::{
     NodeHandle, Served,
     blueprints::BlueprintItem,
     openapi::Fails,
+    pieces::Parts,
     problem::{Kind, Problem},
     query::{Known, Params},
     reading::Register,
 };
 use crate::{
+    parsing::off_the_runtime,
     register::{
-        entry::{Entry, SealedEntry},
+        entry::SealedEntry,
         names::{BlueprintId, Version},
     },
     store::StoreError,
@@ -36,7 +39,7 @@ pub(super) fn routes() -> OpenApiRouter<Served<NodeHandle>> {
     OpenApiRouter::default().routes(routes!(get_blueprint)).routes(routes!(get_blueprint_version))
 }
 
-/// An entry with its document.
+/// An entry with its document, as `with_document` writes it.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({
@@ -77,7 +80,7 @@ async fn get_blueprint(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let sealed = find(&register, &id)?;
-    represent(&register, sealed, &params.only(&["raw"])?, &headers)
+    represent(&register, sealed, &params.only(&["raw"])?, &headers).await
 }
 
 /// One entry, if it is at this version.
@@ -114,7 +117,7 @@ async fn get_blueprint_version(
             format!("blueprint {id} is at version {held}, not at {asked}"),
         ));
     }
-    represent(&register, sealed, &params.only(&["raw"])?, &headers)
+    represent(&register, sealed, &params.only(&["raw"])?, &headers).await
 }
 
 fn find<'a>(register: &'a Register, id: &str) -> Result<&'a Arc<SealedEntry>, Problem> {
@@ -122,36 +125,54 @@ fn find<'a>(register: &'a Register, id: &str) -> Result<&'a Arc<SealedEntry>, Pr
     register.view.get(&id).ok_or_else(|| StoreError::NotFound(id).into())
 }
 
-fn represent(
+async fn represent(
     register: &Register,
-    sealed: &SealedEntry,
+    sealed: &Arc<SealedEntry>,
     params: &Known,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let entry = sealed.entry();
+    let document = sealed.entry().document.clone();
     let raw = params.flag("raw")?.unwrap_or_else(|| prefers_document(headers));
     let mut response = if raw {
         // The document never changes, its entry does.
-        register.answer(&entry.document.checksum().to_string(), || {
-            Ok(([(header::CONTENT_TYPE, LD_JSON)], entry.document.bytes().clone()).into_response())
-        })
+        let answer = || Ok(Parts::from([document.bytes().clone()]).answer(LD_JSON));
+        register.answer(&document.checksum().to_string(), answer)
     } else {
-        register.answer(&sealed.leaf().to_string(), || with_document(entry))
+        let is_json = is_json(sealed).await;
+        register.answer(&sealed.leaf().to_string(), || with_document(sealed, is_json))
     }?;
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     Ok(response)
 }
 
-fn with_document(entry: &Entry) -> Result<Response, Problem> {
-    // A replica keeps what the central node sent, which of another make need not be JSON (D10).
-    let blueprint = serde_json::from_slice(entry.document.bytes()).map_err(|_| {
+/// Whether a document is JSON; a large one is looked at elsewhere, and each once.
+async fn is_json(sealed: &Arc<SealedEntry>) -> bool {
+    match sealed.known_as_json() {
+        Some(known) => known,
+        None => {
+            let (bytes, sealed) = (sealed.encoded().len(), Arc::clone(sealed));
+            off_the_runtime(bytes, move || sealed.is_json()).await
+        }
+    }
+}
+
+/// The entry as JSON around its document, which is shared and not copied.
+fn with_document(sealed: &SealedEntry, is_json: bool) -> Result<Response, Problem> {
+    let entry = sealed.entry();
+    if !is_json {
+        // A replica keeps what the central node sent, which of another make need not be JSON (D10).
         let detail = format!(
             "the document of {} is not JSON; ask for {LD_JSON}, or with ?raw=true",
             entry.blueprint_id
         );
-        Problem::new(Kind::NOT_ACCEPTABLE, detail)
-    })?;
-    Ok(Json(BlueprintWithDocument { item: entry.into(), blueprint }).into_response())
+        return Err(Problem::new(Kind::NOT_ACCEPTABLE, detail));
+    }
+    let mut before = serde_json::to_vec(&BlueprintItem::from(entry))
+        .map_err(|error| Problem::new(Kind::INTERNAL, format!("the entry is not encodable: {error}")))?;
+    before.pop();
+    before.extend_from_slice(br#","blueprint":"#);
+    let parts = [before.into(), entry.document.bytes().clone(), Bytes::from_static(b"}")];
+    Ok(Parts::from(parts).answer("application/json"))
 }
 
 /// Whether `Accept` names the document's media type, and not JSON before it.

@@ -2,18 +2,20 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{
-    Extension, Json,
-    response::{IntoResponse as _, Response},
-};
+use axum::{Extension, response::Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    NodeHandle, Served, instant::Instant, openapi::Fails, problem::Problem, query::Params, reading::Register,
+    NodeHandle, Served, instant::Instant, openapi::Fails, pieces, problem::Problem, query::Params,
+    reading::Register,
 };
-use crate::register::entry::{Entry, SealedEntry};
+use crate::register::{
+    entry::{Entry, SealedEntry},
+    names::Version,
+    view::RegisterView,
+};
 
 const PAGE_SIZE: u64 = 20;
 const MAX_PAGE_SIZE: u64 = 100;
@@ -59,7 +61,7 @@ impl From<&Entry> for BlueprintItem {
     }
 }
 
-/// A page of entries, newest version first.
+/// A page of entries, newest version first. It is written by [`page_of`], item by item.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct BlueprintPage {
@@ -92,31 +94,52 @@ async fn list_blueprints(
     let page = params.number("page", 1, 1..=u64::MAX)?;
     let page_size = params.number("pageSize", PAGE_SIZE, 1..=MAX_PAGE_SIZE)?;
     let active = params.flag("active")?;
-    register.answer(&register.tag(), || Ok(Json(page_of(&register, page, page_size, active)).into_response()))
+    register.answer(&register.tag(), || Ok(page_of(&register, page, page_size, active)))
 }
 
-fn page_of(register: &Register, page: u64, page_size: u64, active: Option<bool>) -> BlueprintPage {
+/// Entries of a view, newest version first, one at a time: what is written while it is read keeps its place by a number.
+struct NewestFirst {
+    view: RegisterView,
+    below: Version,
+}
+
+impl NewestFirst {
+    const fn of(view: RegisterView, below: Version) -> Self {
+        Self { view, below }
+    }
+}
+
+impl Iterator for NewestFirst {
+    type Item = Arc<SealedEntry>;
+
+    fn next(&mut self) -> Option<Arc<SealedEntry>> {
+        let sealed = Arc::clone(self.view.last_before(self.below)?);
+        self.below = sealed.entry().version;
+        Some(sealed)
+    }
+}
+
+fn page_of(register: &Register, page: u64, page_size: u64, active: Option<bool>) -> Response {
     let view = &register.view;
     let total_count = match active {
         None => view.len(),
         Some(true) => view.active(),
         Some(false) => view.len() - view.active(),
     };
-    let wanted = |sealed: &&Arc<SealedEntry>| active.is_none_or(|active| sealed.entry().is_active == active);
+    let wanted =
+        move |sealed: &Arc<SealedEntry>| active.is_none_or(|active| sealed.entry().is_active == active);
     let skipped = usize::try_from((page - 1).saturating_mul(page_size)).unwrap_or(usize::MAX);
-    let rest = if skipped < total_count { usize::try_from(page_size).unwrap_or(usize::MAX) } else { 0 };
-    let newest_first = view.iter().rev().filter(wanted);
-    BlueprintPage {
-        items: newest_first
-            .skip(skipped.min(total_count))
-            .take(rest)
-            .map(|sealed| sealed.entry().into())
-            .collect(),
-        page,
-        page_size,
-        total_count,
-        total_pages: (total_count as u64).div_ceil(page_size),
-    }
+    let count = if skipped < total_count { usize::try_from(page_size).unwrap_or(usize::MAX) } else { 0 };
+    let first = view.iter().rev().filter(|sealed| wanted(sealed)).nth(skipped.min(total_count));
+    let below = first.map_or(Version::ZERO, |sealed| sealed.entry().version.next());
+    let mut items = NewestFirst::of(view.clone(), below).filter(wanted).take(count);
+    let total_pages = (total_count as u64).div_ceil(page_size);
+    let after = format!(
+        r#"],"page":{page},"pageSize":{page_size},"totalCount":{total_count},"totalPages":{total_pages}}}"#
+    );
+    pieces::list(r#"{"items":["#, &after, move || {
+        items.next().map(|sealed| BlueprintItem::from(sealed.entry()))
+    })
 }
 
 /// An entry in short.
@@ -139,7 +162,7 @@ struct BlueprintSummary {
     responses((status = 200, description = "All entries", body = Vec<BlueprintSummary>))
 )]
 async fn replica_blueprints(Extension(register): Extension<Arc<Register>>) -> Result<Response, Problem> {
-    let summary = |entry: &Entry| BlueprintSummary {
+    let summary = move |entry: &Entry| BlueprintSummary {
         blueprint_id: entry.blueprint_id.to_string(),
         version: entry.version.get(),
         published_at: entry.published_at.into(),
@@ -147,7 +170,7 @@ async fn replica_blueprints(Extension(register): Extension<Arc<Register>>) -> Re
         is_active: entry.is_active,
     };
     register.answer(&register.tag(), || {
-        let all: Vec<_> = register.view.iter().rev().map(|sealed| summary(sealed.entry())).collect();
-        Ok(Json(all).into_response())
+        let mut all = NewestFirst::of(register.view.clone(), register.view.head().next());
+        Ok(pieces::list("[", "]", move || all.next().map(|sealed| summary(sealed.entry()))))
     })
 }

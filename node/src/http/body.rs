@@ -1,22 +1,31 @@
-//! JSON bodies: bounded in size and time, and errors that say where they are.
+//! Bodies: bounded in size, time and rate, and read only once there is room for them.
 
 use std::time::Duration;
 
 use axum::{
-    body::Body,
-    extract::{FromRef, FromRequest, Request},
+    body::{Body, Bytes},
+    extract::Request,
     http::{HeaderMap, header},
 };
 use futures::StreamExt as _;
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 use sorcha_os::read::unmarked;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::problem::{Kind, Problem};
-use crate::{config::Http, register::limits};
+use super::{
+    auth::Writer,
+    intake::{Intake, Ticket},
+    pace::Rules,
+    problem::{Kind, Problem},
+};
+use crate::{config::Http, register::limits::BODY_BYTES};
 
-/// Largest body: a document that shrinks to its limit in canonical form, and what surrounds it.
-pub(super) const LIMIT: usize = 2 * limits::DOCUMENT_BYTES + 64 * 1024;
+/// Largest body.
+pub(super) const LIMIT: usize = BODY_BYTES;
+/// What a body of unknown length is taken for, until it has more.
+const FIRST: usize = 64 * 1024;
+/// Longest explanation of a JSON error, characters: it may quote what was sent.
+const TOLD_CHARS: usize = 500;
 
 /// What a body may take.
 #[derive(Clone, Copy, Debug)]
@@ -25,35 +34,41 @@ pub(super) struct Patience {
     idle: Duration,
     /// From its first to its last byte.
     whole: Duration,
+    rules: Rules,
 }
 
 impl From<&Http> for Patience {
     fn from(http: &Http) -> Self {
-        Self { idle: http.body_idle_timeout, whole: http.body_timeout }
+        Self { idle: http.body_idle_timeout, whole: http.body_timeout, rules: Rules::from(http) }
     }
 }
 
-/// A JSON body.
-#[derive(Debug)]
-pub(super) struct JsonBody<T>(pub(super) T);
+/// A body that has arrived, and its place.
+pub(super) struct Received {
+    pub(super) bytes: Bytes,
+    pub(super) ticket: Ticket,
+}
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T>
-where
-    Patience: FromRef<S>,
-{
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let Patience { idle, whole } = Patience::from_ref(state);
-        check_media_type(request.headers())?;
-        let stated = stated_length(request.headers());
-        if stated.is_some_and(|length| length > LIMIT as u64) {
-            return Err(too_large());
-        }
-        let read = read(request.into_body(), stated, idle);
-        let bytes = timeout(whole, read).await.map_err(|_| too_slow(whole))??;
-        parse(&bytes).map(Self)
+/// Reads the JSON body of a publisher. Who may not write gets no [`Writer`], and has none of its body read.
+///
+/// # Errors
+/// [`Problem`] when it is none, too large or too slow, or there is no room for it.
+pub(super) async fn receive(
+    request: Request,
+    writer: &Writer,
+    intake: &Intake,
+    patience: Patience,
+) -> Result<Received, Problem> {
+    check_media_type(request.headers())?;
+    let stated = stated_length(request.headers());
+    if stated.is_some_and(|length| length > LIMIT as u64) {
+        return Err(too_large());
     }
+    let expected = stated.and_then(|length| usize::try_from(length).ok()).unwrap_or(FIRST);
+    let publisher = format!("{} ({})", writer.name, writer.via.as_str());
+    let ticket = intake.admit(&publisher, expected).await?;
+    let read = read(request.into_body(), ticket, patience);
+    timeout(patience.whole, read).await.map_err(|_| too_slow(patience.whole))?
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
@@ -79,37 +94,66 @@ fn too_slow(limit: Duration) -> Problem {
     Problem::new(Kind::TIMEOUT, format!("the body did not arrive within {} s", limit.as_secs()))
 }
 
-async fn read(body: Body, stated: Option<u64>, idle: Duration) -> Result<Vec<u8>, Problem> {
-    // What a caller announces is not reserved before it comes.
-    const RESERVE: u64 = 64 * 1024;
-    let mut bytes = Vec::with_capacity(usize::try_from(stated.unwrap_or(0).min(RESERVE)).unwrap_or(0));
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = timeout(idle, chunks.next()).await.map_err(|_| too_slow(idle))? {
+async fn read(body: Body, mut ticket: Ticket, patience: Patience) -> Result<Received, Problem> {
+    let Patience { idle, rules, .. } = patience;
+    let mut bytes = Vec::with_capacity(ticket.bytes());
+    let (mut chunks, mut waited, mut window) = (body.into_data_stream(), Duration::ZERO, 0);
+    loop {
+        let since = Instant::now();
+        let chunk = timeout(idle, chunks.next()).await.map_err(|_| too_slow(idle))?;
+        let Some(chunk) = chunk else { break };
         let chunk = chunk.map_err(|error| Problem::invalid(format!("the body broke off: {error}")))?;
         if bytes.len() + chunk.len() > LIMIT {
             return Err(too_large());
         }
+        if bytes.len() + chunk.len() > ticket.bytes() {
+            ticket.grow(LIMIT).await?;
+            // Memory that is not written to costs nothing.
+            bytes.reserve_exact(LIMIT - bytes.len());
+        }
         bytes.extend_from_slice(&chunk);
+        (waited, window) = (waited + since.elapsed(), window + chunk.len() as u64);
+        if rules.is_too_slow(window, waited) {
+            return Err(too_thin(&rules));
+        }
+        if waited >= rules.window {
+            (waited, window) = (Duration::ZERO, 0);
+        }
     }
-    Ok(bytes)
+    ticket.arrived();
+    Ok(Received { bytes: bytes.into(), ticket })
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+fn too_thin(rules: &Rules) -> Problem {
+    let detail = format!(
+        "the body came with less than {} bytes a second over {} s (http.min_bytes_per_second)",
+        rules.least,
+        rules.window.as_secs()
+    );
+    Problem::new(Kind::TIMEOUT, detail)
+}
+
+/// Reads a JSON object.
+///
+/// # Errors
+/// [`Problem`] that names the place.
+pub(super) fn parse<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, Problem> {
     let bytes =
         unmarked(bytes).map_err(|error| Problem::invalid(format!("the body is not JSON: {error}")))?;
     // Serde would take an array for an object, member by member.
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err(Problem::invalid("the body is a JSON array; it must be an object"));
     }
+    let told = |text: String| Problem::invalid(text.chars().take(TOLD_CHARS).collect::<String>());
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let (field, cause) = (error.path().to_string(), error.inner());
         let place = if field == "." { String::new() } else { format!("{field}: ") };
         match cause.classify() {
-            serde_json::error::Category::Data => Problem::invalid(format!("{place}{cause}")),
-            _ => Problem::invalid(format!("the body is not JSON: {cause}")),
+            serde_json::error::Category::Data => told(format!("{place}{cause}")),
+            _ => told(format!("the body is not JSON: {cause}")),
         }
     })?;
-    reader.end().map_err(|error| Problem::invalid(format!("the body is not one JSON value: {error}")))?;
+    reader.end().map_err(|error| told(format!("the body is not one JSON value: {error}")))?;
     Ok(value)
 }

@@ -15,6 +15,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     NodeHandle, Served,
     openapi::Fails,
+    pieces::{PIECE_BYTES, first_piece},
     problem::{Kind, Problem},
     reading::Register,
 };
@@ -25,8 +26,8 @@ use crate::register::{
     view::RegisterView,
 };
 
-/// Bytes of a piece, or one entry.
-const PIECE_BYTES: usize = 256 * 1024;
+/// A smaller entry is copied into a piece with others, a larger one is sent from where it lies.
+const LARGE: usize = 16 * 1024;
 
 pub(super) fn routes() -> OpenApiRouter<Served<NodeHandle>> {
     OpenApiRouter::default().routes(routes!(bundle))
@@ -50,8 +51,8 @@ async fn bundle(
     State(node): State<NodeHandle>,
     Extension(register): Extension<Arc<Register>>,
 ) -> Result<Response, Problem> {
-    if !register.findings.is_empty() {
-        return Err(Problem::new(Kind::DAMAGED, integrity::summary(&register.findings)));
+    if !register.findings().is_empty() {
+        return Err(Problem::new(Kind::DAMAGED, integrity::summary(register.findings())));
     }
     let view = register.view.clone();
     if view.genesis().is_none() {
@@ -59,30 +60,44 @@ async fn bundle(
     }
     let refused = |error: WriteError| Problem::new(Kind::INTERNAL, error.to_string());
     let header = Header::of(&view, Scope::Whole, node.id(), node.env().clock.now()).map_err(refused)?;
-    let writer = Writer::new(Vec::new(), &header, node.signing_key()).map_err(refused)?;
+    let writer = Writer::of_view(Vec::new(), &header, node.signing_key()).map_err(refused)?;
     let name = format!("attachment; filename=\"register-{}.sorcha\"", header.head);
-    let pieces = stream::try_unfold(Some(Export { writer, view, sent: Version::ZERO }), piece);
+    let pieces =
+        stream::try_unfold(Some(Export { writer, view, sent: Version::ZERO, entry: Bytes::new() }), piece);
     let headers =
         [(header::CONTENT_TYPE, "application/octet-stream".to_owned()), (header::CONTENT_DISPOSITION, name)];
     Ok((headers, Body::from_stream(pieces)).into_response())
 }
 
-/// A bundle on its way: nothing of it is held but a piece and the register itself.
+/// A bundle on its way: nothing of it is held but a piece of small entries and the register itself.
 struct Export {
     writer: Writer<Vec<u8>>,
     view: RegisterView,
     sent: Version,
+    /// What is left of a large entry.
+    entry: Bytes,
 }
 
 /// The next piece.
 async fn piece(export: Option<Export>) -> io::Result<Option<(Bytes, Option<Export>)>> {
     let Some(mut export) = export else { return Ok(None) };
-    while let Some(sealed) = export.view.next_after(export.sent).cloned() {
-        export.sent = sealed.entry().version;
-        export.writer.entry(&sealed).map_err(io::Error::other)?;
-        if export.writer.output().len() >= PIECE_BYTES {
+    loop {
+        let gathered = export.writer.output().len();
+        if gathered >= PIECE_BYTES || (gathered > 0 && !export.entry.is_empty()) {
             let piece = std::mem::take(export.writer.output());
             return Ok(Some((piece.into(), Some(export))));
+        }
+        if !export.entry.is_empty() {
+            let piece = first_piece(&mut export.entry);
+            export.writer.passed(&piece);
+            return Ok(Some((piece, Some(export))));
+        }
+        let Some(sealed) = export.view.next_after(export.sent).cloned() else { break };
+        export.sent = sealed.entry().version;
+        if sealed.encoded().len() < LARGE {
+            export.writer.entry(&sealed).map_err(io::Error::other)?;
+        } else {
+            export.entry = export.writer.begin(&sealed).map_err(io::Error::other)?;
         }
     }
     let last = export.writer.finish().map_err(io::Error::other)?;

@@ -77,7 +77,8 @@ impl NodeHandle {
         }
     }
 
-    fn readiness(&self) -> Result<(), String> {
+    /// Whether it serves its role, or why not.
+    pub(super) fn readiness(&self) -> Result<(), String> {
         match self {
             Self::Central(_) => match self.status() {
                 (Status::Healthy | Status::Degraded, _) => Ok(()),
@@ -149,7 +150,12 @@ pub(super) async fn livez() -> Json<Probe> {
 /// peer does once it holds a verified replica, isolated or not.
 #[utoipa::path(get, path = "/readyz", tag = "health", responses((status = 200, description = "It does", body = Probe), NotReady))]
 async fn readyz(State(node): State<NodeHandle>) -> Result<Json<Probe>, Problem> {
-    node.readiness().map_err(|why| Problem::new(Kind::NOT_READY, why))?;
+    readiness_answer(node.readiness())
+}
+
+/// What a probe is answered.
+pub(super) fn readiness_answer(readiness: Result<(), String>) -> Result<Json<Probe>, Problem> {
+    readiness.map_err(|why| Problem::new(Kind::NOT_READY, why))?;
     Ok(Json(Probe { status: "Ready" }))
 }
 

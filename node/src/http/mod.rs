@@ -4,6 +4,7 @@
 //! A router serves one role: paths of the other one answer 404 and say so. Deliberately absent: any state of its
 //! own, caching, and calls to other nodes. Errors are problem documents without exception (`problem`).
 
+mod answers;
 mod audit;
 pub mod auth;
 mod blueprint;
@@ -16,12 +17,16 @@ mod docs;
 mod health;
 mod heartbeat;
 mod instant;
+mod intake;
 mod metrics;
 mod node;
 mod notifications;
 mod openapi;
+mod pace;
 mod peers;
+mod pieces;
 mod places;
+mod probes;
 mod problem;
 mod publish;
 mod query;
@@ -29,7 +34,6 @@ mod reading;
 mod register;
 mod secure;
 mod serve;
-mod stall;
 mod starting;
 mod sync;
 
@@ -44,16 +48,17 @@ use axum::{
 use ed25519_dalek::SigningKey;
 use utoipa_axum::router::OpenApiRouter;
 
+use self::{
+    answers::Room,
+    problem::{Kind, Problem},
+};
 pub use self::{
     auth::Auth,
     openapi::openapi,
+    probes::{Pulse, start as start_probes},
     secure::serve_secured,
     serve::{serve, serve_on},
     starting::{Stage, front},
-};
-use self::{
-    body::Patience,
-    problem::{Kind, Problem},
 };
 use crate::{
     central::CentralNode,
@@ -129,12 +134,6 @@ impl<N> FromRef<Served<N>> for Auth {
     }
 }
 
-impl FromRef<Served<Arc<CentralNode>>> for Patience {
-    fn from_ref(served: &Served<Arc<CentralNode>>) -> Self {
-        Self::from(&served.node.config.http)
-    }
-}
-
 macro_rules! served_as {
     ($($node:ty),*) => {
         $(impl FromRef<Served<$node>> for $node {
@@ -189,7 +188,7 @@ pub fn router(node: NodeHandle, auth: Auth, metrics: prometheus::Registry) -> Ro
             (Router::from(peer_routes().with_state(served)), paths(central_routes()))
         }
     };
-    let role = node.role();
+    let (role, room) = (node.role(), Room::new(node.config().http.max_answer_bytes));
     let routes = common
         .with_state(Served { node, auth })
         .merge(Router::from(metrics::routes().with_state(metrics)))
@@ -197,7 +196,10 @@ pub fn router(node: NodeHandle, auth: Auth, metrics: prometheus::Registry) -> Ro
         .merge(other_role(role, &others))
         .merge(docs::routes(&openapi()));
     // As a service, so that its answers are whole when they are looked at: `Allow` comes last.
-    Router::new().fallback_service(routes).layer(from_fn(problem::finish))
+    Router::new()
+        .fallback_service(routes)
+        .layer(from_fn_with_state(room, answers::bounded))
+        .layer(from_fn(problem::finish))
 }
 
 fn paths<S: Clone + Send + Sync + 'static>(routes: OpenApiRouter<S>) -> Vec<String> {

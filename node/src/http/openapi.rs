@@ -66,7 +66,7 @@ pub(super) struct Fails<const STATUS: u16>;
 
 /// An example of each status; its kind's title is what the status means.
 #[rustfmt::skip]
-const EXAMPLES: [(Kind, &str); 12] = [
+const EXAMPLES: [(Kind, &str); 13] = [
     (Kind::INVALID, "page is \"0\"; it must be a whole number of 1 or more"),
     (Kind::UNAUTHORIZED, "send the header `Authorization: Bearer <token>`"),
     (Kind::WRITES_DISABLED, "no token is configured; set http.token_file, or http.insecure_writes = true for a trial"),
@@ -76,6 +76,7 @@ const EXAMPLES: [(Kind, &str); 12] = [
     (Kind::CONFLICT, "blueprint invoice-v1 is already published with other content; publish it under a new id"),
     (Kind::TOO_LARGE, "the document has 16777217 bytes; the limit is 16777216 (16 MB)"),
     (Kind::MEDIA, "Content-Type is text/plain; it must be application/json"),
+    (Kind::TOO_MANY, "32 bodies of alice (token_file) are on their way already; publish fewer at once (http.max_publisher_bodies)"),
     (Kind::UNSTORABLE, "the document nests deeper than the store allows"),
     (Kind::STORE_UNAVAILABLE, "the store is not available: no answer within 5 s"),
     (Kind::STORE_FULL, "the store is full: no space left on device"),

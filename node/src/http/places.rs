@@ -1,100 +1,250 @@
-//! Places for connections: so many and no more. When all are taken, the oldest callers that wait for nothing give way.
+//! Places for connections: so many and no more. A new connection has one at once; when all are taken, the connection that makes the
+//! least of its place is ended for it.
+//!
+//! First those with nothing in progress, then the slowest of those below the minimum rate, then those whose caller is waited
+//! for, last those that this node works for; among equals the oldest of the address that has the most, so that a caller uses up
+//! its own share before those of others.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout, timeout_at},
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+    fmt::Display,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
+
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// A newer connection is not asked to give way: what its caller asks for may be on its way.
-const SETTLES: Duration = Duration::from_secs(1);
-/// Time for one connection to give way before the next older one is asked to.
-const GIVES_WAY: Duration = Duration::from_millis(20);
+use super::pace::{Meter, Rules, Standing};
+use crate::telemetry::metrics::Metrics;
 
 /// All places of a server.
 pub(super) struct Places {
-    free: Arc<Semaphore>,
     all: usize,
-    /// Who is there, oldest first, and was not asked to give way yet.
+    rules: Rules,
+    metrics: Metrics,
+    started: Instant,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    /// Oldest first.
     taken: BTreeMap<u64, Taken>,
+    /// How many each source has.
+    shares: HashMap<Source, usize>,
     next: u64,
     told: bool,
 }
 
 struct Taken {
-    since: Instant,
-    gives_way: CancellationToken,
+    source: Source,
+    meter: Arc<Meter>,
+    cut: CancellationToken,
 }
 
-/// What was a place.
-pub(super) struct Left(u64);
+/// Where a connection comes from: who has one address of version 6 has a whole network of them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Source {
+    Address(IpAddr),
+    Other(String),
+}
+
+impl Source {
+    pub(super) fn of(remote: &impl Display) -> Self {
+        let text = remote.to_string();
+        match text.parse::<SocketAddr>().map(|address| address.ip().to_canonical()) {
+            Ok(IpAddr::V6(address)) => {
+                Self::Address(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into())
+            }
+            Ok(address) => Self::Address(address),
+            Err(_) => Self::Other(text.rsplit_once(':').map_or(text.clone(), |(host, _)| host.to_owned())),
+        }
+    }
+}
 
 /// A place; free again when it is dropped.
 pub(super) struct Place {
+    places: Arc<Places>,
     number: u64,
-    gives_way: CancellationToken,
-    _permit: Option<OwnedSemaphorePermit>,
+    /// Measures who has it.
+    pub(super) meter: Arc<Meter>,
+    /// Cancelled when the connection is to end.
+    pub(super) cut: CancellationToken,
 }
 
-impl Place {
-    /// Frees it; gives what it was known by.
-    pub(super) fn leave(self) -> Left {
-        Left(self.number)
-    }
-
-    /// Cancelled when the connection is to end as soon as it has nothing in progress.
-    pub(super) fn gives_way(&self) -> CancellationToken {
-        self.gives_way.clone()
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.table().leave(self.number);
     }
 }
 
 impl Places {
-    pub(super) fn new(all: usize) -> Self {
-        Self { free: Arc::new(Semaphore::new(all)), all, taken: BTreeMap::new(), next: 0, told: false }
+    pub(super) fn new(all: usize, rules: Rules, metrics: Metrics) -> Arc<Self> {
+        let (started, table) = (Instant::now(), Mutex::default());
+        Arc::new(Self { all, rules, metrics, started, table })
     }
 
-    /// A place for one more, as soon as there is one. Idle connections make room, those with a request in progress don't:
-    /// then it takes until one ends.
-    pub(super) async fn take(&mut self) -> Place {
-        let permit = match Arc::clone(&self.free).try_acquire_owned() {
-            Ok(permit) => Some(permit),
-            Err(_full) => self.made_room().await,
-        };
-        let (number, gives_way) = (self.next, CancellationToken::new());
-        self.next += 1;
-        self.taken.insert(number, Taken { since: Instant::now(), gives_way: gives_way.clone() });
-        Place { number, gives_way, _permit: permit }
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn made_room(&mut self) -> Option<OwnedSemaphorePermit> {
-        if !self.told {
-            self.told = true;
+    /// A place for one more, at once.
+    pub(super) fn take(self: &Arc<Self>, source: Source) -> Place {
+        let now = Instant::now();
+        let (meter, cut) = (Meter::new(now), CancellationToken::new());
+        let mut table = self.table();
+        while table.taken.len() >= self.all && self.end_one(&mut table, now) {}
+        let number = table.next;
+        table.next += 1;
+        *table.shares.entry(source.clone()).or_default() += 1;
+        table.taken.insert(number, Taken { source, meter: Arc::clone(&meter), cut: cut.clone() });
+        drop(table);
+        Place { places: Arc::clone(self), number, meter, cut }
+    }
+
+    /// Ends a connection although there are places, for want of something else.
+    pub(super) fn relieve(&self) {
+        self.end_one(&mut self.table(), Instant::now());
+    }
+
+    fn end_one(&self, table: &mut Table, now: Instant) -> bool {
+        let Some((number, standing)) = table.least(now, self.started, &self.rules) else { return false };
+        if !table.told {
+            table.told = true;
             tracing::warn!(
                 http.max_connections = self.all,
-                "all HTTP connections are taken; idle ones are closed for new ones, and further callers wait"
+                ?standing,
+                "HTTP connections are ended to make room for new ones: idle ones first, then slow ones, then those of the address that has the most"
             );
         }
-        let free = Arc::clone(&self.free);
-        while let Some(oldest) = self.taken.first_entry() {
-            let settled = oldest.get().since + SETTLES;
-            if let Ok(permit) = timeout_at(settled, Arc::clone(&free).acquire_owned()).await {
-                return permit.ok();
-            }
-            oldest.remove().gives_way.cancel();
-            if let Ok(permit) = timeout(GIVES_WAY, Arc::clone(&free).acquire_owned()).await {
-                return permit.ok();
-            }
-        }
-        free.acquire_owned().await.ok()
+        self.metrics.http_cut(match standing {
+            Standing::Idle(_) => "idle",
+            Standing::Slow(_) => "slow",
+            Standing::Awaited | Standing::Served => "share",
+        });
+        table.end(number);
+        true
     }
 
-    /// A connection has ended; it is told anew that there are no places once there were some.
-    pub(super) fn left(&mut self, place: Option<&Left>) {
-        if let Some(Left(number)) = place {
-            self.taken.remove(number);
+    /// Ends those that are overdue.
+    pub(super) fn sweep(&self) {
+        let (mut table, now) = (self.table(), Instant::now());
+        table.told &= table.taken.len() >= self.all.div_ceil(4) * 3;
+        let overdue = |taken: &Taken| taken.meter.overdue(now, &self.rules);
+        let due: Vec<_> =
+            table.taken.iter().filter_map(|(number, taken)| Some((*number, overdue(taken)?))).collect();
+        for (number, setting) in due {
+            tracing::debug!(setting, "HTTP connection ended");
+            self.metrics.http_cut(setting.trim_start_matches("http."));
+            table.end(number);
         }
-        self.told &= self.free.available_permits() < self.all.div_ceil(4);
+    }
+
+    /// Whether no place is taken.
+    pub(super) fn is_empty(&self) -> bool {
+        self.table().taken.is_empty()
+    }
+}
+
+impl Table {
+    /// The connection that makes the least of its place.
+    fn least(&self, now: Instant, start: Instant, rules: &Rules) -> Option<(u64, Standing)> {
+        let rank = |number: u64, taken: &Taken| {
+            let standing = taken.meter.standing(now, rules);
+            let share = Reverse(self.shares.get(&taken.source).copied().unwrap_or_default());
+            let of_share = |class: u8, age: Duration| (class, 0, share, age);
+            let rank = match standing {
+                Standing::Idle(since) => of_share(0, since.duration_since(start)),
+                Standing::Slow(rate) => (1, rate, share, Duration::ZERO),
+                Standing::Awaited => of_share(2, Duration::ZERO),
+                Standing::Served => of_share(3, Duration::ZERO),
+            };
+            (rank, number, standing)
+        };
+        let ranks = self.taken.iter().map(|(number, taken)| rank(*number, taken));
+        ranks.min_by_key(|(rank, number, _)| (*rank, *number)).map(|(_, number, standing)| (number, standing))
+    }
+
+    fn end(&mut self, number: u64) {
+        if let Some(taken) = self.leave(number) {
+            taken.cut.cancel();
+        }
+    }
+
+    fn leave(&mut self, number: u64) -> Option<Taken> {
+        let taken = self.taken.remove(&number)?;
+        if let Some(share) = self.shares.get_mut(&taken.source) {
+            *share -= 1;
+            if *share == 0 {
+                self.shares.remove(&taken.source);
+            }
+        }
+        Some(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Http;
+
+    fn places(all: usize) -> Arc<Places> {
+        Places::new(all, Rules::from(&Http::default()), Metrics::disabled())
+    }
+
+    fn from(host: &str) -> Source {
+        Source::of(&format!("{host}:4711"))
+    }
+
+    fn cut(there: &[Place]) -> Vec<usize> {
+        (0..there.len()).filter(|number| there[*number].cut.is_cancelled()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_ones_go_first_then_slow_ones_then_those_of_the_greatest_share() {
+        let places = places(5);
+        let hosts = ["10.0.0.1", "10.0.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.3"];
+        let there = hosts.map(|host| places.take(from(host)));
+        let _served: Vec<_> = [0, 1, 2, 4].map(|number: usize| there[number].meter.begins()).into();
+        let mut late = vec![places.take(from("10.0.0.4"))];
+        assert_eq!(cut(&there), [3], "nothing is in progress on it");
+        let slow = there[4].meter.begins();
+        let mut stalled = super::super::pace::Sent::new(
+            axum::body::Body::from_stream(futures::stream::pending::<std::io::Result<Vec<u8>>>()),
+            Arc::clone(&there[4].meter),
+        );
+        let polled = futures::poll!(std::future::poll_fn(|cx| {
+            axum::body::HttpBody::poll_frame(std::pin::Pin::new(&mut stalled), cx)
+        }));
+        assert!(polled.is_pending());
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let _busy: Vec<_> = late.iter().map(|place| place.meter.begins()).collect();
+        late.push(places.take(from("10.0.0.5")));
+        assert_eq!(cut(&there), [3, 4], "its caller is too slow");
+        let _busier = late[1].meter.begins();
+        late.push(places.take(from("10.0.0.6")));
+        assert_eq!(cut(&there), [0, 3, 4], "the oldest of the address that has the most");
+        drop(slow);
+    }
+
+    #[test]
+    fn a_place_is_free_once_it_is_left() {
+        let places = places(1);
+        drop(places.take(from("10.0.0.1")));
+        let there = [places.take(from("10.0.0.1"))];
+        assert!(cut(&there).is_empty());
+        drop(there);
+        assert!(places.is_empty() && places.table().shares.is_empty());
+    }
+
+    #[test]
+    fn a_network_of_version_6_is_one_source() {
+        assert_eq!(Source::of(&"[2001:db8::1]:80"), Source::of(&"[2001:db8::ffff:1]:81"));
+        assert_ne!(Source::of(&"[2001:db8::1]:80"), Source::of(&"[2001:db8:0:1::1]:80"));
+        assert_eq!(Source::of(&"[::ffff:10.0.0.1]:80"), from("10.0.0.1"));
+        assert_eq!(Source::of(&"host-1:80"), Source::of(&"host-1:81"));
     }
 }

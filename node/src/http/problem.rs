@@ -53,9 +53,11 @@ kinds! {
     CONFLICT = CONFLICT, "conflict", "The blueprint id is taken";
     TOO_LARGE = PAYLOAD_TOO_LARGE, "too-large", "The request is too large";
     MEDIA = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body has the wrong media type";
+    TOO_MANY = TOO_MANY_REQUESTS, "too-many-requests", "The caller has too much under way";
     UNSTORABLE = UNPROCESSABLE_ENTITY, "unstorable", "The store can't keep this document";
     INTERNAL = INTERNAL_SERVER_ERROR, "internal", "The node failed";
     STORE_UNAVAILABLE = SERVICE_UNAVAILABLE, "store-unavailable", "The store does not answer";
+    BUSY = SERVICE_UNAVAILABLE, "busy", "The node has no room for more";
     NOT_REVIEWED = SERVICE_UNAVAILABLE, "not-reviewed", "The token can't be checked now";
     DAMAGED = SERVICE_UNAVAILABLE, "register-damaged", "The register failed its integrity check";
     NOT_READY = SERVICE_UNAVAILABLE, "not-ready", "The node does not serve its role";

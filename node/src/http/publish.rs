@@ -1,15 +1,19 @@
 //! Writing to the register, on central nodes (FR-019, design decisions 7 to 9).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
+    body::Bytes,
     extract::{MatchedPath, Path, Request, State},
     http::{StatusCode, header},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse as _, Response},
 };
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 use tracing::Instrument as _;
 use utoipa::ToSchema;
@@ -19,14 +23,16 @@ use super::{
     Served,
     audit::{Trail, audited},
     auth::Writer,
-    body::JsonBody,
+    body::{self, Patience, Received},
     instant::Instant,
+    intake::Intake,
     openapi::Fails,
     problem::{Kind, Problem},
 };
 use crate::{
     central::{CentralNode, publish::Submission},
-    register::{limits, names::check_length, seed},
+    parsing::off_the_runtime,
+    register::{entry, limits, names::check_length, seed},
     store::{Publication, StoreError},
     telemetry,
 };
@@ -41,7 +47,9 @@ pub(super) fn routes() -> OpenApiRouter<Served<Arc<CentralNode>>> {
 
 /// The routes as a node serves them: each request in its span, with its line in the audit log.
 pub(super) fn router(node: &Arc<CentralNode>) -> Router<Served<Arc<CentralNode>>> {
+    let intake = Arc::new(Intake::new(&node.config.http));
     Router::from(routes())
+        .layer(Extension(intake))
         .route_layer(from_fn_with_state(Arc::clone(node), audited))
         .route_layer(from_fn(traced))
 }
@@ -66,24 +74,84 @@ async fn traced(request: Request, next: Next) -> Response {
     "blueprintId": "invoice-v1", "metadata": {"category": "finance"},
     "blueprint": {"@context": "https://sorcha.dev/blueprints/v1", "id": "invoice-v1", "name": "Invoice"}
 }))]
-struct PublishRequest {
+struct PublishRequest<'b> {
     /// Key of the new entry; published once.
     #[schema(min_length = 1, max_length = 255, pattern = r"^[a-zA-Z0-9\-_]+$")]
     blueprint_id: String,
     /// The document: any JSON object of up to 16 MB in canonical form.
     #[schema(value_type = Object)]
-    blueprint: Box<RawValue>,
+    #[serde(borrow)]
+    blueprint: &'b RawValue,
     /// Checked and otherwise unused: the register has no place for it.
     #[serde(default)]
     #[schema(max_length = 255)]
     previous_transaction_id: Option<String>,
     /// Extra pairs, up to 4096 bytes of keys and values together.
     #[serde(default)]
-    metadata: Option<BTreeMap<String, String>>,
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    metadata: Option<Metadata>,
     /// Who publishes; the token's name when it is not given. A Kubernetes identity publishes as itself only.
     #[serde(default)]
     #[schema(min_length = 1, max_length = 255)]
     published_by: Option<String>,
+}
+
+/// Pairs as they are sent; of too many no more are kept than it takes to refuse them.
+#[derive(Default)]
+struct Metadata {
+    pairs: BTreeMap<String, String>,
+    bytes: usize,
+}
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Self::default())
+    }
+}
+
+impl<'de> Visitor<'de> for Metadata {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of texts")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
+        while let Some((key, value)) = map.next_entry::<String, String>()? {
+            self.bytes += key.len() + value.len();
+            if self.bytes <= limits::METADATA_BYTES {
+                self.pairs.insert(key, value);
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// A publication as it was sent.
+struct Asked {
+    blueprint_id: String,
+    /// A part of the body.
+    document: Bytes,
+    published_by: Option<String>,
+    metadata: Metadata,
+}
+
+impl Asked {
+    /// Reads a body.
+    fn parse(body: &Bytes) -> Result<Self, Problem> {
+        let request: PublishRequest<'_> = body::parse(body)?;
+        if let Some(id) = &request.previous_transaction_id {
+            check_length("previous_transaction_id", id, limits::TRANSACTION_ID_CHARS)?;
+        }
+        let metadata = request.metadata.unwrap_or_default();
+        entry::check_metadata_bytes(metadata.bytes)?;
+        Ok(Self {
+            blueprint_id: request.blueprint_id,
+            document: body.slice_ref(request.blueprint.get().as_bytes()),
+            published_by: request.published_by,
+            metadata,
+        })
+    }
 }
 
 /// What is published now.
@@ -123,31 +191,33 @@ impl From<&Publication> for Published {
 /// The answer means durable. The same document under the same id again is no error: it answers 200 with what is
 /// published, and takes no new version.
 #[utoipa::path(
-    post, path = "/api/system-register/publish", tag = "publishing", security(("bearer" = [])), request_body = PublishRequest,
+    post, path = "/api/system-register/publish", tag = "publishing", security(("bearer" = [])), request_body = PublishRequest<'_>,
     responses(
         (status = 201, description = "Published", body = Published, headers(("location" = String, description = "The new entry"))),
         (status = 200, description = "The same document was published already", body = Published),
-        Fails<400>, Fails<401>, Fails<403>, Fails<408>, Fails<409>, Fails<413>, Fails<415>, Fails<422>, Fails<500>,
-        Fails<503>, Fails<507>
+        Fails<400>, Fails<401>, Fails<403>, Fails<408>, Fails<409>, Fails<413>, Fails<415>, Fails<422>, Fails<429>,
+        Fails<500>, Fails<503>, Fails<507>
     )
 )]
 async fn publish_blueprint(
     State(node): State<Arc<CentralNode>>,
+    Extension(intake): Extension<Arc<Intake>>,
     writer: Writer,
     trail: Trail,
-    JsonBody(request): JsonBody<PublishRequest>,
+    request: Request,
 ) -> Result<Response, Problem> {
-    trail.blueprint(&request.blueprint_id);
-    trail.bytes(request.blueprint.get().len());
+    let patience = Patience::from(&node.config.http);
+    // The place is given back when all is done: until then the document is held.
+    let Received { bytes, ticket: _place } = body::receive(request, &writer, &intake, patience).await?;
+    let asked = off_the_runtime(bytes.len(), move || Asked::parse(&bytes)).await?;
+    trail.blueprint(&asked.blueprint_id);
+    trail.bytes(asked.document.len());
     sound(&node)?;
-    if let Some(id) = &request.previous_transaction_id {
-        check_length("previous_transaction_id", id, limits::TRANSACTION_ID_CHARS)?;
-    }
     let submission = Submission {
-        blueprint_id: request.blueprint_id,
-        document: Box::<str>::from(request.blueprint).into_string().into_bytes(),
-        published_by: writer.publishes_as(request.published_by)?,
-        metadata: request.metadata.unwrap_or_default(),
+        blueprint_id: asked.blueprint_id,
+        document: asked.document,
+        published_by: writer.publishes_as(asked.published_by)?,
+        metadata: asked.metadata.pairs,
     };
     let publication = node.publish(submission).await?;
     trail.stored(&publication);
@@ -253,7 +323,7 @@ async fn publish_seed(node: &CentralNode) -> Result<&'static str, Problem> {
         seed::seed().map_err(|error| Problem::new(Kind::INTERNAL, error.to_string()))?;
     let submission = Submission {
         blueprint_id: id.to_string(),
-        document: document.bytes().to_vec(),
+        document: document.bytes().clone(),
         published_by: seed::PUBLISHER.to_owned(),
         metadata,
     };

@@ -15,6 +15,7 @@ use super::{
     problem::{Kind, Problem},
 };
 use crate::{
+    central::CentralNode,
     config::MaxStaleness,
     peer::{PeerNode, machine::state::PeerState},
     register::{integrity::Finding, view::RegisterView},
@@ -32,11 +33,16 @@ pub(super) const PEER_STATE: HeaderName = HeaderName::from_static("sorcha-peer-s
 pub(super) struct Register {
     /// Its content.
     pub(super) view: RegisterView,
-    /// What of it failed its integrity check.
-    pub(super) findings: Vec<Finding>,
+    held: Held,
     /// Peer: how old it is.
     pub(super) freshness: Option<Freshness>,
     known_tags: Option<String>,
+}
+
+/// Who holds what the answer is taken from.
+enum Held {
+    Central(Arc<CentralNode>),
+    Peer(Arc<Loaded>),
 }
 
 /// How old a replica is.
@@ -91,7 +97,7 @@ impl Register {
         match node {
             NodeHandle::Central(node) => Self {
                 view: RegisterView::clone(&node.log.view()),
-                findings: node.findings().to_vec(),
+                held: Held::Central(Arc::clone(node)),
                 freshness: None,
                 known_tags,
             },
@@ -99,11 +105,19 @@ impl Register {
                 let loaded = node.replica.state();
                 Self {
                     view: loaded.view.clone(),
-                    findings: loaded.findings.clone(),
                     freshness: Some(Freshness::of(node, &loaded)),
+                    held: Held::Peer(loaded),
                     known_tags,
                 }
             }
+        }
+    }
+
+    /// What of it failed its integrity check.
+    pub(super) fn findings(&self) -> &[Finding] {
+        match &self.held {
+            Held::Central(node) => node.findings(),
+            Held::Peer(loaded) => &loaded.findings,
         }
     }
 

@@ -94,9 +94,9 @@ impl From<&Finding> for FindingView {
 
 impl From<&Register> for RegisterView {
     fn from(register: &Register) -> Self {
-        let Register { view, findings, .. } = register;
+        let (view, findings) = (&register.view, register.findings());
         let record = view.genesis().map(|genesis| genesis.record());
-        let status = match findings.as_slice() {
+        let status = match findings {
             [] if view.is_empty() && record.is_none() => RegisterStatus::Uninitialized,
             [] => RegisterStatus::Online,
             _ => RegisterStatus::Damaged,

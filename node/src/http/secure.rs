@@ -7,17 +7,21 @@ use futures::{Stream, StreamExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::server::TlsStream;
 
-use super::serve::serve_on;
+use super::{
+    places::Places,
+    serve::{places, serve_in},
+};
 use crate::{
-    central::incoming::accepted,
+    accept::Acceptor,
     config::{Config, Limits},
+    telemetry::metrics::Metrics,
     tls::{
         Tls, explain,
         handshakes::{Failure, Handshake, Handshakes, accept},
     },
 };
 
-/// Serves a router over TLS until `shutdown`, as [`serve_on`] does; the certificate is that of the moment.
+/// Serves a router over TLS until `shutdown`, as [`super::serve_on`] does; the certificate is that of the moment.
 ///
 /// # Errors
 /// [`io::Error`] when the listener is not usable. Failing to accept one connection is not an error.
@@ -26,12 +30,22 @@ pub async fn serve_secured(
     tls: Arc<Tls>,
     router: Router,
     config: &Config,
+    metrics: &Metrics,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
     tracing::info!(%address, "HTTP API listening over TLS");
-    serve_on(Secure::new(listener, address, tls, &config.limits), router, &config.http, shutdown).await;
+    let places = places(&config.http, metrics);
+    let acceptor = acceptor(listener, &places, metrics);
+    serve_in(places, Secure::new(acceptor, address, tls, &config.limits), router, &config.http, shutdown).await;
     Ok(())
+}
+
+fn acceptor(listener: TcpListener, places: &Arc<Places>, metrics: &Metrics) -> Acceptor {
+    let relief = Arc::clone(places);
+    Acceptor::new(listener, "listen.https", metrics.clone())
+        .with_little_unsent()
+        .relieved_by(move || relief.relieve())
 }
 
 type Secured = (TlsStream<TcpStream>, SocketAddr);
@@ -43,9 +57,9 @@ struct Secure {
 }
 
 impl Secure {
-    fn new(listener: TcpListener, address: SocketAddr, tls: Arc<Tls>, limits: &Limits) -> Self {
+    fn new(acceptor: Acceptor, address: SocketAddr, tls: Arc<Tls>, limits: &Limits) -> Self {
         let one_sided = OneSided { tls, limit: limits.handshake_timeout };
-        let handshakes = Handshakes::new(one_sided, limits.max_handshakes, accepted(listener));
+        let handshakes = Handshakes::new(one_sided, limits.max_handshakes, acceptor.into_stream());
         Self { connections: Box::pin(handshakes), address }
     }
 }
@@ -76,7 +90,14 @@ struct OneSided {
 }
 
 impl Handshake<TcpStream> for OneSided {
-    type Secured = Secured;
+    fn acceptor(listener: TcpListener, places: &Arc<Places>, metrics: &Metrics) -> Acceptor {
+    let relief = Arc::clone(places);
+    Acceptor::new(listener, "listen.https", metrics.clone())
+        .with_little_unsent()
+        .relieved_by(move || relief.relieve())
+}
+
+type Secured = Secured;
 
     fn begin(
         &self,

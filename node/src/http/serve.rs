@@ -1,24 +1,16 @@
-//! The HTTP server: so many connections and no more, bounded waits for slow callers, and a bounded goodbye.
+//! The HTTP server: so many connections and no more, bounded waits for slow callers, and a bounded goodbye. It never waits to accept
+//! the next connection.
 
-use std::{
-    fmt::Display,
-    future::Future,
-    io,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt::Display, future::Future, io, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    http::Request,
-    serve::{Listener, ListenerExt as _},
+    body::{Body, Bytes, HttpBody},
+    http::{Request, Response},
+    serve::Listener,
 };
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
@@ -26,16 +18,22 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
     task::JoinSet,
-    time::timeout,
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
+use tower::{Service as _, service_fn};
 
-use super::{audit::Remote, places::Places, stall::Impatient};
-use crate::config::Http;
+use super::{
+    audit::Remote,
+    pace::{Answered, Meter, Metered, Rules, Sent},
+    places::{Place, Places, Source},
+};
+use crate::{accept::Acceptor, config::Http, telemetry::metrics::Metrics};
 
 /// Time for answers in progress after the shutdown.
 const GRACE: Duration = Duration::from_secs(5);
+/// Between two looks at who is overdue.
+const SWEEP: Duration = Duration::from_millis(500);
 
 /// Serves a router on a TCP port until `shutdown`, as [`serve_on`].
 ///
@@ -45,15 +43,16 @@ pub async fn serve(
     listener: TcpListener,
     router: Router,
     limits: &Http,
+    metrics: &Metrics,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     tracing::info!(address = %listener.local_addr()?, "HTTP API listening");
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "can't set TCP_NODELAY");
-        }
-    });
-    serve_on(listener, router, limits, shutdown).await;
+    let places = places(limits, metrics);
+    let relief = Arc::clone(&places);
+    let listener = Acceptor::new(listener, "listen.http", metrics.clone())
+        .with_little_unsent()
+        .relieved_by(move || relief.relieve());
+    serve_in(places, listener, router, limits, shutdown).await;
     Ok(())
 }
 
@@ -62,88 +61,101 @@ pub async fn serve(
 /// HTTP/1.1 only: nobody needs HTTP/2 here, and a caller that must first be asked which it speaks could hold a
 /// connection open by saying nothing.
 pub async fn serve_on<L: Listener<Addr: Display>>(
+    listener: L,
+    router: Router,
+    limits: &Http,
+    metrics: &Metrics,
+    shutdown: impl Future<Output = ()>,
+) {
+    serve_in(places(limits, metrics), listener, router, limits, shutdown).await;
+}
+
+pub(super) fn places(limits: &Http, metrics: &Metrics) -> Arc<Places> {
+    Places::new(limits.max_connections, Rules::from(limits), metrics.clone())
+}
+
+pub(super) async fn serve_in<L: Listener<Addr: Display>>(
+    places: Arc<Places>,
     mut listener: L,
     router: Router,
     limits: &Http,
     shutdown: impl Future<Output = ()>,
 ) {
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
-        .max_buf_size(limits.max_head_bytes);
+    builder.http1().header_read_timeout(None).max_buf_size(limits.max_head_bytes);
+    let builder = Arc::new(builder);
     let (closing, mut connections, mut shutdown) = (CancellationToken::new(), JoinSet::new(), pin!(shutdown));
-    let mut places = Places::new(limits.max_connections);
+    let mut sweep = interval(SWEEP);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            // Axum's listener waits and goes on when accepting fails, such as for want of file descriptors.
             (stream, remote) = listener.accept() => {
-                let place = tokio::select! {
-                    place = places.take() => place,
-                    () = &mut shutdown => break,
-                };
-                let stream = Impatient::new(stream, limits.write_timeout);
-                let caller = Caller { remote: Remote(remote.to_string().into()), asked: Arc::default() };
-                let served = connection(stream, caller, router.clone(), builder.clone(), closing.clone(), place.gives_way());
-                connections.spawn(async move {
-                    served.await;
-                    // The place is free from here on.
-                    place.leave()
-                });
+                let place = places.take(Source::of(&remote));
+                let remote = Remote(remote.to_string().into());
+                connections.spawn(connection(stream, remote, router.clone(), Arc::clone(&builder), closing.clone(), place));
             }
-            Some(ended) = connections.join_next() => places.left(ended.ok().as_ref()),
+            Some(_) = connections.join_next() => {}
+            _ = sweep.tick(), if !places.is_empty() => places.sweep(),
             () = &mut shutdown => break,
         }
     }
     drop(listener);
     closing.cancel();
-    let finished = async { while connections.join_next().await.is_some() {} };
+    let finished = async {
+        loop {
+            tokio::select! {
+                ended = connections.join_next() => if ended.is_none() { break },
+                _ = sweep.tick() => places.sweep(),
+            }
+        }
+    };
     if timeout(GRACE, finished).await.is_err() {
         tracing::warn!("HTTP connections still open after the shutdown were cut");
     }
 }
 
-/// The other end of a connection.
-struct Caller {
-    remote: Remote,
-    /// Whether it has asked for anything yet.
-    asked: Arc<AtomicBool>,
-}
-
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    caller: Caller,
+    remote: Remote,
     router: Router,
-    builder: Builder<TokioExecutor>,
+    builder: Arc<Builder<TokioExecutor>>,
     closing: CancellationToken,
-    gives_way: CancellationToken,
+    place: Place,
 ) {
-    let Caller { remote, asked } = caller;
-    let asks = Arc::clone(&asked);
-    let service = router.map_request(move |mut request: Request<_>| {
-        asks.store(true, Ordering::Relaxed);
-        request.extensions_mut().insert(remote.clone());
-        request
-    });
-    let mut connection =
-        pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));
+    let meter = Arc::clone(&place.meter);
+    let service =
+        service_fn(move |request| answer(router.clone(), request, remote.clone(), Arc::clone(&meter)));
+    let stream = TokioIo::new(Metered::new(stream, Arc::clone(&place.meter)));
+    let mut connection = pin!(builder.serve_connection(stream, TowerToHyperService::new(service)));
     let served = tokio::select! {
         served = connection.as_mut() => served,
         () = closing.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-        () = gives_way.cancelled() => {
-            // For a caller that has asked for nothing there is nothing to finish.
-            if !asked.load(Ordering::Relaxed) {
-                return;
+            tokio::select! {
+                served = connection => served,
+                () = place.cut.cancelled() => return,
             }
-            connection.as_mut().graceful_shutdown();
-            connection.await
         }
+        () = place.cut.cancelled() => return,
     };
     if let Err(error) = served {
         tracing::debug!(%error, "HTTP connection ended");
     }
+}
+
+/// Has one request answered, and measures it.
+async fn answer<B>(
+    mut router: Router,
+    mut request: Request<B>,
+    remote: Remote,
+    meter: Arc<Meter>,
+) -> Result<Response<Body>, std::convert::Infallible>
+where
+    B: HttpBody<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
+{
+    let in_progress = meter.begins();
+    request.extensions_mut().insert(remote);
+    let request = request.map(|body| Body::new(Sent::new(body, meter)));
+    let response = router.call(request).await?;
+    Ok(response.map(|body| Body::new(Answered::new(body, in_progress))))
 }

@@ -133,13 +133,18 @@ struct Sequence {
     stated: u64,
     number: u64,
     last: Version,
-    seen: HashSet<BlueprintId>,
+    /// None where nothing can be there twice.
+    seen: Option<HashSet<BlueprintId>>,
 }
 
 impl Sequence {
     fn new(header: &Header) -> Self {
         let (scope, head, stated) = (header.scope, header.head, header.count);
-        Self { scope, head, stated, number: 0, last: Version::ZERO, seen: HashSet::new() }
+        Self { scope, head, stated, number: 0, last: Version::ZERO, seen: Some(HashSet::new()) }
+    }
+
+    fn of_view(header: &Header) -> Self {
+        Self { seen: None, ..Self::new(header) }
     }
 
     /// Number of the entry that comes next, from 1.
@@ -159,7 +164,7 @@ impl Sequence {
         if !self.scope.holds(entry.is_active) {
             return Err(Problem::Inactive { number });
         }
-        if !self.seen.insert(entry.blueprint_id.clone()) {
+        if self.seen.as_mut().is_some_and(|seen| !seen.insert(entry.blueprint_id.clone())) {
             return Err(Problem::Twice { number, id: entry.blueprint_id.clone() });
         }
         (self.number, self.last) = (number, version);

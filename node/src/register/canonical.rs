@@ -1,7 +1,9 @@
 //! Blueprint documents in canonical JSON (RFC 8785), the form in which they travel and are hashed
 //! (design decision 8, contract D10, D11, U8).
 
-use std::{collections::HashSet, fmt};
+mod form;
+
+use std::fmt;
 
 use bytes::Bytes;
 use serde::{
@@ -45,15 +47,10 @@ impl Document {
         }
         let json = read::unmarked(json).map_err(|error| InvalidDocument::Encoding(error.to_string()))?;
         check_unambiguous(json)?;
-        let value: serde_json::Value = serde_json::from_slice(json).map_err(InvalidDocument::Syntax)?;
-        if !value.is_object() {
+        if json.trim_ascii_start().first() != Some(&b'{') {
             return Err(InvalidDocument::NotAnObject);
         }
-        let bytes = serde_json_canonicalizer::to_vec(&value).map_err(InvalidDocument::Syntax)?;
-        if bytes.len() > limits::DOCUMENT_BYTES {
-            return Err(InvalidDocument::TooLarge { actual: bytes.len() });
-        }
-        Ok(Self::from_received(bytes.into()))
+        Ok(Self::from_received(form::write(json, limits::DOCUMENT_BYTES)?.into()))
     }
 
     /// Takes bytes as another node sent or a store kept them; they are hashed, not parsed.
@@ -165,17 +162,11 @@ impl<'de> Visitor<'de> for Unambiguous {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        let mut seen = HashSet::new();
         while let Some(key) = members.next_key::<Key>()? {
             if key.0.contains('\0') {
                 return Err(serde::de::Error::custom(format_args!(
                     "the key {:?} holds a NUL character",
-                    key.0
-                )));
-            }
-            if let Some(key) = seen.replace(key.0) {
-                return Err(serde::de::Error::custom(format_args!(
-                    "the key {key:?} appears twice in one object"
+                    form::shown(&key.0)
                 )));
             }
             members.next_value_seed(Self)?;

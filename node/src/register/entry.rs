@@ -1,6 +1,9 @@
 //! One entry of the register, its encoded form, and the rules every entry keeps (contract section 3.3).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::{Message as _, encoding};
@@ -104,7 +107,7 @@ impl Entry {
     pub fn seal(self) -> Arc<SealedEntry> {
         let header = self.header();
         let encoded = encode(&header, self.document.bytes());
-        Arc::new(SealedEntry { leaf: leaf_of(&header), encoded, entry: self })
+        Arc::new(SealedEntry { leaf: leaf_of(&header), encoded, entry: self, is_json: OnceLock::new() })
     }
 
     /// Everything but the document, in protobuf; the checksum stands for the document.
@@ -129,7 +132,14 @@ pub fn check_published_by(value: &str) -> Result<(), InvalidField> {
 /// # Errors
 /// [`InvalidField::TooLong`] with the size found.
 pub fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), InvalidField> {
-    let size = metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+    check_metadata_bytes(metadata.iter().map(|(key, value)| key.len() + value.len()).sum())
+}
+
+/// Checks the size of a metadata map.
+///
+/// # Errors
+/// [`InvalidField::TooLong`] with the size found.
+pub const fn check_metadata_bytes(size: usize) -> Result<(), InvalidField> {
     if size > limits::METADATA_BYTES {
         return Err(too_many_bytes("metadata", size, limits::METADATA_BYTES));
     }
@@ -141,12 +151,22 @@ const fn too_many_bytes(field: &'static str, actual: usize, max: usize) -> Inval
 }
 
 /// An entry together with its encoded bytes and its leaf digest. Immutable, shared by reference.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct SealedEntry {
     entry: Entry,
     encoded: Bytes,
     leaf: Leaf,
+    /// Whether the document is JSON, once that was asked.
+    is_json: OnceLock<bool>,
 }
+
+impl PartialEq for SealedEntry {
+    fn eq(&self, other: &Self) -> bool {
+        self.entry == other.entry && self.encoded == other.encoded && self.leaf == other.leaf
+    }
+}
+
+impl Eq for SealedEntry {}
 
 impl SealedEntry {
     /// Decodes and checks an entry from the wire or a store.
@@ -185,7 +205,7 @@ impl SealedEntry {
         } else {
             encode(&header, entry.document.bytes())
         };
-        Ok(Arc::new(Self { entry, encoded, leaf }))
+        Ok(Arc::new(Self { entry, encoded, leaf, is_json: OnceLock::new() }))
     }
 
     /// The entry.
@@ -198,6 +218,19 @@ impl SealedEntry {
     #[must_use]
     pub const fn encoded(&self) -> &Bytes {
         &self.encoded
+    }
+
+    /// Whether the document is JSON, where that is known.
+    #[must_use]
+    pub fn known_as_json(&self) -> Option<bool> {
+        self.is_json.get().copied()
+    }
+
+    /// Whether the document is JSON: of a central node of another make it need not be. It is read through once.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        let is_json = |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+        *self.is_json.get_or_init(|| std::str::from_utf8(self.entry.document.bytes()).is_ok_and(is_json))
     }
 
     /// Its digest: covers every field and, through the checksum, every byte of the document.

@@ -17,6 +17,8 @@ pub const HOSTNAME_CHARS: usize = 255;
 pub const ACK_MESSAGE_CHARS: usize = 500;
 /// Largest blueprint document, bytes of canonical JSON.
 pub const DOCUMENT_BYTES: usize = 16 * 1024 * 1024;
+/// Largest body of a publication: a document that shrinks to its limit in canonical form, and what surrounds it.
+pub const BODY_BYTES: usize = 2 * DOCUMENT_BYTES + 64 * 1024;
 /// Largest metadata map: bytes of all keys and values together (D28).
 pub const METADATA_BYTES: usize = 4096;
 /// Largest summary in a push notice, bytes.

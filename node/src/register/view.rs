@@ -261,6 +261,12 @@ impl RegisterView {
         self.after(after).next()
     }
 
+    /// The last entry with a version less than `below`.
+    #[must_use]
+    pub fn last_before(&self, below: Version) -> Option<&Arc<SealedEntry>> {
+        self.entries.range(..below).next_back().map(|(_, entry)| entry)
+    }
+
     /// All entries, ascending.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<SealedEntry>> {
         self.entries.values()

@@ -48,6 +48,8 @@ struct Instruments {
     lagging: Gauge<u64>,
     handshakes: Counter<u64>,
     cut: Counter<u64>,
+    http_cut: Counter<u64>,
+    accept_failures: Counter<u64>,
     tls_reloads: Counter<u64>,
     certificate_not_after: Gauge<i64>,
     meter: Meter,
@@ -129,6 +131,11 @@ impl Metrics {
             reports: counter("report.writes", "status reports to Kubernetes, by result"),
             handshakes: counter("central.handshakes", "TLS handshakes, by result"),
             cut: counter("central.connections.cut", "gRPC connections cut because no session used them"),
+            http_cut: counter("http.connections.cut", "HTTP connections ended by this node, by reason"),
+            accept_failures: counter(
+                "listener.accept.failures",
+                "connections that could not be accepted, such as for want of file descriptors, by listener",
+            ),
             tls_reloads: counter("tls.reloads", "changed TLS files looked at, by result"),
             certificate_not_after: meter
                 .i64_gauge("tls.certificate.not_after")
@@ -304,6 +311,16 @@ impl Metrics {
     /// Connections were cut because no session used them.
     pub fn cut(&self, connections: usize) {
         self.0.cut.add(connections as u64, &self.labels([]));
+    }
+
+    /// An HTTP connection was ended, for the sake of others or because of a limit.
+    pub fn http_cut(&self, reason: &'static str) {
+        self.0.http_cut.add(1, &self.labels([("reason", reason.to_owned())]));
+    }
+
+    /// A listener could not accept a connection.
+    pub fn accept_failed(&self, listener: &'static str) {
+        self.0.accept_failures.add(1, &self.labels([("listener", listener.to_owned())]));
     }
 
     /// TLS files have changed.

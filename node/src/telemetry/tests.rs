@@ -84,7 +84,7 @@ fn central_node(telemetry: &Telemetry) -> Arc<CentralNode> {
 fn submission() -> Submission {
     Submission {
         blueprint_id: "invoice".into(),
-        document: br#"{"id":"invoice"}"#.to_vec(),
+        document: br#"{"id":"invoice"}"#.as_slice().into(),
         published_by: "tester".into(),
         metadata: [].into(),
     }

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use sorcha_os::read::{Unreadable, unmarked};
+use sorcha_os::read::unmarked;
 use tokio_rustls::rustls::{
     self, RootCertStore,
     crypto::CryptoProvider,

@@ -177,7 +177,8 @@ impl Start {
             ended.cancel();
             served
         };
-        let (served, ()) = tokio::join!(grpc, serve_on(http, api, &limits, ended.cancelled()));
+        let (served, ()) =
+            tokio::join!(grpc, serve_on(http, api, &limits, &Metrics::disabled(), ended.cancelled()));
         let end = if served.is_ok() { End::Stopped } else { End::Failed };
         history.record(What::Ended(host, end));
     }

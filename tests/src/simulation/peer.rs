@@ -198,7 +198,12 @@ impl Start {
             ended.cancel();
             result
         };
-        let both = async { tokio::join!(work, serve_on(http, api, &self.config.http, ended.cancelled())) };
+        let both = async {
+            tokio::join!(
+                work,
+                serve_on(http, api, &self.config.http, &Metrics::disabled(), ended.cancelled())
+            )
+        };
         tokio::select! {
             (result, ()) = both => result.map_err(|error| error.to_string()),
             () = self.watch(&node) => Ok(()),

@@ -183,7 +183,7 @@ impl World {
     pub(super) async fn publish_by_hand(&self, document: &Value) -> i64 {
         let submission = Submission {
             blueprint_id: ID.to_owned(),
-            document: document.to_string().into_bytes(),
+            document: document.to_string().into(),
             published_by: "alice".to_owned(),
             metadata: std::collections::BTreeMap::new(),
         };

@@ -184,7 +184,7 @@ pub(super) async fn restore(
         console.remark(&format!(
             "the next publication takes a version above {head}: those in between may have been given after the bundle was \
              written"
-        ))?;
+        ));
     }
     tell(&*store, config, args.output, console).await
 }

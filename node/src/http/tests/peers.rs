@@ -33,7 +33,7 @@ async fn with_two_peers(change: impl FnOnce(&mut Config)) -> (Router, Arc<Centra
     let (router, node) = central(change).await;
     node.publish(crate::central::publish::Submission {
         blueprint_id: "a".into(),
-        document: b"{}".to_vec(),
+        document: b"{}".as_slice().into(),
         published_by: "tester".into(),
         metadata: Default::default(),
     })

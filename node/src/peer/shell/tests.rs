@@ -49,7 +49,7 @@ async fn central(id: &str, folder: &Path, store: &Arc<dyn Store>, full_syncs: us
 async fn register(folder: &Path) -> (Arc<dyn Store>, LocalCentral) {
     let store: Arc<dyn Store> = Arc::new(JournalStore::in_memory(Options::default()).unwrap());
     let central = central("n1", folder, &store, 3).await;
-    let document = br#"{"id":"invoice"}"#.to_vec();
+    let document = br#"{"id":"invoice"}"#.as_slice().into();
     let (blueprint_id, published_by) = ("invoice".into(), "tester".into());
     let submission = Submission { blueprint_id, document, published_by, metadata: [].into() };
     central.node.publish(submission).await.unwrap();

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use bytes::Bytes;
 use ed25519_dalek::{Signer as _, SigningKey};
 use sha2::{Digest as _, Sha256};
 
@@ -49,11 +50,28 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// [`WriteError::Refused`] when a reader would refuse the header.
     pub fn new(out: W, header: &Header, key: Option<&SigningKey>) -> Result<Self, WriteError> {
+        Self::checked_by(Sequence::new(header), out, header, key)
+    }
+
+    /// As [`Writer::new`], for the entries of one view: it has each blueprint once, so that none has to be remembered.
+    ///
+    /// # Errors
+    /// As [`Writer::new`].
+    pub fn of_view(out: W, header: &Header, key: Option<&SigningKey>) -> Result<Self, WriteError> {
+        Self::checked_by(Sequence::of_view(header), out, header, key)
+    }
+
+    fn checked_by(
+        sequence: Sequence,
+        out: W,
+        header: &Header,
+        key: Option<&SigningKey>,
+    ) -> Result<Self, WriteError> {
         check_length("created_by", &header.created_by, limits::NODE_ID_CHARS)
             .map_err(|error| WriteError::Refused(Problem::Field(error)))?;
         let key = key.filter(|key| header.genesis.is_signed_by(&key.verifying_key())).cloned();
         let format = if key.is_some() { SIGNED } else { UNSIGNED };
-        let mut writer = Self { out, hash: Sha256::new(), sequence: Sequence::new(header), key };
+        let mut writer = Self { out, hash: Sha256::new(), sequence, key };
         writer.put(&MAGIC)?;
         writer.put(&format.to_be_bytes())?;
         writer.put(&[match header.scope {
@@ -76,6 +94,22 @@ impl<W: Write> Writer<W> {
     pub fn entry(&mut self, sealed: &SealedEntry) -> Result<(), WriteError> {
         self.sequence.take(sealed.entry()).map_err(WriteError::Refused)?;
         self.put_sized("the entry", sealed.encoded(), ENTRY_BYTES)
+    }
+
+    /// Begins the next entry; the bytes that are returned follow the output, and are told to [`Writer::passed`]. For a large entry,
+    /// which is not to be copied.
+    ///
+    /// # Errors
+    /// As [`Writer::entry`].
+    pub fn begin(&mut self, sealed: &SealedEntry) -> Result<Bytes, WriteError> {
+        self.sequence.take(sealed.entry()).map_err(WriteError::Refused)?;
+        self.put_length("the entry", sealed.encoded(), ENTRY_BYTES)?;
+        Ok(sealed.encoded().clone())
+    }
+
+    /// Bytes of an entry that was begun have followed the output.
+    pub fn passed(&mut self, bytes: &[u8]) {
+        self.hash.update(bytes);
     }
 
     /// Writes the end and hands the output back.
@@ -105,12 +139,16 @@ impl<W: Write> Writer<W> {
     }
 
     fn put_sized(&mut self, what: &'static str, bytes: &[u8], max: usize) -> Result<(), WriteError> {
+        self.put_length(what, bytes, max)?;
+        self.put(bytes)
+    }
+
+    fn put_length(&mut self, what: &'static str, bytes: &[u8], max: usize) -> Result<(), WriteError> {
         let refuse = || WriteError::Refused(Problem::TooLong { what, length: bytes.len() as u64, max });
         if bytes.len() > max {
             return Err(refuse());
         }
         let length = u32::try_from(bytes.len()).map_err(|_| refuse())?;
-        self.put(&length.to_be_bytes())?;
-        self.put(bytes)
+        self.put(&length.to_be_bytes())
     }
 }

@@ -1,0 +1,444 @@
+//! What a connection makes of its place: whether something is in progress, and how fast its caller takes and sends while it is
+//! waited for. It is only measured here; `places` ends connections.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::body::{Body, Bytes, HttpBody};
+use http_body::{Frame, SizeHint};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+
+use crate::config::Http;
+
+/// A rate over less time in which the caller was waited for means nothing: what it takes comes in pieces.
+const MEASURABLE: Duration = Duration::from_secs(3);
+
+/// The settings.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    /// Time for the head of a request.
+    pub(super) head: Duration,
+    /// Time between two requests.
+    pub(super) idle: Duration,
+    /// Time in which a caller takes something of its answer.
+    pub(super) stall: Duration,
+    /// Bytes a second, on average over `window`.
+    pub(super) least: u64,
+    pub(super) window: Duration,
+}
+
+impl From<&Http> for Rules {
+    fn from(http: &Http) -> Self {
+        Self {
+            head: http.head_timeout,
+            idle: http.idle_timeout,
+            stall: http.write_timeout,
+            least: http.min_bytes_per_second,
+            window: http.rate_window,
+        }
+    }
+}
+
+impl Rules {
+    /// Whether so many bytes in so much time are too few.
+    pub(super) fn is_too_slow(&self, bytes: u64, waited: Duration) -> bool {
+        waited >= self.window && (bytes as f64) < self.least as f64 * waited.as_secs_f64()
+    }
+}
+
+/// Bytes that moved in one direction, and how long the caller was waited for meanwhile.
+#[derive(Debug, Default)]
+struct Pace {
+    since: Option<Instant>,
+    waited: Duration,
+    bytes: u64,
+    last_rate: Option<f64>,
+}
+
+impl Pace {
+    fn waits(&mut self, now: Instant) {
+        self.since.get_or_insert(now);
+    }
+
+    /// What moved before the caller was ever waited for says nothing.
+    fn moved(&mut self, bytes: usize, now: Instant) {
+        let waited = self.since.take().map(|since| now.duration_since(since));
+        self.waited += waited.unwrap_or_default();
+        if waited.is_some() || !self.waited.is_zero() {
+            self.bytes += bytes as u64;
+        }
+    }
+
+    fn waited(&self, now: Instant) -> Duration {
+        self.waited + self.since.map(|since| now.duration_since(since)).unwrap_or_default()
+    }
+
+    /// Bytes a second; `None` where it is too early to tell.
+    fn rate(&self, now: Instant) -> Option<f64> {
+        let waited = self.waited(now);
+        if waited < MEASURABLE { self.last_rate } else { Some(self.bytes as f64 / waited.as_secs_f64()) }
+    }
+
+    /// Whether the caller was too slow over a whole window; a new one begins after each.
+    fn is_over(&mut self, now: Instant, rules: &Rules) -> bool {
+        let waited = self.waited(now);
+        if rules.is_too_slow(self.bytes, waited) {
+            return true;
+        }
+        if waited >= rules.window {
+            let since = self.since.map(|_| now);
+            *self = Self { since, last_rate: self.rate(now), ..Self::default() };
+        }
+        false
+    }
+}
+
+/// What a connection makes of its place, from the least to the most.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Standing {
+    /// Nothing is in progress, since then.
+    Idle(Instant),
+    /// Its caller is below the minimum rate: bytes a second.
+    Slow(u64),
+    /// Its caller is waited for.
+    Awaited,
+    /// This node is at work for it.
+    Served,
+}
+
+/// Measures one connection.
+#[derive(Debug)]
+pub(super) struct Meter(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    /// Requests in progress.
+    requests: usize,
+    has_asked: bool,
+    idle_since: Instant,
+    /// The first byte of a head that is not whole.
+    head_since: Option<Instant>,
+    sends: Pace,
+    takes: Pace,
+}
+
+impl Meter {
+    pub(super) fn new(now: Instant) -> Arc<Self> {
+        let (sends, takes) = (Pace::default(), Pace::default());
+        let state = State { requests: 0, has_asked: false, idle_since: now, head_since: None, sends, takes };
+        Arc::new(Self(Mutex::new(state)))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request's head is whole; the request is in progress until what is returned is dropped.
+    pub(super) fn begins(self: &Arc<Self>) -> InProgress {
+        let mut state = self.state();
+        state.requests += 1;
+        (state.has_asked, state.head_since) = (true, None);
+        InProgress(Arc::clone(self))
+    }
+
+    /// How the connection stands.
+    pub(super) fn standing(&self, now: Instant, rules: &Rules) -> Standing {
+        let state = self.state();
+        let awaited = [&state.takes, &state.sends].into_iter().find(|pace| pace.since.is_some());
+        match awaited {
+            Some(pace) => match pace.rate(now) {
+                Some(rate) if rate < rules.least as f64 => Standing::Slow(rate as u64),
+                _ => Standing::Awaited,
+            },
+            None if state.requests > 0 => Standing::Served,
+            None => Standing::Idle(state.idle_since),
+        }
+    }
+
+    /// The setting by which the connection is to end now.
+    pub(super) fn overdue(&self, now: Instant, rules: &Rules) -> Option<&'static str> {
+        let mut state = self.state();
+        let is_after = |since: Instant, limit| now.duration_since(since) >= limit;
+        if let Some(since) = state.takes.since {
+            let stalled = is_after(since, rules.stall).then_some("http.write_timeout");
+            return stalled
+                .or_else(|| state.takes.is_over(now, rules).then_some("http.min_bytes_per_second"));
+        }
+        if state.requests > 0 {
+            return None;
+        }
+        let (head, idle) = ("http.head_timeout", "http.idle_timeout");
+        match state.head_since {
+            Some(since) => is_after(since, rules.head).then_some(head),
+            None if state.has_asked => is_after(state.idle_since, rules.idle).then_some(idle),
+            None => is_after(state.idle_since, rules.head).then_some(head),
+        }
+    }
+
+    fn read(&self, bytes: usize) {
+        let mut state = self.state();
+        if state.requests == 0 && bytes > 0 {
+            state.head_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    fn written(&self, written: &Poll<io::Result<usize>>) {
+        let (mut state, now) = (self.state(), Instant::now());
+        match written {
+            Poll::Pending => state.takes.waits(now),
+            Poll::Ready(taken) => state.takes.moved(*taken.as_ref().unwrap_or(&0), now),
+        }
+    }
+
+    fn received(&self, part: Poll<usize>) {
+        let (mut state, now) = (self.state(), Instant::now());
+        match part {
+            Poll::Pending => state.sends.waits(now),
+            Poll::Ready(bytes) => state.sends.moved(bytes, now),
+        }
+    }
+}
+
+/// A request in progress.
+#[derive(Debug)]
+pub(super) struct InProgress(Arc<Meter>);
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.requests = state.requests.saturating_sub(1);
+        (state.idle_since, state.sends) = (Instant::now(), Pace::default());
+    }
+}
+
+/// A stream that is measured.
+pub(super) struct Metered<IO> {
+    io: IO,
+    meter: Arc<Meter>,
+}
+
+impl<IO> Metered<IO> {
+    pub(super) const fn new(io: IO, meter: Arc<Meter>) -> Self {
+        Self { io, meter }
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Metered<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(cx, buffer);
+        self.meter.read(buffer.filled().len() - before);
+        read
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Metered<IO> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(cx, buffer);
+        self.meter.written(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, buffers);
+        self.meter.written(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        // Over TLS what is written may wait here.
+        if flushed.is_pending() {
+            self.meter.written(&Poll::Pending);
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// A request's body, whose caller is measured.
+pub(super) struct Sent<B> {
+    body: B,
+    meter: Arc<Meter>,
+}
+
+impl<B: HttpBody<Data = Bytes> + Unpin> Sent<B> {
+    pub(super) const fn new(body: B, meter: Arc<Meter>) -> Self {
+        Self { body, meter }
+    }
+}
+
+impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Sent<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let part = Pin::new(&mut self.body).poll_frame(cx);
+        self.meter.received(match &part {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(Ok(frame))) => Poll::Ready(frame.data_ref().map_or(0, Bytes::len)),
+            Poll::Ready(Some(Err(_)) | None) => Poll::Ready(0),
+        });
+        part
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// An answer's body; the request is in progress as long as it is.
+pub(super) struct Answered {
+    body: Body,
+    _request: InProgress,
+}
+
+impl Answered {
+    pub(super) const fn new(body: Body, request: InProgress) -> Self {
+        Self { body, _request: request }
+    }
+}
+
+impl HttpBody for Answered {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: Rules = Rules {
+        head: Duration::from_secs(10),
+        idle: Duration::from_secs(75),
+        stall: Duration::from_secs(30),
+        least: 8192,
+        window: Duration::from_secs(20),
+    };
+
+    /// A caller of whom `bytes` are taken every second, after each second of waiting; when it is cut.
+    fn cut_after(bytes: usize, seconds: u64) -> Option<u64> {
+        let start = Instant::now();
+        let meter = Meter::new(start);
+        let _request = meter.begins();
+        // What fits into the kernel's buffers does not count.
+        meter.state().takes.moved(4 << 20, start);
+        meter.state().takes.waits(start);
+        (1..=seconds).find(|second| {
+            let now = start + Duration::from_secs(*second);
+            let mut state = meter.state();
+            state.takes.moved(bytes, now);
+            state.takes.waits(now);
+            drop(state);
+            meter.overdue(now, &RULES).is_some()
+        })
+    }
+
+    #[test]
+    fn a_caller_that_trickles_through_its_answer_is_cut_and_a_slow_link_is_not() {
+        assert_eq!(cut_after(3 * 1024, 100), Some(20));
+        assert_eq!(cut_after(10 * 1024, 1000), None, "80 kbit/s");
+    }
+
+    #[test]
+    fn a_burst_buys_no_more_than_one_window() {
+        let start = Instant::now();
+        let meter = Meter::new(start);
+        let _request = meter.begins();
+        meter.state().takes.waits(start);
+        meter.state().takes.moved(100 << 20, start + Duration::from_secs(1));
+        let mut at = start + Duration::from_secs(1);
+        meter.state().takes.waits(at);
+        let end = loop {
+            at += Duration::from_secs(1);
+            let mut state = meter.state();
+            state.takes.moved(3 * 1024, at);
+            state.takes.waits(at);
+            drop(state);
+            if meter.overdue(at, &RULES).is_some() {
+                break at;
+            }
+        };
+        assert_eq!(end.duration_since(start).as_secs(), 40);
+    }
+
+    #[test]
+    fn what_a_connection_makes_of_its_place() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let meter = Meter::new(start);
+        assert_eq!(meter.standing(at(0), &RULES), Standing::Idle(start));
+        let request = meter.begins();
+        assert_eq!(meter.standing(at(1), &RULES), Standing::Served);
+        meter.state().sends.waits(at(1));
+        assert_eq!(meter.standing(at(2), &RULES), Standing::Awaited, "too early to tell");
+        assert_eq!(meter.standing(at(5), &RULES), Standing::Slow(0));
+        meter.state().sends.moved(1 << 20, at(5));
+        meter.state().takes.waits(at(6));
+        meter.state().takes.moved(1 << 20, at(10));
+        meter.state().takes.waits(at(10));
+        assert_eq!(meter.standing(at(11), &RULES), Standing::Awaited, "it is fast enough");
+        meter.state().takes.moved(1, at(11));
+        drop(request);
+        assert!(matches!(meter.standing(at(12), &RULES), Standing::Idle(_)));
+    }
+
+    #[test]
+    fn heads_and_pauses_between_requests_have_limits_of_their_own() {
+        let start = Instant::now();
+        let at = |seconds| Instant::now() + Duration::from_secs(seconds);
+        let meter = Meter::new(start);
+        assert_eq!(meter.overdue(at(9), &RULES), None);
+        assert_eq!(meter.overdue(at(11), &RULES), Some("http.head_timeout"), "it never asked");
+        drop(meter.begins());
+        assert_eq!(meter.overdue(at(70), &RULES), None, "longer than a load balancer's 60 s");
+        assert_eq!(meter.overdue(at(76), &RULES), Some("http.idle_timeout"));
+        meter.read(1);
+        assert_eq!(meter.overdue(at(11), &RULES), Some("http.head_timeout"), "half a head");
+    }
+}

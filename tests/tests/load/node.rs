@@ -1,0 +1,124 @@
+//! One central node as a process, and what it is looked at by.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sorcha_tests::process::{Process, binary, free_ports, get, until};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    process::Command,
+    time::timeout,
+};
+
+pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+/// An answer is there within a second; a busy machine may add to that. Before, it took a minute.
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(5);
+
+pub(crate) struct Node {
+    pub(crate) grpc: u16,
+    pub(crate) http: u16,
+    pub(crate) probes: u16,
+    process: Process,
+    folder: tempfile::TempDir,
+}
+
+impl Node {
+    pub(crate) async fn start(config: &str) -> Self {
+        Self::start_under(config, "true").await
+    }
+
+    /// Starts it in a shell after a command such as `ulimit -n 1024`.
+    pub(crate) async fn start_under(config: &str, command: &str) -> Self {
+        allow_many_files();
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        std::fs::write(path("tokens"), format!("tester: {TOKEN}\n")).unwrap();
+        std::fs::write(path("sorcha.toml"), config).unwrap();
+        let [grpc, http, probes] = free_ports();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{command} && exec \"$0\" \"$@\"")]).arg(binary());
+        shell.args(["--config", &path("sorcha.toml"), "central", "--hostname", "n0.sorcha.dev"]);
+        shell.args(["--data-dir", &path("n0"), "--token-file", &path("tokens")]);
+        for (flag, port) in [("--listen-grpc", grpc), ("--listen-http", http), ("--listen-probes", probes)] {
+            shell.args([flag, &format!("127.0.0.1:{port}")]);
+        }
+        shell.stderr(std::fs::File::create(path("log")).unwrap());
+        let process = Process::spawn(shell);
+        until("the node is ready", || get(http, "/readyz")).await;
+        Self { grpc, http, probes, process, folder }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// Publishes a document with a text of this size, and metadata of that.
+    pub(crate) async fn publish(&self, id: &str, text: usize, metadata: usize) {
+        let document = json!({ "id": id, "text": "x".repeat(text) });
+        let body =
+            json!({ "blueprintId": id, "blueprint": document, "metadata": { "k": "v".repeat(metadata) } });
+        let (status, told) = self.post(body.to_string()).await;
+        assert_eq!(status, 201, "{told}");
+    }
+
+    /// Sends a publication; status and answer.
+    pub(crate) async fn post(&self, body: String) -> (u16, Value) {
+        let url = format!("http://127.0.0.1:{}/api/system-register/publish", self.http);
+        let request = reqwest::Client::new().post(url).bearer_auth(TOKEN).body(body);
+        let answer = request.header("content-type", "application/json").send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap_or_default())
+    }
+
+    /// Fails unless a port answers its probe at once, on a connection of its own.
+    pub(crate) async fn probe(&self, port: u16, what: &str) {
+        let asked = Instant::now();
+        let answer = timeout(4 * AT_ONCE, async {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+            stream.write_all(b"GET /livez HTTP/1.1\r\nhost: n0\r\nconnection: close\r\n\r\n").await?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await?;
+            std::io::Result::Ok(answer)
+        });
+        let answer = answer.await.unwrap_or_else(|_| panic!("{what}: no answer")).expect(what);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{what}: {answer}");
+        assert!(asked.elapsed() < AT_ONCE, "{what}: {:?}", asked.elapsed());
+    }
+
+    /// Both ports are probed for a while.
+    pub(crate) async fn is_alive_for(&self, time: Duration, what: &str) {
+        let since = Instant::now();
+        while since.elapsed() < time {
+            self.probe(self.http, &format!("{what}: HTTP port")).await;
+            self.probe(self.probes, &format!("{what}: port of the probes")).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Megabytes of memory that the process has.
+    pub(crate) fn megabytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    }
+
+    /// The most that the process had at any time while something was done.
+    pub(crate) async fn most_megabytes(&self, done: impl Future<Output = ()>) -> u64 {
+        let mut done = std::pin::pin!(done);
+        let mut most = self.megabytes();
+        loop {
+            tokio::select! {
+                () = &mut done => return most.max(self.megabytes()),
+                () = tokio::time::sleep(Duration::from_millis(5)) => most = most.max(self.megabytes()),
+            }
+        }
+    }
+}
+
+/// This process opens the other ends of all connections.
+fn allow_many_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
