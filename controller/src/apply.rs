@@ -56,7 +56,7 @@ pub enum Error {
         message: String,
     },
     /// The API server does not answer, or not to us.
-    #[error("{kind} {name}: {source}")]
+    #[error("{kind} {name}: {}", crate::reconcile::told(source))]
     Api {
         /// Kind of the object.
         kind: String,

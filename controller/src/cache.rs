@@ -1,13 +1,13 @@
 //! What is known of the cluster: one cache and one watch a kind, shared by all controllers.
 //!
 //! Everything a reconcile reads comes from here, so that one with nothing to do makes no call. Objects other than the
-//! custom resources and pods are watched by the label `managed-by`; field managers' records are not kept.
+//! custom resources and pods are watched by the label `managed-by`; field managers' records and documents are not kept.
 
 mod blueprints;
+mod tap;
 
 use std::{fmt::Debug, hash::Hash, sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt as _};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
@@ -20,19 +20,24 @@ use k8s_openapi::{
     },
 };
 use kube::{
-    Api, Client, Resource, ResourceExt as _,
-    runtime::{
-        WatchStreamExt as _,
-        reflector::{self, ObjectRef, Store, store::Writer},
-        utils::Backoff,
-        watcher::{self, DefaultBackoff, watcher},
-    },
+    Client, Resource, ResourceExt as _,
+    runtime::reflector::{self, ObjectRef, Store, store::Writer},
 };
 use serde::de::DeserializeOwned;
 use sorcha_crds::{SorchaBlueprint, SorchaCentralNode, SorchaPeer};
-use tokio::sync::{Notify, mpsc};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::timeout,
+};
 
-use crate::names::{self, Component, label};
+use self::tap::Tap;
+use crate::{
+    blueprint::FINALIZER,
+    feed::unreadable::Unreadables,
+    metrics::Metrics,
+    names::{self, Component, label},
+    pki,
+};
 
 /// What every kind that is watched can do.
 pub trait Watched:
@@ -70,7 +75,10 @@ macro_rules! caches {
         pub struct Caches { $(
             #[doc = concat!("Objects of kind `", stringify!($kind), "`.")]
             pub $field: Store<$kind>,
-        )* }
+        )*
+            /// Objects that can't be read.
+            pub(crate) unreadables: Arc<Unreadables>,
+        }
 
         /// The other ends of the caches, filled by watches or by a test.
         pub struct Writers { $(
@@ -82,18 +90,10 @@ macro_rules! caches {
         #[must_use]
         pub fn caches() -> (Caches, Writers) {
             $( let $field = reflector::store(); )*
-            (Caches { $($field: $field.0),* }, Writers { $($field: $field.1),* })
-        }
-
-        impl Caches {
-            /// Waits until every cache holds what the cluster holds.
-            ///
-            /// # Errors
-            /// When a watch has ended.
-            pub async fn ready(&self) -> Result<(), reflector::store::WriterDropped> {
-                $( self.$field.wait_until_ready().await?; )*
-                Ok(())
-            }
+            (
+                Caches { $($field: $field.0,)* unreadables: Arc::default() },
+                Writers { $($field: $field.1),* },
+            )
         }
 
         $( impl Cached for $kind {
@@ -119,7 +119,38 @@ caches! {
     pods: Pod,
 }
 
+/// How long is waited for a kind that a reconcile can do without.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits for the caches that are named first, and a while for the others.
+macro_rules! wait {
+    ($caches:ident: $($needed:ident),+; $($useful:ident),+) => {
+        // A watch never ends; a cache whose watch is gone is never ready.
+        let needed = async { $( $caches.$needed.wait_until_ready().await.is_ok() && )+ true };
+        let useful = async { $( $caches.$useful.wait_until_ready().await.is_ok() && )+ true };
+        let (needed, useful) = tokio::join!(needed, timeout(PATIENCE, useful));
+        if useful.is_err() {
+            tracing::warn!("not all kinds can be listed; going on with those that can");
+        }
+        if !needed {
+            std::future::pending::<()>().await;
+        }
+    };
+}
+
 impl Caches {
+    /// Waits until nodes can be reconciled: before these are known, pods would restart out of turn, and certificates would
+    /// look as if they were missing. Without the others each look applies them again.
+    pub async fn ready_for_nodes(&self) {
+        wait!(self: central_nodes, peers, config_maps, secrets, services, stateful_sets, pods;
+            service_accounts, roles, role_bindings, network_policies, budgets, cron_jobs);
+    }
+
+    /// Waits until blueprints can be reconciled. Services and Secrets tell where central nodes are and what proves it.
+    pub async fn ready_for_blueprints(&self) {
+        wait!(self: central_nodes, blueprints; services, secrets);
+    }
+
     /// An object by name.
     #[must_use]
     pub fn get<K: Cached>(&self, namespace: &str, name: &str) -> Option<Arc<K>>
@@ -222,62 +253,6 @@ impl Triggers {
     }
 }
 
-/// Objects that one page of a list holds: a page is parsed as a whole, and thirteen kinds are listed at once.
-const PAGE: u32 = 100;
-
-/// The library's delays before a watch is tried again, but none longer than this: they grow to a minute, and when the API
-/// server is back, all statuses would wait for it. One process has thirteen watches, so that the limit is no load.
-const LONGEST_RETRY: Duration = Duration::from_secs(10);
-
-struct Retry(DefaultBackoff);
-
-impl Iterator for Retry {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        self.0.next().map(|delay| delay.min(LONGEST_RETRY))
-    }
-}
-
-impl Backoff for Retry {
-    fn reset(&mut self) {
-        self.0.reset();
-    }
-}
-
-/// Watches one kind into its cache; yields what changed, for ever.
-fn watch<K: Watched>(
-    client: &Client,
-    namespace: Option<&str>,
-    selector: Option<&str>,
-    writer: Writer<K>,
-    strip: fn(&mut K),
-) -> impl Stream<Item = K> + Send + 'static {
-    let api: Api<K> = match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
-    let mut config = watcher::Config::default().page_size(PAGE);
-    if let Some(selector) = selector {
-        config = config.labels(selector);
-    }
-    watcher(api, config)
-        .backoff(Retry(DefaultBackoff::default()))
-        .modify(move |object| {
-            object.managed_fields_mut().clear();
-            strip(object);
-        })
-        .reflect(writer)
-        .touched_objects()
-        .filter_map(|event| async {
-            event
-                .inspect_err(
-                    |error| tracing::warn!(%error, kind = %K::kind(&()), "watch failed; trying again"),
-                )
-                .ok()
-        })
-}
-
 /// Of a pod only its state is read.
 fn strip_pod(pod: &mut Pod) {
     pod.spec = None;
@@ -290,6 +265,35 @@ fn strip_pod(pod: &mut Pod) {
 
 fn keep<K>(_: &mut K) {}
 
+/// Of a resource nobody reads labels and owners, and no annotations but ours: `kubectl apply` keeps a copy of it in one.
+fn strip_resource<K: Watched>(resource: &mut K) {
+    let metadata = resource.meta_mut();
+    metadata.labels = None;
+    metadata.owner_references = None;
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.retain(|key, _| key.starts_with("sorcha.dev/"));
+    }
+}
+
+/// Of other finalizers than ours there may be many; who changes them reads them first.
+fn strip_blueprint(blueprint: &mut SorchaBlueprint) {
+    strip_resource(blueprint);
+    if let Some(finalizers) = &mut blueprint.metadata.finalizers {
+        finalizers.retain(|name| name == FINALIZER);
+    }
+}
+
+fn strip_config_map(map: &mut ConfigMap) {
+    map.binary_data = None;
+}
+
+/// Only keys that are read here.
+fn strip_secret(secret: &mut Secret) {
+    if let Some(data) = &mut secret.data {
+        data.retain(|key, _| pki::secret::KEYS.contains(&key.as_str()));
+    }
+}
+
 /// Fills the caches and tells what to look at again, for ever.
 pub async fn run(
     client: Client,
@@ -297,52 +301,33 @@ pub async fn run(
     caches: Caches,
     writers: Writers,
     triggers: Triggers,
+    metrics: Metrics,
 ) {
-    let namespace = namespace.as_deref();
+    let tap = Tap { client: &client, namespace: namespace.as_deref(), caches: &caches, metrics: &metrics };
     macro_rules! owned {
-        ($field:ident) => {{
-            let triggers = triggers.clone();
-            watch(&client, namespace, Some(names::SELECTOR), writers.$field, keep).for_each(move |object| {
-                triggers.touch_owners(&object);
-                async {}
-            })
-        }};
+        ($field:ident, $strip:expr) => {
+            tap.follow(Some(names::SELECTOR), writers.$field, $strip, |object| triggers.touch_owners(object))
+        };
     }
-    let central_nodes = watch(&client, namespace, None, writers.central_nodes, keep).for_each(|node| {
-        triggers.touch_network(&caches, &node);
-        async {}
-    });
-    let peers = watch(&client, namespace, None, writers.peers, keep).for_each(|peer| {
-        triggers.touch(Component::Peer, &peer.namespace().unwrap_or_default(), &peer.name_any());
-        async {}
-    });
-    let blueprints = watch(&client, namespace, None, writers.blueprints, keep).for_each(|blueprint| {
-        triggers.touch_blueprint(&blueprint);
-        async {}
-    });
-    let pods = watch(&client, namespace, Some(names::SELECTOR), writers.pods, strip_pod).for_each(|pod| {
-        triggers.touch_resource_of(&pod);
-        async {}
-    });
-    let secrets =
-        watch(&client, namespace, Some(names::SELECTOR), writers.secrets, keep).for_each(|secret| {
-            triggers.touch_by_secret(&caches, &secret);
-            async {}
-        });
     futures::join!(
-        secrets,
-        central_nodes,
-        peers,
-        blueprints,
-        pods,
-        owned!(service_accounts),
-        owned!(roles),
-        owned!(role_bindings),
-        owned!(config_maps),
-        owned!(services),
-        owned!(network_policies),
-        owned!(budgets),
-        owned!(stateful_sets),
-        owned!(cron_jobs),
+        tap.follow(None, writers.central_nodes, strip_resource, |node| triggers.touch_network(&caches, node)),
+        tap.follow(None, writers.peers, strip_resource, |peer| {
+            triggers.touch(Component::Peer, &peer.namespace().unwrap_or_default(), &peer.name_any());
+        }),
+        tap.follow(None, writers.blueprints, strip_blueprint, |blueprint| triggers
+            .touch_blueprint(blueprint)),
+        tap.follow(Some(names::SELECTOR), writers.pods, strip_pod, |pod| triggers.touch_resource_of(pod)),
+        tap.follow(Some(names::SELECTOR), writers.secrets, strip_secret, |secret| {
+            triggers.touch_by_secret(&caches, secret);
+        }),
+        owned!(service_accounts, keep),
+        owned!(roles, keep),
+        owned!(role_bindings, keep),
+        owned!(config_maps, strip_config_map),
+        owned!(services, keep),
+        owned!(network_policies, keep),
+        owned!(budgets, keep),
+        owned!(stateful_sets, keep),
+        owned!(cron_jobs, keep),
     );
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use clap::{Args, ValueEnum};
 use reqwest::Url;
 
-use crate::publication::http::parse_address;
+use crate::publication::http::parse_publisher_address;
 
 /// Settings of `sorcha-controller run`.
 #[derive(Args, Clone, Debug)]
@@ -20,6 +20,10 @@ pub struct Settings {
     /// server about publishers' tokens; unset: publishers have tokens of a Secret only
     #[arg(long, env = "SORCHA_CONTROLLER_NODE_REVIEWS_BINDING", value_name = "NAME")]
     pub node_reviews_binding: Option<String>,
+    /// Make PodDisruptionBudgets for nodes. On a cluster of one machine they keep it from being drained: what is evicted
+    /// first has nowhere to go, and the rest waits for it
+    #[arg(long, env = "SORCHA_CONTROLLER_DISRUPTION_BUDGETS", default_value_t = true, action = clap::ArgAction::Set)]
+    pub disruption_budgets: bool,
     /// Watch this namespace only
     #[arg(long, env = "SORCHA_CONTROLLER_NAMESPACE")]
     pub namespace: Option<String>,
@@ -44,20 +48,25 @@ pub struct Settings {
     /// Every resource is looked at again after this time, whatever happens
     #[arg(long, env = "SORCHA_CONTROLLER_RESYNC", default_value = "10m", value_parser = humantime::parse_duration)]
     pub resync: Duration,
-    /// ServiceAccount that this process runs as: SorchaBlueprints are published with its tokens
-    #[arg(long, env = "SORCHA_CONTROLLER_SERVICE_ACCOUNT", requires = "service_account_namespace")]
-    pub service_account: Option<String>,
+    /// ServiceAccount whose tokens publish SorchaBlueprints: it may `publish` on SorchaCentralNodes, and nothing else
+    #[arg(
+        long,
+        env = "SORCHA_CONTROLLER_PUBLISHER_SERVICE_ACCOUNT",
+        requires = "publisher_service_account_namespace"
+    )]
+    pub publisher_service_account: Option<String>,
     /// Namespace of that ServiceAccount
-    #[arg(long, env = "SORCHA_CONTROLLER_SERVICE_ACCOUNT_NAMESPACE")]
-    pub service_account_namespace: Option<String>,
+    #[arg(long, env = "SORCHA_CONTROLLER_PUBLISHER_SERVICE_ACCOUNT_NAMESPACE")]
+    pub publisher_service_account_namespace: Option<String>,
     /// Limit of one call to a central node's HTTP API
     #[arg(long, env = "SORCHA_CONTROLLER_PUBLISH_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
     pub publish_timeout: Duration,
     /// A deleted SorchaBlueprint waits no longer than this for its blueprint to be deprecated
     #[arg(long, env = "SORCHA_CONTROLLER_DEPRECATE_TIMEOUT", default_value = "5m", value_parser = humantime::parse_duration)]
     pub deprecate_timeout: Duration,
-    /// HTTP address of a central node, in place of its Service's: outside the cluster, that of a port-forward
-    #[arg(long = "central-url", value_name = "NAME=URL", value_parser = parse_address)]
+    /// HTTPS address of a central node, in place of its Service's: outside the cluster, that of a port-forward. Its certificate
+    /// must fit the Service's name all the same. Plain HTTP only to this machine
+    #[arg(long = "central-url", value_name = "NAME=URL", value_parser = parse_publisher_address)]
     pub central_urls: Vec<(String, Url)>,
     /// Certificates
     #[command(flatten)]

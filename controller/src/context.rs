@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Time};
+use k8s_openapi::{
+    api::core::v1::{ObjectReference, Secret},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
 use kube::{
     Api, Client, ResourceExt as _,
     runtime::events::{Event, Recorder, Reporter},
@@ -23,6 +26,7 @@ use crate::{
         publisher::Publisher,
         token::{Account, Tokens},
     },
+    reconcile,
     reviews::Reviews,
 };
 
@@ -137,10 +141,15 @@ impl Ctx {
 
     /// Sends an Event; one that can't be sent is logged and lost.
     pub async fn send<K: kube::Resource<DynamicType = ()>>(&self, about: &K, event: &Event) {
+        self.send_about(&about.object_ref(&()), event).await;
+    }
+
+    /// The same about an object that is known by name only.
+    pub(crate) async fn send_about(&self, about: &ObjectReference, event: &Event) {
         self.metrics.called("create", "events");
         self.metrics.sent_event(&event.reason);
-        if let Err(error) = self.recorder.publish(event, &about.object_ref(&())).await {
-            tracing::warn!(%error, reason = event.reason, "event not sent");
+        if let Err(error) = self.recorder.publish(event, about).await {
+            tracing::warn!(error = reconcile::told(&error), reason = event.reason, "event not sent");
         }
     }
 
@@ -152,7 +161,8 @@ impl Ctx {
 }
 
 fn publisher(client: &Client, settings: &Settings, metrics: &Metrics) -> Publisher {
-    let account = settings.service_account_namespace.clone().zip(settings.service_account.clone());
+    let namespace = settings.publisher_service_account_namespace.clone();
+    let account = namespace.zip(settings.publisher_service_account.clone());
     let account = account.map(|(namespace, name)| Account { namespace, name });
     let tokens = Tokens::new(client.clone(), account, metrics.clone());
     Publisher::new(tokens, settings.publish_timeout, settings.central_urls.clone())

@@ -7,7 +7,10 @@ use std::{
 };
 
 use http::{Request, Response};
-use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{Pod, PodSpec},
+};
 use kube::{
     Client,
     client::Body,
@@ -74,6 +77,41 @@ pub(crate) fn pod(name: &str, component: &str, instance: &str, ready: bool) -> P
         },
     });
     serde_json::from_value(value).expect("a pod")
+}
+
+/// Whatever a spec asks for: a pod has no more of its machine than the restricted Pod Security Standard allows, no volume but
+/// these kinds, and no identity but the resource's own, if any.
+pub(crate) fn assert_confined(pod: &PodSpec, account: Option<&str>) {
+    assert_eq!(pod.service_account_name.as_deref(), account, "an identity of its own, or none");
+    assert_eq!(pod.automount_service_account_token, Some(account.is_some()));
+    assert_eq!((pod.host_network, pod.host_pid, pod.host_ipc), (None, None, None));
+    assert!(pod.init_containers.is_none() && pod.ephemeral_containers.is_none());
+    let security = pod.security_context.as_ref().expect("a security context");
+    assert!(security.run_as_non_root == Some(true) && security.run_as_user.is_some_and(|user| user > 0));
+    assert!(security.seccomp_profile.as_ref().is_some_and(|profile| profile.type_ == "RuntimeDefault"));
+    for container in &pod.containers {
+        let security = container.security_context.as_ref().expect("a security context");
+        assert_eq!((security.privileged, security.allow_privilege_escalation), (None, Some(false)));
+        assert_eq!(security.read_only_root_filesystem, Some(true));
+        let capabilities = security.capabilities.as_ref().expect("capabilities");
+        assert_eq!((capabilities.drop.as_deref(), &capabilities.add), (Some(&["ALL".to_owned()][..]), &None));
+    }
+    for volume in pod.volumes.iter().flatten() {
+        let volume = json!(volume);
+        let kinds: Vec<_> =
+            volume.as_object().expect("a volume").keys().filter(|key| *key != "name").collect();
+        let known = ["configMap", "secret", "projected", "emptyDir", "persistentVolumeClaim"];
+        assert!(kinds.len() == 1 && known.contains(&kinds[0].as_str()), "{volume}");
+    }
+}
+
+/// All that a spec may say of where and how its pods run.
+pub(crate) fn every_override() -> Value {
+    json!({
+        "labels": {"app.kubernetes.io/component": "mine", "a": "b"}, "annotations": {"a": "b"},
+        "nodeSelector": {"a": "b"}, "tolerations": [{"operator": "Exists"}], "priorityClassName": "system-node-critical",
+        "affinity": {"podAffinity": {}}, "topologySpreadConstraints": [], "imagePullSecrets": [{"name": "any"}],
+    })
 }
 
 /// The status of a StatefulSet whose pods are all up to date and ready.
@@ -189,6 +227,7 @@ pub(crate) fn settings() -> Settings {
         node_image: IMAGE.into(),
         node_image_pull_policy: "IfNotPresent".into(),
         node_reviews_binding: Some("sorcha-node-reviews".into()),
+        disruption_budgets: true,
         namespace: None,
         leader_elect: false,
         lease_name: "lease".into(),
@@ -197,8 +236,8 @@ pub(crate) fn settings() -> Settings {
         listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
         concurrency: 1,
         resync: std::time::Duration::from_secs(600),
-        service_account: Some("controller".into()),
-        service_account_namespace: Some("sorcha-system".into()),
+        publisher_service_account: Some("sorcha-publisher".into()),
+        publisher_service_account_namespace: Some("sorcha-system".into()),
         publish_timeout: std::time::Duration::from_secs(5),
         deprecate_timeout: std::time::Duration::from_secs(300),
         central_urls: Vec::new(),

@@ -8,6 +8,8 @@
 pub mod config;
 pub mod names;
 pub mod metrics;
+pub(crate) mod json;
+pub mod feed;
 pub mod cache;
 pub mod network;
 pub mod workload;
@@ -28,6 +30,8 @@ pub mod blueprint;
 pub mod http;
 pub mod leader;
 pub mod run;
+pub mod release;
+pub mod logging;
 pub mod drill;
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use sorcha_controller::{
     config::{LogFormat, Settings},
     context::Ctx,
     drill::{self, DrillArgs},
+    logging,
     pki::command::{self, IdentityArgs},
+    release::{self, ReleaseArgs},
     run,
 };
 use sorcha_os::{
@@ -17,7 +19,6 @@ use sorcha_os::{
     replace::{Existing, Mode, replace_file},
 };
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// Turns SorchaCentralNode and SorchaPeer resources into running nodes
 #[derive(Parser)]
@@ -35,6 +36,8 @@ enum Command {
     Drill(DrillArgs),
     /// Make a certificate for a node outside the cluster, signed by a network's authority
     Identity(IdentityArgs),
+    /// Let SorchaBlueprints go where no controller is left to do it, such as after an uninstall
+    Release(ReleaseArgs),
     /// Print the custom resource definitions, or write them to a folder
     Crds(CrdsArgs),
 }
@@ -56,6 +59,7 @@ async fn main() -> ExitCode {
         Command::Run(settings) => run_controller(*settings).await,
         Command::Drill(args) => run_drill(args).await,
         Command::Identity(args) => make_identity(args).await,
+        Command::Release(args) => release_blueprints(args).await,
         Command::Crds(args) => crds(&args),
     };
     match result {
@@ -80,7 +84,7 @@ fn parse() -> Result<Cli, ExitCode> {
 }
 
 async fn run_controller(settings: Settings) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&settings.log).context("--log")?;
+    let filter = logging::filter(&settings.log).context("--log")?;
     // The library tells of lines that it could not write with a macro that panics when standard error is full.
     let log = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
     match settings.log_format {
@@ -100,6 +104,11 @@ async fn run_drill(args: DrillArgs) -> anyhow::Result<()> {
 async fn make_identity(args: IdentityArgs) -> anyhow::Result<()> {
     let client = kube::Client::try_default().await.context("find the cluster")?;
     command::run(client, args, Ctx::now().0).await
+}
+
+async fn release_blueprints(args: ReleaseArgs) -> anyhow::Result<()> {
+    let client = kube::Client::try_default().await.context("find the cluster")?;
+    release::run(client, args).await
 }
 
 /// In a pod its name; elsewhere a name that two processes of one machine do not share.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// Counters and histograms; a clone counts into the same ones.
 #[derive(Clone, Debug)]
@@ -13,6 +13,7 @@ pub struct Metrics {
     calls: IntCounterVec,
     events: IntCounterVec,
     publications: IntCounterVec,
+    watches: IntGaugeVec,
     leader: IntGauge,
 }
 
@@ -48,6 +49,13 @@ impl Metrics {
                 "Steps at registers by action and result; looks that led to none, by the reason of the condition",
                 &["action", "result"],
             )?,
+            watches: IntGaugeVec::new(
+                Opts::new(
+                    "sorcha_controller_watch_up",
+                    "1 while a kind is listed and watched; 0: what is known of it may be old, and resources may wait for it",
+                ),
+                &["kind"],
+            )?,
             leader: IntGauge::new("sorcha_controller_leader", "1 while this process reconciles")?,
         };
         metrics.registry.register(Box::new(metrics.reconciles.clone()))?;
@@ -55,6 +63,7 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.calls.clone()))?;
         metrics.registry.register(Box::new(metrics.events.clone()))?;
         metrics.registry.register(Box::new(metrics.publications.clone()))?;
+        metrics.registry.register(Box::new(metrics.watches.clone()))?;
         metrics.registry.register(Box::new(metrics.leader.clone()))?;
         Ok(metrics)
     }
@@ -84,6 +93,11 @@ impl Metrics {
     /// A step at a register, or a look that led to none.
     pub fn published(&self, action: &str, result: &str) {
         self.publications.with_label_values(&[action, result]).inc();
+    }
+
+    /// A kind is followed, or can't be.
+    pub fn watches(&self, kind: &str, well: bool) {
+        self.watches.with_label_values(&[kind]).set(well.into());
     }
 
     /// This process reconciles, or not.

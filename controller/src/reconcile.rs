@@ -4,8 +4,9 @@ use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
 use kube::{
-    Api, ResourceExt as _,
+    ResourceExt as _,
     api::{Patch, PatchParams},
+    core::Request,
     runtime::{controller::Action, events::Event},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -16,7 +17,17 @@ use sorcha_crds::{
 };
 use tokio::time::Instant;
 
-use crate::{apply, cache::Cached, context::Ctx, events, network::Contradiction};
+use crate::{
+    apply,
+    cache::Cached,
+    context::Ctx,
+    events,
+    feed::{
+        call::{self, Fault},
+        object::{self, Cut, Seen, form},
+    },
+    network::Contradiction,
+};
 
 /// Wait before a failed reconcile is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -51,11 +62,11 @@ pub enum Error {
     #[error(transparent)]
     Apply(#[from] apply::Error),
     /// Reading failed.
-    #[error("read cluster state: {0}")]
+    #[error("read cluster state: {}", told(.0))]
     Read(#[source] kube::Error),
-    /// The status can't be written.
+    /// The status, or a finalizer, can't be written.
     #[error("write status: {0}")]
-    Status(#[source] kube::Error),
+    Status(#[source] Fault),
 }
 
 impl Error {
@@ -79,6 +90,26 @@ impl Error {
             }
             _ => RETRY,
         }
+    }
+}
+
+/// Longest message of the API server that is passed on, characters.
+const MESSAGE_CHARS: usize = 500;
+
+/// What went wrong, without any text of an object: what the library says of an answer that it can't read quotes it.
+#[must_use]
+pub fn told(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if status.reason == "Failed to parse error data" => {
+            format!("the API server answers {} and does not say why", status.code)
+        }
+        kube::Error::Api(status) => {
+            let message: String = status.message.chars().take(MESSAGE_CHARS).collect();
+            format!("the API server answers {} {}: {message}", status.code, status.reason)
+        }
+        kube::Error::SerdeError(error) => format!("the API server's answer {}", form(error)),
+        kube::Error::FromUtf8(_) => "the API server's answer is not UTF-8".to_owned(),
+        other => other.to_string(),
     }
 }
 
@@ -172,7 +203,7 @@ async fn write_status<S: Subject>(
     subject: &S,
     ctx: &Ctx,
     result: &Result<Progress, Error>,
-) -> kube::Result<()> {
+) -> Result<(), Fault> {
     let before = subject.written();
     let after = subject.status(ctx, result, &Ctx::now());
     if !S::differs(&before, &after) {
@@ -190,28 +221,28 @@ async fn write_status<S: Subject>(
     Ok(())
 }
 
-/// Applies a part of a resource's status under a field manager's name; the resource as it is then. One that is gone is no
-/// error.
+/// Applies a part of a resource's status under a field manager's name; the resource as it is then, if it can be read. One that
+/// is gone is no error.
 ///
 /// # Errors
 /// When the API server does not answer, or not to us.
-pub async fn patch_status<S: Cached>(
+pub(crate) async fn patch_status<S: Cached>(
     subject: &S,
     ctx: &Ctx,
     manager: &str,
     status: &serde_json::Value,
-) -> kube::Result<Option<S>> {
-    let api: Api<S> = Api::namespaced(ctx.client.clone(), &subject.namespace().unwrap_or_default());
+) -> Result<Option<S>, Fault> {
     let body = json!({
         "apiVersion": S::api_version(&()), "kind": S::kind(&()),
         "metadata": {"name": subject.name_any()},
         "status": status,
     });
+    let request = Request::new(S::url_path(&(), Some(&subject.namespace().unwrap_or_default())));
     let parameters = PatchParams::apply(manager).force();
-    match api.patch_status(&subject.name_any(), &parameters, &Patch::Apply(body)).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-        other => other.map(Some),
-    }
+    let request = request.patch_subresource("status", &subject.name_any(), &parameters, &Patch::Apply(body));
+    let text = call::object(&ctx.client, request).await?;
+    let read = text.and_then(|text| object::read(&text, Cut::Document).ok());
+    Ok(read.and_then(|seen| if let Seen::Readable(object) = seen { Some(object) } else { None }))
 }
 
 /// The beginning of a hash, enough to tell two apart in a table; the nodes' reports have all of it.

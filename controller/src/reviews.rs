@@ -12,14 +12,14 @@ use std::{
 
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Subject};
 use kube::{
-    Api, ResourceExt as _,
+    Api, Resource as _, ResourceExt as _,
     api::{Patch, PatchParams},
 };
 use serde_json::json;
 use sorcha_crds::{CONTROLLER_FIELD_MANAGER, SorchaCentralNode};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::{cache::Triggers, context::Ctx};
+use crate::{cache::Triggers, context::Ctx, reconcile::told};
 
 /// Central nodes that come at once are written at once.
 const GATHER: Duration = Duration::from_millis(200);
@@ -84,7 +84,9 @@ pub async fn run(ctx: &Ctx, triggers: &Triggers) {
     let Some(binding) = &ctx.reviews.binding else { return };
     let (mut applied, mut next_look) = (None, Instant::now());
     loop {
-        let wanted = accounts(&ctx.caches.central_nodes.state());
+        let mut wanted = accounts(&ctx.caches.central_nodes.state());
+        // One that can't be read runs on as it did.
+        wanted.extend(ctx.caches.unreadables.names(&SorchaCentralNode::kind(&())));
         if applied.as_ref() != Some(&wanted) {
             let state = match keep(ctx, binding, &wanted, applied.is_some()).await {
                 Ok(()) => State::Given,
@@ -143,10 +145,7 @@ async fn keep(
 }
 
 fn fault(binding: &str, error: &kube::Error) -> String {
-    let why = match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    };
+    let why = told(error);
     format!(
         "users of the cluster can't publish: the ServiceAccounts of the central nodes are not in ClusterRoleBinding {binding}: \
          {why}; `helm upgrade` of the chart makes it and the controller's right to change it"

@@ -20,6 +20,7 @@ use crate::{
     certificates,
     config::Settings,
     context::Ctx,
+    feed::unreadable,
     http,
     leader::Leadership,
     metrics::Metrics,
@@ -134,17 +135,21 @@ pub async fn reconcile(client: Client, settings: Settings, identity: String, met
     let (peer, peer_requests) = mpsc::unbounded_channel();
     let (blueprint, blueprint_requests) = mpsc::unbounded_channel();
     let triggers = Triggers { central, peer, blueprint, nodes: Arc::default() };
-    let watches =
-        cache::run(client.clone(), settings.namespace.clone(), caches.clone(), writers, triggers.clone());
+    let watches = cache::run(
+        client.clone(),
+        settings.namespace.clone(),
+        caches.clone(),
+        writers,
+        triggers.clone(),
+        metrics.clone(),
+    );
     if let Err(error) = certificates::measure(metrics.registry(), caches.clone()) {
         tracing::warn!(%error, "certificates are not measured");
     }
     let ctx = Arc::new(Ctx::new(client, settings, caches.clone(), metrics, identity));
-    let controllers = async {
-        // Before the caches are full, everything would look as if it were missing.
-        if caches.ready().await.is_err() {
-            return;
-        }
+    // Before its caches are full, everything would look as if it were missing. None waits for those of others.
+    let nodes = async {
+        caches.ready_for_nodes().await;
         tokio::join!(
             control(Arc::clone(&ctx), central_requests, |node: Arc<SorchaCentralNode>, ctx| {
                 reconcile::reconcile(node, ctx).boxed()
@@ -152,13 +157,23 @@ pub async fn reconcile(client: Client, settings: Settings, identity: String, met
             control(Arc::clone(&ctx), peer_requests, |peer: Arc<SorchaPeer>, ctx| {
                 reconcile::reconcile(peer, ctx).boxed()
             }),
+        );
+    };
+    let blueprints = async {
+        caches.ready_for_blueprints().await;
+        tokio::join!(
             control(Arc::clone(&ctx), blueprint_requests, |blueprint, ctx| {
                 blueprint::reconcile(blueprint, ctx).boxed()
             }),
-            reviews::run(&ctx, &triggers),
+            blueprint::follow_config_maps(&ctx, &triggers),
         );
     };
-    tokio::join!(watches, controllers);
+    let reviews = async {
+        if caches.central_nodes.wait_until_ready().await.is_ok() {
+            reviews::run(&ctx, &triggers).await;
+        }
+    };
+    tokio::join!(watches, nodes, blueprints, reviews, unreadable::run(&ctx));
 }
 
 /// One look at one resource.
@@ -186,3 +201,6 @@ async fn control<S: Cached>(
         })
         .await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,7 +54,8 @@ pub struct SorchaBlueprintSpec {
     #[schemars(schema_with = "any_object")]
     #[x_kube(validation = Rule::new("self == oldSelf").message("document is immutable, as what is published is: publish the new one under a new id, as a new resource"))]
     pub document: Option<Value>,
-    /// Key of a ConfigMap in this namespace that holds the document. Immutable; so is the document once it is published.
+    /// Key of a ConfigMap in this namespace that holds the document. The ConfigMap must have the label
+    /// `sorcha.dev/publish: "true"`, by which its owner agrees. Immutable; so is the document once it is published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self == oldSelf").message("configMapRef is immutable: publish the new document under a new id, as a new resource"))]
     pub config_map_ref: Option<ConfigMapKeyRef>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::ResourceRequirements,
+    api::{core::v1::ResourceRequirements, networking::v1::NetworkPolicyPeer},
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
 };
 use kube::{CustomResource, KubeSchema};
@@ -77,6 +77,10 @@ pub struct SorchaCentralNodeSpec {
     /// Who may publish over HTTP.
     #[serde(default)]
     pub publishers: Publishers,
+    /// Who may connect over HTTP and HTTPS, beside the controller, kubelets and the resource's own backups; empty: everybody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub http_from: Vec<NetworkPolicyPeer>,
     /// Scheduled backups; none unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<Backup>,

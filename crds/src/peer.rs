@@ -1,7 +1,7 @@
 //! `SorchaPeer`: replicas that each keep a verified copy of the register.
 
 use k8s_openapi::{
-    api::core::v1::ResourceRequirements,
+    api::{core::v1::ResourceRequirements, networking::v1::NetworkPolicyPeer},
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
 };
 use kube::{CustomResource, KubeSchema};
@@ -64,6 +64,10 @@ pub struct SorchaPeerSpec {
     /// Certificate of the peers, and whom they trust.
     #[serde(default)]
     pub tls: Tls,
+    /// Who may connect over HTTP and HTTPS, beside kubelets; empty: everybody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub http_from: Vec<NetworkPolicyPeer>,
     /// Where the replicas lie.
     #[serde(default = "embedded")]
     pub store: PeerStore,

@@ -108,8 +108,10 @@ fn load(path: &Path) -> Result<Option<SigningKey>, KeyError> {
     if bytes.len() as u64 > FILE_BYTES {
         return Err(wrong(format!("it has more than {FILE_BYTES} bytes")));
     }
-    let pem = read::decoded(&bytes).map_err(|error| wrong(error.to_string()))?;
-    let key = SigningKey::from_pkcs8_pem(pem.trim_start()).map_err(|error| wrong(error.to_string()))?;
+    let text = read::decoded(&bytes).map_err(|error| wrong(error.to_string()))?;
+    // As an editor on another system saves it.
+    let pem = text.trim().replace("\r\n", "\n") + "\n";
+    let key = SigningKey::from_pkcs8_pem(&pem).map_err(|error| wrong(error.to_string()))?;
     warn_if_open(path, &file);
     Ok(Some(key))
 }

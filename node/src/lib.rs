@@ -16,6 +16,7 @@ pub mod keys;
 pub mod register;
 pub mod tls;
 pub mod session_name;
+pub mod shares;
 pub mod store;
 pub mod register_bootstrap;
 pub mod central;

@@ -269,6 +269,9 @@ pub async fn prepare_central_with_key(
         "central node: register verified"
     );
     env.metrics.version(loaded.view.head().get());
+    if let Some(tls) = &env.tls {
+        tls.check_central_node(&config.node.network);
+    }
     let node = CentralNode::new(config, env, RegisterLog::new(store, loaded.view), loaded.findings);
     signing_key.into_iter().for_each(|key| node.sign_with(key));
     Ok(node)

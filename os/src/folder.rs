@@ -23,7 +23,11 @@ fn or_current(folder: &Path) -> &Path {
 pub fn sync(folder: &Path) -> io::Result<()> {
     #[cfg(feature = "faults")]
     crate::faults::step(crate::faults::Step::SyncFolder)?;
-    File::open(or_current(folder))?.sync_all()
+    match File::open(or_current(folder))?.sync_all() {
+        // A file system that has no such thing, as some over a network: nothing more can be done there.
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+        other => other,
+    }
 }
 
 /// Makes a folder and those above it that are missing, and makes their names durable: in the first folder that was there,

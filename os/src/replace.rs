@@ -175,6 +175,17 @@ impl Replacement {
         Ok(Self { file, place })
     }
 
+    /// Begins one whose place in a folder is named later, by [`Replacement::at`], or never.
+    ///
+    /// # Errors
+    /// [`ReplaceError`] naming the folder.
+    pub fn in_folder(folder: &Path, mode: Mode) -> Result<Self, ReplaceError> {
+        let failed = |source| ReplaceError::NotWritten { path: folder.to_owned(), source };
+        let file = create(folder, mode, false).map_err(failed)?;
+        drop(file.as_file().try_lock());
+        Ok(Self { file, place: folder.to_owned() })
+    }
+
     /// Where it lies while it is made.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -19,7 +19,7 @@ REVIEWS = "sorcha-node-reviews"
 OWNED = {"get", "list", "watch", "create", "patch", "delete"}
 # (group, resource): verbs that the controller needs, no more.
 NEEDED = {
-    ("sorcha.dev", "sorchacentralnodes"): {"get", "list", "watch", "patch", "publish"},
+    ("sorcha.dev", "sorchacentralnodes"): {"get", "list", "watch", "patch"},
     ("sorcha.dev", "sorchapeers"): {"get", "list", "watch", "patch"},
     **{("sorcha.dev", f"{kind}/status"): {"get", "patch", "update"} for kind in ("sorchacentralnodes", "sorchapeers")},
     **{("sorcha.dev", f"{kind}/finalizers"): {"update"} for kind in ("sorchacentralnodes", "sorchapeers")},
@@ -250,15 +250,16 @@ class Rights(unittest.TestCase):
         account = pod["serviceAccountName"]
         tokens = next(r for r in of_kind(manifests, "Role") if r["metadata"]["name"] == "sorcha-tokens")
         self.assertEqual(self.granted(tokens), {("", "serviceaccounts/token"): {"create"}})
-        self.assertEqual(tokens["rules"][0]["resourceNames"], [account], "no other account's")
+        self.assertEqual(tokens["rules"][0]["resourceNames"], ["sorcha-publisher"], "not the controller's own")
         self.assertEqual(tokens["metadata"]["namespace"], NAMESPACE)
-        for flag in (f"--service-account={account}", f"--service-account-namespace={NAMESPACE}"):
+        for flag in ("--publisher-service-account=sorcha-publisher", f"--publisher-service-account-namespace={NAMESPACE}"):
             self.assertIn(flag, pod["containers"][0]["args"])
         for binding in of_kind(manifests, "RoleBinding", "ClusterRoleBinding"):
             if binding["metadata"]["name"] == REVIEWS:
                 self.assertNotIn("subjects", binding, "the controller keeps them, and an upgrade must not touch them")
                 continue
-            self.assertEqual(binding["subjects"], [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}])
+            whose = {"sorcha-publisher": "sorcha-publisher", "sorcha-release": "sorcha-release"}.get(binding["metadata"]["name"], account)
+            self.assertEqual(binding["subjects"], [{"kind": "ServiceAccount", "name": whose, "namespace": NAMESPACE}])
             bound = binding["roleRef"]["kind"], binding["metadata"].get("namespace"), binding["roleRef"]["name"]
             self.assertIn(bound, [(r["kind"], r["metadata"].get("namespace"), r["metadata"]["name"]) for r in of_kind(manifests, "Role", "ClusterRole")])
         return manifests
@@ -267,10 +268,9 @@ class Rights(unittest.TestCase):
         manifests = self.check([], "ClusterRole", None)
         roles = {role["metadata"]["name"]: role for role in of_kind(manifests, "ClusterRole")}
         users = {f"sorcha-{name}" for name in ("view", "edit", "admin", "publisher")}
-        self.assertEqual(set(roles), {"sorcha", REVIEWS, "sorcha-reviews-keeper"} | users)
-        reviews = {("authentication.k8s.io", "tokenreviews"): {"create"}}
-        self.assertEqual(self.granted(roles[REVIEWS]), reviews, "what a user may do is asked in one namespace")
-        reviews[("authorization.k8s.io", "localsubjectaccessreviews")] = {"create"}
+        self.assertEqual(set(roles), {"sorcha", REVIEWS, "sorcha-reviews-keeper", "sorcha-release"} | users)
+        reviews = {("authentication.k8s.io", "tokenreviews"): {"create"}, ("authorization.k8s.io", "subjectaccessreviews"): {"create"}}
+        self.assertEqual(self.granted(roles[REVIEWS]), reviews)
         keeper = roles["sorcha-reviews-keeper"]
         self.assertEqual(self.granted(keeper), reviews | {("rbac.authorization.k8s.io", "clusterrolebindings"): {"get", "patch"}})
         self.assertEqual([rule["resourceNames"] for rule in keeper["rules"] if "resourceNames" in rule], [[REVIEWS]])
@@ -288,6 +288,34 @@ class Rights(unittest.TestCase):
             for name, verbs in (("view", {"get", "list", "watch"}), ("edit", {"create", "update", "patch", "delete"}), ("admin", {"deletecollection"})):
                 self.assertEqual(self.granted(roles[f"sorcha-{name}"])[("sorcha.dev", kind)], verbs)
 
+    def test_the_publisher_may_publish_and_nothing_else(self):
+        for args in ([], values("namespace"), values("watch-another-namespace")):
+            manifests = render(*args)
+            bound = [
+                (binding["roleRef"]["kind"], binding["roleRef"]["name"])
+                for binding in of_kind(manifests, "RoleBinding", "ClusterRoleBinding")
+                if any(subject["name"] == "sorcha-publisher" for subject in binding.get("subjects", []))
+            ]
+            self.assertEqual(len(bound), 1)
+            (role,) = [r for r in of_kind(manifests, "Role", "ClusterRole") if (r["kind"], r["metadata"]["name"]) == bound[0]]
+            self.assertEqual(self.granted(role), {("sorcha.dev", "sorchacentralnodes"): {"publish"}})
+            self.assertNotIn("sorcha-publisher", [spec["serviceAccountName"] for spec in pod_specs(manifests)])
+
+    def test_what_lets_blueprints_go_runs_after_the_controller(self):
+        for args, namespace in (([], None), (values("watch-another-namespace"), "registers")):
+            hooked = [m for m in render(*args) if m["metadata"]["name"] == "sorcha-release"]
+            self.assertEqual({hooks(manifest) for manifest in hooked}, {"post-delete"})
+            (job,) = of_kind(hooked, "Job")
+            (deployment,) = of_kind(render(*args), "Deployment")
+            (container,) = job["spec"]["template"]["spec"]["containers"]
+            controller = deployment["spec"]["template"]["spec"]["containers"][0]
+            for field in ("image", "imagePullPolicy"):
+                self.assertEqual(container[field], controller[field], "nothing else is pulled")
+            self.assertEqual(container["args"], ["release"] + ([f"--namespace={namespace}"] if namespace else []))
+            (role,) = of_kind(hooked, "Role", "ClusterRole")
+            self.assertEqual(self.granted(role), {("sorcha.dev", "sorchablueprints"): {"get", "list", "patch"}})
+        self.assertEqual([m for m in render("--set", "release.enabled=false") if hooks(m) == "post-delete"], [])
+
     def test_namespace_scope_has_no_cluster_role(self):
         for name, namespace in (("namespace", NAMESPACE), ("watch-another-namespace", "registers")):
             manifests = self.check(values(name), "Role", namespace)
@@ -296,7 +324,7 @@ class Rights(unittest.TestCase):
     def test_the_controller_reaches_central_nodes_of_the_namespaces_that_it_watches(self):
         for name, selector in (("defaults", {}), ("watch-another-namespace", {"matchLabels": {"kubernetes.io/metadata.name": "registers"}})):
             policy = next(p for p in of_kind(render(*values(name)), "NetworkPolicy") if p["metadata"]["name"] == "sorcha")
-            (rule,) = [rule for rule in policy["spec"]["egress"] if rule["ports"][0]["port"] == 8080]
+            (rule,) = [rule for rule in policy["spec"]["egress"] if rule["ports"][0]["port"] == 8443]
             (to,) = rule["to"]
             self.assertEqual(to["namespaceSelector"], selector)
             self.assertEqual(to["podSelector"]["matchLabels"]["app.kubernetes.io/component"], "central-node")

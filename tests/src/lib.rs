@@ -7,9 +7,11 @@
 pub mod certificates;
 pub mod history;
 pub mod legacy;
+pub mod occupied;
 pub mod process;
 pub mod scripted;
 pub mod simulation;
+pub mod tally;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 

@@ -172,6 +172,100 @@ async fn wrong_use_and_wrong_configuration_end_with_their_codes() {
     assert!(error.contains("/nowhere.toml"), "{error}");
 }
 
+/// What Kubernetes sets in a pod beside a Service called `sorcha`, and what else may be there.
+const OF_OTHERS: [(&str, &str); 7] = [
+    ("SORCHA_PORT", "tcp://10.96.0.7:8080"),
+    ("SORCHA_SERVICE_HOST", "10.96.0.7"),
+    ("SORCHA_SERVICE_PORT_HTTP", "8080"),
+    ("SORCHA_PORT_5000_TCP_ADDR", "10.96.0.7"),
+    ("SORCHA_FOO", "bar"),
+    ("SORCHA_TOKEN_FILE", ""),
+    ("SORCHA_HEARTBEAT__INTERVAL", ""),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_beside_a_service_called_sorcha_starts_and_takes_its_id_as_a_text() {
+    let files = Files::new();
+    let [http, closed] = free_ports();
+    let mut command = tokio::process::Command::new(binary());
+    command.envs(OF_OTHERS).env("SORCHA_NODE__ID", "007");
+    command.args(["peer", "--central-node", &format!("127.0.0.1:{closed}"), "--data-dir"]);
+    command.arg(files.data.path().join("edge")).args(["--listen-http", &format!("127.0.0.1:{http}")]);
+    let peer = Process::spawn(command);
+    let info = until("the peer answers", || get(http, "/api/node/info")).await;
+    assert!(info.contains("\"007\""), "{info}");
+    assert_eq!(peer.terminate().await, Some(0));
+    let misspelt = tokio::process::Command::new(binary())
+        .args(["peer", "--central-node", "n0"])
+        .env("SORCHA_NODE__IDD", "x")
+        .output();
+    let misspelt = misspelt.await.unwrap();
+    let told = String::from_utf8_lossy(&misspelt.stderr).into_owned();
+    assert_eq!(misspelt.status.code(), Some(2));
+    assert!(told.contains("SORCHA_NODE__IDD: there is no setting node.idd"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_and_nodes_outlive_streams_that_take_nothing() {
+    let files = Files::new();
+    let [grpc, http] = free_ports();
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    // A node whose log goes nowhere.
+    let mut command = tokio::process::Command::new(binary());
+    command.args([
+        "central",
+        "--hostname",
+        "n0.sorcha.dev",
+        "--log",
+        "trace",
+        "--insecure-writes",
+        "--data-dir",
+    ]);
+    command.arg(files.data.path().join("n0")).stderr(full());
+    command.args([
+        "--listen-grpc",
+        &format!("127.0.0.1:{grpc}"),
+        "--listen-http",
+        &format!("127.0.0.1:{http}"),
+    ]);
+    let central = Process::spawn(command);
+    until("the central node answers", || get(http, "/readyz")).await;
+    let url = format!("http://127.0.0.1:{http}");
+    let mut number = 0;
+    for (output, error, code) in [(false, true, 0), (true, false, 1), (true, true, 1)] {
+        for format in ["table", "json"] {
+            let documents: Vec<_> = (0..3)
+                .map(|_| {
+                    number += 1;
+                    let file = files.data.path().join(format!("b-{number}.json"));
+                    // Without @context: worth a warning.
+                    std::fs::write(&file, format!("{{\"n\":{number}}}")).unwrap();
+                    file
+                })
+                .collect();
+            let mut command = tokio::process::Command::new(binary());
+            command.args(["publish", "--log", "trace", "--output", format, "--url", &url]).args(&documents);
+            command.stdout(if output { full().into() } else { std::process::Stdio::null() });
+            command.stderr(if error { full().into() } else { std::process::Stdio::null() });
+            let ended = command.envs(OF_OTHERS).status().await.unwrap();
+            assert_eq!(ended.code(), Some(code), "output full: {output}, error full: {error}, {format}");
+            for document in documents {
+                let id = document.file_stem().unwrap().to_str().unwrap().to_owned();
+                let found = get(http, &format!("/api/system-register/blueprints/{id}")).await;
+                assert!(found.is_some(), "{id} was left out");
+            }
+        }
+    }
+    for arguments in
+        [&["--help"][..], &["status", "--url", &url], &["register", "export", "-", "--url", &url]]
+    {
+        let mut command = tokio::process::Command::new(binary());
+        let ended = command.args(arguments).stdout(full()).stderr(full()).status().await.unwrap();
+        assert_eq!(ended.code(), Some(1), "{arguments:?}");
+    }
+    assert_eq!(central.terminate().await, Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_ends_with_equal_replicas() {
     let output =

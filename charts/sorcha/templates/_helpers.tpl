@@ -70,6 +70,21 @@ app.kubernetes.io/component: drill
 {{- end }}
 {{- end }}
 
+{{- /* Whose tokens publish; it may do nothing else. */ -}}
+{{- define "sorcha.publisherServiceAccountName" -}}
+{{- printf "%s-publisher" (include "sorcha.fullname" .) }}
+{{- end }}
+
+{{- define "sorcha.releaseSelectorLabels" -}}
+{{ include "sorcha.selectorLabels" . }}
+app.kubernetes.io/component: release
+{{- end }}
+
+{{- define "sorcha.releaseLabels" -}}
+{{ include "sorcha.labels" . }}
+app.kubernetes.io/component: release
+{{- end }}
+
 {{- /* Namespace watched; empty: all. */ -}}
 {{- define "sorcha.watchNamespace" -}}
 {{- if eq .Values.scope "Namespace" }}

@@ -1,14 +1,15 @@
 //! The end of a resource: its blueprint is deprecated first, if that is asked for and can be done in time (ADR 16).
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::SignedDuration};
-use kube::{
-    Api, ResourceExt as _,
-    api::{Patch, PatchParams},
-};
-use serde_json::json;
-use sorcha_crds::{CONTROLLER_FIELD_MANAGER, SorchaBlueprint, blueprint::BlueprintDeletionPolicy};
+use kube::ResourceExt as _;
+use sorcha_crds::{SorchaBlueprint, blueprint::BlueprintDeletionPolicy};
 
-use super::{Pass, at, nobody, ready, status::Standing};
+use super::{
+    Pass,
+    finalizer::{has_finalizer, set_finalizer},
+    nobody, proof, ready, source,
+    status::Standing,
+};
 use crate::{
     context::Ctx,
     events::note,
@@ -16,57 +17,6 @@ use crate::{
     publication::{Outcome, memory::Circumstances, register::Fault},
     reconcile::Error,
 };
-
-/// The finalizer.
-pub(super) const FINALIZER: &str = "sorcha.dev/deprecate";
-/// Refusal of finalizers for a resource that is being deleted; conflict with another writer.
-const INVALID: u16 = 422;
-const CONFLICT: u16 = 409;
-
-/// What came of a change of the finalizer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Finalizer {
-    /// It is as wanted, or will be: another writer was first, and the next pass sees what it wrote.
-    Set,
-    /// The resource is gone, or being deleted.
-    Gone,
-}
-
-pub(super) fn has_finalizer(blueprint: &SorchaBlueprint) -> bool {
-    blueprint.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
-}
-
-/// Adds or removes the finalizer, if nobody else has changed the resource meanwhile.
-pub(super) async fn set_finalizer(
-    blueprint: &SorchaBlueprint,
-    ctx: &Ctx,
-    wanted: bool,
-) -> Result<Finalizer, Error> {
-    let mut finalizers: Vec<&str> =
-        blueprint.finalizers().iter().map(String::as_str).filter(|name| *name != FINALIZER).collect();
-    if wanted {
-        finalizers.push(FINALIZER);
-    }
-    let body =
-        json!({"metadata": {"resourceVersion": blueprint.resource_version(), "finalizers": finalizers}});
-    let api: Api<SorchaBlueprint> =
-        Api::namespaced(ctx.client.clone(), &blueprint.namespace().unwrap_or_default());
-    let parameters =
-        PatchParams { field_manager: Some(CONTROLLER_FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    ctx.metrics.called("patch", "sorchablueprints");
-    match api.patch(&blueprint.name_any(), &parameters, &Patch::Merge(body)).await {
-        Ok(_) => Ok(Finalizer::Set),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Finalizer::Gone),
-        Err(kube::Error::Api(status)) if status.code == INVALID && wanted => Ok(Finalizer::Gone),
-        Err(kube::Error::Api(status)) if status.code == CONFLICT => {
-            // A deletion makes a new version, too.
-            let now = api.get_metadata_opt(&blueprint.name_any()).await.map_err(Error::Read)?;
-            let gone = now.is_none_or(|now| now.metadata.deletion_timestamp.is_some());
-            Ok(if gone { Finalizer::Gone } else { Finalizer::Set })
-        }
-        Err(error) => Err(Error::Status(error)),
-    }
-}
 
 /// What is done about a resource that is deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,11 +83,49 @@ async fn deprecate(
     if let Some((Outcome::Waiting(why), left)) = memory.recall(&uid, &circumstances) {
         return Err((why, left));
     }
-    let pinned = blueprint.status.as_ref().and_then(|status| status.checksum.as_deref());
+    let why = match pinned(blueprint, ctx).await {
+        Ok(pinned) => match retire(blueprint, ctx, network, &circumstances.ready, &pinned).await {
+            Ok(()) => return Ok(()),
+            Err(away) if away.is_empty() => nobody(network),
+            Err(away) => away.join("; "),
+        },
+        Err(why) => why,
+    };
+    let outcome = Outcome::Waiting(why.clone());
+    let wait = memory.keep(&uid, circumstances, &outcome, None, ctx.settings.resync);
+    Err((why, wait))
+}
+
+/// Checksum of what was published for this resource. A controller that ended after the publication has not written it into
+/// the status: then it is that of the document.
+async fn pinned(blueprint: &SorchaBlueprint, ctx: &Ctx) -> Result<String, String> {
+    if let Some(checksum) = blueprint.status.as_ref().and_then(|status| status.checksum.clone()) {
+        return Ok(checksum);
+    }
+    let _room = ctx.publisher.room().await;
+    match source::read(blueprint, ctx).await? {
+        Ok(document) => Ok(document.checksum),
+        Err(missing) => {
+            Err(format!("whether it was published can't be told without its document: {missing}"))
+        }
+    }
+}
+
+/// Why the ready central nodes do not deprecate it, if none does.
+async fn retire(
+    blueprint: &SorchaBlueprint,
+    ctx: &Ctx,
+    network: &Network,
+    ready: &[String],
+    pinned: &str,
+) -> Result<(), Vec<String>> {
     let mut away = Vec::new();
-    for central in &circumstances.ready {
-        let at = at(network, central);
-        match ctx.publisher.retire(&at, blueprint.blueprint_id(), pinned).await {
+    for central in ready {
+        let retired = match proof::at(ctx, network, central).await {
+            Ok(at) => ctx.publisher.retire(&at, blueprint.blueprint_id(), Some(pinned)).await,
+            Err(refusal) => Err(Fault::Refused(refusal)),
+        };
+        match retired {
             Ok(None) => return Ok(()),
             Ok(Some(entry)) => {
                 ctx.metrics.published("deprecate", "stored");
@@ -147,10 +135,9 @@ async fn deprecate(
             }
             Err(Fault::Passing(why)) => away.push(format!("{central}: {why}")),
             Err(Fault::Refused(refusal)) => away.push(refusal.to_string()),
+            // Only publications come upon that.
+            Err(Fault::Gone) => {}
         }
     }
-    let why = if away.is_empty() { nobody(network) } else { away.join("; ") };
-    let outcome = Outcome::Waiting(why.clone());
-    let wait = memory.keep(&uid, circumstances, &outcome, None, ctx.settings.resync);
-    Err((why, wait))
+    Err(away)
 }

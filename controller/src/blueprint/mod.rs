@@ -6,13 +6,21 @@
 
 mod spread;
 mod status;
+mod proof;
+mod source;
+mod finalizer;
 mod leave;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
-    Api, Resource as _, ResourceExt as _,
+    Resource as _, ResourceExt as _,
     runtime::{controller::Action, events::Event},
 };
 use serde_json::json;
@@ -24,7 +32,7 @@ use sorcha_crds::{
 use tokio::time::Instant;
 
 use self::{
-    leave::Finalizer,
+    finalizer::{has_finalizer, set_finalizer},
     status::{Difference, Standing},
 };
 use crate::{
@@ -34,12 +42,17 @@ use crate::{
     publication::{
         Outcome, Refusal,
         decide::Wanted,
-        document::{Document, Missing},
+        document::Missing,
         memory::Circumstances,
-        publisher::{At, Made},
+        publisher::Made,
         register::{Fault, Known},
     },
     reconcile::{Error, patch_status},
+};
+
+pub(crate) use self::{
+    finalizer::{FINALIZER, Finalizer, change_finalizer},
+    source::follow_config_maps,
 };
 
 /// What came of one pass.
@@ -83,10 +96,6 @@ fn network(blueprint: &SorchaBlueprint, ctx: &Ctx) -> Network {
     central::network_named(&ctx.caches, &blueprint.namespace().unwrap_or_default(), &blueprint.spec.network)
 }
 
-fn at<'a>(network: &'a Network, central: &'a str) -> At<'a> {
-    At { namespace: &network.namespace, network: &network.name, central }
-}
-
 fn ready(network: &Network) -> Vec<String> {
     let ready = network
         .nodes
@@ -109,7 +118,15 @@ async fn stay(blueprint: &SorchaBlueprint, ctx: &Ctx, network: &Network) -> Resu
     let (mut made, mut known) = (Vec::new(), None);
     let outcome = match duplicate(blueprint, ctx) {
         Some(refusal) => Outcome::Refused(refusal),
-        None => look(blueprint, ctx, network, &circumstances.ready, &mut made, &mut known).await,
+        None => {
+            let mut state = Look::new(blueprint, &circumstances.ready);
+            let outcome = look(blueprint, ctx, network, &mut state).await;
+            if state.gone {
+                return Ok(None);
+            }
+            (known, made) = (state.known, state.made);
+            outcome
+        }
     };
     tell(blueprint, ctx, &made, &outcome);
     let next = memory.keep(&uid, circumstances, &outcome, known, ctx.settings.resync);
@@ -118,6 +135,41 @@ async fn stay(blueprint: &SorchaBlueprint, ctx: &Ctx, network: &Network) -> Resu
     });
     ensure_finalizer(blueprint, ctx, network, &outcome).await?;
     Ok(Some(Pass { standing: Standing::Looked(outcome), made, next }))
+}
+
+/// One look at the register.
+struct Look<'a> {
+    /// Central nodes that are ready.
+    ready: &'a [String],
+    /// A deletion waits for us, or nobody wants it to.
+    held: AtomicBool,
+    /// The resource is.
+    gone: bool,
+    made: Vec<Made>,
+    known: Option<Known>,
+}
+
+impl<'a> Look<'a> {
+    fn new(blueprint: &SorchaBlueprint, ready: &'a [String]) -> Self {
+        let retained = blueprint.spec.deletion_policy == BlueprintDeletionPolicy::Retain;
+        let held = AtomicBool::new(retained || has_finalizer(blueprint));
+        Self { ready, held, gone: false, made: Vec::new(), known: None }
+    }
+}
+
+/// Whatever happens after this, a deletion waits until the blueprint is looked for.
+async fn hold(blueprint: &SorchaBlueprint, ctx: &Ctx, held: &AtomicBool) -> Result<(), Fault> {
+    if held.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    match set_finalizer(blueprint, ctx, true).await {
+        Ok(Finalizer::Set) => {
+            held.store(true, Ordering::Relaxed);
+            Ok(())
+        }
+        Ok(Finalizer::Gone) => Err(Fault::Gone),
+        Err(error) => Err(Fault::Passing(format!("the resource can't be held for it: {error}"))),
+    }
 }
 
 /// Two resources of one id would undo each other's changes: the older one has it.
@@ -134,47 +186,75 @@ fn duplicate(blueprint: &SorchaBlueprint, ctx: &Ctx) -> Option<Refusal> {
     Some(Refusal::Duplicate { id: blueprint.blueprint_id().to_owned(), other: older.name_any() })
 }
 
+/// Looks at the register. What is known of the document from before may be enough; if not, it is read.
+async fn look(blueprint: &SorchaBlueprint, ctx: &Ctx, network: &Network, look: &mut Look<'_>) -> Outcome {
+    if look.ready.is_empty() {
+        return Outcome::Waiting(nobody(network));
+    }
+    let pinned = blueprint.status.as_ref().and_then(|status| status.checksum.clone());
+    let wanted = |document| Wanted {
+        id: blueprint.blueprint_id().to_owned(),
+        document,
+        pinned: pinned.clone(),
+        active: blueprint.spec.active,
+    };
+    if source::is_settled(blueprint) {
+        let outcome = ask(blueprint, ctx, network, &wanted(Err(Missing::NotRead)), look).await;
+        if outcome != Outcome::Refused(Refusal::Document(Missing::NotRead)) {
+            return outcome;
+        }
+    }
+    let _room = ctx.publisher.room().await;
+    match source::read(blueprint, ctx).await {
+        // Nothing in the register could make up for that.
+        Ok(Err(missing)) if pinned.is_none() => Outcome::Refused(missing.into()),
+        Ok(document) => ask(blueprint, ctx, network, &wanted(document), look).await,
+        Err(why) => Outcome::Waiting(why),
+    }
+}
+
 /// Asks the ready central nodes in failover order until one has an answer.
-async fn look(
+async fn ask(
     blueprint: &SorchaBlueprint,
     ctx: &Ctx,
     network: &Network,
-    ready: &[String],
-    made: &mut Vec<Made>,
-    known: &mut Option<Known>,
+    wanted: &Wanted,
+    look: &mut Look<'_>,
 ) -> Outcome {
-    if ready.is_empty() {
-        return Outcome::Waiting(nobody(network));
-    }
-    let document = match document(blueprint, ctx).await {
-        Ok(document) => document,
-        Err(error) => return Outcome::Waiting(format!("read the document's ConfigMap: {error}")),
-    };
-    let wanted = Wanted {
-        id: blueprint.blueprint_id().to_owned(),
-        document,
-        pinned: blueprint.status.as_ref().and_then(|status| status.checksum.clone()),
-        active: blueprint.spec.active,
-    };
     let last = ctx.publisher.memory.known(&blueprint.uid().unwrap_or_default());
-    let (mut away, mut not_allowed) = (Vec::new(), None);
-    for central in ready {
-        let at = at(network, central);
-        match ctx.publisher.bring(&at, &wanted, last.as_ref(), made).await {
+    let (mut away, mut own) = (Vec::new(), None);
+    for central in look.ready {
+        let at = match proof::at(ctx, network, central).await {
+            Ok(at) => at,
+            Err(refusal) => {
+                own.get_or_insert(refusal);
+                continue;
+            }
+        };
+        let held = &look.held;
+        let hold = || hold(blueprint, ctx, held);
+        let fault = match ctx.publisher.bring(&at, wanted, last.as_ref(), hold, &mut look.made).await {
             Ok(seen) => {
                 let entry = seen.entry.clone();
-                *known = Some(seen);
+                look.known = Some(seen);
                 return Outcome::InRegister { entry, central: central.clone() };
             }
+            Err(fault) => fault,
+        };
+        match fault {
             // Another one may, such as while settings roll out.
-            Err(Fault::Refused(refusal @ Refusal::NotAllowed { .. })) => {
-                not_allowed.get_or_insert(refusal);
+            Fault::Refused(refusal) if refusal.is_ones_own() => {
+                own.get_or_insert(refusal);
             }
-            Err(Fault::Refused(refusal)) => return Outcome::Refused(refusal),
-            Err(Fault::Passing(why)) => away.push(format!("{central}: {why}")),
+            Fault::Refused(refusal) => return Outcome::Refused(refusal),
+            Fault::Passing(why) => away.push(format!("{central}: {why}")),
+            Fault::Gone => {
+                look.gone = true;
+                return Outcome::Waiting("the resource is gone".to_owned());
+            }
         }
     }
-    not_allowed.map_or_else(|| Outcome::Waiting(away.join("; ")), Outcome::Refused)
+    own.map_or_else(|| Outcome::Waiting(away.join("; ")), Outcome::Refused)
 }
 
 fn nobody(network: &Network) -> String {
@@ -184,26 +264,6 @@ fn nobody(network: &Network) -> String {
     }
     let names: Vec<String> = network.nodes.iter().map(|node| node.name_any()).collect();
     format!("no central node of network {name} in namespace {namespace} is ready: {}", names.join(", "))
-}
-
-/// The document as it is now. ConfigMaps of users are not watched: theirs is read whenever the register is looked at.
-async fn document(blueprint: &SorchaBlueprint, ctx: &Ctx) -> kube::Result<Result<Document, Missing>> {
-    if let Some(document) = &blueprint.spec.document {
-        return Ok(Document::inline(document, "spec.document"));
-    }
-    let Some(reference) = &blueprint.spec.config_map_ref else {
-        let problem = "there is neither document nor configMapRef".to_owned();
-        return Ok(Err(Missing::NotAnObject { place: "spec".to_owned(), problem }));
-    };
-    let (namespace, name, key) =
-        (blueprint.namespace().unwrap_or_default(), reference.name.clone(), reference.key.clone());
-    ctx.metrics.called("get", "configmaps");
-    let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), &namespace);
-    let data = api.get_opt(&name).await?.and_then(|map| map.data);
-    Ok(match data.as_ref().and_then(|data| data.get(&key)) {
-        Some(text) => Document::parse(text, &format!("key {key} of ConfigMap {name}")),
-        None => Err(Missing::ConfigMap { name, key, namespace }),
-    })
 }
 
 /// To the log and the measurements.
@@ -228,23 +288,26 @@ fn tell(blueprint: &SorchaBlueprint, ctx: &Ctx, made: &[Made], outcome: &Outcome
     tracing::warn!(namespace, name, id, reason = outcome.reason(), why, "register not as wanted");
 }
 
-/// The finalizer is there once there is something to deprecate, and only as long as the policy asks for it.
+/// The finalizer is there as long as there is something to deprecate, and the policy asks for it.
 async fn ensure_finalizer(
     blueprint: &SorchaBlueprint,
     ctx: &Ctx,
     network: &Network,
     outcome: &Outcome,
 ) -> Result<(), Error> {
-    let Outcome::InRegister { entry, central } = outcome else { return Ok(()) };
     let wanted = blueprint.spec.deletion_policy == BlueprintDeletionPolicy::Deprecate;
-    if wanted == leave::has_finalizer(blueprint) {
+    let Outcome::InRegister { entry, central } = outcome else { return Ok(()) };
+    if wanted == has_finalizer(blueprint) {
         return Ok(());
     }
-    match leave::set_finalizer(blueprint, ctx, wanted).await? {
+    match set_finalizer(blueprint, ctx, wanted).await? {
         Finalizer::Gone if wanted => {
             // Deleted while it was published: nobody else would deprecate it.
-            let at = at(network, central);
-            let retired = ctx.publisher.retire(&at, blueprint.blueprint_id(), Some(&entry.checksum)).await;
+            let id = blueprint.blueprint_id();
+            let retired = match proof::at(ctx, network, central).await {
+                Ok(at) => ctx.publisher.retire(&at, id, Some(&entry.checksum)).await.map(drop),
+                Err(refusal) => Err(Fault::Refused(refusal)),
+            };
             tracing::info!(name = blueprint.name_any(), ?retired, "deleted while it was published");
         }
         Finalizer::Gone | Finalizer::Set => {}
@@ -272,8 +335,7 @@ async fn write_status(
         Difference::Real => {}
     }
     ctx.metrics.called("apply", "sorchablueprints/status");
-    let written = patch_status(blueprint, ctx, CONTROLLER_FIELD_MANAGER, &json!(after)).await;
-    written.map_err(Error::Status)?;
+    patch_status(blueprint, ctx, CONTROLLER_FIELD_MANAGER, &json!(after)).await.map_err(Error::Status)?;
     send(blueprint, ctx, status::events(&pass.made, &before, &after)).await;
     Ok(pass.next)
 }

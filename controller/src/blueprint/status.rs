@@ -118,7 +118,9 @@ fn ready(blueprint: &SorchaBlueprint, standing: &Standing, status: &SorchaBluepr
 /// The refusal that keeps the document out of the register. One of a change of a published blueprint does not.
 fn keeps_out<'a>(standing: &'a Standing, status: &SorchaBlueprintStatus) -> Option<&'a Refusal> {
     match standing {
-        Standing::Looked(Outcome::Refused(Refusal::NotAllowed { .. })) if status.checksum.is_some() => None,
+        Standing::Looked(Outcome::Refused(refusal)) if refusal.is_ones_own() && status.checksum.is_some() => {
+            None
+        }
         Standing::Looked(Outcome::Refused(refusal)) => Some(refusal),
         _ => None,
     }

@@ -22,7 +22,7 @@ impl Triggers {
         }
     }
 
-    pub(super) fn touch_blueprint(&self, blueprint: &SorchaBlueprint) {
+    pub(crate) fn touch_blueprint(&self, blueprint: &SorchaBlueprint) {
         // A receiver that is gone means that the controller is stopping.
         let _stopping = self.blueprint.send(ObjectRef::from_obj(blueprint)).is_err();
     }

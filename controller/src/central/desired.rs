@@ -10,8 +10,8 @@ use sorcha_crds::{
 use crate::{
     context::Ctx,
     desired::{
-        self, Desired, Owner, Shared, Workload, central_config, central_network_policy, central_service,
-        headless_service, managed_server, network_budget, network_config_map, stateful_set,
+        self, Desired, Owner, Shared, Workload, admit_controller, central_config, central_network_policy,
+        central_service, headless_service, managed_server, network_budget, network_config_map, stateful_set,
     },
     names::{self, Component},
     network::{self, Network},
@@ -26,7 +26,11 @@ const GRACE_BEYOND_DRAIN: i64 = 15;
 pub(super) fn node(ctx: &Ctx, node: &SorchaCentralNode) -> Desired {
     let settings = &ctx.settings;
     let may_review = settings.node_reviews_binding.is_some();
-    desired(node, &settings.node_image, &settings.node_image_pull_policy, may_review)
+    let mut desired = desired(node, &settings.node_image, &settings.node_image_pull_policy, may_review);
+    if let Some(namespace) = &settings.service_account_namespace {
+        admit_controller(&mut desired.network_policy, namespace);
+    }
+    desired
 }
 
 /// The objects of one central node, with the image for a spec that names none.
@@ -76,6 +80,7 @@ pub(super) fn desired(
             &owner,
             spec.service.type_ != ServiceType::ClusterIP,
             tls.is_some(),
+            &spec.http_from,
         ),
         budget: None,
         service_account,
@@ -103,7 +108,7 @@ pub(super) fn shared(ctx: &Ctx, network: &Network) -> Shared {
     let owner = network_owner(network, Component::CentralNode, network.name.clone());
     Shared {
         config_map: network_config_map(&owner, &network.internal(), &external),
-        budget: network_budget(&owner),
+        budget: ctx.settings.disruption_budgets.then(|| network_budget(&owner)),
         mongodb: network.managed().map(|(_, server)| {
             managed_server(&mongodb_owner(network), server, managed_deletion_policy(network))
         }),

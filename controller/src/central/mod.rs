@@ -7,7 +7,7 @@ mod publishers;
 mod status;
 
 use k8s_openapi::{
-    api::{apps::v1::StatefulSet, batch::v1::CronJob, core::v1::Secret},
+    api::{apps::v1::StatefulSet, batch::v1::CronJob, core::v1::Secret, policy::v1::PodDisruptionBudget},
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
 };
 use kube::{
@@ -110,7 +110,10 @@ pub async fn check_secret(ctx: &Ctx, namespace: &str, reference: SecretKeyRef) -
 async fn apply_shared(ctx: &Ctx, network: &Network) -> Result<(), Error> {
     let Shared { config_map, budget, mongodb } = desired::shared(ctx, network);
     ctx.applier.apply(&config_map).await?;
-    ctx.applier.apply(&budget).await?;
+    match budget {
+        Some(budget) => drop(ctx.applier.apply(&budget).await?),
+        None => delete_budget(ctx, network).await?,
+    }
     if let (Some(server), Some((_, settings))) = (mongodb, network.managed()) {
         ensure_secret(ctx, network, settings).await?;
         ctx.applier.apply(&server.service).await?;
@@ -119,6 +122,16 @@ async fn apply_shared(ctx: &Ctx, network: &Network) -> Result<(), Error> {
         if ctx.applier.apply(&server.stateful_set).await? {
             own_secret(ctx, network).await?;
         }
+    }
+    Ok(())
+}
+
+/// It belongs to all central nodes that there were when it was applied.
+async fn delete_budget(ctx: &Ctx, network: &Network) -> Result<(), Error> {
+    let name = names::network_budget(&network.name);
+    for node in &network.nodes {
+        let uid = node.uid().unwrap_or_default();
+        ctx.applier.delete::<PodDisruptionBudget>(&uid, &network.namespace, &name).await?;
     }
     Ok(())
 }

@@ -18,8 +18,10 @@ use super::{
     meta::Owner,
     stateful_set::{NODE_USER, container_security, pod_security},
 };
-use crate::names::{self, HTTP_PORT, service_host};
+use crate::names::{self, HTTP_PORT, label, service_host};
 
+/// Value of the label `app.kubernetes.io/component` of a backup's pods.
+pub(super) const BACKUP: &str = "backup";
 const FOLDER: &str = "/backups";
 /// Seconds that a backup may take, and that it may begin late.
 const DEADLINE: i64 = 3600;
@@ -54,8 +56,7 @@ pub fn backup(owner: &Owner, backup: &Backup, image: &str, image_pull_policy: &s
 }
 
 fn labels(owner: &Owner) -> BTreeMap<String, String> {
-    let labels =
-        [("app.kubernetes.io/component", "backup"), ("app.kubernetes.io/instance", owner.name.as_str())];
+    let labels = [(label::COMPONENT, BACKUP), (label::INSTANCE, owner.name.as_str())];
     labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
 }
 

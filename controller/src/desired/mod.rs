@@ -29,7 +29,7 @@ pub use self::{
     config_map::network_config_map,
     meta::Owner,
     mongodb::{ManagedServer, managed_server, new_secret},
-    network_policy::{central_network_policy, peer_network_policy},
+    network_policy::{admit_controller, central_network_policy, peer_network_policy},
     node_config::{FORCE_RESYNC_KEY, central_config, peer_config},
     pod_disruption_budget::{network_budget, peer_budget},
     service::{central_service, headless_service, peer_service},
@@ -67,8 +67,8 @@ pub struct Desired {
 pub struct Shared {
     /// Endpoints.
     pub config_map: ConfigMap,
-    /// One central node at a time may be away on purpose.
-    pub budget: PodDisruptionBudget,
+    /// One central node at a time may be away on purpose, where budgets are wanted.
+    pub budget: Option<PodDisruptionBudget>,
     /// The one-member MongoDB server, where one is asked for.
     pub mongodb: Option<ManagedServer>,
 }

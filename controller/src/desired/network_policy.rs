@@ -1,5 +1,7 @@
 //! Who may connect to a node's pods, as the topology says.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::{
     api::networking::v1::{
         NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
@@ -7,8 +9,15 @@ use k8s_openapi::{
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
 
-use super::meta::Owner;
+use super::{backup::BACKUP, meta::Owner};
 use crate::names::{Component, label};
+
+const HTTP: &str = "http";
+const HTTPS: &str = "https";
+/// Value of the label `app.kubernetes.io/component` of the chart's controller.
+const CONTROLLER: &str = "controller";
+/// Label that every namespace has: its name.
+const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 fn policy(owner: &Owner, ingress: Vec<NetworkPolicyIngressRule>) -> NetworkPolicy {
     let spec = NetworkPolicySpec {
@@ -32,9 +41,31 @@ fn rule(ports: &[&str], from: Option<Vec<NetworkPolicyPeer>>) -> NetworkPolicyIn
     NetworkPolicyIngressRule { ports: Some(ports.iter().map(port).collect()), from }
 }
 
-/// Applications read over HTTP, and publishers publish.
-fn api(tls: bool) -> NetworkPolicyIngressRule {
-    rule(if tls { &["http", "https"] } else { &["http"] }, None)
+/// Applications read over HTTP, and publishers publish: all of them, or those that the spec names and some of our own.
+fn api(tls: bool, named: &[NetworkPolicyPeer], own: Option<NetworkPolicyPeer>) -> NetworkPolicyIngressRule {
+    let from = (!named.is_empty()).then(|| named.iter().cloned().chain(own).collect());
+    rule(if tls { &[HTTP, HTTPS] } else { &[HTTP] }, from)
+}
+
+/// Lets the controller, in its namespace, reach the API of a central node that not everybody reaches: it publishes there.
+pub fn admit_controller(policy: &mut NetworkPolicy, namespace: &str) {
+    let rules = policy.spec.iter_mut().flat_map(|spec| spec.ingress.iter_mut().flatten());
+    for rule in rules.filter(|rule| rule.ports.iter().flatten().any(|port| is_named(port, HTTP))) {
+        if let Some(from) = &mut rule.from {
+            let labels = BTreeMap::from([(NAMESPACE_NAME.to_owned(), namespace.to_owned())]);
+            from.push(NetworkPolicyPeer {
+                namespace_selector: Some(LabelSelector {
+                    match_labels: Some(labels),
+                    ..LabelSelector::default()
+                }),
+                ..pods(&[(label::COMPONENT, CONTROLLER)], false)
+            });
+        }
+    }
+}
+
+fn is_named(port: &NetworkPolicyPort, name: &str) -> bool {
+    matches!(&port.port, Some(IntOrString::String(port)) if port == name)
 }
 
 fn pods(labels: &[(&str, &str)], everywhere: bool) -> NetworkPolicyPeer {
@@ -54,16 +85,22 @@ fn probes() -> NetworkPolicyIngressRule {
 
 /// Nothing ever dials a peer over gRPC.
 #[must_use]
-pub fn peer_network_policy(owner: &Owner, tls: bool) -> NetworkPolicy {
-    policy(owner, vec![api(tls), probes()])
+pub fn peer_network_policy(owner: &Owner, tls: bool, http_from: &[NetworkPolicyPeer]) -> NetworkPolicy {
+    policy(owner, vec![api(tls, http_from, None), probes()])
 }
 
 /// Peers of the network connect over gRPC; from anywhere when the Service is open to the outside.
 #[must_use]
-pub fn central_network_policy(owner: &Owner, open: bool, tls: bool) -> NetworkPolicy {
+pub fn central_network_policy(
+    owner: &Owner,
+    open: bool,
+    tls: bool,
+    http_from: &[NetworkPolicyPeer],
+) -> NetworkPolicy {
     let peers = pods(&[(label::NETWORK, &owner.network), (label::COMPONENT, Component::Peer.label())], true);
     let from = (!open).then(|| vec![peers]);
-    policy(owner, vec![rule(&["grpc"], from), api(tls), probes()])
+    let backups = pods(&[(label::INSTANCE, &owner.name), (label::COMPONENT, BACKUP)], false);
+    policy(owner, vec![rule(&["grpc"], from), api(tls, http_from, Some(backups)), probes()])
 }
 
 /// Only the network's central nodes reach their MongoDB server.

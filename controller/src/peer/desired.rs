@@ -20,7 +20,9 @@ const GRACE: i64 = 15;
 /// The objects of one peer resource.
 pub(super) fn peer(ctx: &Ctx, peer: &SorchaPeer) -> Desired {
     let settings = &ctx.settings;
-    desired(peer, &settings.node_image, &settings.node_image_pull_policy)
+    let desired = desired(peer, &settings.node_image, &settings.node_image_pull_policy);
+    let budget = desired.budget.filter(|_| settings.disruption_budgets);
+    Desired { budget, ..desired }
 }
 
 /// The objects of one peer resource, with the image for a spec that names none.
@@ -58,7 +60,7 @@ pub(super) fn desired(peer: &SorchaPeer, image: &str, image_pull_policy: &str) -
         config_map: desired::config_map(&owner, config.clone(), spec.force_resync.clone()),
         headless: headless_service(&owner, tls.is_some()),
         service: peer_service(&owner, tls.is_some()),
-        network_policy: peer_network_policy(&owner, tls.is_some()),
+        network_policy: peer_network_policy(&owner, tls.is_some(), &spec.http_from),
         budget: Some(peer_budget(&owner)),
         service_account,
         role,

@@ -5,7 +5,10 @@ mod observe;
 mod certificate;
 mod status;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::{
+    api::policy::v1::PodDisruptionBudget,
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+};
 use kube::{ResourceExt as _, runtime::events::Event};
 use serde_json::json;
 use sorcha_crds::{SorchaPeer, SorchaPeerStatus, node_field_manager};
@@ -75,6 +78,10 @@ async fn forget_gone(peer: &SorchaPeer, ctx: &Ctx, observed: &Observed) -> Resul
 async fn apply(peer: &SorchaPeer, ctx: &Ctx) -> Result<Progress, Error> {
     let desired = desired::peer(ctx, peer);
     ctx.applier.apply_surroundings(&desired).await?;
+    if desired.budget.is_none() {
+        let (uid, namespace) = (peer.uid().unwrap_or_default(), peer.namespace().unwrap_or_default());
+        ctx.applier.delete::<PodDisruptionBudget>(&uid, &namespace, &peer.name_any()).await?;
+    }
     ctx.applier.apply(&desired.stateful_set).await?;
     Ok(Progress::Applied)
 }

@@ -14,8 +14,11 @@ use super::{
 };
 use crate::{context::Ctx, memo::Data, names, reconcile::Error};
 
+/// Longest content that is remembered.
+const REMEMBERED_BYTES: usize = 32 * 1024;
+
 /// Looks at an object, at most once in `--foreign-refresh` while it is there.
-async fn look(
+pub(crate) async fn look(
     ctx: &Ctx,
     kind: &'static str,
     namespace: &str,
@@ -39,7 +42,10 @@ async fn look(
         ctx.foreign.forget(&key);
         return Ok(None);
     };
-    ctx.foreign.put(key, Arc::clone(&data));
+    // Long ones are read again: there may be many of them.
+    if data.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() <= REMEMBERED_BYTES {
+        ctx.foreign.put(key, Arc::clone(&data));
+    }
     Ok(Some(data))
 }
 

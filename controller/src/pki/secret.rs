@@ -18,6 +18,9 @@ pub use crate::names::tls_key::{CERTIFICATE, KEY, TRUST};
 /// Type of the Secrets.
 pub const TYPE: &str = "kubernetes.io/tls";
 
+/// Keys that are read here.
+pub const KEYS: [&str; 5] = [CERTIFICATE, KEY, TRUST, PREVIOUS_CERTIFICATES, PREVIOUS_KEY];
+
 const PREVIOUS_CERTIFICATES: &str = "previous.crt";
 const PREVIOUS_KEY: &str = "previous.key";
 const PHASE: &str = "sorcha.dev/ca-phase";
@@ -38,7 +41,7 @@ pub struct Content {
     pub annotations: BTreeMap<&'static str, Option<String>>,
 }
 
-fn value<'a>(secret: &'a Secret, key: &str) -> &'a [u8] {
+pub(crate) fn value<'a>(secret: &'a Secret, key: &str) -> &'a [u8] {
     secret.data.as_ref().and_then(|data| data.get(key)).map_or(&[], |value| &value.0)
 }
 

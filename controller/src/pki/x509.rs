@@ -181,7 +181,7 @@ pub fn check_chain(chain: &[Certificate], bundle: &[Certificate], now: Timestamp
 }
 
 /// The authorities of a bundle, as a TLS library takes them.
-pub(super) fn roots(bundle: &[Certificate]) -> Option<Arc<RootCertStore>> {
+pub(crate) fn roots(bundle: &[Certificate]) -> Option<Arc<RootCertStore>> {
     let mut roots = RootCertStore::empty();
     for certificate in bundle {
         roots.add(certificate.der.clone()).ok()?;

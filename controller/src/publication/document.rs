@@ -1,15 +1,30 @@
 //! Documents of blueprints: what is sent, and the checksum that tells two apart (contract D10, D11); pure.
+//!
+//! A document is read as it stands and never as a tree of values, which takes a hundred times its length. Its text gets into no
+//! message.
 
-use serde_json::{Value, value::RawValue};
+use std::{fmt, ops::Range, sync::Arc};
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
+use super::rounded::rounded;
+use crate::feed::object::form;
+
 /// A document to publish.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Document {
     /// As it is sent: the text as the user wrote it, so that the central node judges that and nothing else.
-    pub text: Box<RawValue>,
+    pub text: Arc<RawValue>,
     /// Checksum of its canonical form (RFC 8785), `sha256:` and 64 hex digits.
     pub checksum: String,
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Document({} bytes, {})", self.text.get().len(), self.checksum)
+    }
 }
 
 /// Why there is no document. The text tells the remedy.
@@ -40,6 +55,14 @@ pub enum Missing {
         /// The number.
         number: String,
     },
+    /// Its owner has not said that it may be published.
+    #[error(
+        "ConfigMap {name} does not say that it may be published: who may change it labels it {PUBLISH_LABEL}=true"
+    )]
+    NotReleased {
+        /// The ConfigMap.
+        name: String,
+    },
     /// Not a JSON object.
     #[error("{place} is not a JSON object: {problem}")]
     NotAnObject {
@@ -48,7 +71,14 @@ pub enum Missing {
         /// What it is.
         problem: String,
     },
+    /// It was not read, because what is known of it from before may be enough.
+    #[error("the document has not been read")]
+    NotRead,
 }
+
+/// Label of ConfigMaps that may be published, with the value `true`: who writes a `SorchaBlueprint` may not be one who may
+/// read the ConfigMap that it names.
+pub const PUBLISH_LABEL: &str = "sorcha.dev/publish";
 
 impl Missing {
     /// Reason of the condition.
@@ -56,7 +86,9 @@ impl Missing {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::ConfigMap { .. } => "ConfigMapNotFound",
+            Self::NotReleased { .. } => "ConfigMapNotReleased",
             Self::Rounded { .. } | Self::NotAnObject { .. } => "InvalidDocument",
+            Self::NotRead => "NotRead",
         }
     }
 }
@@ -66,10 +98,10 @@ impl Document {
     ///
     /// # Errors
     /// [`Missing::Rounded`] where a number may be another one than the user wrote; as [`Document::parse`].
-    pub fn inline(value: &Value, place: &str) -> Result<Self, Missing> {
-        match rounded(value) {
+    pub fn inline(text: &str, place: &str) -> Result<Self, Missing> {
+        match rounded(text) {
             Some((pointer, number)) => Err(Missing::Rounded { place: place.to_owned(), pointer, number }),
-            None => Self::parse(&value.to_string(), place),
+            None => Self::parse(text, place),
         }
     }
 
@@ -79,47 +111,115 @@ impl Document {
     /// [`Missing::NotAnObject`].
     pub fn parse(text: &str, place: &str) -> Result<Self, Missing> {
         let wrong = |problem: String| Missing::NotAnObject { place: place.to_owned(), problem };
+        let told = |error: serde_json::Error| wrong(format!("it {}", form(&error)));
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let text: Box<RawValue> = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
-        let value: Value = serde_json::from_str(text.get()).map_err(|error| wrong(error.to_string()))?;
-        if !value.is_object() {
-            return Err(wrong(format!("it is {}", kind(&value))));
+        let text: Box<RawValue> = serde_json::from_str(text).map_err(told)?;
+        let (mut canonical, mut reader) = (Vec::new(), serde_json::Deserializer::from_str(text.get()));
+        Canonical(&mut canonical).deserialize(&mut reader).map_err(told)?;
+        if !canonical.starts_with(b"{") {
+            return Err(wrong(format!("it is {}", kind(&canonical))));
         }
-        let canonical = serde_json_canonicalizer::to_vec(&value).map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { text, checksum: format!("sha256:{}", hex::encode(Sha256::digest(canonical))) })
+        let checksum = format!("sha256:{}", hex::encode(Sha256::digest(canonical)));
+        Ok(Self { text: text.into(), checksum })
     }
 }
 
-/// The first number that may have been rounded without leaving a trace: beyond 2^53, and exact as a double. Others of this size a
-/// central node refuses.
-fn rounded(value: &Value) -> Option<(String, String)> {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    let step = |key: &str, found: (String, String)| {
-        (format!("/{}{}", key.replace('~', "~0").replace('/', "~1"), found.0), found.1)
-    };
-    match value {
-        Value::Number(number) => {
-            let is_large = number.as_f64().is_some_and(|double| double.abs() >= EXACT);
-            let is_kept =
-                || serde_json_canonicalizer::to_string(number).is_ok_and(|text| text == number.to_string());
-            (is_large && (number.is_f64() || is_kept())).then(|| (String::new(), number.to_string()))
-        }
-        Value::Array(items) => {
-            items.iter().enumerate().find_map(|(place, item)| Some(step(&place.to_string(), rounded(item)?)))
-        }
-        Value::Object(members) => members.iter().find_map(|(key, value)| Some(step(key, rounded(value)?))),
-        Value::Null | Value::Bool(_) | Value::String(_) => None,
+const fn kind(canonical: &[u8]) -> &'static str {
+    match canonical.first() {
+        Some(b'n') => "null",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'"') => "a string",
+        Some(b'[') => "a list",
+        _ => "a number",
     }
 }
 
-const fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
+/// Writes a value's canonical form. It is as deep as the reader lets it be, 127 levels.
+struct Canonical<'a>(&'a mut Vec<u8>);
+
+impl Canonical<'_> {
+    fn scalar<T: serde::Serialize, E: serde::de::Error>(self, value: &T) -> Result<(), E> {
+        serde_json_canonicalizer::to_writer(value, self.0).map_err(|_| E::custom("no canonical form"))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Canonical<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Canonical<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
+        self.scalar(&())
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<(), E> {
+        self.scalar(&value)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<(), E> {
+        self.scalar(&value)
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<(), E> {
+        self.scalar(&value)
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
+        self.scalar(&value)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<(), E> {
+        self.scalar(&value)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        self.0.push(b'[');
+        let mut end = self.0.len();
+        while list.next_element_seed(Canonical(self.0))?.is_some() {
+            end = self.0.len();
+            self.0.push(b',');
+        }
+        self.0.truncate(end);
+        self.0.push(b']');
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let (start, mut members) = (self.0.len(), Vec::<(String, Range<usize>)>::new());
+        while let Some(key) = map.next_key::<String>()? {
+            let from = self.0.len() - start;
+            serde_json_canonicalizer::to_writer(&key, self.0)
+                .map_err(|_| A::Error::custom("no canonical form"))?;
+            self.0.push(b':');
+            map.next_value_seed(Canonical(self.0))?;
+            members.push((key, from..self.0.len() - start));
+        }
+        let text = self.0.split_off(start);
+        members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+        self.0.push(b'{');
+        for (number, (key, place)) in members.iter().enumerate() {
+            // Of a key that comes twice the last one counts, until a central node refuses the document.
+            if members.get(number + 1).is_some_and(|(next, _)| next == key) {
+                continue;
+            }
+            self.0.extend_from_slice(text.get(place.clone()).unwrap_or_default());
+            self.0.push(b',');
+        }
+        if !members.is_empty() {
+            self.0.pop();
+        }
+        self.0.push(b'}');
+        Ok(())
     }
 }
 
@@ -141,6 +241,12 @@ mod tests {
         texts.push(
             r#"{"z": 1.0, "a": [1e21, "\u00e9\ud83d\ude00", null, -0.0, 0.1], "\u20ac": {}}"#.to_owned(),
         );
+        // Keys are sorted by UTF-16: U+1F600 comes before U+FB33, though not in UTF-8.
+        texts.push(
+            r#"{"\ufb33": 1, "\ud83d\ude00": {"b": [], "a\n\u0001": {"d": [{}, [[]]], "c": true}}, "": -7}"#
+                .to_owned(),
+        );
+        texts.push("{}".to_owned());
         for text in texts {
             let node = canonical::Document::canonicalize(text.as_bytes()).unwrap();
             assert_eq!(Document::parse(&text, "x").unwrap().checksum, node.checksum().to_string());
@@ -157,9 +263,8 @@ mod tests {
             "-9007199254740992",
             "1e300",
         ] {
-            let value: Value =
-                serde_json::from_str(&format!(r#"{{"a/b": [0.1, {{"n": {number}}}]}}"#)).unwrap();
-            let error = Document::inline(&value, "spec.document").unwrap_err();
+            let text = format!(r#"{{"a/b": [0.1, {{"m": [7], "n": {number}, "o": 1}}, 2], "c": 3}}"#);
+            let error = Document::inline(&text, "spec.document").unwrap_err();
             let told = error.to_string();
             assert!(told.starts_with("spec.document/a~1b/1/n is "), "{told}");
             assert!(told.contains("write it as a string") && told.contains("configMapRef"), "{told}");
@@ -167,8 +272,8 @@ mod tests {
         }
         // What a node refuses is left to it, and what cannot have lost anything is taken.
         for number in ["9007199254740993", "9007199254740991", "0.1", "-1", "1e15"] {
-            let value: Value = serde_json::from_str(&format!(r#"{{"n": {number}}}"#)).unwrap();
-            assert!(Document::inline(&value, "spec.document").is_ok(), "{number}");
+            let text = format!(r#"{{"n": {number}}}"#);
+            assert!(Document::inline(&text, "spec.document").is_ok(), "{number}");
         }
     }
 
@@ -185,14 +290,36 @@ mod tests {
             ("[1]", "it is a list"),
             ("null", "it is null"),
             ("\"{}\"", "it is a string"),
+            ("7", "it is a number"),
+            ("true", "it is a boolean"),
             ("{\"a\": }", "line 1 column 7"),
-            ("{} {}", "trailing"),
-            ("", "EOF"),
+            ("{} {}", "it is not JSON"),
+            ("", "it ends too early"),
         ] {
             let error = Document::parse(text, "key a of ConfigMap b").unwrap_err();
             let told = error.to_string();
             assert!(told.starts_with("key a of ConfigMap b is not a JSON object: "), "{told}");
             assert!(told.contains(problem), "{told}");
         }
+    }
+
+    #[test]
+    fn a_document_that_is_too_deep_is_refused_without_its_text() {
+        for (levels, well) in [(100, true), (127, true), (128, false), (1_000, false), (100_000, false)] {
+            let text = format!("{}\"MARKER\"{}", "{\"MARKER\":".repeat(levels), "}".repeat(levels));
+            match Document::parse(&text, "spec.document") {
+                Ok(document) => {
+                    assert!(well, "{levels}");
+                    assert!(!format!("{document:?}").contains("MARKER"));
+                }
+                Err(error) => {
+                    let told = error.to_string();
+                    assert!(!well && told.contains("is nested deeper than 127 levels"), "{levels}: {told}");
+                    assert!(!told.contains("MARKER"), "{told}");
+                }
+            }
+        }
+        let told = Document::parse("{\"a\": MARKER}", "here").unwrap_err().to_string();
+        assert!(!told.contains("MARKER"), "{told}");
     }
 }

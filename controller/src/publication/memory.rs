@@ -111,6 +111,13 @@ impl Memory {
         Err(left)
     }
 
+    /// What the outcome came from has changed: the next look is a new one.
+    pub fn stir(&self, uid: &str) {
+        if let Some(last) = self.map().get_mut(uid) {
+            last.until = Instant::now();
+        }
+    }
+
     /// The resource is gone.
     pub fn forget(&self, uid: &str) {
         self.map().remove(uid);
@@ -130,7 +137,8 @@ impl Memory {
 fn wait(outcome: &Outcome, failures: u32, resync: Duration) -> Duration {
     let random = rand::random::<f64>();
     match outcome {
-        Outcome::Waiting(_) | Outcome::Refused(Refusal::NotAllowed { .. }) => retry(failures, random),
+        Outcome::Waiting(_) => retry(failures, random),
+        Outcome::Refused(refusal) if refusal.is_ones_own() => retry(failures, random),
         Outcome::Refused(Refusal::Document(_) | Refusal::Duplicate { .. }) => spread(RETRY_ELSEWHERE, random),
         Outcome::InRegister { .. } | Outcome::Refused(_) => spread(resync, random),
     }

@@ -5,7 +5,9 @@
 //! Deliberately absent: any way to the register other than HTTP, and any knowledge of custom resources.
 
 pub mod http;
+pub mod tls;
 pub mod document;
+mod rounded;
 pub mod decide;
 pub mod register;
 pub mod token;
@@ -88,6 +90,14 @@ pub enum Refusal {
         /// What it says.
         message: String,
     },
+    /// A central node does not prove that it is the one that the resource describes.
+    #[error("{central} does not prove that it is this central node, and gets no token: {message}")]
+    Unproven {
+        /// The central node.
+        central: String,
+        /// Why, and the remedy.
+        message: String,
+    },
     /// A central node takes nothing from this controller.
     #[error("{central} takes no publication from this controller: {message}")]
     NotAllowed {
@@ -99,6 +109,12 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether it is one central node's own matter: another one may do it, or the same one later.
+    #[must_use]
+    pub const fn is_ones_own(&self) -> bool {
+        matches!(self, Self::NotAllowed { .. } | Self::Unproven { .. })
+    }
+
     /// Reason of the condition and of the Event, label of the measurement.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
@@ -107,6 +123,7 @@ impl Refusal {
             Self::Changed { .. } => "DocumentChanged",
             Self::Document(missing) => missing.reason(),
             Self::Rejected { .. } => "Rejected",
+            Self::Unproven { .. } => "CentralNodeUnproven",
             Self::NotAllowed { .. } => "NotAllowed",
         }
     }
@@ -132,7 +149,11 @@ impl Outcome {
     /// Whether other central nodes than those that were ready might change it.
     #[must_use]
     pub const fn depends_on_nodes(&self) -> bool {
-        matches!(self, Self::Waiting(_) | Self::Refused(Refusal::NotAllowed { .. }))
+        match self {
+            Self::Waiting(_) => true,
+            Self::Refused(refusal) => refusal.is_ones_own(),
+            Self::InRegister { .. } => false,
+        }
     }
 
     /// Label of the measurement.

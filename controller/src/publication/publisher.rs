@@ -1,8 +1,13 @@
 //! Step by step to what is wanted, at one central node.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use reqwest::{Client, Url};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
     Entry, Refusal,
@@ -10,6 +15,7 @@ use super::{
     http,
     memory::Memory,
     register::{Fault, Known, Register},
+    tls::{self, Proof},
     token::Tokens,
 };
 
@@ -17,44 +23,67 @@ use super::{
 const CONNECT: Duration = Duration::from_secs(3);
 /// More steps in a row are never needed.
 const STEPS: usize = 3;
+/// Documents in memory at once, each of up to 3 MB and there up to four times.
+const DOCUMENTS: usize = 4;
+/// Central nodes whose clients are kept.
+const CLIENTS: usize = 256;
 
 /// The controller as a publisher.
 pub struct Publisher {
     /// What came of the last looks.
     pub memory: Memory,
-    client: Result<Client, String>,
     tokens: Tokens,
+    call: Duration,
     addresses: BTreeMap<String, Url>,
+    documents: Semaphore,
+    /// By namespace and name; each for what the central node had to prove then.
+    clients: Mutex<HashMap<(String, String), (Trust, Client)>>,
 }
 
 impl Publisher {
     /// One that has asked nobody yet. Calls end after `call`; `addresses` stand in place of those of Services.
     #[must_use]
     pub fn new(tokens: Tokens, call: Duration, addresses: Vec<(String, Url)>) -> Self {
-        let client = http::client(call, CONNECT.min(call));
         Self {
             memory: Memory::default(),
-            client: client.map_err(|error| format!("set up the HTTP client: {error}")),
             tokens,
+            call,
             addresses: addresses.into_iter().collect(),
+            documents: Semaphore::new(DOCUMENTS),
+            clients: Mutex::default(),
         }
     }
 
-    /// Brings one blueprint at one central node to what is wanted, and tells each step.
+    /// Waits until there is room for one more document; there is as long as what is returned lives.
+    pub async fn room(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.documents.acquire().await.ok()
+    }
+
+    /// Whether a central node is reached in plain text: on this machine, where the administrator said so.
+    #[must_use]
+    pub fn is_local(&self, central: &str) -> bool {
+        self.addresses.get(central).is_some_and(|url| url.scheme() == "http")
+    }
+
+    /// Brings one blueprint at one central node to what is wanted, and tells each step. `hold` comes before a publication, which
+    /// must not be forgotten once it is made.
     ///
     /// # Errors
     /// [`Fault`]; steps that were made until then are done.
-    pub async fn bring(
+    pub async fn bring<H: Future<Output = Result<(), Fault>>>(
         &self,
         at: &At<'_>,
         wanted: &Wanted,
         known: Option<&Known>,
+        hold: impl Fn() -> H,
         steps: &mut Vec<Made>,
     ) -> Result<Known, Fault> {
-        let token = self.token(&at.audience()).await?;
-        let register = self.register(at, &wanted.id, &token)?;
-        let result = bring(&register, wanted, known, steps).await;
-        self.note(&at.audience(), &token, result.as_ref().err()).await;
+        let client = self.client(at)?;
+        let (audience, token) = self.token(at).await?;
+        let register = self.register(at, &wanted.id, &client, &token)?;
+        let result = bring(&register, wanted, known, hold, steps).await;
+        self.note(&audience, &token, result.as_ref().err()).await;
         result
     }
 
@@ -63,19 +92,23 @@ impl Publisher {
     /// # Errors
     /// [`Fault`].
     pub async fn retire(&self, at: &At<'_>, id: &str, pinned: Option<&str>) -> Result<Option<Entry>, Fault> {
-        let token = self.token(&at.audience()).await?;
-        let register = self.register(at, id, &token)?;
+        let client = self.client(at)?;
+        let (audience, token) = self.token(at).await?;
+        let register = self.register(at, id, &client, &token)?;
         let held = register.look(None).await?;
         if !is_to_be_deprecated(pinned, held.as_ref().map(|held| &held.entry)) {
             return Ok(None);
         }
         let result = register.set_active(false).await;
-        self.note(&at.audience(), &token, result.as_ref().err()).await;
+        self.note(&audience, &token, result.as_ref().err()).await;
         result.map(Some)
     }
 
-    async fn token(&self, audience: &str) -> Result<Arc<str>, Fault> {
-        self.tokens.of(audience).await.map_err(|error| Fault::Passing(error.to_string()))
+    /// A token is good for one namespace's network and nothing else, whatever resources say.
+    async fn token(&self, at: &At<'_>) -> Result<(String, Arc<str>), Fault> {
+        let audience = sorcha_crds::publish_audience(at.namespace, at.network);
+        let token = self.tokens.of(&audience).await.map_err(|error| Fault::Passing(error.to_string()))?;
+        Ok((audience, token))
     }
 
     async fn note(&self, audience: &str, token: &str, fault: Option<&Fault>) {
@@ -84,9 +117,36 @@ impl Publisher {
         }
     }
 
-    fn register<'a>(&'a self, at: &At<'a>, id: &'a str, token: &'a str) -> Result<Register<'a>, Fault> {
-        let client = self.client.as_ref().map_err(|error| Fault::Passing(error.clone()))?;
-        let service = || http::service_url(at.central, at.namespace);
+    fn client(&self, at: &At<'_>) -> Result<Client, Fault> {
+        let key = (at.namespace.to_owned(), at.central.to_owned());
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, client)) = clients.get(&key).filter(|(trust, _)| *trust == at.trust) {
+            return Ok(client.clone());
+        }
+        let builder = match &at.trust {
+            Trust::Local => Ok(http::plain()),
+            Trust::Proof(proof) => tls::builder(proof),
+        };
+        let client = builder
+            .and_then(|builder| {
+                http::with(builder, self.call, CONNECT.min(self.call)).map_err(|e| e.to_string())
+            })
+            .map_err(|error| Fault::Passing(format!("set up the HTTP client: {error}")))?;
+        if clients.len() >= CLIENTS {
+            clients.clear();
+        }
+        clients.insert(key, (at.trust.clone(), client.clone()));
+        Ok(client)
+    }
+
+    fn register<'a>(
+        &self,
+        at: &At<'a>,
+        id: &'a str,
+        client: &'a Client,
+        token: &'a str,
+    ) -> Result<Register<'a>, Fault> {
+        let service = || http::secure_url(at.central, at.namespace);
         let base = self.addresses.get(at.central).cloned().or_else(service);
         let base = base.ok_or_else(|| Fault::Passing("no Service can have this name".to_owned()))?;
         Ok(Register { client, base, central: at.central, token, id })
@@ -94,7 +154,7 @@ impl Publisher {
 }
 
 /// A central node.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct At<'a> {
     /// Its namespace.
     pub namespace: &'a str,
@@ -102,13 +162,17 @@ pub struct At<'a> {
     pub network: &'a str,
     /// Its name.
     pub central: &'a str,
+    /// Why it may be told a token.
+    pub trust: Trust,
 }
 
-impl At<'_> {
-    /// Audience of the tokens that it takes.
-    fn audience(&self) -> String {
-        sorcha_crds::publish_audience(self.namespace, self.network)
-    }
+/// Why a server may be told a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// It proves who it is.
+    Proof(Proof),
+    /// It is on this machine, at an address that the administrator gave.
+    Local,
 }
 
 /// A step that was made.
@@ -125,10 +189,11 @@ pub enum Made {
     Reactivated,
 }
 
-async fn bring(
+async fn bring<H: Future<Output = Result<(), Fault>>>(
     register: &Register<'_>,
     wanted: &Wanted,
     known: Option<&Known>,
+    hold: impl Fn() -> H,
     steps: &mut Vec<Made>,
 ) -> Result<Known, Fault> {
     let mut wanted = wanted.clone();
@@ -139,6 +204,7 @@ async fn bring(
             (Step::Refuse(refusal), _) => return Err(Fault::Refused(refusal)),
             (Step::Publish | Step::Nothing, _) => {
                 let document = wanted.document.clone().map_err(|missing| Fault::Refused(missing.into()))?;
+                hold().await?;
                 let (entry, new) = register.publish(&document).await?;
                 wanted.pinned = Some(entry.checksum.clone());
                 steps.push(Made::Published { new });

@@ -7,20 +7,23 @@ use reqwest::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use super::{Entry, Refusal, document::Document, http};
+use super::{Entry, Refusal, document::Document, http, tls};
+use crate::{feed::object::form, json::Shallow};
 
-/// Longest answer that is read, bytes: an entry with a document of 16 MB.
-const ANSWER_BYTES: usize = 20 * 1024 * 1024;
+/// Longest refusal that is read, bytes.
+const REFUSAL_BYTES: usize = 64 * 1024;
 /// Longest message of a central node that is passed on, characters.
 const MESSAGE_CHARS: usize = 1000;
 
-/// Why a central node did not do it.
+/// Why it was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Another time or another central node may; the text says why.
     Passing(String),
     /// No central node will.
     Refused(Refusal),
+    /// Nobody wants it any more.
+    Gone,
 }
 
 /// What was seen at a central node, with the validator that makes the next look cheap.
@@ -65,7 +68,7 @@ impl Register<'_> {
         if let Some(tag) = tag {
             request = request.header(IF_NONE_MATCH, tag);
         }
-        let response = request.send().await.map_err(|error| passing(&error))?;
+        let response = request.send().await.map_err(|error| self.away(&error))?;
         match (response.status(), known) {
             (StatusCode::NOT_FOUND, _) => Ok(None),
             (StatusCode::NOT_MODIFIED, Some(known)) => Ok(Some(known.clone())),
@@ -112,8 +115,16 @@ impl Register<'_> {
     }
 
     async fn write(&self, request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), Fault> {
-        let response = request.bearer_auth(self.token).send().await.map_err(|error| passing(&error))?;
+        let response = request.bearer_auth(self.token).send().await.map_err(|error| self.away(&error))?;
         Ok((response.status(), body(response).await?))
+    }
+
+    /// A central node that can't be reached, or is another one than it should be.
+    fn away(&self, error: &reqwest::Error) -> Fault {
+        match tls::unproven(error) {
+            Some(message) => Fault::Refused(Refusal::Unproven { central: self.central.to_owned(), message }),
+            None => passing(error),
+        }
     }
 
     fn fault(&self, status: StatusCode, body: &[u8]) -> Fault {
@@ -148,16 +159,25 @@ fn passing(error: &reqwest::Error) -> Fault {
 
 fn understood<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
     serde_json::from_slice(body)
-        .map_err(|error| Fault::Passing(format!("its answer is not understood: {error}")))
+        .map_err(|error| Fault::Passing(format!("its answer is not understood: it {}", form(&error))))
 }
 
+/// The answer's own fields. Documents in it, which may have 16 MB, are passed over as they arrive.
 async fn body(mut response: Response) -> Result<Vec<u8>, Fault> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| passing(&error))? {
-        if body.len() + chunk.len() > ANSWER_BYTES {
-            return Err(Fault::Passing(format!("its answer has more than {ANSWER_BYTES} bytes")));
+    let long = |_| Fault::Passing("its answer is too long, or breaks off".to_owned());
+    if !response.status().is_success() {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| passing(&error))? {
+            body.extend(chunk.iter().take(REFUSAL_BYTES - body.len()));
+            if body.len() >= REFUSAL_BYTES {
+                break;
+            }
         }
-        body.extend_from_slice(&chunk);
+        return Ok(body);
     }
-    Ok(body)
+    let mut fields = Shallow::default();
+    while let Some(chunk) = response.chunk().await.map_err(|error| passing(&error))? {
+        fields.push(&chunk).map_err(long)?;
+    }
+    fields.finish().map_err(long)
 }

@@ -1,4 +1,4 @@
-//! Tokens to publish with: those of the controller's own ServiceAccount, each for one audience.
+//! Tokens to publish with: those of a ServiceAccount that may do nothing else, each for one audience.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use k8s_openapi::api::{
 use kube::{Api, Client, api::PostParams};
 use tokio::{sync::Mutex, time::Instant};
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, reconcile::told};
 
 /// Life that is asked for, seconds. The API server may give another one.
 const LIFE_SECONDS: i64 = 3600;
@@ -30,11 +30,12 @@ pub struct Account {
 pub enum TokenError {
     /// Nobody to ask for one.
     #[error(
-        "the controller does not know its ServiceAccount: give it --service-account and --service-account-namespace"
+        "the controller does not know whose tokens publish: give it --publisher-service-account and \
+         --publisher-service-account-namespace"
     )]
     NoAccount,
     /// The API server gives none.
-    #[error("token for ServiceAccount {name} in namespace {namespace}: {source}")]
+    #[error("token for ServiceAccount {name} in namespace {namespace}: {}", told(source))]
     Api {
         /// The ServiceAccount.
         name: String,
@@ -182,6 +183,6 @@ mod tests {
         assert!(told.starts_with("token for ServiceAccount me in namespace system: "), "{told}");
         assert!(told.contains("is forbidden"), "{told}");
         let nobody = Tokens::new(client, None, metrics).of("a.test").await;
-        assert!(nobody.unwrap_err().to_string().contains("--service-account"));
+        assert!(nobody.unwrap_err().to_string().contains("--publisher-service-account"));
     }
 }

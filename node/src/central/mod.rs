@@ -35,7 +35,7 @@ use self::{
     limits::{Exhausted, Limiters},
     log::RegisterLog,
     session::{NoSession, Rules, SessionTable},
-    slots::Slots,
+    slots::{Slots, slots},
 };
 use crate::{
     clock::Monotonic,
@@ -138,7 +138,7 @@ impl CentralNode {
                 most: config.limits.max_connections,
                 patience: config.limits.sessionless_connection,
             }),
-            full_syncs: Slots::new(config.limits.max_concurrent_full_syncs),
+            full_syncs: slots(config.limits.max_concurrent_full_syncs),
             draining: watch::Sender::new(false),
             signing_key: OnceLock::new(),
             limiters,

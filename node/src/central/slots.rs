@@ -1,57 +1,19 @@
 //! Slots of full syncs: so many at once, no certificate has all of them, and each must be used at a minimum rate.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
-use tokio::{
-    sync::{AcquireError, OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use super::validate;
-use crate::tls::identity::Identity;
+use crate::{shares::Shares, tls::identity::Identity};
 
-/// All slots of a central node.
-pub(super) struct Slots {
-    free: Arc<Semaphore>,
-    /// Slots that one certificate may have at once: all but one, so that a stolen key leaves one for others.
-    share: usize,
-    /// What is left of the share of each certificate that has a slot or waits for one.
-    shares: Mutex<HashMap<Identity, Arc<Semaphore>>>,
-}
+/// All slots of a central node, shared among certificates.
+pub(super) type Slots = Shares<Identity>;
 
-/// A slot; free again when it is dropped.
-pub(super) struct Slot {
-    _share: Option<OwnedSemaphorePermit>,
-    _slot: OwnedSemaphorePermit,
-}
-
-impl Slots {
-    pub(super) fn new(all: usize) -> Self {
-        let (free, share) = (Arc::new(Semaphore::new(all)), all.saturating_sub(1).max(1));
-        Self { free, share, shares: Mutex::default() }
-    }
-
-    /// Waits for a slot: for one of the certificate's share first, where there is one.
-    pub(super) async fn take(&self, identity: Option<&Identity>) -> Result<Slot, AcquireError> {
-        let share = match identity {
-            Some(identity) => Some(self.share_of(identity).acquire_owned().await?),
-            None => None,
-        };
-        Ok(Slot { _share: share, _slot: Arc::clone(&self.free).acquire_owned().await? })
-    }
-
-    fn share_of(&self, identity: &Identity) -> Arc<Semaphore> {
-        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody but the table has those of which nothing is taken.
-        shares.retain(|_, share| Arc::strong_count(share) > 1);
-        let share = shares.entry(identity.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.share)));
-        Arc::clone(share)
-    }
+/// Slots as configured: one certificate may have all but one, so that a stolen key leaves one for others.
+pub(super) fn slots(all: usize) -> Slots {
+    Shares::new(all, all.saturating_sub(1))
 }
 
 /// How a peer that has a slot takes what it is sent. It has patience to spend on waiting, and earns it back by what it takes, at
@@ -96,7 +58,7 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::{advance, timeout};
+    use tokio::time::advance;
 
     use super::*;
 
@@ -139,24 +101,5 @@ mod tests {
         }
         assert!(pace.patience().unwrap() <= WINDOW + Duration::from_secs(4), "{pace:?}");
         assert_eq!(pace.too_slow().code(), Code::ResourceExhausted);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_certificate_leaves_a_slot_for_others() {
-        let slots = Slots::new(3);
-        let identity =
-            |name| Identity::parse(&format!("spiffe://sorcha.dev/ns/shop/sorchapeer/{name}")).unwrap();
-        let (thief, honest) = (identity("edge"), identity("other"));
-        let soon = Duration::from_secs(1);
-        let held = [slots.take(Some(&thief)).await.unwrap(), slots.take(Some(&thief)).await.unwrap()];
-        assert!(timeout(soon, slots.take(Some(&thief))).await.is_err(), "its share is used up");
-        let others = timeout(soon, slots.take(Some(&honest))).await.expect("a slot is left").unwrap();
-        assert!(timeout(soon, slots.take(None)).await.is_err(), "all are taken");
-        drop(others);
-        timeout(soon, slots.take(None)).await.expect("free again").map(drop).unwrap();
-        drop(held);
-        assert_eq!(slots.shares.lock().unwrap().len(), 2);
-        drop(slots.take(Some(&honest)).await.unwrap());
-        assert_eq!(slots.shares.lock().unwrap().len(), 1, "shares that nobody uses are forgotten");
     }
 }

@@ -16,14 +16,17 @@ use super::{
     outlet::Inlet,
     push,
     session::NoSession,
-    slots::{Pace, Slot},
+    slots::Pace,
     stream::{self, Caller, EntryStream, Piece, Pieces},
     validate,
 };
-use crate::register::{
-    entry::SealedEntry,
-    names::{PeerId, Version},
-    view::RegisterView,
+use crate::{
+    register::{
+        entry::SealedEntry,
+        names::{PeerId, Version},
+        view::RegisterView,
+    },
+    shares::Place,
 };
 
 /// The service.
@@ -137,7 +140,7 @@ struct Pull {
 }
 
 impl Pull {
-    fn start(self, node: Arc<CentralNode>, caller: Caller, slot: Option<Slot>) -> EntryStream {
+    fn start(self, node: Arc<CentralNode>, caller: Caller, slot: Option<Place>) -> EntryStream {
         let (pieces, stream) = EntryStream::new();
         tokio::spawn(async move {
             let Caller { peer, session, end } = caller;
@@ -184,7 +187,7 @@ impl Pull {
 }
 
 impl CentralNode {
-    async fn admit_full_sync(&self, peer: &PeerId, connection: &Connection) -> Result<Slot, Status> {
+    async fn admit_full_sync(&self, peer: &PeerId, connection: &Connection) -> Result<Place, Status> {
         self.limiters
             .full_sync(peer, connection.identity())
             .map_err(|wait| self.exhausted("full sync", peer, wait))?;

@@ -31,6 +31,13 @@ const UNANSWERED: &str = "unanswered";
 #[derive(Clone, Debug)]
 pub(super) struct Remote(pub(super) Arc<str>);
 
+impl Remote {
+    /// The address without the port.
+    pub(super) fn address(&self) -> Arc<str> {
+        self.0.rsplit_once(':').map_or_else(|| Arc::clone(&self.0), |(address, _port)| address.into())
+    }
+}
+
 /// What becomes known of a write as it is worked on.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trail(Arc<Mutex<Facts>>);

@@ -16,7 +16,7 @@ use axum::{
 pub use self::review::{Review, ReviewError, Reviewer, Verdict};
 use self::{answers::Reviews, tokens::TokenFile};
 use super::{
-    audit::Trail,
+    audit::{Remote, Trail},
     problem::{Kind, Problem},
 };
 use crate::{
@@ -89,7 +89,8 @@ impl Auth {
     }
 
     /// The caller, if it may write.
-    async fn writer(&self, headers: &HeaderMap) -> Result<Writer, Refusal> {
+    async fn writer(&self, parts: &Parts) -> Result<Writer, Refusal> {
+        let headers = &parts.headers;
         let token = bearer(headers);
         let in_file = |token| self.0.file.as_ref()?.name_of(token);
         if let Some(name) = token.and_then(in_file) {
@@ -100,7 +101,10 @@ impl Auth {
         }
         let refuse = |kind, detail: String| Err(Problem::new(kind, detail).into());
         match (&self.0.reviews, token) {
-            (Some(reviews), Some(token)) => reviewed(reviews, token).await,
+            (Some(reviews), Some(token)) => {
+                let from = parts.extensions.get().map(Remote::address);
+                reviewed(reviews, token, from.as_ref()).await
+            }
             (Some(reviews), None) => refuse(Kind::UNAUTHORIZED, no_token(Some(reviews.how_to_get_one()))),
             (None, _) if self.0.file.is_none() => refuse(Kind::WRITES_DISABLED, NO_TOKENS.to_owned()),
             (None, _) if headers.contains_key(header::AUTHORIZATION) => {
@@ -134,9 +138,9 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-async fn reviewed(reviews: &Reviews, token: &str) -> Result<Writer, Refusal> {
+async fn reviewed(reviews: &Reviews, token: &str, from: Option<&Arc<str>>) -> Result<Writer, Refusal> {
     let caller = |name| Writer { name, via: Via::Kubernetes };
-    match reviews.review(token).await {
+    match reviews.review(token, from).await {
         Ok(Verdict::MayWrite { name }) => Ok(caller(name)),
         Ok(Verdict::Unknown { why }) => {
             let how = reviews.how_to_get_one();
@@ -226,7 +230,7 @@ where
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
-        Ok(Self { is_trusted: Auth::from_ref(state).writer(&parts.headers).await.is_ok() })
+        Ok(Self { is_trusted: Auth::from_ref(state).writer(parts).await.is_ok() })
     }
 }
 
@@ -237,7 +241,7 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let writer = Auth::from_ref(state).writer(&parts.headers).await;
+        let writer = Auth::from_ref(state).writer(parts).await;
         let known = writer.as_ref().map_or_else(|refusal| refusal.caller.as_ref(), Some);
         Trail::of(&parts.extensions).caller(known);
         writer.map_err(|refusal| refusal.problem)

@@ -13,7 +13,6 @@ use super::{
 };
 use crate::register::{
     entry::{Entry, SealedEntry},
-    names::Version,
     view::RegisterView,
 };
 
@@ -97,15 +96,15 @@ async fn list_blueprints(
     register.answer(&register.tag(), || Ok(page_of(&register, page, page_size, active)))
 }
 
-/// Entries of a view, newest version first, one at a time: what is written while it is read keeps its place by a number.
+/// Entries of a view, newest version first, one at a time.
 struct NewestFirst {
     view: RegisterView,
-    below: Version,
+    next: Option<Arc<SealedEntry>>,
 }
 
 impl NewestFirst {
-    const fn of(view: RegisterView, below: Version) -> Self {
-        Self { view, below }
+    fn of(view: &RegisterView, first: Option<&Arc<SealedEntry>>) -> Self {
+        Self { view: view.clone(), next: first.cloned() }
     }
 }
 
@@ -113,8 +112,8 @@ impl Iterator for NewestFirst {
     type Item = Arc<SealedEntry>;
 
     fn next(&mut self) -> Option<Arc<SealedEntry>> {
-        let sealed = Arc::clone(self.view.last_before(self.below)?);
-        self.below = sealed.entry().version;
+        let sealed = self.next.take()?;
+        self.next = self.view.last_before(sealed.entry().version).cloned();
         Some(sealed)
     }
 }
@@ -131,8 +130,7 @@ fn page_of(register: &Register, page: u64, page_size: u64, active: Option<bool>)
     let skipped = usize::try_from((page - 1).saturating_mul(page_size)).unwrap_or(usize::MAX);
     let count = if skipped < total_count { usize::try_from(page_size).unwrap_or(usize::MAX) } else { 0 };
     let first = view.iter().rev().filter(|sealed| wanted(sealed)).nth(skipped.min(total_count));
-    let below = first.map_or(Version::ZERO, |sealed| sealed.entry().version.next());
-    let mut items = NewestFirst::of(view.clone(), below).filter(wanted).take(count);
+    let mut items = NewestFirst::of(view, first).filter(wanted).take(count);
     let total_pages = (total_count as u64).div_ceil(page_size);
     let after = format!(
         r#"],"page":{page},"pageSize":{page_size},"totalCount":{total_count},"totalPages":{total_pages}}}"#
@@ -170,7 +168,7 @@ async fn replica_blueprints(Extension(register): Extension<Arc<Register>>) -> Re
         is_active: entry.is_active,
     };
     register.answer(&register.tag(), || {
-        let mut all = NewestFirst::of(register.view.clone(), register.view.head().next());
+        let mut all = NewestFirst::of(&register.view, register.view.iter().next_back());
         Ok(pieces::list("[", "]", move || all.next().map(|sealed| summary(sealed.entry()))))
     })
 }

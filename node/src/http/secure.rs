@@ -90,14 +90,7 @@ struct OneSided {
 }
 
 impl Handshake<TcpStream> for OneSided {
-    fn acceptor(listener: TcpListener, places: &Arc<Places>, metrics: &Metrics) -> Acceptor {
-    let relief = Arc::clone(places);
-    Acceptor::new(listener, "listen.https", metrics.clone())
-        .with_little_unsent()
-        .relieved_by(move || relief.relieve())
-}
-
-type Secured = Secured;
+    type Secured = Secured;
 
     fn begin(
         &self,

@@ -27,7 +27,7 @@ use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 
 pub(crate) use self::explain::tls_error;
 use self::{
-    certificate::{Age, Credential, Validity},
+    certificate::{Age, Credential, NoIdentity, Validity},
     files::Material,
 };
 pub use self::{
@@ -153,6 +153,22 @@ impl Tls {
         };
         let file = self.files.certificate.display();
         tracing::error!(peer_id = %peer, %file, why, "configuration error: central nodes will refuse this peer's certificate");
+    }
+
+    /// Says loudly that peers will refuse a central node whose certificate names somebody else.
+    pub fn check_central_node(&self, network: &str) {
+        let why = match self.status().credential {
+            // Good by its host names alone.
+            Err(NoIdentity::Missing) => return,
+            Err(none) => none.to_string(),
+            Ok(identity) if identity.network() != network => {
+                format!("{identity} is not of network {network}")
+            }
+            Ok(identity) if !identity.is_central_node() => format!("{identity} is no central node"),
+            Ok(_) => return,
+        };
+        let file = self.files.certificate.display();
+        tracing::error!(%file, why, "configuration error: peers will refuse this central node's certificate");
     }
 
     /// For the next accepted connection.

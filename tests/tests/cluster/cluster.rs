@@ -1,9 +1,10 @@
 //! The cluster that the tests run on, and what all scenarios share.
 
-use std::{cell::RefCell, ffi::OsString, rc::Rc};
+use std::{cell::RefCell, ffi::OsString, rc::Rc, sync::LazyLock};
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
+use sorcha_tests::occupied::Occupied;
 use tokio::sync::OnceCell;
 
 use crate::{
@@ -13,10 +14,29 @@ use crate::{
     space::Space,
 };
 
+/// No release, namespace or role of anybody else has this name.
+static RUN: LazyLock<String> = LazyLock::new(|| format!("sorcha-e2e-{:05}", rand::random_range(0..100_000)));
+
+/// Release of the controller's chart, and so the name of what it makes.
+pub(crate) fn release() -> &'static str {
+    &RUN
+}
+
+/// Release of the definitions' chart.
+pub(crate) fn definitions_release() -> String {
+    format!("{}-crds", release())
+}
+
 /// Namespace of the controller.
-pub(crate) const SYSTEM: &str = "sorcha-system";
+pub(crate) fn system() -> &'static str {
+    &RUN
+}
+
 /// Labels of the controller's pods.
 pub(crate) const CONTROLLER: &str = "app.kubernetes.io/name=sorcha,app.kubernetes.io/component=controller";
+
+/// Labels of every release's controller.
+const CONTROLLERS: &str = "app.kubernetes.io/part-of=sorcha,app.kubernetes.io/component=controller";
 
 /// What the environment says.
 pub(crate) struct Settings {
@@ -24,6 +44,7 @@ pub(crate) struct Settings {
     pub(crate) image: String,
     pub(crate) image_2: String,
     pub(crate) mongodb_image: String,
+    pub(crate) shell_image: String,
     /// Command that takes stop or start.
     pub(crate) apiserver: Option<String>,
     pub(crate) audit_log: Option<String>,
@@ -42,6 +63,8 @@ impl Settings {
             image,
             mongodb_image: set("SORCHA_E2E_MONGODB_IMAGE")
                 .unwrap_or_else(|| "localhost/sorcha-test-mongodb:e2e".to_owned()),
+            shell_image: set("SORCHA_E2E_SHELL_IMAGE")
+                .unwrap_or_else(|| "localhost/sorcha-test-shell:e2e".to_owned()),
             apiserver: set("SORCHA_E2E_APISERVER"),
             audit_log: set("SORCHA_E2E_AUDIT_LOG"),
         })
@@ -54,8 +77,11 @@ pub(crate) struct Cluster {
     pub(crate) proxy: Proxy,
     /// Namespaces made, with the scenario that made them.
     pub(crate) spaces: RefCell<Vec<(&'static str, Space)>>,
+    /// What was here before.
+    pub(crate) occupied: Occupied,
+    /// Definitions that this run has made, and so takes away.
+    pub(crate) definitions: RefCell<Vec<String>>,
     network: OnceCell<Space>,
-    run: u32,
 }
 
 impl Cluster {
@@ -64,14 +90,24 @@ impl Cluster {
             ["--kubeconfig", &settings.kubeconfig, "get", "--raw", "/readyz", "--request-timeout=10s"];
         process::run("kubectl", &ready, "").await?.out("reach the cluster of SORCHA_E2E_KUBECONFIG")?;
         let proxy = Proxy::start(&settings.kubeconfig).await?;
-        let cluster = Self {
+        let mut cluster = Self {
             settings,
             proxy,
             spaces: RefCell::default(),
+            occupied: Occupied::default(),
+            definitions: RefCell::default(),
             network: OnceCell::new(),
-            run: std::process::id() % 10_000,
         };
+        cluster.occupied = cluster.look_around().await?;
         Ok(Rc::new(cluster))
+    }
+
+    async fn look_around(&self) -> Result<Occupied> {
+        let definitions = self.kubectl(&["get", "crd", "-o", "name"]).await?;
+        let releases = self.helm(&["list", "--all-namespaces", "--all", "-o", "json"]).await?;
+        let releases = serde_json::from_str(&releases).unwrap_or_else(|_none| json!([]));
+        let deployments = self.json(&["get", "deployments", "--all-namespaces", "-l", CONTROLLERS]).await?;
+        Ok(Occupied::read(&definitions, &releases, &deployments))
     }
 
     /// Runs kubectl, whatever comes of it.
@@ -100,7 +136,7 @@ impl Cluster {
 
     /// A namespace of a scenario's own, with the restricted Pod Security Standard enforced.
     pub(crate) async fn space(self: &Rc<Self>, scenario: &'static str, suffix: &str) -> Result<Space> {
-        let name = format!("e2e-{}-{scenario}{suffix}", self.run);
+        let name = format!("{}-{scenario}{suffix}", release());
         let space = Space::new(Rc::clone(self), name);
         self.spaces.borrow_mut().push((scenario, space.clone()));
         space.create().await?;
@@ -114,10 +150,9 @@ impl Cluster {
 
     /// The ready controller pod that reconciles.
     pub(crate) async fn leader(&self) -> Result<String> {
-        let holder =
-            self.kubectl(&["-n", SYSTEM, "get", "lease", "sorcha", "-o", "jsonpath={.spec.holderIdentity}"]);
-        let holder = holder.await?;
-        let pods = self.json(&["-n", SYSTEM, "get", "pods", "-l", CONTROLLER]).await?;
+        let path = "jsonpath={.spec.holderIdentity}";
+        let holder = self.kubectl(&["-n", system(), "get", "lease", release(), "-o", path]).await?;
+        let pods = self.json(&["-n", system(), "get", "pods", "-l", CONTROLLER]).await?;
         let leader = crate::look::Look::list(&pods, "/items")
             .iter()
             .filter(|pod| crate::look::is_ready(pod))

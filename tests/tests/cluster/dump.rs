@@ -1,7 +1,7 @@
 //! What helps to understand a failure, printed beside it.
 
 use crate::{
-    cluster::{CONTROLLER, Cluster, SYSTEM},
+    cluster::{CONTROLLER, Cluster, system},
     look::{Look as _, is_ready},
     space::Space,
 };
@@ -31,7 +31,7 @@ pub(crate) async fn space(space: &Space) {
 
 /// The controllers.
 pub(crate) async fn controller(cluster: &Cluster) {
-    show(cluster, "controllers", &["-n", SYSTEM, "get", "pods,lease", "-o", "wide"]).await;
-    let log = ["-n", SYSTEM, "logs", "-l", CONTROLLER, "--prefix", "--tail=40"];
+    show(cluster, "controllers", &["-n", system(), "get", "pods,lease", "-o", "wide"]).await;
+    let log = ["-n", system(), "logs", "-l", CONTROLLER, "--prefix", "--tail=40"];
     show(cluster, "controllers' logs", &log).await;
 }

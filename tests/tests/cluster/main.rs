@@ -1,12 +1,10 @@
 //! Kubernetes end to end: installs the charts into a real cluster and uses the product as its users do, with kubectl,
 //! helm and HTTP. `tests/cluster/e2e` brings a cluster and runs this.
-//!
-//! `cargo test -p sorcha-tests --test cluster -- [--list] [--keep] [SCENARIO...]`. Environment: `SORCHA_E2E_KUBECONFIG`
-//! (without it nothing is done), `SORCHA_E2E_IMAGE`, `SORCHA_E2E_IMAGE_2` (the same under another tag),
-//! `SORCHA_E2E_MONGODB_IMAGE`, `SORCHA_E2E_APISERVER` (a command that takes stop or start), `SORCHA_E2E_AUDIT_LOG`.
 
+mod arguments;
 mod dump;
 mod eventually;
+mod leave;
 mod look;
 mod manifests;
 mod network;
@@ -18,8 +16,10 @@ mod space;
 mod cluster;
 mod scenarios;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, rc::Rc};
 
+use anyhow::Result;
+use arguments::{Arguments, HELP, Wanted};
 use cluster::{Cluster, Settings};
 
 const NO_CLUSTER: &str = "cluster tests need a cluster: tests/run cluster";
@@ -36,30 +36,63 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn start() -> anyhow::Result<bool> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    if has("--list") {
-        for scenario in run::all() {
-            println!("{:12} {}", scenario.name, scenario.about);
+async fn start() -> Result<bool> {
+    let wanted = Arguments::parse(std::env::args().skip(1));
+    let settings = Settings::from_environment();
+    let (arguments, settings) = match (wanted, settings) {
+        (Ok(Wanted::Help), _) => {
+            println!("{HELP}");
+            return Ok(true);
         }
-        return Ok(true);
-    }
-    let Some(settings) = Settings::from_environment() else {
-        println!("{NO_CLUSTER}");
-        return Ok(true);
+        (Ok(Wanted::List), _) => {
+            for scenario in run::all() {
+                println!("{:12} {}", scenario.name, scenario.about);
+            }
+            return Ok(true);
+        }
+        // Whatever cargo passes on to every test binary.
+        (_, None) => {
+            println!("{NO_CLUSTER}");
+            return Ok(true);
+        }
+        (Ok(Wanted::Run(arguments)), Some(settings)) => (arguments, settings),
+        (Err(error), Some(_)) => return Err(error),
     };
-    let names: Vec<&str> = arguments.iter().map(String::as_str).filter(|a| !a.starts_with("--")).collect();
-    if let Some(unknown) =
-        names.iter().find(|name| !run::all().iter().any(|scenario| scenario.name == **name))
-    {
-        anyhow::bail!("there is no scenario {unknown:?}; --list shows them");
-    }
     let cluster = Cluster::connect(settings).await?;
+    let passed = with(&cluster, &arguments).await;
+    cluster.proxy.end();
+    passed
+}
+
+async fn with(cluster: &Rc<Cluster>, arguments: &Arguments) -> Result<bool> {
+    if let Some(why) = cluster.occupied.refusal() {
+        anyhow::ensure!(arguments.go_on, "{why}");
+        eprintln!("cluster tests: warning: {why}");
+    }
+    eprintln!("cluster tests: {}", intention(arguments.keep));
+    if arguments.check {
+        return Ok(true);
+    }
     let passed = tokio::select! {
-        passed = run::run(&cluster, &names, has("--keep")) => passed,
+        passed = run::run(cluster, arguments) => passed?,
         _interrupted = tokio::signal::ctrl_c() => false,
     };
-    cluster.proxy.end();
+    if arguments.keep {
+        return Ok(passed);
+    }
+    if let Err(error) = leave::nothing_behind(cluster).await {
+        println!("FAIL  the run does not leave the cluster as it was: {error:#}");
+        return Ok(false);
+    }
     Ok(passed)
+}
+
+/// What is going to be done to the cluster.
+fn intention(keep: bool) -> String {
+    let end = if keep { "all of this stays (--keep)" } else { "at the end all of this is taken away again" };
+    format!(
+        "they install the charts as release {0} into namespace {0}, with ClusterRoles {0}-…, and definitions where there are none; they \
+         make namespaces {0}-…, and kill pods in them; {end}",
+        cluster::release()
+    )
 }

@@ -67,14 +67,9 @@ impl Proxy {
         // It has ended already, then.
         let _gone = self.process.borrow_mut().start_kill().is_err();
     }
-
-    /// For requests that go past the API server.
-    pub(crate) const fn client(&self) -> &reqwest::Client {
-        &self.client
-    }
 }
 
-pub(crate) async fn answer(request: reqwest::RequestBuilder) -> Result<Answer> {
+async fn answer(request: reqwest::RequestBuilder) -> Result<Answer> {
     let response = request.send().await?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     Ok(Answer { status, headers, body: response.text().await? })

@@ -6,13 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use futures::{
     FutureExt as _,
     future::{LocalBoxFuture, join_all},
 };
+use sorcha_tests::tally::{Outcome, Tally};
 
-use crate::{cluster::Cluster, dump, scenarios};
+use crate::{arguments::Arguments, cluster::Cluster, dump, scenarios};
 
 /// How a scenario ended well.
 pub(crate) enum Done {
@@ -41,17 +42,34 @@ struct Ended {
     result: Result<Done>,
 }
 
+impl Ended {
+    const fn outcome(&self) -> Outcome {
+        match self.result {
+            Ok(Done::Passed) => Outcome::Passed,
+            Ok(Done::Skipped(_)) => Outcome::Skipped,
+            Err(_) => Outcome::Failed,
+        }
+    }
+
+    fn skip(&self) -> Option<String> {
+        let Ok(Done::Skipped(why)) = &self.result else { return None };
+        Some(format!("cluster {}: {why}.\n", self.name))
+    }
+}
+
 /// Runs the scenarios named, or all; `true` when none failed.
-pub(crate) async fn run(cluster: &Rc<Cluster>, names: &[&str], keep: bool) -> bool {
+pub(crate) async fn run(cluster: &Rc<Cluster>, arguments: &Arguments) -> Result<bool> {
     let started = Instant::now();
-    let wanted = |scenario: &Scenario| names.is_empty() || names.contains(&scenario.name);
+    let wanted = |scenario: &Scenario| {
+        arguments.names.is_empty() || arguments.names.iter().any(|name| name == scenario.name)
+    };
     let mut ended: Vec<Ended> = Vec::new();
     for (phase, lanes) in scenarios::phases().into_iter().enumerate() {
         let lanes = lanes.into_iter().map(|lane| async move {
             let mut ended = Vec::new();
             // Everything needs what the first phase installs.
             for scenario in lane.into_iter().filter(|scenario| phase == 0 || wanted(scenario)) {
-                ended.push(one(cluster, scenario, keep).await);
+                ended.push(one(cluster, scenario, arguments.keep).await);
             }
             ended
         });
@@ -60,10 +78,11 @@ pub(crate) async fn run(cluster: &Rc<Cluster>, names: &[&str], keep: bool) -> bo
             break;
         }
     }
-    if !keep {
-        clean(cluster).await;
+    if let Some(file) = &arguments.skips {
+        let lines = ended.iter().filter_map(Ended::skip).collect::<String>();
+        std::fs::write(file, lines).with_context(|| format!("write {}", file.display()))?;
     }
-    summary(&ended, started.elapsed())
+    Ok(summary(&ended, started.elapsed()))
 }
 
 async fn one(cluster: &Rc<Cluster>, scenario: Scenario, keep: bool) -> Ended {
@@ -104,14 +123,6 @@ async fn diagnose(cluster: &Rc<Cluster>, scenario: &str) {
     dump::controller(cluster).await;
 }
 
-async fn clean(cluster: &Cluster) {
-    let spaces: Vec<_> = cluster.spaces.borrow().iter().map(|(_, space)| space.clone()).collect();
-    for space in spaces {
-        // Gone already, or left behind: both are told by kubectl get namespaces.
-        let _left = space.delete().await.is_err();
-    }
-}
-
 fn summary(ended: &[Ended], took: Duration) -> bool {
     println!();
     for Ended { name, took, result } in ended {
@@ -122,7 +133,7 @@ fn summary(ended: &[Ended], took: Duration) -> bool {
         };
         println!("{name:12} {:6.1} s  {outcome}", took.as_secs_f64());
     }
-    let failed = ended.iter().filter(|ended| ended.result.is_err()).count();
-    println!("{} of {} scenarios passed in {:.0} s", ended.len() - failed, ended.len(), took.as_secs_f64());
-    failed == 0
+    let tally: Tally = ended.iter().map(Ended::outcome).collect();
+    println!("{tally}, in {:.0} s", took.as_secs_f64());
+    tally.is_good()
 }

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 use futures::FutureExt as _;
+use sorcha_tests::tally::{Outcome, Tally};
 
 use crate::{
     arguments::Arguments,
@@ -92,7 +93,12 @@ fn summary(ended: &[Ended], seed: u64) -> bool {
         };
         println!("{:8} {:6.1} s  {outcome}", scenario.name, took.as_secs_f64());
     }
-    let failed = ended.iter().filter(|ended| ended.result.is_err()).count();
-    println!("{} of {} scenarios passed, seed {seed}", ended.len() - failed, ended.len());
-    failed == 0
+    let outcomes = ended.iter().map(|ended| match ended.result {
+        Ok(Done::Passed(_)) => Outcome::Passed,
+        Ok(Done::Skipped(..)) => Outcome::Skipped,
+        Err(_) => Outcome::Failed,
+    });
+    let tally: Tally = outcomes.collect();
+    println!("{tally}, seed {seed}");
+    tally.is_good()
 }

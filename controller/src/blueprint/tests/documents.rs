@@ -52,7 +52,9 @@ async fn a_config_map_that_is_missing_then_there_then_changed_then_gone() {
 async fn text_that_is_no_document_is_refused_with_its_place() {
     let mut world = World::new(1).await;
     world.apply(&json!({"configMapRef": {"name": "docs", "key": "invoice.json"}}));
-    for (text, problem) in [("[]", "it is a list"), ("{\"a\":", "EOF"), ("", "EOF")] {
+    for (text, problem) in
+        [("[]", "it is a list"), ("{\"a\":", "it ends too early"), ("", "it ends too early")]
+    {
         from_config_map(&world, Some(text));
         world.restarted_pass().await.unwrap();
         let (condition, message) = world.condition("Published");
@@ -109,4 +111,23 @@ async fn a_config_map_that_cannot_be_read_is_waited_for() {
     let (condition, message) = world.condition("Published");
     assert_eq!(condition, "False Waiting");
     assert!(message.contains("configmaps is forbidden"), "{message}");
+}
+
+/// Who may write SorchaBlueprints may not be one who may read the ConfigMap.
+#[tokio::test]
+async fn a_config_map_whose_owner_has_not_agreed_is_not_published() {
+    let mut world = World::new(1).await;
+    from_config_map(&world, Some("{\"password\": \"MARKER\"}"));
+    world.apply(&json!({"configMapRef": {"name": "docs", "key": "invoice.json"}}));
+    for label in ["false", "", "True"] {
+        world.held.lock().unwrap().label = label.into();
+        world.restarted_pass().await.unwrap();
+        let (condition, message) = world.condition("Published");
+        assert_eq!(condition, "False ConfigMapNotReleased");
+        assert!(message.contains("labels it sorcha.dev/publish=true"), "{message}");
+        assert!(!message.contains("MARKER") && world.entry().is_none());
+    }
+    world.held.lock().unwrap().label = "true".into();
+    world.restarted_pass().await.unwrap();
+    assert_eq!(world.condition("Published").0, "True Published");
 }

@@ -152,11 +152,49 @@ async fn what_is_inactive_or_another_document_is_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn deleted_while_it_was_published() {
+async fn one_that_is_deleted_before_it_is_held_is_not_published() {
     let mut world = World::new(1).await;
     world.apply(&json!({"document": {"a": 1}}));
     world.held.lock().unwrap().deleted_before_write = true;
     world.pass().await.unwrap();
-    assert!(world.blueprint().is_none());
-    assert!(!world.entry().unwrap().is_active, "nobody else would have deprecated it");
+    assert!(world.blueprint().is_none() && world.entry().is_none(), "nobody would have deprecated it");
+}
+
+/// What a controller leaves behind that is killed after a publication, before it has written the status.
+async fn killed_after_publication(spec: &serde_json::Value) -> World {
+    let mut world = World::new(1).await;
+    let docs = json!({"invoice.json": "{\"a\": 1}"});
+    world.held.lock().unwrap().config_maps.insert("docs".into(), docs);
+    world.apply(spec);
+    world.pass().await.unwrap();
+    assert!(world.entry().unwrap().is_active);
+    world.held.lock().unwrap().blueprint.as_mut().unwrap()["status"] = json!(null);
+    world.scene.ctx.publisher.memory.forget("uid-1");
+    world.scene.take_calls();
+    world
+}
+
+#[tokio::test]
+async fn a_controller_that_was_killed_before_it_wrote_the_status_deprecates_all_the_same() {
+    let by_map = json!({"configMapRef": {"name": "docs", "key": "invoice.json"}});
+    for spec in [json!({"document": {"a": 1}}), by_map] {
+        let mut world = killed_after_publication(&spec).await;
+        world.delete(FAR_AHEAD);
+        world.pass().await.unwrap();
+        assert!(world.blueprint().is_none() && !world.entry().unwrap().is_active, "{spec}");
+        assert_eq!(World::events(&world.scene.take_calls())[0].0, "Deprecated");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_told_to_be_ours_stays_active_and_is_told() {
+    let by_map = json!({"configMapRef": {"name": "docs", "key": "invoice.json"}});
+    let mut world = killed_after_publication(&by_map).await;
+    world.held.lock().unwrap().config_maps.clear();
+    world.delete(LONG_AGO);
+    world.pass().await.unwrap();
+    assert!(world.blueprint().is_none() && world.entry().unwrap().is_active);
+    let events = World::events(&world.scene.take_calls());
+    assert_eq!(events[0].0, "NotDeprecated");
+    assert!(events[0].1.contains("ConfigMap docs"), "{events:?}");
 }

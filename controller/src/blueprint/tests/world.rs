@@ -64,6 +64,10 @@ pub(super) struct Central {
 pub(super) struct Held {
     pub(super) blueprint: Option<Value>,
     pub(super) config_maps: HashMap<String, Value>,
+    /// Whether their owners let them be published.
+    pub(super) label: String,
+    /// Other blueprints, which are read only.
+    pub(super) others: HashMap<String, Value>,
     /// Somebody changes the resource before the next write of its metadata.
     pub(super) deleted_before_write: bool,
     pub(super) token: String,
@@ -91,7 +95,11 @@ impl World {
             settings.central_urls.push((format!("n{number}"), format!("http://{address}").parse().unwrap()));
             nodes.push(central);
         }
-        let held = Arc::new(Mutex::new(Held { token: TOKEN.to_owned(), ..Held::default() }));
+        let held = Arc::new(Mutex::new(Held {
+            token: TOKEN.to_owned(),
+            label: "true".to_owned(),
+            ..Held::default()
+        }));
         let api = Arc::clone(&held);
         let scene = Scene::with(settings, move |call| api.lock().unwrap().answer(call));
         let mut world = Self { scene, held, centrals: nodes, _data: data };
@@ -201,7 +209,7 @@ impl World {
 impl Held {
     pub(super) fn answer(&mut self, call: &Call) -> Option<(u16, Value)> {
         let missing = || json!({"kind": "Status", "apiVersion": "v1", "code": 404, "reason": "NotFound"});
-        if call.path.ends_with("/serviceaccounts/controller/token") {
+        if call.path.ends_with("/serviceaccounts/sorcha-publisher/token") {
             let spec = &call.body["spec"];
             self.audiences.push(spec["audiences"].clone());
             let status = json!({"token": self.token, "expirationTimestamp": "2026-11-22T11:00:00Z"});
@@ -209,11 +217,16 @@ impl Held {
         }
         if let Some((_, name)) = call.path.split_once("/configmaps/") {
             let data = self.config_maps.get(name);
-            let found = data.map(|data| (200, json!({"metadata": {"name": name}, "data": data})));
+            let labels = json!({"sorcha.dev/publish": self.label});
+            let found =
+                data.map(|data| (200, json!({"metadata": {"name": name, "labels": labels}, "data": data})));
             return Some(found.unwrap_or_else(|| (404, missing())));
         }
         let (_, rest) = call.path.split_once("/sorchablueprints/")?;
-        if std::mem::take(&mut self.deleted_before_write) {
+        if let Some(other) = self.others.get(rest) {
+            return Some((200, other.clone()));
+        }
+        if call.method == "PATCH" && std::mem::take(&mut self.deleted_before_write) {
             self.blueprint = None;
         }
         let Some(object) = &mut self.blueprint else { return Some((404, missing())) };

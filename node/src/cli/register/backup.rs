@@ -66,7 +66,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<Outcome> {
     let folder = &args.folder;
     remove_abandoned(folder, clock.now()).with_context(|| format!("look into {}", folder.display()))?;
-    let (fetched, bundle) = fetch_verified(&args.url, beside::begin(&folder.join(PREFIX))?).await?;
+    let (fetched, bundle) = fetch_verified(&args.url, beside::begin_in(folder)?).await?;
     let place = free_place(folder, &bundle.header);
     beside::put(fetched.at(&place), false)?;
     remove_too_many(args, &place, &bundle, clock.now(), console);

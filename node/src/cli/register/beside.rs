@@ -57,6 +57,11 @@ pub(super) fn begin(place: &Path) -> anyhow::Result<Replacement> {
     Ok(Replacement::begin(place, Mode::Usual)?)
 }
 
+/// Begins one whose place in a folder is named later, or which is only read.
+pub(super) fn begin_in(folder: &Path) -> anyhow::Result<Replacement> {
+    Ok(Replacement::in_folder(folder, Mode::Usual)?)
+}
+
 /// Puts it there; one that is there already is replaced only when that was asked for.
 pub(super) fn put(bundle: Replacement, force: bool) -> anyhow::Result<()> {
     match bundle.put(if force { Existing::Goes } else { Existing::Stays }) {

@@ -26,7 +26,7 @@ pub(super) async fn run(args: &ExportArgs, url: &Url, console: &mut Console<'_>)
     let place = Place::of(args, console)?;
     let beside = match &place {
         Place::File(file) => beside::begin(file)?,
-        Place::Output | Place::Stream(_) => beside::begin(&std::env::temp_dir().join("bundle"))?,
+        Place::Output | Place::Stream(_) => beside::begin_in(&std::env::temp_dir())?,
     };
     let (fetched, bundle) = fetch_verified(url, beside).await?;
     let copy = |out: &mut dyn Write| -> io::Result<()> {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     review::{Review, ReviewError, Reviewer, Verdict},
@@ -17,6 +17,7 @@ use super::{
 use crate::{
     clock::{Clock, Monotonic, Timestamp},
     config::TokenReviews,
+    shares::Shares,
 };
 
 type Digest = [u8; 32];
@@ -26,7 +27,8 @@ pub(super) struct Reviews {
     reviewer: Arc<dyn Reviewer>,
     clock: Arc<dyn Clock>,
     limits: TokenReviews,
-    places: Semaphore,
+    /// Shared among addresses: half to each, so that one that sends bad tokens leaves places for others.
+    places: Shares<Arc<str>>,
     accepted: Mutex<Answers>,
     refused: Mutex<Answers>,
 }
@@ -38,7 +40,7 @@ impl Reviews {
             reviewer,
             clock,
             limits: limits.clone(),
-            places: Semaphore::new(limits.max_concurrent),
+            places: Shares::new(limits.max_concurrent, limits.max_concurrent / 2),
             accepted: answers(),
             refused: answers(),
         }
@@ -48,23 +50,28 @@ impl Reviews {
         self.reviewer.how_to_get_one()
     }
 
-    /// What is remembered of a token, else what the reviewer says.
+    /// What is remembered of a token, else what the reviewer says; `from`: the caller's address, where it is known.
     ///
     /// # Errors
     /// [`ReviewError`] when there is no answer within the limit.
-    pub(super) async fn review(&self, token: &str) -> Result<Verdict, ReviewError> {
+    pub(super) async fn review(&self, token: &str, from: Option<&Arc<str>>) -> Result<Verdict, ReviewError> {
         let digest = digest(token);
         if let Some(verdict) = self.known(&digest) {
             return Ok(verdict);
         }
         let limit = self.limits.timeout;
         let late = || ReviewError::Away(format!("no answer within {limit:?} (http.kubernetes.timeout)"));
-        timeout(limit, self.ask(digest, token)).await.unwrap_or_else(|_| Err(late()))
+        timeout(limit, self.ask(digest, token, from)).await.unwrap_or_else(|_| Err(late()))
     }
 
-    async fn ask(&self, digest: Digest, token: &str) -> Result<Verdict, ReviewError> {
+    async fn ask(
+        &self,
+        digest: Digest,
+        token: &str,
+        from: Option<&Arc<str>>,
+    ) -> Result<Verdict, ReviewError> {
         let closed = |_| ReviewError::Away("the node stops".to_owned());
-        let _place = self.places.acquire().await.map_err(closed)?;
+        let _place = self.places.take(from).await.map_err(closed)?;
         // Another request may have asked about the same token meanwhile.
         if let Some(verdict) = self.known(&digest) {
             return Ok(verdict);

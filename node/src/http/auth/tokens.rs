@@ -25,6 +25,8 @@ const MIN_TOKEN_CHARS: usize = 16;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// No file with tokens is larger.
 const FILE_BYTES: u64 = 1024 * 1024;
+/// Faults of one file that are logged.
+const LOGGED: usize = 10;
 /// Publisher's name for a token without one.
 const UNNAMED: &str = "publisher";
 
@@ -107,7 +109,7 @@ impl Known {
             Err(error) => Parsed { tokens: Vec::new(), faults: vec![error.to_string()] },
         };
         let (file, good) = (path.display(), tokens.len());
-        for fault in &faults {
+        for fault in faults.iter().take(LOGGED) {
             tracing::error!(%file, fault, good, before, "http.token_file is not sound: only the tokens of its good lines are taken");
         }
         if faults.is_empty() {

@@ -80,7 +80,9 @@ impl Files for OsFiles {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn Medium>> {
-        folder::make(folder::of(path))?;
+        if !path.try_exists()? {
+            folder::make(folder::of(path))?;
+        }
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
         file.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),

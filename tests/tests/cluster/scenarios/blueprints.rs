@@ -103,14 +103,18 @@ async fn from_a_config_map(space: &Space) -> Result<()> {
     space.until_reason("sbp/mapped-v1", 60, "Published", "ConfigMapNotFound").await?;
     let map = |name: &str| {
         let data = json!({"mapped.json": document(name).to_string()});
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "documents"}, "data": data})
+        let metadata = json!({"name": "documents", "labels": {"sorcha.dev/publish": "true"}});
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
     };
+    let mut unlabelled = map("mapped-v1");
+    unlabelled["metadata"]["labels"] = json!({});
+    space.apply(&[unlabelled]).await?;
+    space.until_reason("sbp/mapped-v1", 60, "Published", "ConfigMapNotReleased").await?;
     space.apply(&[map("mapped-v1")]).await?;
-    space.until("sbp/mapped-v1", 90, &[("Published", "True")]).await?;
+    // It is noticed when it appears, not after the 30 s in which it would be looked at again.
+    space.until("sbp/mapped-v1", 15, &[("Published", "True")]).await?;
     let before = entry(space, "n0", "mapped-v1").await?;
     space.apply(&[map("changed")]).await?;
-    // A change of the resource makes the controller look at the ConfigMap before it would anyway.
-    space.patch("sbp/mapped-v1", &json!({"spec": {"active": false}})).await?;
     space.until_reason("sbp/mapped-v1", 60, "Ready", "DocumentChanged").await?;
     ensure!(entry(space, "n0", "mapped-v1").await? == before, "a changed ConfigMap changed the register");
     space.kubectl(&["delete", "sbp/mapped-v1", "--timeout=30s"]).await?;

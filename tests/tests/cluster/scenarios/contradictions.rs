@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{CONTROLLER, Cluster, SYSTEM},
+    cluster::{CONTROLLER, Cluster, system},
     look::Look as _,
     manifests::{central_with, embedded, tokens},
     run::Done,
@@ -58,6 +58,6 @@ pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
 }
 
 async fn restarts(cluster: &Cluster) -> Result<i64> {
-    let pods = cluster.json(&["-n", SYSTEM, "get", "pods", "-l", CONTROLLER]).await?;
+    let pods = cluster.json(&["-n", system(), "get", "pods", "-l", CONTROLLER]).await?;
     Ok(pods.list("/items").iter().map(|pod| pod.number("/status/containerStatuses/0/restartCount")).sum())
 }

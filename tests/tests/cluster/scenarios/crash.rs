@@ -5,7 +5,7 @@ use std::rc::Rc;
 use anyhow::{Result, ensure};
 
 use crate::{
-    cluster::{CONTROLLER, Cluster, SYSTEM},
+    cluster::{CONTROLLER, Cluster, system},
     eventually::{eventually, seconds},
     look::Look as _,
     manifests,
@@ -31,7 +31,7 @@ pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     let peers: Vec<_> = names.iter().map(|name| manifests::peers(name, "crash.test", 0)).collect();
     space.apply(&peers).await?;
     cluster
-        .kubectl(&["-n", SYSTEM, "delete", "pods", "-l", CONTROLLER, "--force", "--grace-period=0"])
+        .kubectl(&["-n", system(), "delete", "pods", "-l", CONTROLLER, "--force", "--grace-period=0"])
         .await?;
     eventually("every resource is reconciled", seconds(120), async || {
         let peers = space.get(&["sp"]).await?;

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::install::helm_install;
 use crate::{
-    cluster::{Cluster, SYSTEM},
+    cluster::{Cluster, release, system},
     eventually::{eventually, seconds},
     look::Look as _,
     run::Done,
@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
-    let system = Space::new(Rc::clone(cluster), SYSTEM.to_owned());
+    let system = Space::new(Rc::clone(cluster), system().to_owned());
     let without = test(cluster).await?;
     ensure!(without.contains("the controller answers"), "helm test without the demo says: {without}");
     let image = format!("--set=demo.mongodb.image={}", cluster.settings.mongodb_image);
@@ -44,5 +44,5 @@ pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
 
 /// `helm test`; what its pod said.
 async fn test(cluster: &Cluster) -> Result<String> {
-    cluster.helm(&["test", "sorcha", "--namespace", SYSTEM, "--logs", "--timeout=5m"]).await
+    cluster.helm(&["test", release(), "--namespace", system(), "--logs", "--timeout=5m"]).await
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use crate::{
-    cluster::{CONTROLLER, Cluster, SYSTEM},
+    cluster::{CONTROLLER, Cluster, definitions_release, release, system},
     eventually::{eventually, seconds},
     look::{Look as _, is_ready},
     run::Done,
@@ -15,12 +15,15 @@ use crate::{
 /// Folder of the charts.
 pub(crate) const CHARTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts");
 
+const DEFINITIONS: [&str; 3] =
+    ["sorchacentralnodes.sorcha.dev", "sorchapeers.sorcha.dev", "sorchablueprints.sorcha.dev"];
+
 /// Flags of `helm upgrade --install` for the controller's chart.
 pub(crate) fn flags(cluster: &Cluster) -> Result<Vec<String>> {
     let image = &cluster.settings.image;
     let (repository, tag) = image.rsplit_once(':').with_context(|| format!("{image} has no tag"))?;
     Ok(vec![
-        format!("--namespace={SYSTEM}"),
+        format!("--namespace={}", system()),
         format!("--set=image.repository={repository},image.tag={tag}"),
         "--set=demo.enabled=false".to_owned(),
         // The kubelet of the tests' cluster looks every 10 s, and so do the nodes.
@@ -32,9 +35,11 @@ pub(crate) fn flags(cluster: &Cluster) -> Result<Vec<String>> {
 
 pub(crate) async fn helm_install(cluster: &Cluster, more: &[&str]) -> Result<()> {
     let (crds, chart) = (format!("{CHARTS}/sorcha-crds"), format!("{CHARTS}/sorcha"));
-    cluster.helm(&["upgrade", "--install", "sorcha-crds", &crds]).await?;
+    if cluster.occupied.definitions.is_empty() {
+        cluster.helm(&["upgrade", "--install", &definitions_release(), &crds]).await?;
+    }
     let flags = flags(cluster)?;
-    let mut arguments = vec!["upgrade", "--install", "sorcha", chart.as_str()];
+    let mut arguments = vec!["upgrade", "--install", release(), chart.as_str()];
     arguments.extend(flags.iter().map(String::as_str));
     arguments.extend(more);
     cluster.helm(&arguments).await.map(drop)
@@ -49,20 +54,21 @@ async fn samples(cluster: &Cluster) -> Result<()> {
 pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     let namespace = json!({
         "apiVersion": "v1", "kind": "Namespace",
-        "metadata": {"name": SYSTEM, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+        "metadata": {"name": system(), "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
     });
     cluster.try_kubectl(&["apply", "-f", "-"], &namespace.to_string()).await?.out("kubectl apply")?;
+    if cluster.occupied.definitions.is_empty() {
+        cluster.definitions.borrow_mut().extend(DEFINITIONS.map(str::to_owned));
+    }
     helm_install(cluster, &[]).await?;
-    for definition in
-        ["sorchacentralnodes.sorcha.dev", "sorchapeers.sorcha.dev", "sorchablueprints.sorcha.dev"]
-    {
+    for definition in DEFINITIONS {
         cluster.kubectl(&["wait", "crd", definition, "--for=condition=Established", "--timeout=30s"]).await?;
     }
     samples(cluster).await?;
     let explained = cluster.kubectl(&["explain", "sorchapeer.spec.replicas"]).await?;
     ensure!(explained.contains("How many peers"), "kubectl explain says {explained}");
     eventually("one of two ready controllers holds the lease", seconds(60), async || {
-        let pods = cluster.json(&["-n", SYSTEM, "get", "pods", "-l", CONTROLLER]).await?;
+        let pods = cluster.json(&["-n", system(), "get", "pods", "-l", CONTROLLER]).await?;
         let ready = pods.list("/items").iter().filter(|pod| is_ready(pod)).count();
         ensure!(ready == 2, "{ready} controllers are ready");
         cluster.leader().await

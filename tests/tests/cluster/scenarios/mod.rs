@@ -10,6 +10,7 @@ mod demo;
 mod drift;
 mod events;
 mod failover;
+mod hostile;
 mod install;
 mod isolation;
 mod lifecycle;
@@ -50,6 +51,11 @@ pub(crate) fn phases() -> Vec<Vec<Vec<Scenario>>> {
         vec![vec![
             scenario!("quiet", quiet::run, "a restarted controller and an idle minute write nothing"),
             scenario!("crash", crash::run, "controllers killed in the middle: everything ends reconciled"),
+            scenario!(
+                "hostile",
+                hostile::run,
+                "one namespace's resources stop nobody else's, and get no token"
+            ),
             scenario!("outage", outage::run, "the API server away: replication goes on, status catches up"),
             scenario!("demo", demo::run, "helm test: a look, then a drill on the demo network"),
             scenario!("upgrade", upgrade::run, "helm upgrade keeps the data, helm uninstall the resources"),

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::install::{CHARTS, flags};
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, release},
     eventually::{always, seconds},
     look::Look as _,
     manifests,
@@ -21,14 +21,15 @@ pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     let outside = cluster.space("namespaced", "-out").await?;
     let chart = format!("{CHARTS}/sorcha");
     let namespace = format!("--namespace={}", inside.name);
+    let alone = format!("{}-alone", release());
     let flags = flags(cluster)?;
-    let mut arguments = vec!["install", "alone", chart.as_str()];
+    let mut arguments = vec!["install", alone.as_str(), chart.as_str()];
     arguments.extend(flags.iter().filter(|flag| !flag.starts_with("--namespace")).map(String::as_str));
     arguments.extend([namespace.as_str(), "--set=scope=Namespace,replicas=1"]);
     cluster.helm(&arguments).await?;
     for kind in ["clusterrole", "clusterrolebinding"] {
-        let made =
-            cluster.kubectl(&["get", kind, "-o", "name", "-l", "app.kubernetes.io/instance=alone"]).await?;
+        let selector = format!("app.kubernetes.io/instance={alone}");
+        let made = cluster.kubectl(&["get", kind, "-o", "name", "-l", &selector]).await?;
         ensure!(made.trim().is_empty(), "scope Namespace makes {made}");
     }
     for space in [&outside, &inside] {
@@ -49,6 +50,6 @@ pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
         Ok(())
     })
     .await?;
-    cluster.helm(&["uninstall", "alone", &namespace, "--wait", "--timeout=2m"]).await?;
+    cluster.helm(&["uninstall", &alone, &namespace, "--wait", "--timeout=2m"]).await?;
     Ok(Done::Passed)
 }

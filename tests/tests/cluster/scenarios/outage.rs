@@ -1,4 +1,5 @@
-//! A minute without the API server.
+//! A minute without the API server. What happens meanwhile is seen by a pod, which tells afterwards: this machine may have no route to
+//! pods.
 
 use std::{
     rc::Rc,
@@ -13,13 +14,14 @@ use crate::{
     eventually::{eventually, seconds},
     look::Look as _,
     manifests, network, process,
-    proxy::answer,
-    publishing::document,
     run::Done,
+    space::Space,
 };
 
 const OUTAGE: Duration = Duration::from_secs(60);
 const REPLICAS: i32 = 3;
+/// Publications in a minute; a slow machine makes some.
+const AT_LEAST: usize = 3;
 
 pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     let Some(apiserver) = &cluster.settings.apiserver else {
@@ -29,21 +31,14 @@ pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     };
     let space = cluster.network().await?;
     let edge = network::settle(space, REPLICAS).await?;
-    let central = edge.text("/status/nodes/0/centralNode").to_owned();
-    let address = async |pod: &str| {
-        let pod = space.get(&[&format!("pod/{pod}")]).await?;
-        Ok::<_, anyhow::Error>(format!("http://{}:8080", pod.text("/status/podIP")))
-    };
-    let central = address(&format!("{central}-0")).await?;
-    let mut peers = Vec::new();
-    for pod in network::edge_pods(REPLICAS) {
-        peers.push(address(&pod).await?);
-    }
+    let central = format!("{}-0", edge.text("/status/nodes/0/centralNode"));
+    space.apply(&[witness(space, &central).await?]).await?;
+    space.kubectl(&["wait", "pod/witness", "--for=condition=Ready", "--timeout=60s"]).await?;
     turn(apiserver, "stop").await?;
-    let result = replicate(cluster, &central, &peers).await;
+    tokio::time::sleep(OUTAGE).await;
     turn(apiserver, "start").await?;
-    let version = result?;
     let started = Instant::now();
+    let version = told(space).await?;
     eventually("the status has caught up", seconds(180), async || {
         let edge = space.get(&["sp/edge"]).await?;
         let (least, resources) = (edge.number("/status/minVersion"), space.get(&["scn,sp"]).await?);
@@ -69,32 +64,43 @@ async fn turn(command: &str, argument: &str) -> Result<()> {
     process::run(program, &arguments, "").await?.out(&format!("{command} {argument}")).map(drop)
 }
 
-/// Publishes for a while and reads every publication at every peer, past the API server.
-async fn replicate(cluster: &Cluster, central: &str, peers: &[String]) -> Result<i64> {
-    let started = Instant::now();
-    let (mut version, mut count) = (0, 0);
-    let client = cluster.proxy.client();
-    while started.elapsed() < OUTAGE {
-        count += 1;
-        let id = format!("during-outage-{count}");
-        let body = json!({"blueprintId": id, "blueprint": document(&id)});
-        let request = client.post(format!("{central}/api/system-register/publish"));
-        let request = request
-            .bearer_auth(manifests::TOKEN)
-            .header("content-type", "application/json")
-            .body(body.to_string());
-        let published = answer(request).await?;
-        ensure!(published.status == 201, "HTTP {}: {}", published.status, published.body);
-        let told: Value = serde_json::from_str(&published.body)?;
-        version = told.number("/version");
-        for peer in peers {
-            let path = format!("{peer}/api/system-register/blueprints/{id}");
-            eventually(&format!("{peer} has {id}"), seconds(5), async || {
-                answer(client.get(&path)).await?.json()
-            })
-            .await?;
-        }
+/// The pod that publishes and reads while the API server is away.
+async fn witness(space: &Space, central: &str) -> Result<Value> {
+    let address = async |pod: &str| {
+        let pod = space.get(&[&format!("pod/{pod}")]).await?;
+        Ok::<_, anyhow::Error>(format!("http://{}:8080", pod.text("/status/podIP")))
+    };
+    let mut peers = Vec::new();
+    for pod in network::edge_pods(REPLICAS) {
+        peers.push(address(&pod).await?);
     }
-    println!("      outage: {count} publications, each read at {} peers", peers.len());
-    Ok(version)
+    let mut pod = manifests::publisher(&space.cluster.settings);
+    pod["metadata"]["name"] = json!("witness");
+    pod["spec"]["restartPolicy"] = json!("Never");
+    let container = &mut pod["spec"]["containers"][0];
+    container["image"] = json!(space.cluster.settings.shell_image);
+    container["command"] = json!(["/bin/sh", "-c", include_str!("outage.sh")]);
+    container["env"] = json!([
+        {"name": "CENTRAL", "value": address(central).await?}, {"name": "PEERS", "value": peers.join(" ")},
+        {"name": "TOKEN", "value": manifests::TOKEN},
+    ]);
+    Ok(pod)
+}
+
+/// What the witness saw; the last version that it published.
+async fn told(space: &Space) -> Result<i64> {
+    let log = eventually("the witness has ended", seconds(180), async || {
+        let pod = space.get(&["pod/witness"]).await?;
+        let phase = pod.text("/status/phase");
+        ensure!(phase == "Succeeded" || phase == "Failed", "it is {phase}");
+        space.kubectl(&["logs", "witness"]).await
+    })
+    .await?;
+    let replicated: Vec<&str> = log.lines().filter(|line| line.starts_with("replicated ")).collect();
+    ensure!(log.trim_end().ends_with("back") && replicated.len() >= AT_LEAST, "the witness says: {log}");
+    println!("      outage: {} publications, each read at {REPLICAS} peers", replicated.len());
+    let last = replicated.last().and_then(|line| line.splitn(3, ' ').nth(2)).context("no answer")?;
+    let answer: Value = serde_json::from_str(last).with_context(|| format!("not JSON: {last}"))?;
+    ensure!(answer.number("/version") > 0, "{answer}");
+    Ok(answer.number("/version"))
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::install::helm_install;
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, release},
     eventually::{eventually, seconds},
     look::Look as _,
     manifests,
@@ -18,8 +18,12 @@ use crate::{
 };
 
 const NETWORK: &str = "publishers.test";
+
 /// Made by the chart; its list of subjects is the controller's.
-const BINDING: &str = "clusterrolebinding/sorcha-node-reviews";
+fn binding() -> String {
+    format!("clusterrolebinding/{}-node-reviews", release())
+}
+
 const UNAUTHORIZED: &str = "A valid token is needed";
 const FORBIDDEN: &str = "The caller may not publish here";
 
@@ -66,7 +70,7 @@ pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     granted_later(&space).await?;
     audited(&space, &tokens).await?;
     let subjects =
-        async || Ok::<_, anyhow::Error>(cluster.json(&["get", BINDING]).await?["subjects"].clone());
+        async || Ok::<_, anyhow::Error>(cluster.json(&["get", &binding()]).await?["subjects"].clone());
     helm_install(cluster, &[]).await?;
     ensure!(subjects().await?.to_string().contains(&space.name), "an upgrade took n0's right");
     space.kubectl(&["delete", "scn", "n0"]).await?;
@@ -128,7 +132,7 @@ async fn audited(space: &Space, tokens: &[(String, String)]) -> Result<()> {
 
 async fn until_listed(space: &Space, listed: bool) -> Result<()> {
     eventually("the list of who may ask about tokens follows", seconds(30), async || {
-        let binding = space.cluster.json(&["get", BINDING]).await?;
+        let binding = space.cluster.json(&["get", &binding()]).await?;
         let is_ours =
             |subject: &Value| subject.text("/namespace") == space.name && subject.text("/name") == "n0";
         ensure!(binding.list("/subjects").iter().any(is_ours) == listed, "{binding}");

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::{
-    cluster::{Cluster, SYSTEM},
+    cluster::{Cluster, release, system},
     eventually::{eventually, seconds},
     look::Look as _,
     network::{self, CENTRAL},
@@ -36,8 +36,9 @@ pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
         Ok(two)
     })
     .await?;
-    cluster.kubectl(&["-n", SYSTEM, "rollout", "restart", "deployment/sorcha"]).await?;
-    cluster.kubectl(&["-n", SYSTEM, "rollout", "status", "deployment/sorcha", "--timeout=120s"]).await?;
+    let controller = format!("deployment/{}", release());
+    cluster.kubectl(&["-n", system(), "rollout", "restart", &controller]).await?;
+    cluster.kubectl(&["-n", system(), "rollout", "status", &controller, "--timeout=120s"]).await?;
     let leader = eventually("a controller has looked at everything", seconds(60), async || {
         let leader = cluster.leader().await?;
         let metrics = metrics(cluster, &leader).await?;
@@ -74,7 +75,7 @@ async fn versions(space: &Space) -> Result<BTreeMap<String, String>> {
 }
 
 async fn metrics(cluster: &Cluster, pod: &str) -> Result<String> {
-    let path = format!("/api/v1/namespaces/{SYSTEM}/pods/{pod}:8080/proxy/metrics");
+    let path = format!("/api/v1/namespaces/{}/pods/{pod}:8080/proxy/metrics", system());
     Ok(cluster.proxy.get(&path, &[]).await?.body)
 }
 

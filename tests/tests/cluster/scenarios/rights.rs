@@ -104,7 +104,7 @@ const FORBIDDEN: [&[&str]; 14] = [
 const FORBIDDEN_TO_CENTRAL: [&[&str]; 4] = [
     &["get", "secret", "sorcha-publishers"],
     &["create", "token", "n0"],
-    &["get", "clusterrolebinding", "sorcha-node-reviews"],
+    &["get", "clusterrolebinding"],
     &["create", "clusterrolebinding", "mine", "--clusterrole=cluster-admin", "--user=me"],
 ];
 

@@ -6,11 +6,12 @@ use anyhow::{Result, ensure};
 
 use super::install::helm_install;
 use crate::{
-    cluster::{Cluster, SYSTEM},
+    cluster::{Cluster, definitions_release, release, system},
     eventually::{eventually, seconds},
     look::Look as _,
+    manifests,
     network::{self, CENTRAL},
-    publishing::{held, publish},
+    publishing::{document, held, publish},
     run::Done,
 };
 
@@ -55,14 +56,24 @@ pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
         );
         ensure!(held(space, &pod).await?.is_superset(&before), "{pod} has lost blueprints");
     }
+    space.apply(&[manifests::blueprint("left-v1", network::NETWORK, &document("left-v1"))]).await?;
+    space.until("sbp/left-v1", 60, &[("Published", "True")]).await?;
+    let held = space.get(&["sbp/left-v1"]).await?;
+    ensure!(!held.list("/metadata/finalizers").is_empty(), "a deletion would not be waited for: {held}");
     uninstall(cluster, space).await?;
+    // Nobody is left to deprecate it: nothing waits for that.
+    let left = space.get(&["sbp/left-v1"]).await?;
+    ensure!(left.list("/metadata/finalizers").is_empty(), "it would hang: {left}");
+    space.kubectl(&["delete", "sbp/left-v1", "--timeout=20s"]).await?;
     Ok(Done::Passed)
 }
 
 /// Definitions, resources and nodes stay; nothing stops.
 async fn uninstall(cluster: &Cluster, space: &crate::space::Space) -> Result<()> {
-    cluster.helm(&["uninstall", "sorcha", "--namespace", SYSTEM, "--wait", "--timeout=2m"]).await?;
-    cluster.helm(&["uninstall", "sorcha-crds", "--wait", "--timeout=2m"]).await?;
+    cluster.helm(&["uninstall", release(), "--namespace", system(), "--wait", "--timeout=2m"]).await?;
+    if cluster.occupied.definitions.is_empty() {
+        cluster.helm(&["uninstall", &definitions_release(), "--wait", "--timeout=2m"]).await?;
+    }
     cluster.kubectl(&["get", "crd", "sorchacentralnodes.sorcha.dev", "sorchapeers.sorcha.dev"]).await?;
     space.kubectl(&["get", "scn/n0", "scn/n1", "scn/n2", "sp/edge"]).await?;
     let edge = network::not_ready(space, "peer", usize::try_from(REPLICAS)?).await?;

@@ -186,14 +186,14 @@ async fn whatever_step_fails_no_bundle_is_lost_and_nothing_half_made_stays() {
 #[test]
 fn what_a_killed_run_left_goes_but_not_what_another_is_making() {
     let folder = tempfile::tempdir().unwrap();
-    let making = beside::begin(&folder.path().join("x")).unwrap();
+    let making = beside::begin_in(folder.path()).unwrap();
     let left = folder.path().join(format!("{IN_THE_MAKING}left"));
     fs::write(&left, "").unwrap();
-    let later = |days| SystemTime::UNIX_EPOCH + Duration::from_millis((NOW + days * DAY).unsigned_abs());
+    let later = |days: i64| SystemTime::UNIX_EPOCH + Duration::from_millis((NOW + days * DAY).unsigned_abs());
     for file in [&left, making.path()] {
         File::options().write(true).open(file).unwrap().set_modified(later(0)).unwrap();
     }
-    let at = |days| Timestamp::from_millis(NOW + days * DAY);
+    let at = |days: i64| Timestamp::from_millis(NOW + days * DAY);
     remove_abandoned(folder.path(), at(-3)).unwrap();
     assert!(left.exists(), "a clock that was set back");
     remove_abandoned(folder.path(), at(2)).unwrap();

@@ -43,13 +43,34 @@ fn reviews(change: impl FnOnce(&mut TokenReviews)) -> (Arc<Slow>, Arc<Reviews>) 
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_address_that_sends_bad_tokens_leaves_places_for_others() {
+    let (slow, reviews) = reviews(|limits| limits.max_concurrent = 4);
+    let flood: Vec<_> = (0..1000)
+        .map(|number| {
+            let reviews = Arc::clone(&reviews);
+            let from: Arc<str> = "192.0.2.7".into();
+            tokio::spawn(async move { reviews.review(&format!("no-{number}"), Some(&from)).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(slow.now.load(Ordering::Relaxed), 2, "half of the places");
+    let asked = tokio::time::Instant::now();
+    let verdict = reviews.review("yes", Some(&"192.0.2.8".into())).await.unwrap();
+    assert!(matches!(verdict, Verdict::MayWrite { .. }));
+    assert_eq!(asked.elapsed(), Duration::from_millis(10), "an honest caller does not wait for the others");
+    for one in flood {
+        drop(one.await.unwrap());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flood_of_bad_tokens_asks_little_at_once_and_drives_out_no_good_one() {
     let (slow, reviews) = reviews(|limits| (limits.max_concurrent, limits.max_cached) = (4, 16));
-    reviews.review("yes").await.unwrap();
+    reviews.review("yes", None).await.unwrap();
     let all: Vec<_> = (0..200)
         .map(|number| {
             let reviews = Arc::clone(&reviews);
-            tokio::spawn(async move { reviews.review(&format!("no-{number}")).await })
+            tokio::spawn(async move { reviews.review(&format!("no-{number}"), None).await })
         })
         .collect();
     for one in all {
@@ -58,7 +79,7 @@ async fn a_flood_of_bad_tokens_asks_little_at_once_and_drives_out_no_good_one() 
     assert_eq!(slow.most.load(Ordering::Relaxed), 4);
     assert_eq!(reviews.refused.lock().unwrap().known.len(), 16);
     let before = slow.asked.load(Ordering::Relaxed);
-    assert!(matches!(reviews.review("yes").await.unwrap(), Verdict::MayWrite { .. }));
+    assert!(matches!(reviews.review("yes", None).await.unwrap(), Verdict::MayWrite { .. }));
     assert_eq!(slow.asked.load(Ordering::Relaxed), before, "the good one is still known");
 }
 
@@ -68,7 +89,7 @@ async fn one_token_many_times_at_once_is_asked_about_as_often_as_there_are_place
     let all: Vec<_> = (0..50)
         .map(|_| {
             let reviews = Arc::clone(&reviews);
-            tokio::spawn(async move { reviews.review("yes").await })
+            tokio::spawn(async move { reviews.review("yes", None).await })
         })
         .collect();
     for one in all {
@@ -83,7 +104,7 @@ async fn answers_hold_for_their_time_and_failures_not_at_all() {
     let asked = async |token: &str, after: u64| {
         tokio::time::advance(Duration::from_secs(after)).await;
         let before = slow.asked.load(Ordering::Relaxed);
-        drop(reviews.review(token).await);
+        drop(reviews.review(token, None).await);
         slow.asked.load(Ordering::Relaxed) - before
     };
     assert_eq!((asked("yes", 0).await, asked("yes", 59).await, asked("yes", 1).await), (1, 0, 1));
@@ -99,10 +120,10 @@ async fn who_gets_no_place_in_time_is_told_so() {
     });
     let first = tokio::spawn({
         let reviews = Arc::clone(&reviews);
-        async move { reviews.review("yes-1").await }
+        async move { reviews.review("yes-1", None).await }
     });
     tokio::task::yield_now().await;
-    let second = reviews.review("yes-2").await;
+    let second = reviews.review("yes-2", None).await;
     assert!(first.await.unwrap().is_ok());
     let Err(ReviewError::Away(why)) = second else { panic!("{second:?}") };
     assert!(why.contains("15ms") && why.contains("http.kubernetes.timeout"), "{why}");
@@ -112,12 +133,12 @@ async fn who_gets_no_place_in_time_is_told_so() {
 async fn the_answer_that_ends_first_makes_room() {
     let (slow, reviews) = reviews(|limits| limits.max_cached = 2);
     for token in ["yes-1", "yes-2", "yes-3"] {
-        reviews.review(token).await.unwrap();
+        reviews.review(token, None).await.unwrap();
         tokio::time::advance(Duration::from_secs(1)).await;
     }
     let before = slow.asked.load(Ordering::Relaxed);
     for token in ["yes-2", "yes-3", "yes-1"] {
-        reviews.review(token).await.unwrap();
+        reviews.review(token, None).await.unwrap();
     }
     assert_eq!(slow.asked.load(Ordering::Relaxed) - before, 1, "only the oldest was forgotten");
 }

@@ -1,0 +1,118 @@
+//! Resources that somebody with the right to edit one namespace makes, and what they do to everybody else: nothing.
+
+use std::rc::Rc;
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use crate::{
+    cluster::{CONTROLLER, Cluster, SYSTEM},
+    eventually::{eventually, seconds},
+    look::{Look as _, is_ready},
+    manifests,
+    publishing::document,
+    run::Done,
+    space::Space,
+};
+
+const NETWORK: &str = "hostile.test";
+/// Stands in every document; it may get into no log.
+const MARKER: &str = "e2e-marker-of-a-document";
+/// The largest documents, and how many of them: more than the controller's memory limit.
+const LARGE: usize = 250;
+const LARGE_BYTES: usize = 1_200_000;
+
+pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
+    let (good, bad) = (cluster.space("hostile", "-good").await?, cluster.space("hostile", "-bad").await?);
+    good.apply(&[manifests::tokens(), manifests::embedded("n0", NETWORK)]).await?;
+    good.until("scn/n0", 180, &[("Ready", "True")]).await?;
+    deep(&good, &bad).await?;
+    restarted(cluster).await?;
+    published(&good, "after-restart-v1").await?;
+    large(cluster, &good, &bad).await?;
+    unproven(&good).await?;
+    silent(cluster).await?;
+    Ok(Done::Passed)
+}
+
+/// A document nested so deep, as text.
+fn nested(name: &str, levels: usize) -> String {
+    let document = format!("{}\"{MARKER}\"{}", "{\"a\":".repeat(levels), "}".repeat(levels));
+    format!(
+        r#"{{"apiVersion": "sorcha.dev/v1alpha1", "kind": "SorchaBlueprint", "metadata": {{"name": "{name}"}},
+        "spec": {{"network": "{NETWORK}", "document": {document}}}}}"#
+    )
+}
+
+/// A document that is too deep is its own resource's problem, in a namespace without and in one with central nodes.
+async fn deep(good: &Space, bad: &Space) -> Result<()> {
+    for space in [bad, good] {
+        for levels in [130, 1_000, 9_000] {
+            let text = nested(&format!("deep-{levels}"), levels);
+            let ended = space.try_kubectl(&["create", "--raw", &path(space), "-f", "-"], &text).await?;
+            ended.out("create a deep blueprint")?;
+        }
+    }
+    published(good, "beside-deep-v1").await?;
+    for levels in [130, 1_000, 9_000] {
+        good.until_reason(&format!("sbp/deep-{levels}"), 60, "Published", "InvalidDocument").await?;
+    }
+    Ok(())
+}
+
+fn path(space: &Space) -> String {
+    format!("/apis/sorcha.dev/v1alpha1/namespaces/{}/sorchablueprints", space.name)
+}
+
+async fn published(space: &Space, id: &str) -> Result<()> {
+    space.apply(&[manifests::blueprint(id, NETWORK, &document(id))]).await?;
+    space.until(&format!("sbp/{id}"), 60, &[("Published", "True"), ("Ready", "True")]).await.map(drop)
+}
+
+/// At its start the controller meets all of them at once.
+async fn restarted(cluster: &Cluster) -> Result<()> {
+    cluster.kubectl(&["-n", SYSTEM, "delete", "pods", "-l", CONTROLLER, "--wait=true"]).await?;
+    controllers(cluster).await
+}
+
+async fn controllers(cluster: &Cluster) -> Result<()> {
+    eventually("a ready controller holds the lease", seconds(90), async || cluster.leader().await.map(drop))
+        .await
+}
+
+/// More documents than fit into the controller's memory.
+async fn large(cluster: &Cluster, good: &Space, bad: &Space) -> Result<()> {
+    let text = format!("{MARKER}{}", "x".repeat(LARGE_BYTES));
+    for number in 0..LARGE {
+        let blueprint = manifests::blueprint(&format!("large-{number}"), NETWORK, &json!({"text": text}));
+        let ended = bad.try_kubectl(&["create", "-f", "-"], &blueprint.to_string()).await?;
+        ended.out("create a large blueprint")?;
+    }
+    restarted(cluster).await?;
+    published(good, "beside-large-v1").await?;
+    let pods = cluster.json(&["-n", SYSTEM, "get", "pods", "-l", CONTROLLER]).await?;
+    for pod in pods.list("/items") {
+        let restarts = pod.number("/status/containerStatuses/0/restartCount");
+        ensure!(restarts == 0 && is_ready(pod), "{} was started {restarts} times again", pod.name());
+    }
+    bad.kubectl(&["delete", "sbp", "--all", "--wait=false"]).await.map(drop)
+}
+
+/// A token is told to nobody who does not prove who they are: not where TLS is off, not where a Service is somebody else's.
+async fn unproven(space: &Space) -> Result<()> {
+    let mut plain = manifests::embedded("plain", "plain.test");
+    plain["spec"]["tls"] = json!({"mode": "Disabled"});
+    space.apply(&[plain, manifests::blueprint("plain-v1", "plain.test", &document("plain-v1"))]).await?;
+    space.until("scn/plain", 180, &[("Ready", "True")]).await?;
+    let refused = space.until_reason("sbp/plain-v1", 60, "Published", "CentralNodeUnproven").await?;
+    let told = refused.expect("Published", "False")?.message.to_owned();
+    ensure!(told.contains("tls.mode is Disabled"), "{told}");
+    Ok(())
+}
+
+async fn silent(cluster: &Cluster) -> Result<()> {
+    let log = cluster.kubectl(&["-n", SYSTEM, "logs", "-l", CONTROLLER, "--tail=-1", "--prefix"]).await?;
+    let line = log.lines().find(|line| line.contains(MARKER));
+    ensure!(line.is_none(), "a document is in the log: {line:?}");
+    Ok(())
+}
