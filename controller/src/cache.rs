@@ -4,6 +4,7 @@
 //! custom resources and pods are watched by the label `managed-by`; field managers' records and documents are not kept.
 
 mod blueprints;
+mod strip;
 mod tap;
 
 use std::{fmt::Debug, hash::Hash, sync::Arc, time::Duration};
@@ -30,13 +31,14 @@ use tokio::{
     time::timeout,
 };
 
-use self::tap::Tap;
+use self::{
+    strip::{keep, strip_blueprint, strip_config_map, strip_pod, strip_resource, strip_secret},
+    tap::Tap,
+};
 use crate::{
-    blueprint::FINALIZER,
     feed::unreadable::Unreadables,
     metrics::Metrics,
     names::{self, Component, label},
-    pki,
 };
 
 /// What every kind that is watched can do.
@@ -250,47 +252,6 @@ impl Triggers {
             }
         }
         self.touch_blueprints(caches, &namespace, &node.spec.network);
-    }
-}
-
-/// Of a pod only its state is read.
-fn strip_pod(pod: &mut Pod) {
-    pod.spec = None;
-    pod.metadata.annotations = None;
-    if let Some(status) = &mut pod.status {
-        status.pod_ips = None;
-        status.host_ips = None;
-    }
-}
-
-fn keep<K>(_: &mut K) {}
-
-/// Of a resource nobody reads labels and owners, and no annotations but ours: `kubectl apply` keeps a copy of it in one.
-fn strip_resource<K: Watched>(resource: &mut K) {
-    let metadata = resource.meta_mut();
-    metadata.labels = None;
-    metadata.owner_references = None;
-    if let Some(annotations) = &mut metadata.annotations {
-        annotations.retain(|key, _| key.starts_with("sorcha.dev/"));
-    }
-}
-
-/// Of other finalizers than ours there may be many; who changes them reads them first.
-fn strip_blueprint(blueprint: &mut SorchaBlueprint) {
-    strip_resource(blueprint);
-    if let Some(finalizers) = &mut blueprint.metadata.finalizers {
-        finalizers.retain(|name| name == FINALIZER);
-    }
-}
-
-fn strip_config_map(map: &mut ConfigMap) {
-    map.binary_data = None;
-}
-
-/// Only keys that are read here.
-fn strip_secret(secret: &mut Secret) {
-    if let Some(data) = &mut secret.data {
-        data.retain(|key, _| pki::secret::KEYS.contains(&key.as_str()));
     }
 }
 

@@ -4,11 +4,12 @@ use std::{
     any::Any,
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use k8s_openapi::{
     api::core::v1::{ObjectReference, Secret},
-    apimachinery::pkg::apis::meta::v1::Time,
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
 };
 use kube::{
     Api, Client, ResourceExt as _,
@@ -22,6 +23,7 @@ use crate::{
     memo::{Data, Memo, ObjectKey},
     metrics::Metrics,
     names::MANAGER,
+    peer::Places,
     publication::{
         publisher::Publisher,
         token::{Account, Tokens},
@@ -29,6 +31,9 @@ use crate::{
     reconcile,
     reviews::Reviews,
 };
+
+/// What is only remembered so that Events tell more is kept for sixty times as long, unless it is looked at again.
+const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// Shared by all reconciles of one process.
 pub struct Ctx {
@@ -50,6 +55,10 @@ pub struct Ctx {
     pub foreign: Memo<ObjectKey, Arc<Data>>,
     /// cert-manager's Certificates by namespace and name, as they were seen.
     pub certificates: Memo<(String, String), Arc<serde_json::Value>>,
+    /// Where the peers of a resource were seen last, by its uid.
+    pub(crate) places: Memo<String, Arc<Places>>,
+    /// Faults of a resource's start that were not told yet, by its uid.
+    pub(crate) held_back: Memo<String, Arc<Vec<Condition>>>,
     /// Resources as their status was last written, by uid.
     written: Memo<String, Arc<dyn Any + Send + Sync>>,
     recorder: Recorder,
@@ -93,6 +102,8 @@ impl Ctx {
             reviews: Reviews::new(settings.node_reviews_binding.as_deref()),
             foreign: Memo::new(settings.certificates.foreign_refresh),
             certificates: Memo::new(settings.certificates.foreign_refresh),
+            places: Memo::new(REMEMBERED),
+            held_back: Memo::new(REMEMBERED),
             written: Memo::new(apply::CACHE_LAG),
             settings,
             client,

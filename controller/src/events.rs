@@ -1,5 +1,7 @@
 //! Events, on transitions only: they follow from the conditions before and after, so that none is sent twice.
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
 use sorcha_crds::conditions::{
@@ -10,29 +12,63 @@ use sorcha_crds::conditions::{
 /// Longest note that the API server takes, bytes.
 const NOTE_BYTES: usize = 1000;
 
-/// Events of a change of conditions. A resource that is new has none.
+/// A resource is new for so long: what is missing then is usually on its way.
+pub const START: Duration = Duration::from_secs(180);
+
+/// What a change of conditions has to tell.
+#[derive(Default)]
+pub struct Told {
+    /// Events.
+    pub events: Vec<Event>,
+    /// Faults that a start passes through; told when they are still there once it is over.
+    pub held_back: Vec<Condition>,
+}
+
+/// Events of a change of conditions; `new`: the resource was made less than [`START`] ago.
 #[must_use]
-pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Event> {
+pub fn transitions(before: &[Condition], after: &[Condition], new: bool) -> Told {
+    let mut told = Told::default();
     if before.is_empty() {
-        return Vec::new();
+        return told;
     }
-    after
-        .iter()
-        .filter_map(|now| {
-            let then = before.iter().find(|c| c.type_ == now.type_);
-            if now.type_ == CONVERGED {
-                return laggards(then, now);
-            }
-            let same = then.is_some_and(|then| {
-                then.status == now.status && (then.reason == now.reason || !reasons_count(&now.type_))
-            });
-            let from_ready = then.is_some_and(|then| then.status == "True");
-            let usual = USUAL.contains(&now.reason.as_str()) && !from_ready;
-            // That all is well from the start is told by Ready alone.
-            let first = now.type_ != READY && then.is_none_or(|then| then.status == "Unknown");
-            if same || usual || (then.is_none() || first) && is_good(now) { None } else { event(now) }
-        })
-        .collect()
+    for now in after {
+        let then = before.iter().find(|c| c.type_ == now.type_);
+        if now.type_ == CONVERGED {
+            told.events.extend(laggards(then, now));
+            continue;
+        }
+        let same = then.is_some_and(|then| {
+            then.status == now.status && (then.reason == now.reason || !reasons_count(&now.type_))
+        });
+        let from_ready = then.is_some_and(|then| then.status == "True");
+        let usual = USUAL.contains(&now.reason.as_str()) && !from_ready;
+        // That all is well from the start is told by Ready alone.
+        let first = now.type_ != READY && then.is_none_or(|then| then.status == "Unknown");
+        if same || usual || (then.is_none() || first) && is_good(now) {
+            continue;
+        }
+        let passing = AT_START.contains(&now.reason.as_str()) && !is_good(now);
+        if new && passing && !has_served(before) {
+            told.held_back.push(now.clone());
+        } else {
+            told.events.extend(event(now));
+        }
+    }
+    told
+}
+
+/// A resource that was ready once has its start behind it.
+fn has_served(conditions: &[Condition]) -> bool {
+    conditions.iter().any(|condition| condition.type_ == READY && condition.status == "True")
+}
+
+/// Events of faults that a start did not pass, but was left with.
+#[must_use]
+pub fn overdue(held_back: &[Condition], now: &[Condition]) -> Vec<Event> {
+    let same =
+        |a: &Condition, b: &Condition| (&a.type_, &a.status, &a.reason) == (&b.type_, &b.status, &b.reason);
+    let still = now.iter().filter(|now| held_back.iter().any(|held| same(held, now)));
+    still.filter_map(event).collect()
 }
 
 /// That publications are on their way is usual; that some peers don't follow is not.
@@ -69,6 +105,10 @@ const USUAL: [&str; 7] = [
     "WaitingForTurn",
     "WaitingForCertificate",
 ];
+
+/// Reasons that a start may pass through: peers that come before their central node, volumes that are being made, a
+/// database that is starting.
+const AT_START: [&str; 4] = ["NoCentralNode", "PodUnschedulable", "StoreUnreachable", "Unreachable"];
 
 fn event(condition: &Condition) -> Option<Event> {
     let told = [
@@ -107,6 +147,44 @@ mod tests {
     use sorcha_crds::conditions::{ConditionStatus, Finding, merge};
 
     use super::*;
+
+    fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Event> {
+        super::transitions(before, after, false).events
+    }
+
+    #[test]
+    fn a_start_tells_no_faults_that_it_passes_through() {
+        let isolated = |now: bool| {
+            let (reason, message) = if now { ("NoCentralNode", "1 of 1") } else { ("NotIsolated", "") };
+            Finding::new(ISOLATED, now, reason, message)
+        };
+        let start = conditions(&[], isolated(false));
+        let cut_off = conditions(&start, isolated(true));
+        let told = super::transitions(&start, &cut_off, true);
+        assert!(told.events.is_empty());
+        assert!(overdue(&told.held_back, &conditions(&cut_off, isolated(false))).is_empty(), "it has passed");
+        let late = overdue(&told.held_back, &cut_off);
+        assert_eq!(
+            (late.len(), late[0].reason.as_str(), late[0].type_),
+            (1, "NoCentralNode", EventType::Warning)
+        );
+        // One that is not at its start tells it at once.
+        assert_eq!(super::transitions(&start, &cut_off, false).events.len(), 1);
+    }
+
+    #[test]
+    fn a_start_tells_what_a_user_must_mend() {
+        let start = conditions(&[], Finding::new(READY, false, "PodStarting", ""));
+        for reason in ["SecretNotFound", "PodFailing", "NameTaken", "Conflict", "InvalidSpec"] {
+            let failed = conditions(&start, Finding::new(READY, false, reason, "why"));
+            assert_eq!(super::transitions(&start, &failed, true).events.len(), 1, "{reason}");
+        }
+        let unbound = conditions(&start, Finding::new(READY, false, "PodUnschedulable", "unbound claims"));
+        assert!(super::transitions(&start, &unbound, true).events.is_empty());
+        let ready = conditions(&start, Finding::new(READY, true, "Serving", ""));
+        let lost = conditions(&ready, Finding::new(READY, false, "PodUnschedulable", "no machine"));
+        assert_eq!(super::transitions(&ready, &lost, true).events.len(), 1, "it has served already");
+    }
 
     fn conditions(before: &[Condition], finding: Finding) -> Vec<Condition> {
         let now = serde_json::from_value("2026-11-22T10:00:00Z".into()).expect("a time");

@@ -174,6 +174,8 @@ impl Scene {
                     body["metadata"]["resourceVersion"] = json!("7");
                     if call.path.ends_with("/status") && body.get("spec").is_none() {
                         body["spec"] = json!({"store": {}});
+                        // What was written is no whole resource: it is not to be remembered as this one.
+                        body["metadata"]["uid"] = Value::Null;
                     }
                 }
                 recorded.lock().expect("calls").push(call);

@@ -176,10 +176,11 @@ pub fn pod(instance: &str, ordinal: i32) -> String {
     format!("{instance}-{ordinal}")
 }
 
-/// Ordinal of a resource's pod.
+/// Ordinal of a resource's pod, of a name that a StatefulSet gives.
 #[must_use]
-pub fn ordinal(instance: &str, pod: &str) -> Option<i32> {
-    pod.strip_prefix(instance)?.strip_prefix('-')?.parse().ok()
+pub fn ordinal(instance: &str, name: &str) -> Option<i32> {
+    let ordinal = name.strip_prefix(instance)?.strip_prefix('-')?.parse().ok()?;
+    (ordinal >= 0 && pod(instance, ordinal) == name).then_some(ordinal)
 }
 
 /// Name by which a Service is reached from any namespace of the cluster.

@@ -1,7 +1,9 @@
 //! The central nodes of one network in one namespace, taken together; pure.
 //!
-//! What concerns several resources at once is decided here: the endpoints that peers are given, and specs that are each
-//! valid but contradict each other.
+//! What concerns several resources at once is decided here: the endpoints that peers are given, and which of several
+//! resources are right that contradict each other.
+
+mod contradiction;
 
 use std::sync::Arc;
 
@@ -11,8 +13,10 @@ use serde::Serialize;
 use sorcha_crds::{
     SorchaCentralNode,
     central_node::{ManagedMongoDb, ServiceType},
+    conditions::{READY, is_true},
 };
 
+pub use self::contradiction::{Contradiction, age};
 use crate::names::{self, GRPC_PORT};
 
 /// A central node as `central_nodes_file` of the node wants it.
@@ -40,50 +44,6 @@ impl Endpoint {
     }
 }
 
-/// Why a spec that the schema accepts can't be run. The text tells the remedy.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Contradiction {
-    /// Two central nodes of one name.
-    #[error("hostname {hostname} is also that of {other}: give each central node of a network its own")]
-    Hostname {
-        /// The name.
-        hostname: String,
-        /// Who else has it.
-        other: String,
-    },
-    /// An embedded store beside other central nodes: two registers.
-    #[error(
-        "store.embedded holds a register of its own, but {other} is a central node of {network} too, and they must share \
-         one register: use store.mongodb for both, or delete one"
-    )]
-    Embedded {
-        /// The network.
-        network: String,
-        /// Another central node.
-        other: String,
-    },
-    /// Two servers asked for.
-    #[error(
-        "store.mongodb.managed differs from that of {other}, which comes first: make them equal, they share one server"
-    )]
-    Managed {
-        /// The central node whose settings are used.
-        other: String,
-    },
-    /// Two databases.
-    #[error(
-        "store.mongodb.database is {mine:?} but that of {other} is {theirs:?}: central nodes of a network share one database"
-    )]
-    Database {
-        /// In this spec.
-        mine: String,
-        /// In the other one.
-        theirs: String,
-        /// The other central node.
-        other: String,
-    },
-}
-
 /// Central nodes of one network and namespace, in failover order.
 #[derive(Clone, Debug)]
 pub struct Network {
@@ -91,24 +51,47 @@ pub struct Network {
     pub name: String,
     /// Namespace.
     pub namespace: String,
-    /// Its central nodes by priority, then name; those that are being deleted are not among them.
+    /// Its central nodes by priority, then name. Those that are being deleted are not among them, nor those that contradict
+    /// an older one.
     pub nodes: Vec<Arc<SorchaCentralNode>>,
 }
 
 impl Network {
-    /// Sorts central nodes.
+    /// Sorts central nodes, and leaves out those that contradict an older one.
     #[must_use]
     pub fn new(name: &str, namespace: &str, mut nodes: Vec<Arc<SorchaCentralNode>>) -> Self {
         nodes.retain(|node| node.metadata.deletion_timestamp.is_none());
-        nodes.sort_by_key(|node| (node.spec.priority, node.name_any()));
-        Self { name: name.to_owned(), namespace: namespace.to_owned(), nodes }
+        nodes.sort_by_cached_key(|node| age(&**node));
+        let mut network = Self { name: name.to_owned(), namespace: namespace.to_owned(), nodes: Vec::new() };
+        for node in nodes {
+            if contradiction::find(name, &node, &network.nodes).is_none() {
+                network.nodes.push(node);
+            }
+        }
+        network.nodes.sort_by_cached_key(|node| (node.spec.priority, node.name_any()));
+        network
+    }
+
+    /// Its central nodes that hold the network's register; one with a register of another lineage is not published.
+    fn published(&self) -> impl Iterator<Item = &Arc<SorchaCentralNode>> {
+        self.nodes.iter().filter(|node| contradiction::of_lineage(node, &self.nodes).is_none())
+    }
+
+    /// The highest version of the register that its ready central nodes report, but for one of them. It bounds what that one
+    /// and peers may say.
+    #[must_use]
+    pub fn head(&self, but: Option<&str>) -> Option<i64> {
+        let others = self.nodes.iter().filter(|node| but != Some(node.name_any().as_str()));
+        let ready = others
+            .filter_map(|node| node.status.as_ref())
+            .filter(|status| is_true(&status.conditions, READY));
+        ready.filter_map(|status| status.node.as_ref()?.version).max()
     }
 
     /// Endpoints for peers in this cluster: the Services' names, which never change.
     #[must_use]
     pub fn internal(&self) -> Vec<Endpoint> {
-        self.nodes
-            .iter()
+        self.published()
             .map(|node| Endpoint {
                 id: node.name_any(),
                 host: names::service_host(&node.name_any(), &self.namespace),
@@ -121,8 +104,7 @@ impl Network {
     /// Endpoints for peers elsewhere, as advertised or as the Services got them; without those that have none yet.
     #[must_use]
     pub fn external(&self, service: impl Fn(&str) -> Option<Arc<Service>>) -> Vec<Endpoint> {
-        self.nodes
-            .iter()
+        self.published()
             .filter_map(|node| external(node, &self.namespace, service(&node.name_any()).as_deref()))
             .collect()
     }
@@ -133,39 +115,23 @@ impl Network {
         self.nodes.iter().find_map(|node| Some((node, managed(node)?)))
     }
 
-    /// Checks one central node against the others.
+    /// Checks one central node against the others: of two that contradict each other, the older one is right.
     ///
     /// # Errors
-    /// [`Contradiction`], which tells the remedy.
+    /// [`Contradiction`], which names the older one and the remedy.
     pub fn check(&self, node: &SorchaCentralNode) -> Result<(), Contradiction> {
-        let me = node.name_any();
-        let others = || self.nodes.iter().filter(|other| other.name_any() != me);
-        let mine = hostname(node);
-        if let Some(other) = others().find(|other| hostname(other) == mine) {
-            return Err(Contradiction::Hostname { hostname: mine, other: other.name_any() });
-        }
-        let embedded = |node: &SorchaCentralNode| node.spec.store.embedded.is_some();
-        if let Some(other) = others().find(|other| embedded(node) || embedded(other)) {
-            return Err(Contradiction::Embedded { network: self.name.clone(), other: other.name_any() });
-        }
-        if let (Some((first, wanted)), Some(mine)) = (self.managed(), managed(node))
-            && wanted != mine
-        {
-            return Err(Contradiction::Managed { other: first.name_any() });
-        }
-        self.check_database(node)
+        let (me, mine) = (node.name_any(), age(node));
+        let older: Vec<_> =
+            self.nodes.iter().filter(|o| o.name_any() != me && age(&***o) < mine).cloned().collect();
+        contradiction::find(&self.name, node, &older).map_or(Ok(()), Err)
     }
 
-    fn check_database(&self, node: &SorchaCentralNode) -> Result<(), Contradiction> {
-        let database =
-            |node: &SorchaCentralNode| node.spec.store.mongodb.as_ref().map(|m| m.database.clone());
-        let (Some(first), Some(mine)) = (self.nodes.first(), database(node)) else { return Ok(()) };
-        match database(first) {
-            Some(theirs) if theirs != mine => {
-                Err(Contradiction::Database { mine, theirs, other: first.name_any() })
-            }
-            _ => Ok(()),
-        }
+    /// Checks that a central node holds the register that the others hold, as they report it.
+    ///
+    /// # Errors
+    /// [`Contradiction::Lineage`].
+    pub fn check_lineage(&self, node: &SorchaCentralNode) -> Result<(), Contradiction> {
+        contradiction::of_lineage(node, &self.nodes).map_or(Ok(()), Err)
     }
 }
 

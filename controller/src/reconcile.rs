@@ -26,7 +26,8 @@ use crate::{
         call::{self, Fault},
         object::{self, Cut, Seen, form},
     },
-    network::Contradiction,
+    network::{Contradiction, age},
+    pki,
 };
 
 /// Wait before a failed reconcile is tried again.
@@ -37,7 +38,7 @@ const RETRY_INVALID: Duration = Duration::from_secs(30);
 /// Why a resource is not as its spec wants it. The text tells the remedy where a user has one.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The spec can't be run.
+    /// The spec contradicts an older resource's.
     #[error(transparent)]
     Invalid(#[from] Contradiction),
     /// A Secret is missing.
@@ -74,7 +75,7 @@ impl Error {
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::Invalid(_) => "InvalidSpec",
+            Self::Invalid(contradiction) => contradiction.reason(),
             Self::SecretMissing { .. } => "SecretNotFound",
             Self::Certificate { reason, .. } => reason,
             Self::Apply(error) => error.reason(),
@@ -144,7 +145,7 @@ pub trait Subject: Cached + Serialize {
     /// How it stands; a function of what was observed.
     fn status(&self, ctx: &Ctx, result: &Result<Progress, Error>, now: &Time) -> Self::Status;
     /// Further Events of a change of status.
-    fn events(before: &Self::Status, after: &Self::Status) -> Vec<Event>;
+    fn events(&self, ctx: &Ctx, before: &Self::Status, after: &Self::Status) -> Vec<Event>;
 }
 
 /// Brings one resource a step nearer to its spec and writes how it stands.
@@ -168,7 +169,9 @@ pub async fn reconcile<S: Subject>(subject: Arc<S>, ctx: Arc<Ctx>) -> Result<Act
     written.map_err(Error::Status)?;
     let waiting = ctx.applier.is_waiting(&subject.namespace().unwrap_or_default());
     let usual = if waiting { apply::CACHE_LAG } else { ctx.settings.resync };
-    let next = soonest(usual, subject.look_again(&ctx, &Ctx::now()), &Ctx::now());
+    let now = Ctx::now();
+    let next = soonest(usual, subject.look_again(&ctx, &now), &now);
+    let next = soonest(next, start_ends(&*subject).filter(|end| end.0 > now.0), &now);
     result.map(|_progress| Action::requeue(next))
 }
 
@@ -204,21 +207,54 @@ async fn write_status<S: Subject>(
     ctx: &Ctx,
     result: &Result<Progress, Error>,
 ) -> Result<(), Fault> {
-    let before = subject.written();
-    let after = subject.status(ctx, result, &Ctx::now());
+    let (before, now) = (subject.written(), Ctx::now());
+    let after = subject.status(ctx, result, &now);
+    let is_new = start_ends(subject).is_some_and(|end| now.0 < end.0);
+    if !is_new {
+        tell_overdue(subject, ctx, S::conditions(&after)).await;
+    }
     if !S::differs(&before, &after) {
         return Ok(());
     }
     ctx.metrics.called("apply", &format!("{}/status", S::plural(&())));
     if let Some(written) = patch_status(subject, ctx, CONTROLLER_FIELD_MANAGER, &json!(after)).await? {
-        ctx.remember(written);
+        // Conditions that others added stay when ours are applied.
+        let ours = S::conditions(&after);
+        if S::conditions(&written.written()).iter().any(|held| ours.iter().all(|c| c.type_ != held.type_)) {
+            remove_from_status(&written, ctx, &json!({"conditions": ours})).await?;
+        } else {
+            ctx.remember(written);
+        }
     }
-    let mut told = events::transitions(S::conditions(&before), S::conditions(&after));
-    told.extend(S::events(&before, &after));
-    for event in told {
+    let told = events::transitions(S::conditions(&before), S::conditions(&after), is_new);
+    hold_back(subject, ctx, told.held_back);
+    for event in told.events.into_iter().chain(subject.events(ctx, &before, &after)) {
         ctx.send(subject, &event).await;
     }
     Ok(())
+}
+
+/// When a resource's start is over.
+fn start_ends(subject: &impl kube::ResourceExt) -> Option<Time> {
+    Some(Time(pki::later(subject.creation_timestamp()?.0, events::START)))
+}
+
+fn hold_back(subject: &impl kube::ResourceExt, ctx: &Ctx, mut faults: Vec<Condition>) {
+    if faults.is_empty() {
+        return;
+    }
+    let uid = subject.uid().unwrap_or_default();
+    faults.extend(ctx.held_back.last(&uid).iter().flat_map(|held| held.iter().cloned()));
+    ctx.held_back.put(uid, Arc::new(faults));
+}
+
+async fn tell_overdue<S: Cached>(subject: &S, ctx: &Ctx, now: &[Condition]) {
+    let uid = subject.uid().unwrap_or_default();
+    let Some(held_back) = ctx.held_back.last(&uid) else { return };
+    ctx.held_back.forget(&uid);
+    for event in events::overdue(&held_back, now) {
+        ctx.send(subject, &event).await;
+    }
 }
 
 /// Applies a part of a resource's status under a field manager's name; the resource as it is then, if it can be read. One that
@@ -234,15 +270,61 @@ pub(crate) async fn patch_status<S: Cached>(
 ) -> Result<Option<S>, Fault> {
     let body = json!({
         "apiVersion": S::api_version(&()), "kind": S::kind(&()),
-        "metadata": {"name": subject.name_any()},
+        // That of one that was made anew under the name is left alone.
+        "metadata": {"name": subject.name_any(), "uid": subject.uid()},
         "status": status,
     });
     let request = Request::new(S::url_path(&(), Some(&subject.namespace().unwrap_or_default())));
     let parameters = PatchParams::apply(manager).force();
     let request = request.patch_subresource("status", &subject.name_any(), &parameters, &Patch::Apply(body));
-    let text = call::object(&ctx.client, request).await?;
+    let text = object_as_it_was(ctx, request).await?;
     let read = text.and_then(|text| object::read(&text, Cut::Document).ok());
     Ok(read.and_then(|seen| if let Seen::Readable(object) = seen { Some(object) } else { None }))
+}
+
+/// Checks that no older resource of the other kind has the name: their objects would have the same names.
+///
+/// # Errors
+/// [`Contradiction::Name`].
+pub fn check_name<S: Cached, O: Cached>(subject: &S, ctx: &Ctx) -> Result<(), Contradiction> {
+    let (namespace, name) = (subject.namespace().unwrap_or_default(), subject.name_any());
+    let Some(other) = ctx.caches.get::<O>(&namespace, &name) else { return Ok(()) };
+    if other.meta().deletion_timestamp.is_some() || age(subject) < age(&*other) {
+        return Ok(());
+    }
+    Err(Contradiction::Name { kind: O::kind(&()).into_owned(), name })
+}
+
+/// Replaces a list of a resource's status by one without what is not anybody's to write there, unless it has changed
+/// meanwhile: then the next look does it.
+///
+/// # Errors
+/// When the API server does not answer, or not to us.
+pub async fn remove_from_status<S: Cached>(
+    subject: &S,
+    ctx: &Ctx,
+    lists: &serde_json::Value,
+) -> Result<(), Fault> {
+    ctx.metrics.called("patch", &format!("{}/status", S::plural(&())));
+    let body = json!({
+        "metadata": {"uid": subject.uid(), "resourceVersion": subject.resource_version()}, "status": lists,
+    });
+    let request = Request::new(S::url_path(&(), Some(&subject.namespace().unwrap_or_default())));
+    let parameters =
+        PatchParams { field_manager: Some(CONTROLLER_FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let request = request.patch_subresource("status", &subject.name_any(), &parameters, &Patch::Merge(body));
+    object_as_it_was(ctx, request).await.map(drop)
+}
+
+/// The answer to a write; `None` where the object is gone, or is another one now.
+async fn object_as_it_was(
+    ctx: &Ctx,
+    request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+) -> Result<Option<Vec<u8>>, Fault> {
+    match call::object(&ctx.client, request).await {
+        Err(fault) if fault.code() == Some(409) => Ok(None),
+        other => other,
+    }
 }
 
 /// The beginning of a hash, enough to tell two apart in a table; the nodes' reports have all of it.

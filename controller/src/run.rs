@@ -5,6 +5,7 @@ use std::{fmt::Debug, hash::Hash, net::TcpListener, sync::Arc};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use kube::{
     Client, Config,
+    client::ClientBuilder,
     runtime::{
         applier,
         controller::{Action, Config as ControllerConfig, ReconcileRequest},
@@ -22,7 +23,7 @@ use crate::{
     context::Ctx,
     feed::unreadable,
     http,
-    leader::Leadership,
+    leader::{Leadership, fence::Fence},
     metrics::Metrics,
     reconcile::{self, Error},
     reviews,
@@ -47,9 +48,9 @@ pub enum RunError {
     },
     /// The Lease can't be used.
     #[error("lease: {0}")]
-    Lease(#[from] kube_lease_manager::LeaseManagerError),
+    Lease(#[source] kube::Error),
     /// Another process holds the lease now.
-    #[error("the lease is lost; another controller goes on")]
+    #[error("the lease is lost, or could not be renewed in time; another controller goes on")]
     LeaseLost,
     /// Settings that do not go together.
     #[error("{0}")]
@@ -68,7 +69,7 @@ pub async fn run(
     identity: String,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    let client = Client::try_from(Config::infer().await?)?;
+    let cluster = Config::infer().await?;
     settings.certificates.check().map_err(RunError::Settings)?;
     let metrics = Metrics::new()?;
     let address = settings.listen;
@@ -76,13 +77,13 @@ pub async fn run(
     let listener = TcpListener::bind(address).map_err(failed)?;
     let (ready, is_ready) = watch::channel(false);
     let served = http::serve(listener, metrics.clone(), is_ready).map_err(failed)?;
-    let result = lead(client, settings, identity, metrics, ready, shutdown).await;
+    let result = lead(cluster, settings, identity, metrics, ready, shutdown).await;
     drop(served);
     result
 }
 
 async fn lead(
-    client: Client,
+    cluster: Config,
     settings: Settings,
     identity: String,
     metrics: Metrics,
@@ -90,6 +91,7 @@ async fn lead(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     if !settings.leader_elect {
+        let client = Client::try_from(cluster)?;
         ready.send_replace(true);
         metrics.leads(true);
         tokio::select! {
@@ -98,7 +100,11 @@ async fn lead(
         }
         return Ok(());
     }
-    let mut leadership = Leadership::campaign(client.clone(), &settings, &identity).await?;
+    let fence = Fence::closed();
+    let client = ClientBuilder::try_from(cluster.clone())?.with_layer(&fence).build();
+    // What is behind the fence can't open it.
+    let mut leadership = Leadership::new(Client::try_from(cluster)?, &settings, &identity, fence);
+    leadership.campaign().await.map_err(RunError::Lease)?;
     // A standby is ready: it can take over.
     ready.send_replace(true);
     tracing::info!(identity, lease = settings.lease_name, "waiting for the lease");
@@ -106,7 +112,10 @@ async fn lead(
         result = while_leading(&mut leadership, client, settings, identity, metrics) => result,
         () = shutdown => Ok(()),
     };
-    leadership.release().await;
+    // What a lost lease has left under way may still arrive: its time is left to run out.
+    if result.is_ok() {
+        leadership.release().await;
+    }
     result
 }
 
@@ -117,9 +126,7 @@ async fn while_leading(
     identity: String,
     metrics: Metrics,
 ) -> Result<(), RunError> {
-    if !leadership.gained().await {
-        return Err(RunError::LeaseLost);
-    }
+    leadership.gained().await;
     metrics.leads(true);
     tracing::info!(identity, namespace = settings.namespace, "reconciling");
     tokio::select! {

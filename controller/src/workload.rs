@@ -6,6 +6,8 @@ use k8s_openapi::api::{
 };
 use kube::ResourceExt as _;
 
+use crate::names::{self, Component, label};
+
 /// Whether a StatefulSet's pods are all of its newest revision and ready.
 #[must_use]
 pub fn is_settled(set: &StatefulSet) -> bool {
@@ -16,6 +18,13 @@ pub fn is_settled(set: &StatefulSet) -> bool {
         && status.updated_replicas.unwrap_or(0) == wanted
         && status.ready_replicas.unwrap_or(0) == wanted
         && status.replicas == wanted
+}
+
+/// Whether a pod is one of a resource's, and not another one that has the name of one.
+#[must_use]
+pub fn is_of(pod: &Pod, component: Component, instance: &str) -> bool {
+    let wanted = names::selector(component, instance);
+    [label::INSTANCE, label::COMPONENT].iter().all(|key| pod.labels().get(*key) == wanted.get(*key))
 }
 
 /// Whether a pod is ready and not leaving.

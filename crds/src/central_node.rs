@@ -448,24 +448,30 @@ pub struct PeerCounts {
 pub struct CentralNodeReport {
     /// Pod that reported.
     #[serde(default)]
+    #[schemars(length(max = 253))]
     pub name: String,
     /// `Starting`, `Healthy`, `Degraded`, `Unhealthy` or `Draining`.
     #[serde(default)]
+    #[schemars(length(max = 64))]
     pub state: String,
     /// Why, where that is not plain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
     pub message: Option<String>,
     /// Since when the process runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
     /// Newest version of the register.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub version: Option<i64>,
     /// Lineage of the register.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub lineage: Option<String>,
     /// Digest of the register's content at its version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub digest: Option<String>,
     /// Connected peers.
     #[serde(default)]
@@ -475,9 +481,11 @@ pub struct CentralNodeReport {
     pub store_reachable: Option<bool>,
     /// Why the store is not used, where it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
     pub store_message: Option<String>,
     /// Integrity findings; absent until the register was checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub findings: Option<i64>,
     /// Why entries of the store are not served: they contradict what is.
     #[serde(default, skip_serializing_if = "Option::is_none")]

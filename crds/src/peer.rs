@@ -313,6 +313,7 @@ pub struct SorchaPeerStatus {
     pub selector: Option<String>,
     /// What each peer reported last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2048))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub nodes: Vec<PeerReport>,
     /// Conditions.
@@ -326,21 +327,26 @@ pub struct SorchaPeerStatus {
 #[serde(rename_all = "camelCase")]
 pub struct PeerReport {
     /// Pod, which is also the `peer_id`.
+    #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// `Disconnected`, `Connecting`, `Connected`, `HeartbeatMonitoring` or `Isolated`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub state: Option<String>,
     /// Since when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
     /// Central node connected to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub central_node: Option<String>,
     /// Version of the replica.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub version: Option<i64>,
     /// Versions behind the central node; absent while it is not known, and while the replica is ahead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub lag: Option<i64>,
     /// Versions that the central node's register has lost and the replica still holds; absent while there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -350,21 +356,26 @@ pub struct PeerReport {
     pub fresh_as_of: Option<Time>,
     /// Heartbeats missed in a row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub missed_heartbeats: Option<i32>,
     /// Moves to another central node since the pod started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub failovers: Option<i64>,
     /// Mean round trip of the last heartbeats, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtt_ms: Option<f64>,
     /// Digest of the replica's content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub digest: Option<String>,
     /// Lineage of the replica.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub lineage: Option<String>,
     /// Central node with a register of another lineage, when one was met.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub split_brain: Option<String>,
     /// Central node whose register contradicts the replica; nothing of it was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -374,14 +385,17 @@ pub struct PeerReport {
     pub refusal: Option<String>,
     /// Integrity findings that are not repaired yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub findings: Option<i64>,
     /// Last value of `spec.forceResync` that was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100))]
     pub force_resync: Option<String>,
     /// End of the node's TLS certificate; absent where gRPC is plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_not_after: Option<Time>,
     /// What went wrong last, while it is so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
     pub message: Option<String>,
 }

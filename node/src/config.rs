@@ -251,6 +251,7 @@ impl Config {
         let mut seen = std::collections::BTreeSet::new();
         for central in &self.central_nodes {
             central.validate()?;
+            self.tls.check_ca_of(central)?;
             if central.id() == self.node.id || central.host == self.node.hostname {
                 let problem =
                     format!("{} is this node itself; a node does not replicate from itself", central.id());

@@ -65,7 +65,8 @@ impl LocalCentral {
     #[must_use]
     pub fn address(&self, priority: u16) -> CentralNodeAddress {
         let id = Some(self.node.id().to_owned());
-        CentralNodeAddress { id, host: self.grpc.ip().to_string(), port: self.grpc.port(), priority }
+        let (host, port) = (self.grpc.ip().to_string(), self.grpc.port());
+        CentralNodeAddress { id, host, port, priority, ca_file: None }
     }
 
     /// Kills it.

@@ -1,18 +1,14 @@
 """What the charts render, and what they refuse; run by tests/charts/check."""
 import base64
 import json
-import os
-import pathlib
 import re
 import shlex
-import subprocess
 import unittest
 
 import yaml
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-HELM = os.environ.get("HELM", "helm")
-NAMESPACE = "sorcha-system"
+from manifests import NAMESPACE, ROOT, helm, render
+
 VALUES = sorted((ROOT / "tests/charts/values").glob("*.yaml"))
 # ClusterRole and binding of the central nodes.
 REVIEWS = "sorcha-node-reviews"
@@ -36,17 +32,6 @@ NEEDED = {
     **{("rbac.authorization.k8s.io", kind): OWNED for kind in ("roles", "rolebindings")},
     ("events.k8s.io", "events"): {"create", "patch"},
 }
-
-
-def helm(*args):
-    return subprocess.run([HELM, *args], cwd=ROOT, capture_output=True, text=True)
-
-
-def render(*args, chart="charts/sorcha"):
-    """The manifests of a chart, or an AssertionError with helm's message."""
-    done = helm("template", "sorcha", chart, "--namespace", NAMESPACE, *args)
-    assert done.returncode == 0, done.stderr
-    return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
 
 
 def values(name):
@@ -118,9 +103,10 @@ class Values(unittest.TestCase):
 
         def check(path, value, field):
             field = {**schema["definitions"][field["$ref"].rsplit("/", 1)[1]], **field} if "$ref" in field else field
-            if field.get("type") == "object" and "properties" in field:
+            if field.get("type") == "object" and "properties" in field and "description" not in field:
                 self.assertIs(field.get("additionalProperties"), False, path)
-                known = set(field["properties"]) - {"global"}
+                # What Helm and a parent chart put in.
+                known = set(field["properties"]) - (set() if path else {"global", "enabled"})
                 self.assertEqual(known, set(value), path)
                 for key in known:
                     check(f"{path}.{key}", value[key], field["properties"][key])
@@ -155,7 +141,7 @@ class Objects(unittest.TestCase):
             seen = [(m["kind"], m["metadata"].get("namespace"), m["metadata"]["name"]) for m in manifests]
             self.assertEqual(len(seen), len(set(seen)), f"{file.name}: a name twice")
             for manifest in manifests:
-                clusterwide = manifest["kind"].startswith("ClusterRole")
+                clusterwide = manifest["kind"].startswith(("ClusterRole", "ValidatingAdmissionPolicy"))
                 namespace = manifest["metadata"].get("namespace")
                 self.assertEqual(clusterwide, namespace is None, (file.name, manifest["kind"]))
 
@@ -173,6 +159,27 @@ class Objects(unittest.TestCase):
                 labels = manifest["metadata"]["labels"]
                 for key in ("name", "instance", "version", "part-of", "managed-by"):
                     self.assertIn(f"app.kubernetes.io/{key}", labels, (file.name, manifest["kind"]))
+
+    def test_a_node_may_write_its_own_part_of_a_status_only(self):
+        for file in VALUES:
+            manifests = render("--values", str(file))
+            policies = {policy["metadata"]["name"]: policy["spec"] for policy in of_kind(manifests, "ValidatingAdmissionPolicy")}
+            bindings = {binding["spec"]["policyName"]: binding["spec"] for binding in of_kind(manifests, "ValidatingAdmissionPolicyBinding")}
+            self.assertEqual(set(policies), set(bindings), file.name)
+            if file.name in ("bare.yaml", "namespace.yaml", "watch-another-namespace.yaml"):
+                self.assertEqual(policies, {}, file.name)
+                continue
+            resources = [policy["matchConstraints"]["resourceRules"][0]["resources"] for policy in policies.values()]
+            self.assertCountEqual(resources, [["sorchapeers/status"], ["sorchacentralnodes/status"]])
+            for name, policy in policies.items():
+                self.assertEqual(policy["failurePolicy"], "Fail")
+                self.assertEqual(bindings[name]["validationActions"], ["Deny"])
+                part = "nodes" if "peers" in str(policy["matchConstraints"]) else "node"
+                text = " ".join(rule["expression"] for rule in policy["validations"])
+                self.assertEqual(text.count(f"key == '{part}'"), 2)
+                # Every variable that is used is there.
+                known = {variable["name"] for variable in policy["variables"]}
+                self.assertEqual(set(re.findall(r"variables\.(\w+)", json.dumps(policy))) - known, set())
 
     def test_selectors_find_the_controller_and_nothing_else(self):
         for file in VALUES:
@@ -211,6 +218,8 @@ class Objects(unittest.TestCase):
                        "--resync=10m", "--ca-lifetime=8760h", "--certificate-lifetime=720h", "--certificate-settle=5m"):
             self.assertIn(wanted, defaults)
         self.assertFalse([arg for arg in defaults if arg.startswith("--namespace")])
+        self.assertIn("--disruption-budgets=true", defaults)
+        self.assertIn("--disruption-budgets=false", args(*values("bare")), "a cluster of one machine could not be drained")
         everything = args(*values("everything"))
         for wanted in ("--node-image=localhost/other/node:2", "--node-image-pull-policy=Never", "--listen=[::]:8080",
                        "--concurrency=4", "--resync=1h30m", "--ca-lifetime=4380h", "--certificate-lifetime=24h",
@@ -378,6 +387,19 @@ class Demo(unittest.TestCase):
         for name in ("defaults", "demo"):
             hooked = [(m["kind"], hooks(m)) for m in render(*values(name)) if hooks(m)]
             self.assertEqual(hooked, [("Pod", "test")])
+
+
+class Notes(unittest.TestCase):
+    """What helm install prints"""
+
+    def test_they_need_kubectl_and_helm_only_and_write_no_token_into_a_file(self):
+        for chart in ("sorcha", "sorcha-crds"):
+            text = (ROOT / "charts" / chart / "templates/NOTES.txt").read_text()
+            commands = [line.strip() for line in text.splitlines() if line.startswith("  ")]
+            self.assertTrue(commands)
+            for command in commands:
+                self.assertIn(command.split()[0], ("kubectl", "helm"), command)
+                self.assertNotIn("> ", command)
 
 
 class Alerts(unittest.TestCase):

@@ -5,7 +5,7 @@ use kube::ResourceExt as _;
 use sorcha_crds::{SorchaBlueprint, blueprint::BlueprintDeletionPolicy};
 
 use super::{
-    Pass,
+    Pass, Turn,
     finalizer::{has_finalizer, set_finalizer},
     nobody, proof, ready, source,
     status::Standing,
@@ -36,17 +36,16 @@ pub(super) fn farewell(policy: BlueprintDeletionPolicy, central_nodes: usize) ->
     }
 }
 
-/// One pass over a resource that is deleted. `None`: it is let go.
-pub(super) async fn leave(
-    blueprint: &SorchaBlueprint,
-    ctx: &Ctx,
-    network: &Network,
-) -> Result<Option<Pass>, Error> {
+/// One pass over a resource that is deleted.
+pub(super) async fn leave(blueprint: &SorchaBlueprint, ctx: &Ctx, network: &Network) -> Result<Turn, Error> {
     let uid = blueprint.uid().unwrap_or_default();
     if !has_finalizer(blueprint) {
         ctx.publisher.memory.forget(&uid);
-        return Ok(None);
+        return Ok(Turn::Over);
     }
+    let Some(_lane) = ctx.publisher.lanes.enter(&network.namespace) else {
+        return Ok(Turn::Later);
+    };
     let now = Ctx::now();
     let until = deadline(blueprint, ctx, &now);
     if farewell(blueprint.spec.deletion_policy, network.nodes.len()) == Farewell::Deprecate
@@ -55,13 +54,13 @@ pub(super) async fn leave(
         let left = until.0.duration_since(now.0);
         if left > SignedDuration::ZERO {
             let next = next.min(left.unsigned_abs());
-            return Ok(Some(Pass::quiet(Standing::Leaving { why, until }, next)));
+            return Ok(Turn::Taken(Pass::quiet(Standing::Leaving { why, until }, next)));
         }
         let message = format!("{} stays active in the register: {why}", blueprint.blueprint_id());
         ctx.send(blueprint, &note("NotDeprecated".to_owned(), message, false)).await;
     }
     set_finalizer(blueprint, ctx, false).await?;
-    Ok(None)
+    Ok(Turn::Over)
 }
 
 fn deadline(blueprint: &SorchaBlueprint, ctx: &Ctx, now: &Time) -> Time {

@@ -9,15 +9,10 @@ mod status;
 mod proof;
 mod source;
 mod finalizer;
+mod look;
 mod leave;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use kube::{
     Resource as _, ResourceExt as _,
@@ -39,14 +34,7 @@ use crate::{
     central,
     context::Ctx,
     network::Network,
-    publication::{
-        Outcome, Refusal,
-        decide::Wanted,
-        document::Missing,
-        memory::Circumstances,
-        publisher::Made,
-        register::{Fault, Known},
-    },
+    publication::{Outcome, Refusal, memory::Circumstances, publisher::Made, register::Fault},
     reconcile::{Error, patch_status},
 };
 
@@ -60,6 +48,21 @@ struct Pass {
     standing: Standing,
     made: Vec<Made>,
     next: Duration,
+}
+
+/// What a resource's turn comes to.
+enum Turn {
+    /// It had one.
+    Taken(Pass),
+    /// Too many of its namespace have theirs.
+    Later,
+    /// It needs no more.
+    Over,
+}
+
+/// Until a turn that was not had. Many who wait do not come at once.
+fn later() -> Duration {
+    Duration::from_secs(1).mul_f64(0.5 + rand::random::<f64>())
 }
 
 impl Pass {
@@ -81,12 +84,16 @@ pub async fn reconcile(blueprint: Arc<SorchaBlueprint>, ctx: Arc<Ctx>) -> Result
         stay(&blueprint, &ctx, &network).await
     };
     let label = match &result {
-        Ok(Some(Pass { standing: Standing::Looked(outcome), .. })) => outcome.reason(),
+        Ok(Turn::Taken(Pass { standing: Standing::Looked(outcome), .. })) => outcome.reason(),
         Ok(_) => "ok",
         Err(error) => error.reason(),
     };
     ctx.metrics.reconciled(&SorchaBlueprint::kind(&()), label, started.elapsed());
-    let Some(pass) = result? else { return Ok(Action::await_change()) };
+    let pass = match result? {
+        Turn::Taken(pass) => pass,
+        Turn::Later => return Ok(Action::requeue(later())),
+        Turn::Over => return Ok(Action::await_change()),
+    };
     let next = write_status(&blueprint, &ctx, &network, &pass).await?;
     Ok(Action::requeue(next))
 }
@@ -104,25 +111,28 @@ fn ready(network: &Network) -> Vec<String> {
     ready.map(|node| node.name_any()).collect()
 }
 
-async fn stay(blueprint: &SorchaBlueprint, ctx: &Ctx, network: &Network) -> Result<Option<Pass>, Error> {
+async fn stay(blueprint: &SorchaBlueprint, ctx: &Ctx, network: &Network) -> Result<Turn, Error> {
     if blueprint.annotations().get(PAUSED_ANNOTATION).is_some_and(|value| value == "true") {
-        return Ok(Some(Pass::quiet(Standing::Paused, ctx.settings.resync)));
+        return Ok(Turn::Taken(Pass::quiet(Standing::Paused, ctx.settings.resync)));
     }
     let uid = blueprint.uid().unwrap_or_default();
     let memory = &ctx.publisher.memory;
     let circumstances = Circumstances { generation: blueprint.metadata.generation, ready: ready(network) };
     if let Some((outcome, left)) = memory.recall(&uid, &circumstances) {
         ensure_finalizer(blueprint, ctx, network, &outcome).await?;
-        return Ok(Some(Pass::quiet(Standing::Looked(outcome), left)));
+        return Ok(Turn::Taken(Pass::quiet(Standing::Looked(outcome), left)));
     }
+    let Some(_lane) = ctx.publisher.lanes.enter(&network.namespace) else {
+        return Ok(Turn::Later);
+    };
     let (mut made, mut known) = (Vec::new(), None);
     let outcome = match duplicate(blueprint, ctx) {
         Some(refusal) => Outcome::Refused(refusal),
         None => {
-            let mut state = Look::new(blueprint, &circumstances.ready);
-            let outcome = look(blueprint, ctx, network, &mut state).await;
+            let mut state = look::Look::new(blueprint, &circumstances.ready);
+            let outcome = look::look(blueprint, ctx, network, &mut state).await;
             if state.gone {
-                return Ok(None);
+                return Ok(Turn::Over);
             }
             (known, made) = (state.known, state.made);
             outcome
@@ -134,42 +144,7 @@ async fn stay(blueprint: &SorchaBlueprint, ctx: &Ctx, network: &Network) -> Resu
         ctx.caches.blueprints.state().iter().filter_map(|blueprint| blueprint.uid()).collect()
     });
     ensure_finalizer(blueprint, ctx, network, &outcome).await?;
-    Ok(Some(Pass { standing: Standing::Looked(outcome), made, next }))
-}
-
-/// One look at the register.
-struct Look<'a> {
-    /// Central nodes that are ready.
-    ready: &'a [String],
-    /// A deletion waits for us, or nobody wants it to.
-    held: AtomicBool,
-    /// The resource is.
-    gone: bool,
-    made: Vec<Made>,
-    known: Option<Known>,
-}
-
-impl<'a> Look<'a> {
-    fn new(blueprint: &SorchaBlueprint, ready: &'a [String]) -> Self {
-        let retained = blueprint.spec.deletion_policy == BlueprintDeletionPolicy::Retain;
-        let held = AtomicBool::new(retained || has_finalizer(blueprint));
-        Self { ready, held, gone: false, made: Vec::new(), known: None }
-    }
-}
-
-/// Whatever happens after this, a deletion waits until the blueprint is looked for.
-async fn hold(blueprint: &SorchaBlueprint, ctx: &Ctx, held: &AtomicBool) -> Result<(), Fault> {
-    if held.load(Ordering::Relaxed) {
-        return Ok(());
-    }
-    match set_finalizer(blueprint, ctx, true).await {
-        Ok(Finalizer::Set) => {
-            held.store(true, Ordering::Relaxed);
-            Ok(())
-        }
-        Ok(Finalizer::Gone) => Err(Fault::Gone),
-        Err(error) => Err(Fault::Passing(format!("the resource can't be held for it: {error}"))),
-    }
+    Ok(Turn::Taken(Pass { standing: Standing::Looked(outcome), made, next }))
 }
 
 /// Two resources of one id would undo each other's changes: the older one has it.
@@ -184,77 +159,6 @@ fn duplicate(blueprint: &SorchaBlueprint, ctx: &Ctx) -> Option<Refusal> {
             && age(other) < mine
     })?;
     Some(Refusal::Duplicate { id: blueprint.blueprint_id().to_owned(), other: older.name_any() })
-}
-
-/// Looks at the register. What is known of the document from before may be enough; if not, it is read.
-async fn look(blueprint: &SorchaBlueprint, ctx: &Ctx, network: &Network, look: &mut Look<'_>) -> Outcome {
-    if look.ready.is_empty() {
-        return Outcome::Waiting(nobody(network));
-    }
-    let pinned = blueprint.status.as_ref().and_then(|status| status.checksum.clone());
-    let wanted = |document| Wanted {
-        id: blueprint.blueprint_id().to_owned(),
-        document,
-        pinned: pinned.clone(),
-        active: blueprint.spec.active,
-    };
-    if source::is_settled(blueprint) {
-        let outcome = ask(blueprint, ctx, network, &wanted(Err(Missing::NotRead)), look).await;
-        if outcome != Outcome::Refused(Refusal::Document(Missing::NotRead)) {
-            return outcome;
-        }
-    }
-    let _room = ctx.publisher.room().await;
-    match source::read(blueprint, ctx).await {
-        // Nothing in the register could make up for that.
-        Ok(Err(missing)) if pinned.is_none() => Outcome::Refused(missing.into()),
-        Ok(document) => ask(blueprint, ctx, network, &wanted(document), look).await,
-        Err(why) => Outcome::Waiting(why),
-    }
-}
-
-/// Asks the ready central nodes in failover order until one has an answer.
-async fn ask(
-    blueprint: &SorchaBlueprint,
-    ctx: &Ctx,
-    network: &Network,
-    wanted: &Wanted,
-    look: &mut Look<'_>,
-) -> Outcome {
-    let last = ctx.publisher.memory.known(&blueprint.uid().unwrap_or_default());
-    let (mut away, mut own) = (Vec::new(), None);
-    for central in look.ready {
-        let at = match proof::at(ctx, network, central).await {
-            Ok(at) => at,
-            Err(refusal) => {
-                own.get_or_insert(refusal);
-                continue;
-            }
-        };
-        let held = &look.held;
-        let hold = || hold(blueprint, ctx, held);
-        let fault = match ctx.publisher.bring(&at, wanted, last.as_ref(), hold, &mut look.made).await {
-            Ok(seen) => {
-                let entry = seen.entry.clone();
-                look.known = Some(seen);
-                return Outcome::InRegister { entry, central: central.clone() };
-            }
-            Err(fault) => fault,
-        };
-        match fault {
-            // Another one may, such as while settings roll out.
-            Fault::Refused(refusal) if refusal.is_ones_own() => {
-                own.get_or_insert(refusal);
-            }
-            Fault::Refused(refusal) => return Outcome::Refused(refusal),
-            Fault::Passing(why) => away.push(format!("{central}: {why}")),
-            Fault::Gone => {
-                look.gone = true;
-                return Outcome::Waiting("the resource is gone".to_owned());
-            }
-        }
-    }
-    own.map_or_else(|| Outcome::Waiting(away.join("; ")), Outcome::Refused)
 }
 
 fn nobody(network: &Network) -> String {

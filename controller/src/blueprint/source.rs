@@ -20,7 +20,7 @@ use crate::{
         call::{self, Fault},
         object::{self, Cut, Seen},
     },
-    publication::document::{Document, Missing, PUBLISH_LABEL},
+    publication::document::{Document, IN_RESOURCE, Missing, PUBLISH_LABEL},
 };
 
 /// ConfigMaps of one page of a list, of which only metadata is asked for.
@@ -65,7 +65,7 @@ async fn own(blueprint: &SorchaBlueprint, ctx: &Ctx) -> Result<Result<Document, 
         |text: &&Vec<u8>| object::identity(text).is_some_and(|held| Some(held.uid) == blueprint.uid());
     let text = text.as_ref().filter(is_same).ok_or("the resource is another one now")?;
     let document = object::document(text).ok_or("the resource has no document now")?;
-    Ok(Document::inline(document, "spec.document"))
+    Ok(Document::inline(document, IN_RESOURCE))
 }
 
 async fn from_config_map(

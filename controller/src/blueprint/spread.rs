@@ -33,8 +33,8 @@ pub(super) fn spread(version: i64, nodes: &[Arc<SorchaCentralNode>]) -> Spread {
             0
         };
         Spread {
-            up_to_date: sum.up_to_date + holding,
-            total: sum.total + peers.connected,
+            up_to_date: sum.up_to_date.saturating_add(holding),
+            total: sum.total.saturating_add(peers.connected),
             served: sum.served || is_true(&status.conditions, READY),
         }
     })

@@ -63,6 +63,7 @@ pub(super) fn desired(
         deletion_policy: spec.deletion_policy,
         mongodb_uri: mongodb_uri(node),
         tls: tls.as_ref(),
+        authorities: Vec::new(),
         publishers: spec.publishers.tokens_secret_ref.clone(),
         env: Vec::new(),
         grace_seconds: grace_seconds(&spec.drain.timeout),

@@ -10,27 +10,25 @@ use k8s_openapi::{
     api::{apps::v1::StatefulSet, batch::v1::CronJob, core::v1::Secret, policy::v1::PodDisruptionBudget},
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
 };
-use kube::{
-    Api, ResourceExt as _,
-    api::{Patch, PatchParams, PostParams},
-    runtime::events::Event,
-};
+use kube::{ResourceExt as _, runtime::events::Event};
 use rand::RngExt as _;
 use serde_json::json;
 use sorcha_crds::{
-    CONTROLLER_FIELD_MANAGER, SorchaCentralNode, SorchaCentralNodeStatus,
+    SorchaCentralNode, SorchaCentralNodeStatus, SorchaPeer,
     central_node::ManagedMongoDb,
     shared::{DeletionPolicy, SecretKeyRef},
 };
 
 use self::observe::Observed;
 use crate::{
+    apply::owner::Claim,
+    claims,
     context::Ctx,
-    desired::{Shared, new_secret},
+    desired::{Desired, Shared, new_secret},
     names,
     network::Network,
     pki::{self, holder::Holder},
-    reconcile::{Error, Progress, Subject},
+    reconcile::{Error, Progress, Subject, check_name},
     rollout::Turn,
     workload::is_running,
 };
@@ -57,14 +55,22 @@ impl Subject for SorchaCentralNode {
     }
 
     async fn converge(&self, ctx: &Ctx) -> Result<Progress, Error> {
+        check_name::<Self, SorchaPeer>(self, ctx)?;
+        let desired = desired::node(ctx, self);
+        ctx.applier.check(&desired)?;
+        let (network, observed) = (observe::network(&ctx.caches, self), Observed::of(ctx, self));
+        let refused = network.check(self);
         // Before anything that may stand in the way: what runs must go on having a certificate.
-        pki::ensure::ensure(ctx, self, &Holder::central(ctx, self)).await?;
-        let network = observe::network(&ctx.caches, self);
-        network.check(self)?;
-        let observed = Observed::of(ctx, self);
+        if refused.is_ok() || observed.stateful_set.is_some() {
+            pki::ensure::ensure(ctx, self, &Holder::central(ctx, self)).await?;
+        }
+        refused?;
         check_secrets(self, ctx, &observed).await?;
+        claims::check(ctx, observed.stateful_set.as_deref(), &desired.stateful_set).await?;
         apply_shared(ctx, &network).await?;
-        apply_own(self, ctx, &observed, &network).await
+        let progress = apply_own(self, ctx, &desired, &observed, &network).await?;
+        network.check_lineage(self)?;
+        Ok(progress)
     }
 
     fn look_again(&self, ctx: &Ctx, now: &Time) -> Option<Time> {
@@ -75,7 +81,7 @@ impl Subject for SorchaCentralNode {
         status::status(self, &Observed::of(ctx, self), ctx, result, now)
     }
 
-    fn events(_: &Self::Status, _: &Self::Status) -> Vec<Event> {
+    fn events(&self, _: &Ctx, _: &Self::Status, _: &Self::Status) -> Vec<Event> {
         Vec::new()
     }
 }
@@ -140,45 +146,37 @@ async fn delete_budget(ctx: &Ctx, network: &Network) -> Result<(), Error> {
 async fn ensure_secret(ctx: &Ctx, network: &Network, server: &ManagedMongoDb) -> Result<(), Error> {
     let owner = desired::mongodb_owner(network);
     // The server is applied after its Secret.
-    let known = ctx.caches.get::<StatefulSet>(&network.namespace, &owner.name).is_some()
-        || ctx.secret(&network.namespace, &owner.name).await.map_err(Error::Read)?.is_some();
-    if known {
+    if ctx.caches.get::<StatefulSet>(&network.namespace, &owner.name).is_some() {
         return Ok(());
     }
     let password = hex::encode(rand::rng().random::<[u8; 24]>());
-    ctx.metrics.called("create", "secrets");
-    let api = Api::namespaced(ctx.client.clone(), &network.namespace);
-    match api.create(&PostParams::default(), &new_secret(&owner, server, &password)).await {
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-        other => other.map(|_| ()).map_err(Error::Read),
-    }
+    // One that is there stays as it is.
+    ctx.applier.put(None, &new_secret(&owner, server, &password)).await.map(drop).map_err(Error::Apply)
 }
 
 /// The Secret goes where the volume with its password goes: away with the last central node, or not at all.
 async fn own_secret(ctx: &Ctx, network: &Network) -> Result<(), Error> {
     let owner = desired::mongodb_owner(network);
+    let claim = Claim::of(&owner.meta(&owner.name));
     let references = match desired::managed_deletion_policy(network) {
         DeletionPolicy::Retain => Vec::new(),
         DeletionPolicy::Delete => owner.references,
     };
     let body = json!({
         "apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": owner.name, "ownerReferences": references},
+        "metadata": {"name": owner.name, "namespace": network.namespace, "ownerReferences": references},
     });
-    ctx.metrics.called("apply", "secrets");
-    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &network.namespace);
-    let parameters = PatchParams::apply(CONTROLLER_FIELD_MANAGER).force();
-    api.patch_metadata(&owner.name, &parameters, &Patch::Apply(body)).await.map(|_| ()).map_err(Error::Read)
+    ctx.applier.apply_metadata::<Secret>(&claim, &body).await.map_err(Error::Apply)
 }
 
 async fn apply_own(
     node: &SorchaCentralNode,
     ctx: &Ctx,
+    desired: &Desired,
     observed: &Observed,
     network: &Network,
 ) -> Result<Progress, Error> {
-    let desired = desired::node(ctx, node);
-    ctx.applier.apply_surroundings(&desired).await?;
+    ctx.applier.apply_surroundings(desired).await?;
     if desired.backup.is_none() {
         let (namespace, uid) = (node.namespace().unwrap_or_default(), node.uid().unwrap_or_default());
         ctx.applier.delete::<CronJob>(&uid, &namespace, &names::backup(&node.name_any())).await?;

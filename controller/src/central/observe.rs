@@ -14,10 +14,10 @@ use crate::{
     apply::HASH_ANNOTATION,
     cache::Caches,
     context::{Ctx, Holder},
-    names,
+    names::{self, Component},
     network::Network,
     rollout::{self, Member, Turn},
-    workload::{is_ready, is_settled},
+    workload::{is_of, is_ready, is_settled},
 };
 
 /// One central node in the cluster.
@@ -36,7 +36,10 @@ impl Observed {
             stateful_set: ctx.caches.get(&namespace, &name),
             service: ctx.caches.get(&namespace, &name),
             backup: ctx.caches.get(&namespace, &names::backup(&name)),
-            pod: ctx.caches.get(&namespace, &names::pod(&name, 0)),
+            pod: ctx
+                .caches
+                .get::<Pod>(&namespace, &names::pod(&name, 0))
+                .filter(|pod| is_of(pod, Component::CentralNode, &name)),
         }
     }
 

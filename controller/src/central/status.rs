@@ -22,6 +22,7 @@ use crate::{
     network::{self, Endpoint},
     pki::{finding, holder::Holder},
     reconcile::{Error, Progress, paused_finding, short},
+    reports,
     workload::{is_ready, is_running, is_settled, why_not_ready},
 };
 
@@ -34,21 +35,20 @@ pub(super) fn status(
     now: &Time,
 ) -> SorchaCentralNodeStatus {
     let before = node.status.clone().unwrap_or_default();
-    let report = live_report(node, observed);
-    let last = before.node.as_ref();
-    let peers = report.map(|report| report.peers).unwrap_or_default();
-    let converged = converged(report, observed);
-    let lineage = last.and_then(|report| report.lineage.as_deref()).map(short);
-    let version = last.and_then(|report| report.version);
-    // What was reached in one register says nothing of another one.
-    let reached = if lineage == before.lineage { before.converged_version } else { None };
-    let converged_version =
-        if converged.status == ConditionStatus::True { version.max(reached) } else { reached };
+    let network = network(&ctx.caches, node);
+    let told = before.node.as_ref().map(|told| reports::central(told, network.head(Some(&node.name_any()))));
+    let (last, fault) = told.map_or((None, None), |told| (Some(told.report), told.fault));
+    let report = last.as_ref().filter(|report| is_live(node, report, observed));
+    let converged = converged(report, fault.as_deref(), observed);
+    let lineage = last.as_ref().and_then(|report| report.lineage.as_deref()).map(short);
+    let version = last.as_ref().and_then(|report| report.version);
+    let reached = reached(&before, lineage.as_ref(), version);
+    let is_converged = converged.status == ConditionStatus::True;
     let pod = names::pod(&node.name_any(), 0);
     let uses = report.map(|report| (pod.as_str(), report.certificate_not_after.as_ref()));
     let uses: Vec<_> = uses.into_iter().collect();
-    let holder = Holder::central(ctx, node);
-    let certificate = finding::found(ctx, &holder, &network(&ctx.caches, node), &uses, result, now.0);
+    let certificate = finding::found(ctx, &Holder::central(ctx, node), &network, &uses, result, now.0);
+    let backup = node.spec.backup.is_some().then(|| backups::status(observed.backup.as_deref()));
     let mut findings = vec![
         ready(node, observed, report, result),
         progressing(observed, result),
@@ -59,18 +59,17 @@ pub(super) fn status(
         certificate.finding,
         paused_finding(result),
     ];
-    let backup = node.spec.backup.is_some().then(|| backups::status(observed.backup.as_deref()));
     findings.extend(backup.as_ref().map(backups::finding));
-    let namespace = node.namespace().unwrap_or_default();
-    let endpoint = network::external(node, &namespace, observed.service.as_deref());
+    let endpoint =
+        network::external(node, &node.namespace().unwrap_or_default(), observed.service.as_deref());
     SorchaCentralNodeStatus {
         observed_generation: node.metadata.generation,
         endpoint: endpoint.as_ref().map(Endpoint::address),
-        peers: Some(peers),
+        peers: Some(report.map(|report| report.peers).unwrap_or_default()),
         version,
-        converged_version,
+        converged_version: if is_converged { version.max(reached) } else { reached },
         lineage,
-        digest: last.and_then(|report| report.digest.as_deref()).map(short),
+        digest: last.as_ref().and_then(|report| report.digest.as_deref()).map(short),
         certificate: certificate.certificate,
         backup,
         node: None,
@@ -78,15 +77,24 @@ pub(super) fn status(
     }
 }
 
-/// The node's report while its process runs; what a dead one said last is no state.
-fn live_report<'a>(node: &'a SorchaCentralNode, observed: &Observed) -> Option<&'a CentralNodeReport> {
-    let pod = observed.pod.as_deref().filter(|pod| is_running(pod))?;
-    let report = node.status.as_ref()?.node.as_ref()?;
+/// The highest version that all peers were known to hold. What was reached in one register says nothing of another one, and
+/// nothing was reached beyond the register's head, whatever was once reported.
+fn reached(before: &SorchaCentralNodeStatus, lineage: Option<&String>, head: Option<i64>) -> Option<i64> {
+    let same = lineage == before.lineage.as_ref();
+    before.converged_version.filter(|reached| same && head.is_none_or(|head| *reached <= head))
+}
+
+/// Whether a report is of the process that runs; what a dead one said last is no state.
+fn is_live(node: &SorchaCentralNode, report: &CentralNodeReport, observed: &Observed) -> bool {
+    let started = || {
+        let pod = observed.pod.as_deref().filter(|pod| is_running(pod))?;
+        let container = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
+        Some(container.state.as_ref()?.running.as_ref()?.started_at.as_ref()?.0.as_second())
+    };
     // A report from before the container started speaks of its predecessor.
-    let container = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
-    let started = container.state.as_ref()?.running.as_ref()?.started_at.as_ref()?;
-    let current = report.since.as_ref().is_none_or(|since| since.0.as_second() + 1 >= started.0.as_second());
-    (current && report.name == names::pod(&node.name_any(), 0)).then_some(report)
+    let is_current =
+        |started: i64| report.since.as_ref().is_none_or(|since| since.0.as_second() + 1 >= started);
+    started().is_some_and(is_current) && report.name == names::pod(&node.name_any(), 0)
 }
 
 fn ready(
@@ -182,7 +190,7 @@ fn register_valid(report: Option<&CentralNodeReport>) -> Finding {
 }
 
 /// Every connected peer holds the newest version. The message and `convergedVersion` tell which.
-fn converged(report: Option<&CentralNodeReport>, observed: &Observed) -> Finding {
+fn converged(report: Option<&CentralNodeReport>, fault: Option<&str>, observed: &Observed) -> Finding {
     let Some(report) = report.filter(|_| observed.is_ready()) else {
         return Finding::new(
             CONVERGED,
@@ -191,6 +199,10 @@ fn converged(report: Option<&CentralNodeReport>, observed: &Observed) -> Finding
             "the node does not serve peers",
         );
     };
+    if let Some(fault) = fault {
+        let message = format!("pod {} reports what can't be true: {fault}", report.name);
+        return Finding::new(CONVERGED, ConditionStatus::Unknown, "ImplausibleReport", message);
+    }
     let PeerCounts { connected, up_to_date, lagging } = report.peers;
     let version = report.version.unwrap_or_default();
     if up_to_date >= connected {

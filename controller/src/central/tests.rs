@@ -368,3 +368,81 @@ fn http_is_open_to_all_or_to_those_named_backups_and_the_controller() {
     ]);
     assert_eq!(named, expected);
 }
+
+fn bounded_report(version: i64) -> Value {
+    json!({
+        "name": "n0-0", "state": "Healthy", "since": "2026-11-22T10:00:00Z", "version": version, "lineage": "l", "digest": "d",
+        "peers": {"connected": 2, "upToDate": 2}, "storeReachable": true, "findings": 0,
+    })
+}
+
+#[tokio::test]
+async fn a_version_that_no_register_has_does_not_stick() {
+    let mut scene = Scene::new(|_| None);
+    let lie = reported(central("n0", 0), &bounded_report(i64::MAX));
+    running(&mut scene, &lie, true);
+    let status = status_of(&scene, &lie);
+    let converged = status.conditions.iter().find(|c| c.type_ == CONVERGED).expect("a condition");
+    assert_eq!((converged.status.as_str(), converged.reason.as_str()), ("Unknown", "ImplausibleReport"));
+    assert_eq!(status.converged_version, None);
+    // One that was believed once, or was written by the node itself, goes with the next report.
+    let mut honest = reported(central("n0", 0), &bounded_report(17));
+    if let Some(status) = &mut honest.status {
+        (status.converged_version, status.lineage) = (Some(i64::MAX), Some("l".into()));
+    }
+    let status = status_of(&scene, &honest);
+    assert_eq!((status.version, status.converged_version), (Some(17), Some(17)));
+}
+
+#[tokio::test]
+async fn a_version_far_beyond_that_of_the_other_central_nodes_is_not_taken() {
+    let mut scene = Scene::new(|_| None);
+    let ready = json!({"type": "Ready", "status": "True", "reason": "Serving", "message": "", "lastTransitionTime": "2026-11-22T10:00:00Z"});
+    let mut other = central("n1", 1);
+    other.status =
+        serde_json::from_value(json!({"node": {"name": "n1-0", "version": 17}, "conditions": [ready]}))
+            .expect("a status");
+    put(&mut scene.writers.central_nodes, other);
+    let lie = reported(central("n0", 0), &bounded_report(1 << 40));
+    running(&mut scene, &lie, true);
+    let status = status_of(&scene, &lie);
+    assert_eq!((status.version, status.converged_version), (Some(17), None));
+    let near = reported(central("n0", 0), &bounded_report(20));
+    running(&mut scene, &near, true);
+    assert_eq!(status_of(&scene, &near).converged_version, Some(20), "reports don't come at once");
+}
+
+fn made(mut node: SorchaCentralNode, at: &str) -> SorchaCentralNode {
+    node.metadata.creation_timestamp = serde_json::from_value(json!(at)).expect("a time");
+    node
+}
+
+/// Conversation: a second central node with a register of its own comes into a network: the first one goes on.
+#[tokio::test]
+async fn of_two_contradictory_central_nodes_the_older_one_goes_on_and_the_newer_is_not_started() {
+    let embedded = json!({"priority": 5, "store": {"embedded": {}}});
+    let older = made(central_with("n5", &embedded), "2026-11-22T10:00:00Z");
+    let newer = made(central_with("n0", &json!({"store": {"embedded": {}}})), "2026-11-22T10:00:01Z");
+    let mut scene = Scene::new(|_| None);
+    for node in [&older, &newer] {
+        put(&mut scene.writers.central_nodes, node.clone());
+    }
+    let error = reconcile(Arc::new(newer), Arc::clone(&scene.ctx)).await.expect_err("refused");
+    assert_eq!(error.reason(), "Conflict");
+    assert!(error.to_string().contains("n5 is older"), "{error}");
+    let calls = scene.take_calls();
+    let written: Vec<_> =
+        calls.iter().filter(|call| call.method != "GET").map(|call| call.path.as_str()).collect();
+    assert!(
+        written.iter().all(|path| path.contains("/sorchacentralnodes/n0/status") || path.contains("/events")),
+        "{written:?}"
+    );
+    reconcile(Arc::new(older), Arc::clone(&scene.ctx)).await.expect("the older one is right");
+    let calls = scene.take_calls();
+    assert!(calls.iter().any(|call| call.path.ends_with("/statefulsets/n5")));
+    let map = calls.iter().find(|call| {
+        call.method == "PATCH" && call.path.ends_with("/configmaps/sorcha-central-nodes.sorcha.dev")
+    });
+    let published = map.expect("endpoints").body["data"]["central-nodes.json"].to_string();
+    assert!(published.contains("n5") && !published.contains("n0.shop"), "{published}");
+}

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 
 use crate::names::{self, Component};
 
-/// Whom objects belong to.
+/// The resource, or the network, that objects belong to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Owner {
     /// Kind of node.
@@ -23,7 +23,7 @@ pub struct Owner {
 
 impl Owner {
     /// Metadata of an object.
-    pub(super) fn meta(&self, name: impl Into<String>) -> ObjectMeta {
+    pub(crate) fn meta(&self, name: impl Into<String>) -> ObjectMeta {
         ObjectMeta {
             name: Some(name.into()),
             namespace: Some(self.namespace.clone()),

@@ -33,7 +33,7 @@ pub use self::{
     node_config::{FORCE_RESYNC_KEY, central_config, peer_config},
     pod_disruption_budget::{network_budget, peer_budget},
     service::{central_service, headless_service, peer_service},
-    stateful_set::{Workload, stateful_set},
+    stateful_set::{DATA as VOLUME, Workload, stateful_set},
     tls_volume::Mount,
 };
 

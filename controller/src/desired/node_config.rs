@@ -18,7 +18,14 @@ pub(super) mod path {
     pub(crate) const MONGODB: &str = "/etc/sorcha/mongodb";
     pub(crate) const PUBLISHERS: &str = "/etc/sorcha/publishers";
     pub(crate) const TLS: &str = "/etc/sorcha/tls";
+    pub(crate) const AUTHORITIES: &str = "/etc/sorcha/authorities";
     pub(crate) const DATA: &str = "/var/lib/sorcha";
+}
+
+/// File with the authorities of the central node at a place of a peer's list.
+#[must_use]
+pub(super) fn authority_file(place: usize) -> String {
+    format!("{place}.crt")
 }
 
 /// Key of the ConfigMap that asks for a resync.
@@ -122,11 +129,16 @@ pub fn peer_config(owner: &Owner, spec: &SorchaPeerSpec, tls: bool) -> String {
         let central_nodes: Vec<Value> = spec
             .central_nodes
             .iter()
-            .map(|node| {
-                json!({
+            .enumerate()
+            .map(|(place, node)| {
+                let mut central = json!({
                     "id": node.id.as_ref().unwrap_or(&node.host),
                     "host": node.host, "port": node.port, "priority": node.priority,
-                })
+                });
+                if node.ca_secret_ref.is_some() {
+                    central["ca_file"] = json!(format!("{}/{}", path::AUTHORITIES, authority_file(place)));
+                }
+                central
             })
             .collect();
         sections.insert("central_nodes".into(), json!(central_nodes));

@@ -20,13 +20,16 @@ use k8s_openapi::{
     },
 };
 use sha2::{Digest as _, Sha256};
-use sorcha_crds::shared::{DeletionPolicy, PodOverrides, SecretKeyRef, Storage};
+use sorcha_crds::{
+    shared::{DeletionPolicy, PodOverrides, SecretKeyRef, Storage},
+    tls::CaKeyRef,
+};
 
 use super::{
     meta::Owner,
     node_config::path,
     service::node_ports,
-    tls_volume::{Mount, tls_volume},
+    tls_volume::{AUTHORITIES, Mount, authorities_volume, tls_volume},
 };
 use crate::names::{self, Component, PROBES_PORT};
 
@@ -35,7 +38,7 @@ pub(super) const NODE_USER: i64 = 65532;
 /// Annotation by which a changed configuration restarts the pods.
 const CONFIG_ANNOTATION: &str = "sorcha.dev/config-hash";
 /// Name of the volume with the register.
-const DATA: &str = "data";
+pub const DATA: &str = "data";
 
 /// What the pods of a resource run.
 #[derive(Clone, Debug)]
@@ -61,6 +64,8 @@ pub struct Workload<'a> {
     /// Certificate, key and trusted authorities; `None`: plain text. Pods read them again when they change, so that a
     /// renewed certificate restarts nothing.
     pub tls: Option<&'a Mount>,
+    /// Authorities of single central nodes, by their place in the peer's list.
+    pub authorities: Vec<(usize, CaKeyRef)>,
     /// Secret key with the publishers' tokens.
     pub publishers: Option<SecretKeyRef>,
     /// Further environment of the node.
@@ -304,6 +309,9 @@ fn mounts(workload: &Workload<'_>) -> Vec<VolumeMount> {
         VolumeMount { name: DATA.to_owned(), mount_path: path::DATA.to_owned(), ..VolumeMount::default() },
     ];
     mounts.extend(workload.tls.map(|_| read_only("tls", path::TLS)));
+    if !workload.authorities.is_empty() {
+        mounts.push(read_only(AUTHORITIES, path::AUTHORITIES));
+    }
     mounts.extend(workload.mongodb_uri.as_ref().map(|_| read_only("mongodb", path::MONGODB)));
     mounts.extend(workload.publishers.as_ref().map(|_| read_only("publishers", path::PUBLISHERS)));
     mounts
@@ -340,6 +348,9 @@ fn volumes(owner: &Owner, workload: &Workload<'_>) -> Vec<Volume> {
         volumes.push(Volume { empty_dir: Some(EmptyDirVolumeSource::default()), ..named(DATA) });
     }
     volumes.extend(workload.tls.map(tls_volume));
+    if !workload.authorities.is_empty() {
+        volumes.push(authorities_volume(&workload.authorities));
+    }
     volumes.extend(workload.mongodb_uri.as_ref().map(|key| secret("mongodb", key, "uri")));
     volumes.extend(workload.publishers.as_ref().map(|key| secret("publishers", key, "tokens")));
     volumes

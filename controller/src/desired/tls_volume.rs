@@ -5,6 +5,9 @@ use k8s_openapi::api::core::v1::{
     VolumeProjection,
 };
 
+use sorcha_crds::tls::CaKeyRef;
+
+use super::node_config::authority_file;
 use crate::names::tls_key::{CERTIFICATE, KEY, TRUST};
 
 /// How a pod gets its certificate.
@@ -16,12 +19,29 @@ pub struct Mount {
     pub trust: Option<String>,
 }
 
+/// Name of the volume with the authorities of single central nodes.
+pub(super) const AUTHORITIES: &str = "authorities";
 /// Files that only the node's user and group may read.
 const MODE: i32 = 0o440;
 
 fn items(keys: &[&str]) -> Option<Vec<KeyToPath>> {
     let item = |key: &&str| KeyToPath { key: (*key).to_owned(), path: (*key).to_owned(), mode: None };
     Some(keys.iter().map(item).collect())
+}
+
+/// The authorities of central nodes that have one of their own, each in a file of its own.
+pub(super) fn authorities_volume(authorities: &[(usize, CaKeyRef)]) -> Volume {
+    let source = |(place, reference): &(usize, CaKeyRef)| {
+        let item = KeyToPath { key: reference.key.clone(), path: authority_file(*place), mode: None };
+        let secret =
+            SecretProjection { name: reference.name.clone(), items: Some(vec![item]), optional: None };
+        VolumeProjection { secret: Some(secret), ..VolumeProjection::default() }
+    };
+    let projected = ProjectedVolumeSource {
+        default_mode: Some(MODE),
+        sources: Some(authorities.iter().map(source).collect()),
+    };
+    Volume { name: AUTHORITIES.to_owned(), projected: Some(projected), ..Volume::default() }
 }
 
 /// From one Secret; the trusted authorities from a ConfigMap, where the Secret's own are not enough. Not optional: a pod

@@ -1,7 +1,7 @@
 //! From the spec of a peer resource to its objects; pure but for the settings.
 
 use kube::ResourceExt as _;
-use sorcha_crds::SorchaPeer;
+use sorcha_crds::{SorchaPeer, tls::CaKeyRef};
 
 use crate::{
     context::Ctx,
@@ -23,6 +23,12 @@ pub(super) fn peer(ctx: &Ctx, peer: &SorchaPeer) -> Desired {
     let desired = desired(peer, &settings.node_image, &settings.node_image_pull_policy);
     let budget = desired.budget.filter(|_| settings.disruption_budgets);
     Desired { budget, ..desired }
+}
+
+/// The authorities of the listed central nodes that have one of their own.
+fn authorities(peer: &SorchaPeer) -> Vec<(usize, CaKeyRef)> {
+    let listed = peer.spec.central_nodes.iter().enumerate();
+    listed.filter_map(|(place, node)| Some((place, node.ca_secret_ref.clone()?))).collect()
 }
 
 /// The objects of one peer resource, with the image for a spec that names none.
@@ -49,6 +55,7 @@ pub(super) fn desired(peer: &SorchaPeer, image: &str, image_pull_policy: &str) -
         deletion_policy: spec.deletion_policy,
         mongodb_uri: mongodb.map(|mongodb| mongodb.uri_secret_ref.clone()),
         tls: tls.as_ref(),
+        authorities: authorities(peer),
         publishers: None,
         env: Workload::peer_env(mongodb.map(|mongodb| mongodb.database_prefix.as_str())),
         grace_seconds: GRACE,

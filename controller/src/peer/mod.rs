@@ -3,6 +3,7 @@
 mod desired;
 mod observe;
 mod certificate;
+mod moves;
 mod status;
 
 use k8s_openapi::{
@@ -11,14 +12,15 @@ use k8s_openapi::{
 };
 use kube::{ResourceExt as _, runtime::events::Event};
 use serde_json::json;
-use sorcha_crds::{SorchaPeer, SorchaPeerStatus, node_field_manager};
+use sorcha_crds::{SorchaCentralNode, SorchaPeer, SorchaPeerStatus, peer::PeerReport};
 
+pub(crate) use self::moves::Places;
 use self::observe::Observed;
 use crate::{
-    central,
+    central, claims,
     context::Ctx,
     pki::{self, holder::Holder},
-    reconcile::{Error, Progress, Subject, patch_status},
+    reconcile::{Error, Progress, Subject, check_name, remove_from_status},
 };
 
 impl Subject for SorchaPeer {
@@ -41,6 +43,10 @@ impl Subject for SorchaPeer {
     }
 
     async fn converge(&self, ctx: &Ctx) -> Result<Progress, Error> {
+        status::first_look(self, ctx);
+        check_name::<Self, SorchaCentralNode>(self, ctx)?;
+        let desired = desired::peer(ctx, self);
+        ctx.applier.check(&desired)?;
         let observed = Observed::of(ctx, self);
         if let Some(mongodb) = &self.spec.store.mongodb
             && observed.pods.is_empty()
@@ -48,9 +54,16 @@ impl Subject for SorchaPeer {
             let namespace = self.namespace().unwrap_or_default();
             central::check_secret(ctx, &namespace, mongodb.uri_secret_ref.clone()).await?;
         }
+        claims::check(ctx, observed.stateful_set.as_deref(), &desired.stateful_set).await?;
         pki::ensure::ensure(ctx, self, &Holder::peer(self)).await?;
         forget_gone(self, ctx, &observed).await?;
-        apply(self, ctx).await
+        ctx.applier.apply_surroundings(&desired).await?;
+        if desired.budget.is_none() {
+            let (uid, namespace) = (self.uid().unwrap_or_default(), self.namespace().unwrap_or_default());
+            ctx.applier.delete::<PodDisruptionBudget>(&uid, &namespace, &self.name_any()).await?;
+        }
+        ctx.applier.apply(&desired.stateful_set).await?;
+        Ok(Progress::Applied)
     }
 
     fn look_again(&self, ctx: &Ctx, now: &Time) -> Option<Time> {
@@ -61,29 +74,20 @@ impl Subject for SorchaPeer {
         status::status(self, &Observed::of(ctx, self), ctx, result, now)
     }
 
-    fn events(before: &Self::Status, after: &Self::Status) -> Vec<Event> {
-        status::events(before, after)
+    fn events(&self, ctx: &Ctx, before: &Self::Status, after: &Self::Status) -> Vec<Event> {
+        status::events(self, ctx, before, after)
     }
 }
 
-/// Takes reports of pods that were scaled away out of the status, in the name of those who wrote them.
+/// Takes reports of pods that were scaled away, or never were, out of the status.
 async fn forget_gone(peer: &SorchaPeer, ctx: &Ctx, observed: &Observed) -> Result<(), Error> {
-    for pod in observe::gone(peer, observed) {
-        ctx.metrics.called("apply", "sorchapeers/status");
-        patch_status(peer, ctx, &node_field_manager(&pod), &json!({})).await.map_err(Error::Status)?;
+    let Some(status) = &peer.status else { return Ok(()) };
+    let expected = |report: &&PeerReport| observe::is_expected(peer, observed, report);
+    let kept: Vec<&PeerReport> = status.nodes.iter().filter(expected).collect();
+    if kept.len() == status.nodes.len() {
+        return Ok(());
     }
-    Ok(())
-}
-
-async fn apply(peer: &SorchaPeer, ctx: &Ctx) -> Result<Progress, Error> {
-    let desired = desired::peer(ctx, peer);
-    ctx.applier.apply_surroundings(&desired).await?;
-    if desired.budget.is_none() {
-        let (uid, namespace) = (peer.uid().unwrap_or_default(), peer.namespace().unwrap_or_default());
-        ctx.applier.delete::<PodDisruptionBudget>(&uid, &namespace, &peer.name_any()).await?;
-    }
-    ctx.applier.apply(&desired.stateful_set).await?;
-    Ok(Progress::Applied)
+    remove_from_status(peer, ctx, &json!({"nodes": kept})).await.map_err(Error::Status)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! How peers stand: a function of spec, pods and the peers' own reports.
 
+use std::sync::Arc;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{ResourceExt as _, runtime::events::Event};
 use sorcha_crds::{
@@ -11,12 +13,17 @@ use sorcha_crds::{
     peer::PeerReport,
 };
 
-use super::{certificate, observe::Observed};
+use super::{
+    certificate,
+    moves::{self, Place, Places},
+    observe::{self, Observed},
+};
 use crate::{
     context::Ctx,
     events::note,
     names::{self, Component},
     reconcile::{Error, Progress, paused_finding, short},
+    reports,
     workload::{is_ready, is_running, is_settled, why_not_ready},
 };
 
@@ -27,15 +34,17 @@ const FRESH_STEP: i64 = 110;
 const NAMED: usize = 3;
 
 /// What one peer is, in the eyes of the controller: a pod that does not run has no state, whatever it said last.
-struct Replica<'a> {
+struct Replica {
     name: String,
     running: bool,
-    report: Option<&'a PeerReport>,
+    report: Option<PeerReport>,
+    /// What in its report can't be true.
+    fault: Option<String>,
 }
 
-impl Replica<'_> {
+impl Replica {
     fn state(&self) -> &str {
-        match self.report.and_then(|report| report.state.as_deref()) {
+        match self.report.as_ref().and_then(|report| report.state.as_deref()) {
             _ if !self.running => "Down",
             Some(state) => state,
             None => "Starting",
@@ -47,7 +56,9 @@ impl Replica<'_> {
     }
 
     fn is_synced(&self) -> bool {
-        self.is_connected() && self.report.is_some_and(|report| report.lag == Some(0))
+        self.is_connected()
+            && self.fault.is_none()
+            && self.report.as_ref().is_some_and(|report| report.lag == Some(0))
     }
 }
 
@@ -64,18 +75,19 @@ pub(super) fn status(
     now: &Time,
 ) -> SorchaPeerStatus {
     let before = peer.status.clone().unwrap_or_default();
-    let replicas = replicas(peer, observed);
-    let reports = || replicas.iter().filter_map(|replica| replica.report);
+    let replicas = replicas(peer, observed, observe::head(&ctx.caches, peer), now);
+    let reports = || replicas.iter().filter_map(|replica| replica.report.as_ref());
     let all = |value: fn(&PeerReport) -> Option<i64>| {
-        let values: Option<Vec<i64>> = replicas.iter().map(|replica| value(replica.report?)).collect();
+        let values: Option<Vec<i64>> =
+            replicas.iter().map(|replica| value(replica.report.as_ref()?)).collect();
         values.unwrap_or_default()
     };
-    let count = |wanted: fn(&Replica<'_>) -> bool| {
+    let count = |wanted: fn(&Replica) -> bool| {
         i32::try_from(replicas.iter().filter(|replica| wanted(replica)).count()).unwrap_or(i32::MAX)
     };
     let held = observed.stateful_set.as_ref().and_then(|set| set.status.as_ref());
     let fresh: Option<Vec<_>> =
-        replicas.iter().map(|replica| Some(replica.report?.fresh_as_of.as_ref()?.0)).collect();
+        replicas.iter().map(|replica| Some(replica.report.as_ref()?.fresh_as_of.as_ref()?.0)).collect();
     let rtt = reports().filter_map(|report| report.rtt_ms).reduce(f64::max);
     let certificate = certificate::found(peer, observed, ctx, result, now);
     let mut findings = findings(peer, observed, &replicas, result);
@@ -90,13 +102,16 @@ pub(super) fn status(
         isolated: Some(count(|replica| replica.state() == "Isolated")),
         state: state(&replicas),
         central: common(
-            replicas.iter().filter(|r| r.is_connected()).filter_map(|r| r.report?.central_node.clone()),
+            replicas
+                .iter()
+                .filter(|r| r.is_connected())
+                .filter_map(|r| r.report.as_ref()?.central_node.clone()),
             "mixed",
         ),
         min_version: all(|report| report.version).into_iter().min(),
         max_lag: all(|report| report.lag).into_iter().max(),
         fresh_as_of: fresh.unwrap_or_default().into_iter().min().map(Time),
-        failovers: Some(reports().filter_map(|report| report.failovers).sum()),
+        failovers: Some(reports().filter_map(|report| report.failovers).fold(0, i64::saturating_add)),
         rtt: rtt.map(|ms| format!("{ms:.1}ms")),
         digest: common(reports().filter_map(|report| report.digest.as_deref().map(short)), "differs"),
         force_resync: resync_done(peer, &replicas).or(before.force_resync),
@@ -107,21 +122,23 @@ pub(super) fn status(
     }
 }
 
-fn replicas<'a>(peer: &'a SorchaPeer, observed: &Observed) -> Vec<Replica<'a>> {
-    let reports: &[PeerReport] = peer.status.as_ref().map_or(&[], |status| &status.nodes);
+fn replicas(peer: &SorchaPeer, observed: &Observed, head: Option<i64>, now: &Time) -> Vec<Replica> {
+    let told: &[PeerReport] = peer.status.as_ref().map_or(&[], |status| &status.nodes);
     (0..peer.spec.replicas)
         .map(|ordinal| {
             let name = names::pod(&peer.name_any(), ordinal);
             let running = observed.pods.get(&name).is_some_and(|pod| is_running(pod));
-            let report = reports.iter().find(|report| report.name == name);
-            Replica { name, running, report }
+            let told = told.iter().find(|report| report.name == name);
+            let told = told.map(|report| reports::peer(report, head, now));
+            let (report, fault) = told.map_or((None, None), |told| (Some(told.report), told.fault));
+            Replica { name, running, report, fault }
         })
         .collect()
 }
 
 /// The state of all, or the worst one with its count.
-fn state(replicas: &[Replica<'_>]) -> Option<String> {
-    let rank = |replica: &Replica<'_>| ORDER.iter().position(|state| *state == replica.state()).unwrap_or(0);
+fn state(replicas: &[Replica]) -> Option<String> {
+    let rank = |replica: &Replica| ORDER.iter().position(|state| *state == replica.state()).unwrap_or(0);
     let worst = replicas.iter().min_by_key(|replica| rank(replica))?.state().to_owned();
     let so = replicas.iter().filter(|replica| replica.state() == worst).count();
     Some(if so == replicas.len() { worst } else { format!("{worst} {so}/{}", replicas.len()) })
@@ -132,24 +149,24 @@ fn common(mut values: impl Iterator<Item = String>, otherwise: &str) -> Option<S
     Some(if values.all(|value| value == first) { first } else { otherwise.to_owned() })
 }
 
-fn resync_done(peer: &SorchaPeer, replicas: &[Replica<'_>]) -> Option<String> {
+fn resync_done(peer: &SorchaPeer, replicas: &[Replica]) -> Option<String> {
     let wanted = peer.spec.force_resync.as_ref()?;
     let done =
-        |replica: &Replica<'_>| replica.report.is_some_and(|r| r.force_resync.as_ref() == Some(wanted));
+        |replica: &Replica| replica.report.as_ref().is_some_and(|r| r.force_resync.as_ref() == Some(wanted));
     (!replicas.is_empty() && replicas.iter().all(done)).then(|| wanted.clone())
 }
 
 fn findings(
     peer: &SorchaPeer,
     observed: &Observed,
-    replicas: &[Replica<'_>],
+    replicas: &[Replica],
     result: &Result<Progress, Error>,
 ) -> Vec<Finding> {
     vec![
         ready(peer, observed, replicas, result),
         progressing(observed, result),
         every(replicas, CONNECTED, "Connected", "NotConnected", |replica| replica.is_connected()),
-        every(replicas, SYNCED, "Synced", "Behind", |replica| replica.is_synced()),
+        synced(replicas),
         isolated(replicas),
         split_brain(replicas),
         history_intact(replicas),
@@ -159,7 +176,7 @@ fn findings(
 fn ready(
     peer: &SorchaPeer,
     observed: &Observed,
-    replicas: &[Replica<'_>],
+    replicas: &[Replica],
     result: &Result<Progress, Error>,
 ) -> Finding {
     if let Err(error) = result {
@@ -180,8 +197,8 @@ fn ready(
 }
 
 /// Why a replica is not ready: what it says itself is better than what the kubelet says.
-fn not_ready(replica: &Replica<'_>, observed: &Observed) -> (&'static str, String) {
-    let told = replica.report.and_then(|report| report.message.as_deref());
+fn not_ready(replica: &Replica, observed: &Observed) -> (&'static str, String) {
+    let told = replica.report.as_ref().and_then(|report| report.message.as_deref());
     match told {
         Some(message) if replica.running => ("NotServing", format!("{}: {message}", replica.name)),
         _ => why_not_ready(observed.pods.get(&replica.name).map(AsRef::as_ref)),
@@ -203,13 +220,13 @@ fn progressing(observed: &Observed, result: &Result<Progress, Error>) -> Finding
 
 /// True when it holds of every replica; else the message names some of those of which it does not.
 fn every(
-    replicas: &[Replica<'_>],
+    replicas: &[Replica],
     type_: &'static str,
     good: &'static str,
     bad: &'static str,
-    holds: fn(&Replica<'_>) -> bool,
+    holds: fn(&Replica) -> bool,
 ) -> Finding {
-    let not: Vec<&Replica<'_>> = replicas.iter().filter(|replica| !holds(replica)).collect();
+    let not: Vec<&Replica> = replicas.iter().filter(|replica| !holds(replica)).collect();
     if not.is_empty() {
         return Finding::new(type_, true, good, format!("{} of {} replicas", replicas.len(), replicas.len()));
     }
@@ -219,7 +236,17 @@ fn every(
     Finding::new(type_, false, bad, format!("not {}: {}", type_.to_lowercase(), named(&not)))
 }
 
-fn named(replicas: &[&Replica<'_>]) -> String {
+/// A report that can't be true says nothing of what a replica holds.
+fn synced(replicas: &[Replica]) -> Finding {
+    let lying = replicas.iter().find_map(|replica| Some((&replica.name, replica.fault.as_ref()?)));
+    if let Some((pod, fault)) = lying {
+        let message = format!("pod {pod} reports what can't be true: {fault}");
+        return Finding::new(SYNCED, false, "ImplausibleReport", message);
+    }
+    every(replicas, SYNCED, "Synced", "Behind", Replica::is_synced)
+}
+
+fn named(replicas: &[&Replica]) -> String {
     let shown: Vec<String> =
         replicas.iter().take(NAMED).map(|r| format!("{} ({})", r.name, r.state())).collect();
     match replicas.len().saturating_sub(NAMED) {
@@ -228,8 +255,8 @@ fn named(replicas: &[&Replica<'_>]) -> String {
     }
 }
 
-fn isolated(replicas: &[Replica<'_>]) -> Finding {
-    let cut_off: Vec<&Replica<'_>> = replicas.iter().filter(|r| r.state() == "Isolated").collect();
+fn isolated(replicas: &[Replica]) -> Finding {
+    let cut_off: Vec<&Replica> = replicas.iter().filter(|r| r.state() == "Isolated").collect();
     if cut_off.is_empty() {
         return Finding::new(ISOLATED, false, "NotIsolated", "no replica is cut off");
     }
@@ -242,9 +269,9 @@ fn isolated(replicas: &[Replica<'_>]) -> Finding {
     Finding::new(ISOLATED, true, "NoCentralNode", message)
 }
 
-fn split_brain(replicas: &[Replica<'_>]) -> Finding {
+fn split_brain(replicas: &[Replica]) -> Finding {
     let met = replicas.iter().find_map(|replica| {
-        let central = replica.report?.split_brain.as_ref().filter(|_| replica.running)?;
+        let central = replica.report.as_ref()?.split_brain.as_ref().filter(|_| replica.running)?;
         Some((replica.name.clone(), central.clone()))
     });
     match met {
@@ -290,6 +317,34 @@ fn history_intact(replicas: &[Replica<'_>]) -> Finding {
     }
 }
 
+fn places(peer: &SorchaPeer, ctx: &Ctx) -> Places {
+    let now = replicas(peer, &Observed::of(ctx, peer), observe::head(&ctx.caches, peer), &Ctx::now());
+    now.into_iter().map(|replica| (replica.name.clone(), place(&replica))).collect()
+}
+
+/// Notes where peers are at the first look of this process, so that the first move is told.
+pub(super) fn first_look(peer: &SorchaPeer, ctx: &Ctx) {
+    let uid = peer.uid().unwrap_or_default();
+    if ctx.places.last(&uid).is_none() {
+        ctx.places.put(uid, Arc::new(places(peer, ctx)));
+    }
+}
+
+/// Who has moved since the last look, in words.
+fn moved(peer: &SorchaPeer, ctx: &Ctx) -> Option<String> {
+    let (uid, now) = (peer.uid().unwrap_or_default(), places(peer, ctx));
+    let before = ctx.places.last(&uid);
+    let known = moves::known(before.as_deref().unwrap_or(&Places::new()), &now);
+    ctx.places.put(uid, Arc::new(known));
+    moves::told(before.as_deref()?, &now, |central| observe::trouble(&ctx.caches, peer, central))
+}
+
+fn place(replica: &Replica) -> Place {
+    let report = replica.report.clone().unwrap_or_default();
+    let central = if replica.is_connected() { report.central_node } else { None };
+    Place { central, failovers: report.failovers.unwrap_or_default(), trouble: report.message }
+}
+
 /// Whether a change is worth a write: freshness and round trips move all the time.
 pub(super) fn differs(before: &SorchaPeerStatus, after: &SorchaPeerStatus) -> bool {
     let steady =
@@ -303,14 +358,20 @@ pub(super) fn differs(before: &SorchaPeerStatus, after: &SorchaPeerStatus) -> bo
     }
 }
 
-/// Failovers, and a resync that is done.
-pub(super) fn events(before: &SorchaPeerStatus, after: &SorchaPeerStatus) -> Vec<Event> {
+/// Moves to other central nodes, and a resync that is done.
+pub(super) fn events(
+    peer: &SorchaPeer,
+    ctx: &Ctx,
+    before: &SorchaPeerStatus,
+    after: &SorchaPeerStatus,
+) -> Vec<Event> {
     let mut events = Vec::new();
-    let (Some(then), Some(now)) = (before.failovers, after.failovers) else { return events };
-    if now > then {
-        let name = |status: &SorchaPeerStatus| status.central.clone().unwrap_or_else(|| "none".to_owned());
-        let message = format!("{} failovers: from {} to {}", now - then, name(before), name(after));
+    if let Some(message) = moved(peer, ctx) {
         events.push(note("FailedOver".to_owned(), message, true));
+    }
+    // What is done at the first look was asked for before.
+    if before.failovers.is_none() {
+        return events;
     }
     if let Some(token) = &after.force_resync
         && before.force_resync != after.force_resync

@@ -361,16 +361,135 @@ async fn deleted_and_paused() {
     assert!(conditions.iter().any(|c| c["type"] == "Paused" && c["status"] == "True"));
 }
 
-/// A replica that was scaled away leaves the status, under the name of the pod that wrote it.
+/// Reports of pods that were scaled away, or never were, leave the status, whatever name they were written under; unless the
+/// status has changed since it was looked at.
 #[tokio::test]
-async fn reports_of_pods_that_are_gone_are_removed() {
+async fn reports_of_pods_that_do_not_exist_are_removed() {
     let mut scene = Scene::new(|_| None);
-    let nodes =
-        [report("edge-0", "HeartbeatMonitoring", "n0", 1, 0), report("edge-4", "Disconnected", "", 1, 0)];
+    let names = ["edge-0", "edge-4", "edge-00", "edge--1", "edge-99999999999", "other-0", "theirs"];
+    let nodes = names.map(|name| report(name, "HeartbeatMonitoring", "n0", 1, 0));
     let edge = with_reports(peer("edge", 1), &nodes);
     settle_in(&mut scene.writers, &edge);
     reconcile(Arc::new(edge), Arc::clone(&scene.ctx)).await.expect("reconciled");
     let calls = scene.take_calls();
-    let removal = calls.iter().find(|call| call.query.contains("sorcha-node.edge-4")).expect("a removal");
-    assert_eq!(removal.body["status"], json!({}));
+    let removal = calls.iter().find(|call| call.body["status"]["nodes"].is_array()).expect("a removal");
+    let kept: Vec<_> = removal.body["status"]["nodes"].as_array().expect("reports").iter().collect();
+    assert_eq!((kept.len(), &kept[0]["name"]), (1, &json!("edge-0")));
+    assert_eq!(removal.body["metadata"], json!({"uid": "uid-edge", "resourceVersion": "5"}));
+}
+
+#[tokio::test]
+async fn pods_of_others_with_the_names_of_ours_do_not_count() {
+    let mut scene = Scene::new(|_| None);
+    let edge = with_reports(peer("edge", 1), &[report("edge-0", "HeartbeatMonitoring", "n0", 17, 0)]);
+    put(&mut scene.writers.pods, pod("edge-0", "peer", "other", true));
+    put(&mut scene.writers.pods, pod("stranger", "peer", "edge", true));
+    let status = status_of(&scene, &edge);
+    assert_eq!((status.ready_replicas, status.state.as_deref()), (Some(0), Some("Down")));
+}
+
+#[tokio::test]
+async fn what_a_peer_says_that_can_not_be_true_is_told_and_does_not_count() {
+    let mut scene = Scene::new(|_| None);
+    let lie = json!({"name": "edge-1", "state": "HeartbeatMonitoring", "version": i64::MAX, "lag": 0, "failovers": i64::MAX});
+    let edge = with_reports(peer("edge", 2), &[report("edge-0", "HeartbeatMonitoring", "n0", 17, 0), lie]);
+    settle_in(&mut scene.writers, &edge);
+    let mut central = crate::fixtures::central("n0", 0);
+    let ready = json!({"type": "Ready", "status": "True", "reason": "Serving", "message": "", "lastTransitionTime": "2026-11-22T10:00:00Z"});
+    central.status =
+        serde_json::from_value(json!({"node": {"name": "n0-0", "version": 17}, "conditions": [ready]}))
+            .expect("a status");
+    put(&mut scene.writers.central_nodes, central);
+    let status = status_of(&scene, &edge);
+    assert_eq!(status.min_version, Some(17));
+    let synced = status.conditions.iter().find(|condition| condition.type_ == SYNCED).expect("a condition");
+    assert_eq!((synced.status.as_str(), synced.reason.as_str()), ("False", "ImplausibleReport"));
+    assert!(
+        synced.message.contains("edge-1") && synced.message.contains(&i64::MAX.to_string()),
+        "{}",
+        synced.message
+    );
+}
+
+/// Conditions that others add stay when ours are applied: they are taken out.
+#[tokio::test]
+async fn conditions_that_others_write_are_removed() {
+    let whole = json!(peer("edge", 1));
+    let scene = Scene::new(move |call| {
+        let applied =
+            call.method == "PATCH" && call.query.contains("force=true") && call.path.ends_with("/status");
+        applied.then(|| {
+            let mut edge = whole.clone();
+            edge["status"] = call.body["status"].clone();
+            let foreign = json!({"type": "Blessed", "status": "True", "reason": "Mine", "message": "", "lastTransitionTime": "2026-11-22T10:00:00Z"});
+            edge["status"]["conditions"].as_array_mut().expect("conditions").push(foreign);
+            (200, edge)
+        })
+    });
+    reconcile(Arc::new(peer("edge", 1)), Arc::clone(&scene.ctx)).await.expect("reconciled");
+    let calls = scene.take_calls();
+    let removal = calls.last().expect("a call");
+    assert!(
+        removal.path.ends_with("/sorchapeers/edge/status") && !removal.query.contains("force"),
+        "{removal:#?}"
+    );
+    let types: Vec<_> = removal.body["status"]["conditions"]
+        .as_array()
+        .expect("conditions")
+        .iter()
+        .map(|c| &c["type"])
+        .collect();
+    assert!(!types.contains(&&json!("Blessed")) && types.contains(&&json!("Ready")), "{types:?}");
+}
+
+/// The authority of one listed central node is trusted for that one only: it is in a file of its own, and in no bundle.
+#[test]
+fn the_authority_of_one_central_node_is_mounted_for_it_alone() {
+    let spec = json!({"replicas": 1, "centralNodes": [
+        {"host": "n0.shop.svc"}, {"host": "n1.far.example", "priority": 1, "caSecretRef": {"name": "far-ca"}},
+    ]});
+    let edge = crate::fixtures::peer_with("edge", &spec);
+    let objects = desired::desired(&edge, IMAGE, "IfNotPresent");
+    let config = objects.config_map.data.expect("data").remove("sorcha.toml").expect("a file");
+    let (own, far) = config.split_once("n1.far.example").expect("both");
+    assert_eq!(config.matches("/etc/sorcha/authorities/1.crt").count(), 1, "{config}");
+    assert!((own.to_owned() + far).contains("ca_file"), "{config}");
+    let spec = json!(objects.stateful_set.spec)["template"]["spec"].clone();
+    let volume =
+        spec["volumes"].as_array().expect("volumes").iter().find(|volume| volume["name"] == "authorities");
+    let source = &volume.expect("the volume")["projected"]["sources"][0]["secret"];
+    assert_eq!(source, &json!({"name": "far-ca", "items": [{"key": "ca.crt", "path": "1.crt"}]}));
+    let holder = crate::pki::holder::Holder::peer(&edge);
+    assert!(
+        holder.trust.is_empty() && holder.listed.len() == 1,
+        "it is in the bundle for all: {:?}",
+        holder.trust
+    );
+    assert!(
+        !json!(desired::desired(&peer("edge", 1), IMAGE, "IfNotPresent").stateful_set)
+            .to_string()
+            .contains("authorities")
+    );
+}
+
+/// An Event says which peer moved, and from where to where.
+#[tokio::test]
+async fn a_move_is_told_with_who_moved_from_where_to_where() {
+    let mut scene = Scene::new(|_| None);
+    let at = |central: &str, failovers: i64| {
+        let mut report = report("edge-0", "HeartbeatMonitoring", central, 17, 0);
+        report["failovers"] = failovers.into();
+        with_reports(peer("edge", 1), &[report])
+    };
+    settle_in(&mut scene.writers, &peer("edge", 1));
+    for edge in [at("n0", 0), at("n1", 1)] {
+        reconcile(Arc::new(edge), Arc::clone(&scene.ctx)).await.expect("reconciled");
+    }
+    let told: Vec<_> = scene
+        .take_calls()
+        .iter()
+        .filter(|call| call.path.contains("/events") && call.body["reason"] == "FailedOver")
+        .map(|call| call.body["note"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(told, ["edge-0 moved from n0 to n1 (n0 is deleted)"]);
 }

@@ -4,15 +4,19 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
-    Api,
-    api::{DynamicObject, Patch, PatchParams},
+    Api, ResourceExt as _,
+    api::{DynamicObject, ObjectMeta},
     core::{ApiResource, GroupVersionKind},
 };
 use serde_json::{Value, json};
-use sorcha_crds::CONTROLLER_FIELD_MANAGER;
 
 use super::{Policy, foreign, holder::Holder, leaf::Leaf, x509::Certificate};
-use crate::{apply::covers_open, context::Ctx, names, reconcile::Error};
+use crate::{
+    apply::{covers_open, gate::Permit, is_conflict, owner::Claim},
+    context::Ctx,
+    names,
+    reconcile::Error,
+};
 
 /// API version of the resource that is asked for.
 pub const API_VERSION: &str = "cert-manager.io/v1";
@@ -69,6 +73,9 @@ pub(super) async fn ensure(ctx: &Ctx, holder: &Holder, further: &[Certificate]) 
     }
 }
 
+/// How often a Certificate is looked at again because others wrote it in between.
+const ATTEMPTS: usize = 4;
+
 async fn ask(ctx: &Ctx, holder: &Holder, wanted: &Value) -> Result<Arc<Value>, Error> {
     let key = (holder.namespace.clone(), holder.name.clone());
     if let Some(held) =
@@ -76,28 +83,69 @@ async fn ask(ctx: &Ctx, holder: &Holder, wanted: &Value) -> Result<Arc<Value>, E
     {
         return Ok(held);
     }
+    let claim = Claim::Resource(holder.owner.uid.clone());
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("cert-manager.io", "v1", "Certificate"));
-    let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), &holder.namespace, &resource);
+    let place = ctx.applier.dynamic_place(&resource, &holder.namespace, &holder.name);
+    for _ in 0..ATTEMPTS {
+        let held = read(ctx, holder, &resource).await?;
+        let permit = match &held {
+            Some(held) => place.seen(&held.metadata, &claim)?,
+            None => {
+                check_secret(ctx, holder).await?;
+                // It is known to be missing; that it still is, the write sees to.
+                place.missing()
+            }
+        };
+        let held = held.map(|held| serde_json::to_value(held).unwrap_or_default());
+        let value = match held.filter(|held| covers_open(held, wanted)) {
+            Some(held) => held,
+            None => match apply(&permit, wanted).await? {
+                Some(applied) => applied,
+                None => continue,
+            },
+        };
+        let value = Arc::new(value);
+        ctx.certificates.put(key, Arc::clone(&value));
+        return Ok(value);
+    }
+    Err(place.contended().into())
+}
+
+/// The Certificate as it is now.
+async fn read(ctx: &Ctx, holder: &Holder, resource: &ApiResource) -> Result<Option<DynamicObject>, Error> {
+    let api: Api<DynamicObject> = Api::namespaced_with(ctx.client.clone(), &holder.namespace, resource);
     ctx.metrics.called("get", "certificates");
-    let held = match api.get(&holder.name).await {
-        Ok(found) => Some(found),
-        Err(kube::Error::Api(status)) if status.code == 404 && names_it(&status, &holder.name) => None,
-        Err(kube::Error::Api(status)) if status.code == 404 => return Err(not_installed(holder)),
-        Err(error) => return Err(Error::Read(error)),
-    };
-    let value = held.map(|held| serde_json::to_value(held).unwrap_or_default());
-    let value = match value.filter(|held| covers_open(held, wanted)) {
-        Some(held) => held,
-        None => {
-            ctx.metrics.called("apply", "certificates");
-            let parameters = PatchParams::apply(CONTROLLER_FIELD_MANAGER).force();
-            let applied = api.patch(&holder.name, &parameters, &Patch::Apply(wanted)).await;
-            serde_json::to_value(applied.map_err(refused)?).unwrap_or_default()
-        }
-    };
-    let value = Arc::new(value);
-    ctx.certificates.put(key, Arc::clone(&value));
-    Ok(value)
+    match api.get(&holder.name).await {
+        Ok(found) => Ok(Some(found)),
+        Err(kube::Error::Api(status)) if status.code == 404 && names_it(&status, &holder.name) => Ok(None),
+        Err(kube::Error::Api(status)) if status.code == 404 => Err(not_installed(holder)),
+        Err(error) => Err(Error::Read(error)),
+    }
+}
+
+/// `None`: others wrote first.
+async fn apply(permit: &Permit<'_, DynamicObject>, wanted: &Value) -> Result<Option<Value>, Error> {
+    match permit.apply(wanted).await {
+        Ok(applied) => Ok(Some(serde_json::to_value(applied).unwrap_or_default())),
+        Err(error) if is_conflict(&error) => Ok(None),
+        Err(error) => Err(refused(error)),
+    }
+}
+
+/// cert-manager writes over whatever Secret it is pointed at: one that is there before anything was asked for must be the
+/// one of an earlier Certificate of this resource.
+async fn check_secret(ctx: &Ctx, holder: &Holder) -> Result<(), Error> {
+    let name = names::cert_manager_secret(&holder.name);
+    let found = ctx.secret(&holder.namespace, &name).await.map_err(Error::Read)?;
+    let Some(found) = found else { return Ok(()) };
+    let made_here = names::labels(holder.component, &holder.name, &holder.network);
+    let claim = Claim::of(&ObjectMeta { labels: Some(made_here), ..ObjectMeta::default() });
+    let by_cert_manager = found.annotations().get("cert-manager.io/certificate-name") == Some(&holder.name);
+    if by_cert_manager {
+        return Ok(());
+    }
+    let place = ctx.applier.place::<Secret>(&holder.namespace, &name);
+    place.seen(&found.metadata, &claim).map(drop).map_err(Error::Apply)
 }
 
 /// Whether a 404 speaks of the object, and not of its kind.

@@ -59,7 +59,13 @@ fn data_of(secret: &Secret) -> Data {
 /// Naming the object and key that is missing or can't be read.
 pub(super) async fn trust(ctx: &Ctx, holder: &Holder) -> Result<Vec<Certificate>, Error> {
     let mut all = Vec::new();
-    for source in &holder.trust {
+    // Those of single central nodes are looked at all the same: a pod would wait for one that is missing without a word.
+    for (source, is_for_all) in holder
+        .trust
+        .iter()
+        .map(|source| (source, true))
+        .chain(holder.listed.iter().map(|source| (source, false)))
+    {
         let (kind, reference) = match source {
             TrustSource { config_map_ref: Some(reference), .. } => ("ConfigMap", reference),
             TrustSource { secret_ref: Some(reference), .. } => ("Secret", reference),
@@ -71,7 +77,9 @@ pub(super) async fn trust(ctx: &Ctx, holder: &Holder) -> Result<Vec<Certificate>
         let Some(value) = value else { return Err(missing(kind, reference, &holder.namespace)) };
         let certificates =
             x509::read(value).map_err(|fault| unusable(kind, &reference.name, &reference.key, &fault))?;
-        all.extend(certificates);
+        if is_for_all {
+            all.extend(certificates);
+        }
     }
     Ok(all)
 }

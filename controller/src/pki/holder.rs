@@ -46,6 +46,8 @@ pub struct Holder {
     pub owner: OwnerReference,
     /// Further authorities that it trusts.
     pub trust: Vec<TrustSource>,
+    /// Authorities that it trusts for one central node each. Its pods mount them; here it only matters that they are there.
+    pub listed: Vec<TrustSource>,
 }
 
 fn token(object: &impl kube::ResourceExt) -> Option<String> {
@@ -70,6 +72,7 @@ impl Holder {
             token: token(node),
             owner: controller_reference(node),
             trust: node.spec.tls.trust.clone(),
+            listed: Vec::new(),
             name,
             namespace,
         }
@@ -87,7 +90,8 @@ impl Holder {
             tls: peer.spec.tls.clone(),
             token: token(peer),
             owner: controller_reference(peer),
-            trust: trust(peer),
+            trust: peer.spec.tls.trust.clone(),
+            listed: listed(peer),
             name,
             namespace,
         }
@@ -112,11 +116,11 @@ impl Holder {
     }
 }
 
-/// Whom peers trust beside the network's authority: what `tls.trust` and their list of central nodes name.
-fn trust(peer: &SorchaPeer) -> Vec<TrustSource> {
+/// The authorities of the central nodes that peers are given a list of.
+fn listed(peer: &SorchaPeer) -> Vec<TrustSource> {
     let listed = peer.spec.central_nodes.iter().filter_map(|node| node.ca_secret_ref.clone());
-    let listed = listed.map(|reference| TrustSource { config_map_ref: None, secret_ref: Some(reference) });
-    let mut all: Vec<TrustSource> = peer.spec.tls.trust.iter().cloned().chain(listed).collect();
+    let mut all: Vec<TrustSource> =
+        listed.map(|reference| TrustSource { config_map_ref: None, secret_ref: Some(reference) }).collect();
     all.sort();
     all.dedup();
     all
@@ -148,7 +152,7 @@ pub fn central_mount(node: &SorchaCentralNode) -> Option<Mount> {
 /// The same of peers.
 #[must_use]
 pub fn peer_mount(peer: &SorchaPeer) -> Option<Mount> {
-    mount(&peer.spec.tls, &peer.name_any(), !trust(peer).is_empty())
+    mount(&peer.spec.tls, &peer.name_any(), !peer.spec.tls.trust.is_empty())
 }
 
 /// A resource whose certificate the network's authority signs.

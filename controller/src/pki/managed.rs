@@ -7,11 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{
-    Api, ResourceExt as _,
-    api::{ObjectMeta, PostParams},
-};
-use sorcha_crds::CONTROLLER_FIELD_MANAGER;
+use kube::{ResourceExt as _, api::ObjectMeta};
 
 use super::{
     authority::{Authority, Held, Step, step},
@@ -22,7 +18,7 @@ use super::{
     x509::{self, Certificate, Fault},
 };
 use crate::{
-    apply,
+    apply::{Error as ApplyError, owner::Claim},
     context::Ctx,
     events::note,
     names,
@@ -71,8 +67,10 @@ async fn authority<S: Subject>(
     members: &[Member],
 ) -> Result<Authority, Error> {
     let name = names::authority(&holder.network);
+    let meta = shared_meta(holder, members);
     let mut held = ctx.caches.get::<Secret>(&holder.namespace, &name);
     for _ in 0..ATTEMPTS {
+        check_owner(ctx, held.as_deref(), &meta)?;
         let now = Ctx::now().0;
         let requests = secret::requests(members.iter().filter_map(|m| m.request.as_ref()), held.as_deref());
         let (authority, told) = match held.as_deref() {
@@ -80,7 +78,7 @@ async fn authority<S: Subject>(
             Some(secret) => next(ctx, holder, members, secret, &requests, now)?,
         };
         let content = secret::authority_content(&authority);
-        let wanted = secret::wanted(held.as_deref(), shared_meta(holder, members), content);
+        let wanted = secret::wanted(held.as_deref(), meta.clone(), content);
         if !write(ctx, held.as_deref(), &wanted).await? {
             held = live(ctx, &holder.namespace, &name).await?;
             continue;
@@ -195,8 +193,10 @@ async fn leaf<S: Subject>(
     wanted: &Wanted,
 ) -> Result<(), Error> {
     let name = names::tls_secret(&holder.name);
+    let meta = holder.meta(name.clone());
     let mut held = ctx.caches.get::<Secret>(&holder.namespace, &name);
     for _ in 0..ATTEMPTS {
+        check_owner(ctx, held.as_deref(), &meta)?;
         let now = Ctx::now().0;
         let parsed = held.as_deref().map(secret::read_leaf);
         let decision = decide(parsed.as_ref(), wanted, authority, now);
@@ -209,8 +209,7 @@ async fn leaf<S: Subject>(
             // The other two speak of what could be read.
             (Decision::Keep(_) | Decision::Trust, _) => return Err(contended(&name)),
         };
-        let meta = holder.meta(name.clone());
-        let desired = secret::wanted(held.as_deref(), meta, secret::leaf_content(&leaf));
+        let desired = secret::wanted(held.as_deref(), meta.clone(), secret::leaf_content(&leaf));
         if !write(ctx, held.as_deref(), &desired).await? {
             held = live(ctx, &holder.namespace, &name).await?;
             continue;
@@ -248,33 +247,23 @@ async fn tell<S: Subject>(ctx: &Ctx, subject: &S, leaf: &Leaf, why: &Why) {
 }
 
 async fn live(ctx: &Ctx, namespace: &str, name: &str) -> Result<Option<Arc<Secret>>, Error> {
-    let found = ctx.secret(namespace, name).await.map_err(Error::Read)?;
-    let Some(found) = found else { return Ok(None) };
-    if found.labels().get(names::label::MANAGED_BY).is_none_or(|by| by != names::MANAGER) {
-        let (kind, name, owner) = ("Secret".to_owned(), name.to_owned(), "somebody else".to_owned());
-        return Err(apply::Error::Taken { kind, name, owner }.into());
-    }
-    Ok(Some(Arc::new(found)))
+    Ok(ctx.secret(namespace, name).await.map_err(Error::Read)?.map(Arc::new))
 }
 
-/// Writes a Secret that differs from what is held. `false`: somebody else wrote first.
+/// A Secret of others is not even read as one of ours.
+fn check_owner(ctx: &Ctx, held: Option<&Secret>, wanted: &ObjectMeta) -> Result<(), Error> {
+    let Some(held) = held else { return Ok(()) };
+    let place = ctx.applier.place::<Secret>("", &held.name_any());
+    place.seen(&held.metadata, &Claim::of(wanted)).map(drop).map_err(Error::Apply)
+}
+
+/// Writes a Secret that differs from what is held. `false`: others wrote first.
 async fn write(ctx: &Ctx, held: Option<&Secret>, wanted: &Secret) -> Result<bool, Error> {
     if held == Some(wanted) {
         return Ok(true);
     }
-    let name = wanted.name_any();
-    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &wanted.namespace().unwrap_or_default());
-    let parameters =
-        PostParams { field_manager: Some(CONTROLLER_FIELD_MANAGER.to_owned()), ..PostParams::default() };
-    ctx.metrics.called(if held.is_some() { "update" } else { "create" }, "secrets");
-    let written = match held {
-        None => api.create(&parameters, wanted).await,
-        Some(_) => api.replace(&name, &parameters, wanted).await,
-    };
-    match written {
-        Ok(_) => Ok(true),
-        // Changed meanwhile, there already, or gone.
-        Err(kube::Error::Api(status)) if matches!(status.code, 409 | 404) => Ok(false),
-        Err(error) => Err(Error::Read(error)),
-    }
+    ctx.applier.put(held, wanted).await.map_err(|error| match error {
+        ApplyError::Api { source, .. } => Error::Read(*source),
+        other => Error::Apply(other),
+    })
 }

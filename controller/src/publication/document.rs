@@ -80,7 +80,16 @@ pub enum Missing {
 /// read the ConfigMap that it names.
 pub const PUBLISH_LABEL: &str = "sorcha.dev/publish";
 
+/// Where the document of a resource stands that has one itself.
+pub const IN_RESOURCE: &str = "spec.document";
+
 impl Missing {
+    /// Whether the resource itself is what must change.
+    #[must_use]
+    pub fn is_in_resource(&self) -> bool {
+        matches!(self, Self::NotAnObject { place, .. } if place == IN_RESOURCE)
+    }
+
     /// Reason of the condition.
     #[must_use]
     pub const fn reason(&self) -> &'static str {

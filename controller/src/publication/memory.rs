@@ -139,6 +139,8 @@ fn wait(outcome: &Outcome, failures: u32, resync: Duration) -> Duration {
     match outcome {
         Outcome::Waiting(_) => retry(failures, random),
         Outcome::Refused(refusal) if refusal.is_ones_own() => retry(failures, random),
+        // With another document the resource has another generation.
+        Outcome::Refused(Refusal::Document(missing)) if missing.is_in_resource() => spread(resync, random),
         Outcome::Refused(Refusal::Document(_) | Refusal::Duplicate { .. }) => spread(RETRY_ELSEWHERE, random),
         Outcome::InRegister { .. } | Outcome::Refused(_) => spread(resync, random),
     }

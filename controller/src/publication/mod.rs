@@ -12,6 +12,7 @@ pub mod decide;
 pub mod register;
 pub mod token;
 pub mod memory;
+pub mod lanes;
 pub mod publisher;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

@@ -13,6 +13,7 @@ use super::{
     Entry, Refusal,
     decide::{Step, Wanted, decide, is_to_be_deprecated},
     http,
+    lanes::Lanes,
     memory::Memory,
     register::{Fault, Known, Register},
     tls::{self, Proof},
@@ -23,8 +24,8 @@ use super::{
 const CONNECT: Duration = Duration::from_secs(3);
 /// More steps in a row are never needed.
 const STEPS: usize = 3;
-/// Documents in memory at once, each of up to 3 MB and there up to four times.
-const DOCUMENTS: usize = 4;
+/// Documents in memory at once, each of up to 3 MB, and twice while it is sent.
+const DOCUMENTS: usize = 16;
 /// Central nodes whose clients are kept.
 const CLIENTS: usize = 256;
 
@@ -32,6 +33,8 @@ const CLIENTS: usize = 256;
 pub struct Publisher {
     /// What came of the last looks.
     pub memory: Memory,
+    /// Whose turn it is.
+    pub lanes: Lanes,
     tokens: Tokens,
     call: Duration,
     addresses: BTreeMap<String, Url>,
@@ -46,6 +49,7 @@ impl Publisher {
     pub fn new(tokens: Tokens, call: Duration, addresses: Vec<(String, Url)>) -> Self {
         Self {
             memory: Memory::default(),
+            lanes: Lanes::default(),
             tokens,
             call,
             addresses: addresses.into_iter().collect(),

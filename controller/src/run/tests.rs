@@ -111,7 +111,7 @@ fn items() -> HashMap<&'static str, Vec<String>> {
             format!(
                 r#"{{{}, "data": {{"long": "{}"}}}}"#,
                 metadata(&format!("{plural}-long")),
-                MARKER.repeat(200_000)
+                MARKER.repeat(50_000)
             ),
         ]
     };
@@ -268,7 +268,9 @@ async fn a_kind_that_cannot_be_listed_stops_only_what_needs_it() {
         ("networkpolicies", true, true),
         ("secrets", false, true),
     ] {
-        for answer in [(403, forbidden), (200, "<html>MARKER</html>"), (500, "MARKER")] {
+        let answers = [(403, forbidden), (200, "<html>MARKER</html>"), (500, "MARKER")];
+        let count = if broken == "pods" { answers.len() } else { 1 };
+        for answer in answers.into_iter().take(count) {
             let api = Api { items: items(), broken: [(broken, answer)].into(), ..Api::default() };
             let (patched, log, metrics) = run(api, 120).await;
             let of = |plural: &str, name: &str| condition(&patched, plural, name, "Ready").is_some();

@@ -1,5 +1,7 @@
 //! `publish`: sends blueprint documents to a central node.
 
+mod wait;
+
 use std::{
     collections::BTreeMap,
     io,
@@ -37,7 +39,7 @@ const FEW_FILES: usize = 20;
     In a pod, the token at /var/run/secrets/sorcha.dev/token is used where no --token-file is given.\n\
     \n\
     Examples:\n  \
-    sorcha-node publish invoice-v1.json --token-file token\n  \
+    sorcha-node publish invoice-v1.json --token-file token --wait\n  \
     sorcha-node publish blueprints/*.json --metadata category=trade --published-by ci --output json\n  \
     generate | sorcha-node publish - --id generated-v1 --url http://n0.sorcha.dev:8080"
 )]
@@ -57,6 +59,9 @@ pub struct PublishArgs {
     /// Who publishes [default: whom the node takes the token for]
     #[arg(long, value_name = "NAME", value_parser = parse_publisher)]
     pub published_by: Option<String>,
+    /// Wait until every peer connected to this central node holds what was published, at most so long [default: 2m]
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "2m", value_parser = humantime::parse_duration)]
+    pub wait: Option<Duration>,
     /// Form of the output
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub output: OutputFormat,
@@ -149,15 +154,42 @@ pub async fn run(args: &PublishArgs, console: &mut Console<'_>) -> anyhow::Resul
     if told.is_err() {
         failed.clone().for_each(|row| console.remark(&row.complaint()));
     }
-    let outcome = if failed.count() > 0 { Outcome::Failed } else { Outcome::Done };
+    let failed = failed.count() > 0;
     told.context("tell on standard output what was published")?;
-    Ok(outcome)
+    let held = wait_for_peers(&rows, args, &api, console).await?;
+    Ok(if failed || !held { Outcome::Failed } else { Outcome::Done })
 }
 
 impl Row {
     fn complaint(&self) -> String {
         format!("error: {}: {}", printable(&self.file), self.error.as_deref().unwrap_or_default())
     }
+}
+
+/// Whether the connected peers hold everything that was published, where that is asked for.
+async fn wait_for_peers(
+    rows: &[Row],
+    args: &PublishArgs,
+    api: &Api,
+    console: &mut Console<'_>,
+) -> anyhow::Result<bool> {
+    let newest = rows.iter().filter_map(|row| Some(row.answer.as_ref()?.version)).max();
+    let (Some(limit), Some(version)) = (args.wait, newest) else { return Ok(true) };
+    let told = wait::until_held(api, version, limit).await;
+    match (&told, args.output) {
+        (Err(why), _) => console.remark(&format!("error: {}", printable(why))),
+        (Ok(0), OutputFormat::Table) => writeln!(console.out, "no peer is connected to this central node")?,
+        (Ok(peers), OutputFormat::Table) => {
+            let peers = if *peers == 1 {
+                "the one connected peer holds"
+            } else {
+                &format!("all {peers} connected peers hold")
+            };
+            writeln!(console.out, "{peers} version {version}")?;
+        }
+        (Ok(_), OutputFormat::Json) => {}
+    }
+    Ok(told.is_ok())
 }
 
 /// One file is told in a sentence, several in a table.

@@ -1,6 +1,6 @@
 //! The central nodes that a peer may connect to, from the configuration or from a file of their own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,10 @@ pub struct CentralNodeAddress {
     /// Failover order: lowest first; equal ones in the order given.
     #[serde(default)]
     pub priority: u16,
+    /// The CAs whose certificates are believed of this central node, PEM; unset: those of `tls.ca_file`. No other central
+    /// node is believed by them, and this one by no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
 }
 
 const fn default_port() -> u16 {
@@ -77,7 +81,7 @@ impl std::str::FromStr for CentralNodeAddress {
             }
             _ => (address, default_port()),
         };
-        let address = Self { id, host: host.to_owned(), port, priority: 0 };
+        let address = Self { id, host: host.to_owned(), port, priority: 0, ca_file: None };
         address.validate().map_err(|error| error.to_string())?;
         Ok(address)
     }

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{Config, ConfigError, show};
+use super::{CentralNodeAddress, Config, ConfigError, show};
 
 /// The files of mutual TLS. All three set: gRPC is TLS, both sides show a certificate. None: plain text.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -78,6 +78,21 @@ impl<'de> Deserialize<'de> for TlsVersion {
     }
 }
 
+impl Tls {
+    /// CAs of a central node without certificate and key of this node would be left unused without a word.
+    pub(crate) fn check_ca_of(&self, central: &CentralNodeAddress) -> Result<(), ConfigError> {
+        if central.ca_file.is_none() || self.certificate_file.is_some() {
+            return Ok(());
+        }
+        let problem = format!(
+            "ca_file of {} is set, but tls.certificate_file is not, and plain text proves nothing: set tls.certificate_file, \
+             tls.key_file and tls.ca_file, or leave ca_file out",
+            central.id()
+        );
+        Err(ConfigError::Invalid { setting: "central_nodes", problem })
+    }
+}
+
 impl Config {
     pub(super) fn validate_tls(&self) -> Result<(), ConfigError> {
         let tls = &self.tls;
@@ -132,6 +147,22 @@ mod tests {
         let error =
             tls(|tls| (tls.key_file, tls.ca_file) = (Some("k".into()), Some("a".into()))).unwrap_err();
         assert!(error.starts_with("tls.certificate_file: is not set, but tls.key_file is"), "{error}");
+    }
+
+    #[test]
+    fn cas_of_a_central_node_need_tls() {
+        let mut config = Config::default().with_identity("edge-0");
+        config.central_nodes = vec![CentralNodeAddress { ca_file: Some("ca".into()), ..address() }];
+        let error = config.validate(Role::Peer).unwrap_err().to_string();
+        assert!(error.contains("ca_file of n0 is set, but tls.certificate_file is not"), "{error}");
+        let tls = &mut config.tls;
+        (tls.certificate_file, tls.key_file, tls.ca_file) =
+            (Some("c".into()), Some("k".into()), Some("a".into()));
+        config.validate(Role::Peer).unwrap();
+    }
+
+    fn address() -> CentralNodeAddress {
+        "n0:5000".parse().unwrap()
     }
 
     #[test]

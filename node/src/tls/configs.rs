@@ -100,13 +100,14 @@ pub(super) fn https(
     Ok(Arc::new(config))
 }
 
-/// For connections opened: the server must show a certificate of one of the CAs, for the name that was dialled.
+/// For connections opened: the server must show a certificate of one of these CAs, for the name that was dialled.
 pub(super) fn client(
     material: &Material,
+    roots: &Arc<RootCertStore>,
     oldest: TlsVersion,
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<ClientConfig>, TlsError> {
-    let roots = Arc::clone(&material.roots);
+    let roots = Arc::clone(roots);
     let verifier: Arc<dyn ServerCertVerifier> = if roots.is_empty() {
         Arc::new(Nobody)
     } else {

@@ -129,8 +129,7 @@ impl Files {
             None => return Err(content("there is none".to_owned())),
         };
         let key = self.certified(chain, provider)?;
-        let authorities = certificates(CA, &self.ca)?;
-        let roots = self.roots(&authorities, provider)?;
+        let (authorities, roots) = authorities(CA, &self.ca, provider)?;
         Ok(Material { key: Arc::new(key), roots: Arc::new(roots), leaf, authorities })
     }
 
@@ -139,32 +138,6 @@ impl Files {
         let pem = read(CA, &self.ca).unwrap_or_default();
         let is_usable = |ca: &CertificateDer<'static>| RootCertStore::empty().add(ca.clone()).is_ok();
         used.trusting(CertificateDer::pem_slice_iter(&pem).flatten().filter(is_usable).collect())
-    }
-
-    /// The CAs. One that can vouch for nobody is told of, and does not keep the others from it.
-    fn roots(
-        &self,
-        authorities: &[CertificateDer<'static>],
-        provider: &CryptoProvider,
-    ) -> Result<RootCertStore, TlsError> {
-        let (mut roots, mut unsuitable) = (RootCertStore::empty(), None);
-        for (number, authority) in (1..).zip(authorities) {
-            let refused = |why: String| {
-                let problem = format!("holds a CA certificate (number {number}) that can't be used: {why}");
-                TlsError::Content { setting: CA, path: self.ca.clone(), problem }
-            };
-            match suitable::authority(authority, &provider.signature_verification_algorithms) {
-                Ok(()) => roots.add(authority.clone()).map_err(|error| refused(error.to_string()))?,
-                Err(why) => {
-                    let error = unsuitable.insert(refused(why));
-                    tracing::warn!(%error, "a CA can't vouch for anybody");
-                }
-            }
-        }
-        match unsuitable {
-            Some(error) if roots.is_empty() => Err(error),
-            _ => Ok(roots),
-        }
     }
 
     fn certified(
@@ -190,6 +163,51 @@ impl Files {
                 content(format!("holds a private key that can't be used: {error}; make {}", suitable::KEYS))
             }
         })
+    }
+}
+
+/// The CAs' certificates in a file, and as what rustls believes.
+pub(super) fn authorities(
+    setting: &'static str,
+    path: &Path,
+) -> Result<(Vec<CertificateDer<'static>>, RootCertStore), TlsError> {
+    let authorities = certificates(setting, path)?;
+    let mut roots = RootCertStore::empty();
+    for (number, authority) in (1..).zip(&authorities) {
+        roots.add(authority.clone()).map_err(|error| TlsError::Content {
+            setting,
+            path: path.to_owned(),
+            problem: format!("holds a CA certificate (number {number}) that can't be used: {error}"),
+        })?;
+    }
+    Ok((authorities, roots))
+}
+
+/// The CAs' certificates in a file, and as what rustls believes. One that can vouch for nobody is logged, and does not keep the
+/// others from it.
+pub(super) fn authorities(
+    setting: &'static str,
+    path: &Path,
+    provider: &CryptoProvider,
+) -> Result<(Vec<CertificateDer<'static>>, RootCertStore), TlsError> {
+    let authorities = certificates(setting, path)?;
+    let (mut roots, mut unsuitable) = (RootCertStore::empty(), None);
+    for (number, authority) in (1..).zip(&authorities) {
+        let refused = |why: String| {
+            let problem = format!("holds a CA certificate (number {number}) that can't be used: {why}");
+            TlsError::Content { setting, path: path.to_owned(), problem }
+        };
+        match suitable::authority(authority, &provider.signature_verification_algorithms) {
+            Ok(()) => roots.add(authority.clone()).map_err(|error| refused(error.to_string()))?,
+            Err(why) => {
+                let error = unsuitable.insert(refused(why));
+                tracing::warn!(%error, "a CA can't vouch for anybody");
+            }
+        }
+    }
+    match unsuitable {
+        Some(error) if roots.is_empty() => Err(error),
+        _ => Ok((authorities, roots)),
     }
 }
 

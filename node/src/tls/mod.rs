@@ -17,6 +17,7 @@ pub(crate) mod testing;
 use std::{
     convert::Infallible,
     fmt,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -41,6 +42,9 @@ use crate::{
     register::names::PeerId,
     telemetry::metrics::Metrics,
 };
+
+/// The setting that names a central node's own CAs.
+const CENTRAL_NODE_CA: &str = "central_nodes.ca_file";
 
 /// A node's part in mutual TLS.
 pub struct Tls {
@@ -189,6 +193,16 @@ impl Tls {
         Arc::clone(&self.current.load().client)
     }
 
+    /// For one connection to a central node with CAs of its own: no other is believed there, and these nowhere else. The file
+    /// is read at each call, so that what it holds newly serves the next connection.
+    ///
+    /// # Errors
+    /// [`TlsError`] naming the file and what is wrong with it.
+    pub fn client_believing(&self, ca_file: &Path) -> Result<Arc<ClientConfig>, TlsError> {
+        let (_, roots) = files::authorities(CENTRAL_NODE_CA, ca_file, &configs::provider())?;
+        configs::client(&self.current.load().material, &Arc::new(roots), self.oldest, &self.clock)
+    }
+
     /// How this node's certificate stands.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -308,7 +322,7 @@ impl Current {
     fn of(material: Material, oldest: TlsVersion, clock: &Arc<dyn Clock>) -> Result<Self, TlsError> {
         let server = configs::server(&material, oldest, clock)?;
         let https = configs::https(&material, oldest, clock)?;
-        let client = configs::client(&material, oldest, clock)?;
+        let client = configs::client(&material, &material.roots, oldest, clock)?;
         Ok(Self { material, server, https, client })
     }
 }

@@ -81,6 +81,12 @@ impl Pair {
 }
 
 impl Ca {
+    /// Its certificate, PEM.
+    #[must_use]
+    pub fn pem(&self) -> &str {
+        &self.certificate
+    }
+
     /// A new CA.
     #[must_use]
     pub fn new(name: &str) -> Self {

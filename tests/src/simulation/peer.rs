@@ -158,6 +158,7 @@ fn config(number: u8, centrals: u8) -> Config {
             host: format!("n{central}"),
             port: 5000,
             priority: u16::from(central),
+            ca_file: None,
         })
         .collect();
     config.http.insecure_writes = true;

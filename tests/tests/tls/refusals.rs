@@ -110,6 +110,34 @@ async fn a_central_node_that_proves_nothing_is_left_for_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_cas_of_one_central_node_are_believed_of_it_alone() {
+    let site = Site::new();
+    let elsewhere = Ca::new("elsewhere");
+    let start = async |id: &str, ca: &Ca| {
+        let pair = ca.issue(&leaf(CENTRAL));
+        Central::start(site.config(id, &pair, &[&site.ca]), memory(), 0).await
+    };
+    let (there, impostor) =
+        (start("n0.sorcha.dev", &elsewhere).await, start("n1.sorcha.dev", &elsewhere).await);
+    let here = start("n2.sorcha.dev", &site.ca).await;
+    let file = site.data.path().join("elsewhere.crt");
+    std::fs::write(&file, elsewhere.pem()).unwrap();
+    let mut listed = addresses(&[&impostor, &here, &there]);
+    // One of the network's own CA that should be of the other's is not believed, either.
+    for place in [1, 2] {
+        listed[place].ca_file = Some(file.clone());
+    }
+    let config = site.config("edge-0", &site.pair(EDGE), &[&site.ca]);
+    let peer = Peer::start(config, memory(), listed).await;
+    peer.until_connected_to("n0.sorcha.dev").await;
+    let told = peer.node.status().central_nodes;
+    for refused in &told[..2] {
+        let error = refused.last_error.as_deref().unwrap_or_default();
+        assert!(error.contains("UnknownIssuer"), "{}: {error}", refused.address.id());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn plain_text_and_tls_tell_each_other_apart() {
     let site = Site::new();
     let plain = || quick("edge-0", site.data.path());

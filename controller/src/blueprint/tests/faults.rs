@@ -211,7 +211,7 @@ async fn many_resources_ask_once_for_a_token_and_one_look_each() {
     }
     for (pass, requests, tokens) in [(1, 3 * many.len(), 1), (2, 0, 0)] {
         futures::stream::iter(&many)
-            .for_each_concurrent(16, |blueprint| {
+            .for_each_concurrent(4, |blueprint| {
                 let (blueprint, ctx) = (std::sync::Arc::new(blueprint.clone()), &world.scene.ctx);
                 async move {
                     // Its status can't be written.

@@ -19,7 +19,7 @@ use crate::{
         leaf::{Leaf, Wanted},
         secret::{Content, authority_content, leaf_content, read_authority, read_leaf, wanted},
     },
-    reconcile::reconcile,
+    reconcile::{controller_reference, reconcile},
 };
 
 fn authority() -> Authority {
@@ -59,8 +59,9 @@ fn authority_secret(authority: &Authority) -> Secret {
 }
 
 fn leaf_secret(name: &str, leaf: &Leaf) -> Secret {
-    let labels = names::labels(names::Component::Peer, "edge", NETWORK);
-    held(meta(name, labels), leaf_content(leaf))
+    let mut meta = meta(name, names::labels(names::Component::Peer, "edge", NETWORK));
+    meta.owner_references = Some(vec![controller_reference(&peer("edge", 1))]);
+    held(meta, leaf_content(leaf))
 }
 
 async fn told(scene: &Scene, peer: SorchaPeer) -> (Vec<Call>, Value) {
@@ -355,7 +356,8 @@ async fn cert_manager_is_asked_and_its_words_are_passed_on() {
 #[tokio::test]
 async fn what_cert_manager_issued_is_mounted() {
     let mut scene = Scene::new(|call| {
-        let asked = json!({"metadata": {"name": "edge"}, "spec": {}});
+        let owner = controller_reference(&peer("edge", 1));
+        let asked = json!({"metadata": {"name": "edge", "ownerReferences": [owner]}, "spec": {}});
         (call.method == "GET" && call.path.contains("/cert-manager.io/")).then_some((200, asked))
     });
     put(&mut scene.writers.secrets, leaf_secret("edge-cert-manager-tls", &leaf(edge(), &authority())));

@@ -54,6 +54,7 @@ fn args(url: reqwest::Url, files: &[PathBuf]) -> PublishArgs {
         id: None,
         metadata: Vec::new(),
         published_by: None,
+        wait: None,
         output: OutputFormat::Table,
     }
 }
@@ -232,4 +233,55 @@ async fn every_file_is_published_though_nobody_can_be_told() {
             assert!(String::from_utf8(out).unwrap().contains("last-v1"));
         }
     }
+}
+
+/// A central node whose peers report these lowest versions, one after the other, the last one for ever.
+async fn with_peers(total: usize, lowest: &'static [i64]) -> reqwest::Url {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::routing::get;
+
+    let looks = Arc::new(AtomicUsize::new(0));
+    let stats = move || async move {
+        let look = looks.fetch_add(1, Ordering::SeqCst);
+        let lowest = lowest.get(look).or(lowest.last());
+        Json(json!({"totalPeers": total, "minVersion": lowest, "currentVersion": 9}))
+    };
+    let publish = || async { (StatusCode::CREATED, Json(json!({"version": 5}))) };
+    let router = Router::new().route("/api/system-register/publish", post(publish));
+    serve(router.route("/api/peers/stats", get(stats))).await
+}
+
+async fn waiting(url: reqwest::Url, limit: Duration) -> (Outcome, String, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut args = args(url, &[write(&directory, "file.json", &blueprint("inner-v1"))]);
+    args.wait = Some(limit);
+    let (result, out, err) = on_console!(None, |console| run(&args, &mut console));
+    (result.unwrap(), out, err)
+}
+
+#[tokio::test]
+async fn waiting_ends_when_every_connected_peer_holds_that_version() {
+    let url = with_peers(3, &[0, 4, 4, 6]).await;
+    let (outcome, out, err) = waiting(url, Duration::from_secs(60)).await;
+    assert_eq!((outcome, err.as_str()), (Outcome::Done, ""));
+    assert_eq!(out, "published inner-v1 at version 5\nall 3 connected peers hold version 5\n");
+    let (outcome, out, _) = waiting(with_peers(0, &[]).await, Duration::from_secs(60)).await;
+    assert_eq!(outcome, Outcome::Done);
+    assert!(out.ends_with("no peer is connected to this central node\n"), "{out}");
+}
+
+#[tokio::test]
+async fn waiting_in_vain_fails_and_tells_how_far_the_peers_are() {
+    let (outcome, out, err) = waiting(with_peers(2, &[4]).await, Duration::from_millis(200)).await;
+    assert_eq!((outcome, out.as_str()), (Outcome::Failed, "published inner-v1 at version 5\n"));
+    assert!(
+        err.contains("not all of the 2 connected peers hold version 5") && err.contains("version 4"),
+        "{err}"
+    );
+    // A node that does not tell, such as a proxy in between.
+    let (url, _) = central().await;
+    let (outcome, _, err) = waiting(url, Duration::from_millis(200)).await;
+    assert_eq!(outcome, Outcome::Failed);
+    assert!(err.contains("is not known after 200ms"), "{err}");
 }

@@ -220,8 +220,13 @@ async fn central_nodes_as_each_role_knows_them() {
     assert_eq!(own, expected);
 
     let (router, node) = peer(|_| ()).await;
-    let address =
-        CentralNodeAddress { id: Some("n1".into()), host: "10.0.0.2".into(), port: 5001, priority: 1 };
+    let address = CentralNodeAddress {
+        id: Some("n1".into()),
+        host: "10.0.0.2".into(),
+        port: 5001,
+        priority: 1,
+        ca_file: None,
+    };
     node.change_status(|status| {
         status.central_nodes = vec![CentralNodeInfo {
             state: CentralNodeState::Failed,

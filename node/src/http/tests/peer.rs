@@ -17,7 +17,8 @@ use crate::{
 /// A synced peer with a session on n0.
 async fn connected() -> (Router, Arc<PeerNode>) {
     let (router, node) = peer(|_| ()).await;
-    let address = CentralNodeAddress { id: None, host: "n0.sorcha.dev".into(), port: 5000, priority: 0 };
+    let address =
+        CentralNodeAddress { id: None, host: "n0.sorcha.dev".into(), port: 5000, priority: 0, ca_file: None };
     node.change_status(|status| {
         status.state = PeerState::HeartbeatMonitoring;
         status.central_node_id = Some("n0.sorcha.dev".into());

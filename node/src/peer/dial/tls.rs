@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    path::PathBuf,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -53,6 +54,7 @@ impl Dialer for MutualTls {
             tls: Arc::clone(&self.0),
             tcp: Tcp::new(config),
             host: address.host.clone(),
+            ca_file: address.ca_file.clone(),
             network: config.node.network.clone(),
             fault: ConnectionFault::default(),
         };
@@ -69,6 +71,8 @@ struct Opening {
     tls: Arc<Tls>,
     tcp: Tcp,
     host: String,
+    /// CAs of this central node alone.
+    ca_file: Option<PathBuf>,
     network: String,
     fault: ConnectionFault,
 }
@@ -84,7 +88,11 @@ impl Opening {
             io::Error::new(io::ErrorKind::InvalidInput, told)
         })?;
         let stream = self.tcp.connect(uri).await?;
-        let stream = TlsConnector::from(self.tls.client()).connect(name, stream).await.map_err(explained)?;
+        let client = match &self.ca_file {
+            Some(file) => self.tls.client_believing(file).map_err(io::Error::other)?,
+            None => self.tls.client(),
+        };
+        let stream = TlsConnector::from(client).connect(name, stream).await.map_err(explained)?;
         if let Some(shown) = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()) {
             let expected = Expected { network: &self.network, namespace: namespace_of(&self.host) };
             is_central_node(&certificate::credential(shown), &expected).map_err(io::Error::other)?;

@@ -57,7 +57,11 @@ impl Shell {
             }
             Err(fault)
         } else {
-            read_central_nodes(&file).map_err(|error| {
+            let read = read_central_nodes(&file).and_then(|addresses| {
+                addresses.iter().try_for_each(|address| self.node.config.tls.check_ca_of(address))?;
+                Ok(addresses)
+            });
+            read.map_err(|error| {
                 tracing::error!(%error, known, "central nodes not read; keeping the ones known");
                 error.to_string()
             })

@@ -54,7 +54,13 @@ impl Running {
     /// As after the first acknowledged heartbeat.
     fn connect(&self) {
         let now = self.node.env.clock.now();
-        let address = CentralNodeAddress { id: Some("n0".into()), host: "n0".into(), port: 1, priority: 0 };
+        let address = CentralNodeAddress {
+            id: Some("n0".into()),
+            host: "n0".into(),
+            port: 1,
+            priority: 0,
+            ca_file: None,
+        };
         self.change(|status| {
             (status.state, status.since) = (PeerState::HeartbeatMonitoring, now);
             status.central_nodes = vec![CentralNodeInfo::new(address)];

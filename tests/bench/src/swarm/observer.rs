@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn only_answers_count_as_refusals() {
-        let address = CentralNodeAddress { id: None, host: "n0".into(), port: 1, priority: 0 };
+        let address = CentralNodeAddress { id: None, host: "n0".into(), port: 1, priority: 0, ca_file: None };
         let mut status = PeerStatus::new(Timestamp::from_millis(0), &[address]);
         let mut refusals = Refusals::default();
         for (failures, error) in [

@@ -123,6 +123,52 @@ async fn taken_over_replicas(space: &Space) -> Result<()> {
     .await
 }
 
+/// A central node and peers of one name: the older one keeps what it has, certificate and all.
+async fn kinds_of_one_name(space: &Space) -> Result<()> {
+    space.apply(&[manifests::tokens(), manifests::embedded("x", "taken.test")]).await?;
+    space.until("scn/x", 120, &[("Ready", "True")]).await?;
+    const OBJECTS: [&str; 6] =
+        ["secret/x-tls", "service/x", "configmap/x", "serviceaccount/x", "role/x", "statefulset/x"];
+    let mut before = Vec::new();
+    for object in OBJECTS {
+        before.push(space.get(&[object]).await?);
+    }
+    tokio::time::sleep(seconds(2)).await;
+    space.apply(&[manifests::peers("x", "taken.test", 1)]).await?;
+    let peers = space.until_reason("sp/x", 30, "Ready", "NameTaken").await?;
+    let condition = peers.expect_reason("Ready", "False", "NameTaken")?;
+    ensure!(condition.message.contains("SorchaCentralNode x"), "{condition:?}");
+    for (object, before) in OBJECTS.iter().zip(before) {
+        let now = space.get(&[object]).await?;
+        for part in ["/metadata/uid", "/metadata/ownerReferences", "/metadata/labels", "/data", "/spec"] {
+            ensure!(now.pointer(part) == before.pointer(part), "{part} of {object} was changed: {now}");
+        }
+    }
+    space.until("scn/x", 30, &[("Ready", "True")]).await.map(drop)
+}
+
+/// A user's own Secrets with the names of certificates.
+async fn secrets(space: &Space) -> Result<()> {
+    let secret = |name: &str| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"theirs": "kept"}});
+    space.apply(&[secret("s-tls"), secret("sorcha-ca.secrets.test")]).await?;
+    for (name, network, taken) in
+        [("s", "free.test", "secret/s-tls"), ("t", "secrets.test", "secret/sorcha-ca.secrets.test")]
+    {
+        let before = space.get(&[taken]).await?;
+        space.apply(&[manifests::peers(name, network, 1)]).await?;
+        let peers = space.until_reason(&format!("sp/{name}"), 30, "Ready", "NameTaken").await?;
+        let condition = peers.expect_reason("Ready", "False", "NameTaken")?;
+        ensure!(condition.message.contains(taken.trim_start_matches("secret/")), "{condition:?}");
+        let now = space.get(&[taken]).await?;
+        ensure!(
+            now["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"],
+            "{taken} was changed"
+        );
+        ensure!(!space.exists(&["statefulset", name]).await?, "{name} was started without a certificate");
+    }
+    Ok(())
+}
+
 /// Names that are somebody else's.
 pub(crate) async fn taken(cluster: &Rc<Cluster>) -> Result<Done> {
     let space = cluster.space("taken", "").await?;
@@ -164,6 +210,8 @@ pub(crate) async fn taken(cluster: &Rc<Cluster>) -> Result<Done> {
             "{object} was taken over: {now}"
         );
     }
+    kinds_of_one_name(&space).await?;
+    secrets(&space).await?;
     // The way is free again: the name is taken up (looked at again after a minute at the latest).
     space.kubectl(&["delete", "configmap", "b"]).await?;
     eventually("b has its objects", seconds(75), async || space.get(&["statefulset/b"]).await.map(drop))

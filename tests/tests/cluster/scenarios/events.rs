@@ -3,10 +3,12 @@
 use std::rc::Rc;
 
 use anyhow::{Result, ensure};
+use serde_json::Value;
 
 use crate::{
     cluster::Cluster,
     eventually::{always, eventually, seconds},
+    look::Look as _,
     manifests,
     run::Done,
     space::Space,
@@ -16,10 +18,13 @@ const NETWORK: &str = "events.test";
 
 pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     let space = cluster.space("events", "").await?;
-    space.apply(&[manifests::tokens(), manifests::embedded("n0", NETWORK)]).await?;
+    // All at once, as a newcomer does it.
+    let objects =
+        [manifests::tokens(), manifests::embedded("n0", NETWORK), manifests::peers("edge", NETWORK, 1)];
+    space.apply(&objects).await?;
     space.until("scn/n0", 120, &[("Ready", "True")]).await?;
-    space.apply(&[manifests::peers("edge", NETWORK, 1)]).await?;
     space.until("sp/edge", 120, &[("Ready", "True"), ("Synced", "True")]).await?;
+    no_warnings(&space).await?;
     for (kind, name) in [("SorchaCentralNode", "n0"), ("SorchaPeer", "edge")] {
         told(&space, kind, name, 1).await?;
     }
@@ -34,6 +39,18 @@ pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     let total: i64 = events.iter().map(|event| event.1).sum();
     ensure!(total <= 6, "{total} Events for a start and a restart: {events:?}");
     Ok(Done::Passed)
+}
+
+/// A start that goes well warns of nothing.
+async fn no_warnings(space: &Space) -> Result<()> {
+    let events = space.get(&["events", "--field-selector", "type=Warning"]).await?;
+    let ours = |event: &&Value| {
+        [event.text("/reportingComponent"), event.text("/source/component")].contains(&"sorcha-controller")
+    };
+    let warnings: Vec<_> =
+        events.list("/items").iter().filter(ours).map(|event| event.text("/message")).collect();
+    ensure!(warnings.is_empty(), "a good start warns: {warnings:?}");
+    Ok(())
 }
 
 async fn told(space: &Space, kind: &str, name: &str, times: i64) -> Result<()> {

@@ -36,8 +36,14 @@ async fn kill(space: &Space) -> Result<()> {
     let counted: i64 = nodes.iter().map(|node| node.number("/failovers")).sum();
     ensure!(counted > before, "{counted} failovers reported, {before} before, {after} in the sum");
     network::settle(space, network::REPLICAS).await?;
-    let told = space.count("SorchaPeer", "edge", "FailedOver").await?;
-    ensure!(told >= 1, "no Event FailedOver");
+    let told = space.events("SorchaPeer", "edge").await?;
+    let moves: Vec<_> = told.iter().filter(|event| event.0 == "FailedOver").collect();
+    ensure!(
+        moves
+            .iter()
+            .any(|(_, _, text)| text.contains("edge-") && text.contains(&format!(" from {central} to "))),
+        "no Event says which peers moved away from {central}: {moves:?}"
+    );
     Ok(())
 }
 

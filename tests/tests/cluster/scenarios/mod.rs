@@ -88,7 +88,7 @@ fn against_intruders() -> Vec<Scenario> {
         scenario!("refusals", refusals::run, "bad specs are refused with a message"),
         scenario!("contradict", contradictions::run, "specs that contradict others say so in the status"),
         scenario!("publishers", publishers::run, "ServiceAccounts publish as RBAC lets them"),
-        scenario!("rights", rights::run, "a node's token is good for its own status only"),
+        scenario!("rights", rights::run, "a node's token is good for its own part of its own status only"),
         scenario!("certificates", certificates::run, "certificates are made, renewed, repaired, replaced"),
         scenario!("cert-manager", certificates::cert_manager, "certificates by cert-manager"),
         scenario!("drift", drift::run, "deleted and changed objects are repaired"),
@@ -105,6 +105,7 @@ fn on_networks_of_their_own() -> Vec<Scenario> {
         scenario!("service", service::run, "addresses follow LoadBalancer and NodePort"),
         scenario!("late", lifecycle::late, "peers that are there before any central node"),
         scenario!("events", events::run, "Events tell transitions, once each"),
+        scenario!("wait", publish::wait, "what README tells to wait for is true when the wait returns"),
         scenario!("networks", networks::run, "networks of other namespaces and names never mix"),
     ]
 }

@@ -8,7 +8,7 @@ use crate::{
     cluster::Cluster,
     eventually::{eventually, seconds},
     look::Look as _,
-    network,
+    manifests, network,
     publishing::{NODE, document, publish},
     run::Done,
     space::Space,
@@ -42,6 +42,53 @@ pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     .await?;
     read(space, version).await?;
     again_and_without_token(space, version).await?;
+    Ok(Done::Passed)
+}
+
+/// README's lines: what they wait for is true when they return, each time.
+pub(crate) async fn wait(cluster: &Rc<Cluster>) -> Result<Done> {
+    let space = cluster.space("wait", "").await?;
+    let network = "wait.test";
+    space
+        .apply(&[
+            manifests::tokens(),
+            manifests::embedded("n0", network),
+            manifests::peers("edge", network, 2),
+        ])
+        .await?;
+    space.until("scn/n0", 120, &[("Ready", "True")]).await?;
+    space.until("sp/edge", 120, &[("Ready", "True"), ("Synced", "True")]).await?;
+    for version in 1..=5 {
+        let id = format!("wait-v{version}");
+        let arguments = [
+            "exec",
+            "-i",
+            "n0-0",
+            "--",
+            NODE,
+            "publish",
+            "-",
+            "--wait",
+            "--token-file",
+            "/etc/sorcha/publishers/tokens",
+        ];
+        let out = space.try_kubectl(&arguments, &document(&id).to_string()).await?.out("publish --wait")?;
+        ensure!(out.contains(&format!("all 2 connected peers hold version {version}")), "{out}");
+        for pod in ["edge-0", "edge-1"] {
+            let register = space.pod(pod, "/api/system-register").await?;
+            ensure!(
+                register.number("/currentVersion") >= version,
+                "{pod} is behind when the wait returns: {register}"
+            );
+        }
+        let reported = format!("--for=jsonpath={{.status.minVersion}}={version}");
+        space.kubectl(&["wait", "sp/edge", &reported, "--timeout=2m"]).await?;
+        let shown = space.kubectl(&["get", "sorchapeers"]).await?;
+        ensure!(
+            shown.lines().any(|line| line.split_whitespace().any(|word| word == version.to_string())),
+            "{shown}"
+        );
+    }
     Ok(Done::Passed)
 }
 

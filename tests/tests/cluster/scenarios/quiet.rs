@@ -3,12 +3,13 @@
 use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     cluster::{Cluster, release, system},
     eventually::{eventually, seconds},
     look::Look as _,
+    manifests,
     network::{self, CENTRAL},
     run::Done,
     space::Space,
@@ -52,7 +53,56 @@ pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     let changed: Vec<_> = after.iter().filter(|(key, value)| before.get(*key) != Some(value)).collect();
     ensure!(changed.is_empty() && after.len() == before.len(), "a second pass wrote {changed:?}");
     idle(cluster, space, &leader).await?;
+    spellings(cluster, &leader).await?;
     Ok(Done::Passed)
+}
+
+/// Values that the API server writes in a spelling of its own, or leaves out: looked at again and again, nothing is applied.
+async fn spellings(cluster: &Rc<Cluster>, leader: &str) -> Result<()> {
+    let space = cluster.space("quiet", "").await?;
+    let mut peers = manifests::peers("odd", "odd.test", 0);
+    peers["spec"]["resources"] = json!({
+        "requests": {"cpu": "0.0250", "memory": "65536Ki", "ephemeral-storage": "1e6"},
+        "limits": {"cpu": "1000m", "memory": "1024Mi", "ephemeral-storage": 1_073_741_824_i64},
+    });
+    peers["spec"]["store"]["embedded"]["storage"] = json!({"size": "0.0625Gi"});
+    peers["spec"]["pod"] = json!({
+        "nodeSelector": {}, "imagePullSecrets": [], "annotations": {"limits": "1000m"},
+        "tolerations": [{"key": "a", "operator": "Exists", "value": "", "tolerationSeconds": 0, "effect": "NoExecute"}],
+        "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": []}, "nodeAffinity": {}},
+        "topologySpreadConstraints": [{
+            "whenUnsatisfiable": "ScheduleAnyway", "topologyKey": "kubernetes.io/hostname", "maxSkew": 1,
+            "matchLabelKeys": [], "labelSelector": {"matchLabels": {}},
+        }],
+    });
+    space.apply(&[peers]).await?;
+    let applied = async || {
+        let metrics = metrics(cluster, leader).await?;
+        Ok::<_, anyhow::Error>(sum(
+            &metrics,
+            "sorcha_controller_api_calls_total{resource=\"statefulsets\",verb=\"apply\"",
+        ))
+    };
+    eventually("the StatefulSet is there, as desired", seconds(30), async || {
+        ensure!(space.exists(&["statefulset", "odd"]).await?, "there is none");
+        let before = applied().await?;
+        tokio::time::sleep(seconds(3)).await;
+        ensure!(applied().await? == before, "it is still being applied");
+        Ok(())
+    })
+    .await?;
+    let (calls, before) = (applied().await?, space.get(&["statefulset/odd"]).await?);
+    for look in 0..8 {
+        space.kubectl(&["annotate", "sp/odd", &format!("look-again={look}"), "--overwrite"]).await?;
+        tokio::time::sleep(seconds(1)).await;
+    }
+    let after = space.get(&["statefulset/odd"]).await?;
+    ensure!(applied().await? == calls, "{} applies in eight looks", applied().await? - calls);
+    ensure!(
+        after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"],
+        "it was written: {after}"
+    );
+    Ok(())
 }
 
 /// Resource versions of owned objects; of the resources, whose status lives on, what is not status.
