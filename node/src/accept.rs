@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use axum::serve::Listener;
 use futures::Stream;
+use sorcha_probes::is_of_connection;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{Instant, sleep},
@@ -107,12 +108,6 @@ impl Listener for Acceptor {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
-}
-
-/// Whether it was the connection that failed, not the listener.
-fn is_of_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
 /// Failures since the last log line.

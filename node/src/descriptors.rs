@@ -69,27 +69,46 @@ struct Lowered {
     to: usize,
 }
 
+/// What the limits of a configuration need.
+struct Needs {
+    /// HTTP is served twice by a node with a certificate.
+    ports: u64,
+    /// TLS handshakes of each port that has them.
+    handshakes: u64,
+    http: u64,
+    grpc: u64,
+}
+
+impl Needs {
+    fn of(config: &Config, role: Role) -> Self {
+        let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
+        let has_tls = config.tls.certificate_file.is_some();
+        let ports = if has_tls { 2 } else { 1 };
+        let handshakes = if has_tls { count(config.limits.max_handshakes) } else { 0 };
+        let http = count(config.http.max_connections).saturating_mul(ports).saturating_add(handshakes);
+        let grpc = match role {
+            Role::Central => count(config.limits.max_connections).saturating_add(handshakes),
+            Role::Peer => 0,
+        };
+        Self { ports, handshakes, http, grpc }
+    }
+}
+
 /// Fits the limits of connections into so many descriptors; what was lowered.
 fn fit(config: &mut Config, role: Role, available: u64) -> Result<Vec<Lowered>, TooFew> {
     let rest = available.saturating_sub(OTHERS + PROBES);
     if rest < LEAST {
         return Err(TooFew { available });
     }
-    let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
-    // A node with a certificate serves HTTP twice.
-    let ports = if config.tls.certificate_file.is_some() { 2 } else { 1 };
-    let handshakes =
-        if config.tls.certificate_file.is_some() { count(config.limits.max_handshakes) } else { 0 };
-    let http = count(config.http.max_connections).saturating_mul(ports).saturating_add(handshakes);
-    let grpc = match role {
-        Role::Central => count(config.limits.max_connections).saturating_add(handshakes),
-        Role::Peer => 0,
-    };
-    if http.saturating_add(grpc) <= rest {
+    let needs = Needs::of(config, role);
+    if needs.http.saturating_add(needs.grpc) <= rest {
         return Ok(Vec::new());
     }
     // Each gets what it needs if that is no more than half, and the other the rest.
-    let for_http = http.min((rest / 2).max(rest.saturating_sub(grpc)));
+    let http = needs.http.min((rest / 2).max(rest.saturating_sub(needs.grpc)));
+    let grpc = rest - http;
+    let handshakes = needs.handshakes.min(http / 4);
+    let handshakes = if role == Role::Central { handshakes.min(grpc / 4) } else { handshakes };
     let mut lowered = Vec::new();
     let mut lower = |setting, value: &mut usize, most: u64| {
         let most = usize::try_from(most.max(1)).unwrap_or(usize::MAX);
@@ -98,20 +117,12 @@ fn fit(config: &mut Config, role: Role, available: u64) -> Result<Vec<Lowered>, 
             *value = most;
         }
     };
-    let for_handshakes = handshakes.min(for_http / 4).min((rest - for_http) / 4);
-    if handshakes > 0 {
-        let most = if role == Role::Central { for_handshakes } else { handshakes.min(for_http / 4) };
-        lower("limits.max_handshakes", &mut config.limits.max_handshakes, most);
+    if needs.handshakes > 0 {
+        lower("limits.max_handshakes", &mut config.limits.max_handshakes, handshakes);
     }
-    let handshakes = if handshakes > 0 { count(config.limits.max_handshakes) } else { 0 };
-    lower(
-        "http.max_connections",
-        &mut config.http.max_connections,
-        (for_http - handshakes.min(for_http)) / ports,
-    );
+    lower("http.max_connections", &mut config.http.max_connections, (http - handshakes) / needs.ports);
     if role == Role::Central {
-        let for_grpc = (rest - for_http).saturating_sub(handshakes);
-        lower("limits.max_connections", &mut config.limits.max_connections, for_grpc);
+        lower("limits.max_connections", &mut config.limits.max_connections, grpc - handshakes);
     }
     Ok(lowered)
 }

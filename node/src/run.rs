@@ -135,10 +135,7 @@ pub async fn run(
     auth.observe(&env.metrics);
     let stage = watch::Sender::new(Stage::Opening { store_fault: None });
     let pulse = Pulse::new(Arc::clone(&env.clock));
-    let probes = match config.listen.probes {
-        Some(address) => Some(probes(address, stage.subscribe(), pulse.clone()).await?),
-        None => None,
-    };
+    let probes = probes(&config, stage.subscribe(), pulse.clone()).await?;
     let transport = report::kubernetes::connect(&config, role).await?;
     let http = listen("listen.http", config.listen.http).await?;
     let https = match &env.tls {
@@ -171,15 +168,16 @@ pub async fn run(
     served
 }
 
-/// Probes on their own port, from the first moment to the last.
+/// Probes on their own port, if there is one, from the first moment to the last.
 async fn probes(
-    address: SocketAddr,
+    config: &Config,
     stage: watch::Receiver<Stage>,
     pulse: Pulse,
-) -> Result<sorcha_probes::Server, RunError> {
+) -> Result<Option<sorcha_probes::Server>, RunError> {
+    let Some(address) = config.listen.probes else { return Ok(None) };
     let failed = |source| RunError::Listen { setting: "listen.probes", address, source };
     let listener = listen("listen.probes", address).await?.into_std().map_err(failed)?;
-    http::start_probes(listener, stage, pulse).map_err(failed)
+    http::start_probes(listener, stage, pulse).map(Some).map_err(failed)
 }
 
 /// Where the HTTP API is served.

@@ -124,8 +124,9 @@ async fn serve(listener: tokio::net::TcpListener, router: Router, limits: Limits
     }
 }
 
-/// Whether it was the connection that failed, not the listener.
-fn is_of_connection(error: &io::Error) -> bool {
+/// Whether it was the connection that failed when it was accepted, not the listener.
+#[must_use]
+pub fn is_of_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }

@@ -15,7 +15,7 @@ use super::problem::{Kind, Problem};
 use crate::config::Http;
 
 /// How long a body waits for its place. Its sender waits too, and holds a connection.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// When a publisher tries again.
 const RETRY: Duration = Duration::from_secs(5);
 /// Bytes are counted in units of so many.

@@ -18,6 +18,7 @@ mod health;
 mod heartbeat;
 mod instant;
 mod intake;
+mod metered;
 mod metrics;
 mod node;
 mod notifications;
@@ -35,6 +36,7 @@ mod register;
 mod secure;
 mod serve;
 mod starting;
+mod submission;
 mod sync;
 
 use std::{sync::Arc, time::Duration};

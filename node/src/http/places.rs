@@ -212,7 +212,7 @@ mod tests {
         let mut late = vec![places.take(from("10.0.0.4"))];
         assert_eq!(cut(&there), [3], "nothing is in progress on it");
         let slow = there[4].meter.begins();
-        let mut stalled = super::super::pace::Sent::new(
+        let mut stalled = crate::http::metered::Sent::new(
             axum::body::Body::from_stream(futures::stream::pending::<std::io::Result<Vec<u8>>>()),
             Arc::clone(&there[4].meter),
         );

@@ -1,20 +1,15 @@
 //! Writing to the register, on central nodes (FR-019, design decisions 7 to 9).
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Extension, Json, Router,
-    body::Bytes,
     extract::{MatchedPath, Path, Request, State},
     http::{StatusCode, header},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse as _, Response},
 };
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{MapAccess, Visitor},
-};
-use serde_json::value::RawValue;
+use serde::Serialize;
 use tracing::Instrument as _;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -28,11 +23,12 @@ use super::{
     intake::Intake,
     openapi::Fails,
     problem::{Kind, Problem},
+    submission::{Asked, PublishRequest},
 };
 use crate::{
     central::{CentralNode, publish::Submission},
     parsing::off_the_runtime,
-    register::{entry, limits, names::check_length, seed},
+    register::seed,
     store::{Publication, StoreError},
     telemetry,
 };
@@ -65,93 +61,6 @@ async fn traced(request: Request, next: Next) -> Response {
     let response = next.run(request).instrument(span.clone()).await;
     span.record("http.response.status_code", response.status().as_u16());
     response
-}
-
-/// A blueprint to publish.
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schema(example = json!({
-    "blueprintId": "invoice-v1", "metadata": {"category": "finance"},
-    "blueprint": {"@context": "https://sorcha.dev/blueprints/v1", "id": "invoice-v1", "name": "Invoice"}
-}))]
-struct PublishRequest<'b> {
-    /// Key of the new entry; published once.
-    #[schema(min_length = 1, max_length = 255, pattern = r"^[a-zA-Z0-9\-_]+$")]
-    blueprint_id: String,
-    /// The document: any JSON object of up to 16 MB in canonical form.
-    #[schema(value_type = Object)]
-    #[serde(borrow)]
-    blueprint: &'b RawValue,
-    /// Checked and otherwise unused: the register has no place for it.
-    #[serde(default)]
-    #[schema(max_length = 255)]
-    previous_transaction_id: Option<String>,
-    /// Extra pairs, up to 4096 bytes of keys and values together.
-    #[serde(default)]
-    #[schema(value_type = Option<BTreeMap<String, String>>)]
-    metadata: Option<Metadata>,
-    /// Who publishes; the token's name when it is not given. A Kubernetes identity publishes as itself only.
-    #[serde(default)]
-    #[schema(min_length = 1, max_length = 255)]
-    published_by: Option<String>,
-}
-
-/// Pairs as they are sent; of too many no more are kept than it takes to refuse them.
-#[derive(Default)]
-struct Metadata {
-    pairs: BTreeMap<String, String>,
-    bytes: usize,
-}
-
-impl<'de> Deserialize<'de> for Metadata {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Self::default())
-    }
-}
-
-impl<'de> Visitor<'de> for Metadata {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map of texts")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
-        while let Some((key, value)) = map.next_entry::<String, String>()? {
-            self.bytes += key.len() + value.len();
-            if self.bytes <= limits::METADATA_BYTES {
-                self.pairs.insert(key, value);
-            }
-        }
-        Ok(self)
-    }
-}
-
-/// A publication as it was sent.
-struct Asked {
-    blueprint_id: String,
-    /// A part of the body.
-    document: Bytes,
-    published_by: Option<String>,
-    metadata: Metadata,
-}
-
-impl Asked {
-    /// Reads a body.
-    fn parse(body: &Bytes) -> Result<Self, Problem> {
-        let request: PublishRequest<'_> = body::parse(body)?;
-        if let Some(id) = &request.previous_transaction_id {
-            check_length("previous_transaction_id", id, limits::TRANSACTION_ID_CHARS)?;
-        }
-        let metadata = request.metadata.unwrap_or_default();
-        entry::check_metadata_bytes(metadata.bytes)?;
-        Ok(Self {
-            blueprint_id: request.blueprint_id,
-            document: body.slice_ref(request.blueprint.get().as_bytes()),
-            published_by: request.published_by,
-            metadata,
-        })
-    }
 }
 
 /// What is published now.

@@ -25,7 +25,8 @@ use tower::{Service as _, service_fn};
 
 use super::{
     audit::Remote,
-    pace::{Answered, Meter, Metered, Rules, Sent},
+    metered::{Answered, Metered, Sent},
+    pace::{Meter, Rules},
     places::{Place, Places, Source},
 };
 use crate::{accept::Acceptor, config::Http, telemetry::metrics::Metrics};

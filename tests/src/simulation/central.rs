@@ -177,8 +177,7 @@ impl Start {
             ended.cancel();
             served
         };
-        let (served, ()) =
-            tokio::join!(grpc, serve_on(http, api, &limits, &Metrics::disabled(), ended.cancelled()));
+        let (served, ()) = tokio::join!(grpc, serve_on(http, api, &limits, &env.metrics, ended.cancelled()));
         let end = if served.is_ok() { End::Stopped } else { End::Failed };
         history.record(What::Ended(host, end));
     }

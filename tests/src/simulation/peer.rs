@@ -200,10 +200,7 @@ impl Start {
             result
         };
         let both = async {
-            tokio::join!(
-                work,
-                serve_on(http, api, &self.config.http, &Metrics::disabled(), ended.cancelled())
-            )
+            tokio::join!(work, serve_on(http, api, &self.config.http, &node.env.metrics, ended.cancelled()))
         };
         tokio::select! {
             (result, ()) = both => result.map_err(|error| error.to_string()),

@@ -62,7 +62,8 @@ async fn refused_publications_of_33_mb_cost_little_and_hold_up_nobody() {
             let four = [(); 4].map(|()| node.post(body.clone()));
             let refused = async {
                 for (status, told) in futures::future::join_all(four).await {
-                    assert!([400, 413].contains(&status), "{what}: {status} {told}");
+                    // One publisher has room for one such body; the others wait, and not for ever.
+                    assert!([400, 413, 429].contains(&status), "{what}: {status} {told}");
                 }
             };
             let mut refused = std::pin::pin!(refused);
