@@ -1,7 +1,7 @@
 //! The Sorcha node's executable: see `sorcha-node --help`.
 
 use std::{
-    io::{self, BufReader, IsTerminal as _, Write as _},
+    io::{self, BufReader, IsTerminal as _},
     process::ExitCode,
 };
 

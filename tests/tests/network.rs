@@ -265,7 +265,7 @@ async fn a_damaged_replica_is_served_and_only_what_is_bad_is_fetched_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_diverged_replica_is_found_by_digest_and_fetched_anew() {
+async fn a_diverged_replica_is_found_by_digest_and_nothing_of_it_is_replaced_unasked() {
     let data = tempfile::tempdir().unwrap();
     let central = Central::start(quick("n0.sorcha.dev", data.path()), memory(), 0).await;
     central.publish("a").await;
@@ -288,12 +288,18 @@ async fn a_diverged_replica_is_found_by_digest_and_fetched_anew() {
         adopt: None,
     };
     store.replace(genesis, forged, Some(checkpoint)).await.unwrap();
-    let peer = Peer::start(quick("edge-0", data.path()), store, vec![central.address(0)]).await;
+    let file = data.path().join("token");
+    let mut config = quick("edge-0", data.path());
+    config.sync.force_resync_file = Some(file.clone());
+    let peer = Peer::start(config, store, vec![central.address(0)]).await;
+    eventually("it is told", || peer.node.status().refused.is_some()).await;
+    let holds = |text: &str| peer.node.replica.view().get(&BlueprintId::new(text).unwrap()).is_some();
+    assert!(holds("b") && !holds("a"));
+    // An administrator decides.
+    std::fs::write(&file, "by-hand").unwrap();
     peer.until_equal(&central).await;
-    let id = |text: &str| BlueprintId::new(text).unwrap();
-    assert!(
-        peer.node.replica.view().get(&id("a")).is_some() && peer.node.replica.view().get(&id("b")).is_none()
-    );
+    assert!(holds("a") && !holds("b"));
+    eventually("all is well again", || peer.node.status().refused.is_none()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

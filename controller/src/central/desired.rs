@@ -27,7 +27,7 @@ pub(super) fn node(ctx: &Ctx, node: &SorchaCentralNode) -> Desired {
     let settings = &ctx.settings;
     let may_review = settings.node_reviews_binding.is_some();
     let mut desired = desired(node, &settings.node_image, &settings.node_image_pull_policy, may_review);
-    if let Some(namespace) = &settings.service_account_namespace {
+    if let Some(namespace) = &settings.publisher_service_account_namespace {
         admit_controller(&mut desired.network_policy, namespace);
     }
     desired

@@ -309,9 +309,7 @@ fn mounts(workload: &Workload<'_>) -> Vec<VolumeMount> {
         VolumeMount { name: DATA.to_owned(), mount_path: path::DATA.to_owned(), ..VolumeMount::default() },
     ];
     mounts.extend(workload.tls.map(|_| read_only("tls", path::TLS)));
-    if !workload.authorities.is_empty() {
-        mounts.push(read_only(AUTHORITIES, path::AUTHORITIES));
-    }
+    mounts.extend(workload.authorities.first().map(|_| read_only(AUTHORITIES, path::AUTHORITIES)));
     mounts.extend(workload.mongodb_uri.as_ref().map(|_| read_only("mongodb", path::MONGODB)));
     mounts.extend(workload.publishers.as_ref().map(|_| read_only("publishers", path::PUBLISHERS)));
     mounts
@@ -348,9 +346,7 @@ fn volumes(owner: &Owner, workload: &Workload<'_>) -> Vec<Volume> {
         volumes.push(Volume { empty_dir: Some(EmptyDirVolumeSource::default()), ..named(DATA) });
     }
     volumes.extend(workload.tls.map(tls_volume));
-    if !workload.authorities.is_empty() {
-        volumes.push(authorities_volume(&workload.authorities));
-    }
+    volumes.extend(authorities_volume(&workload.authorities));
     volumes.extend(workload.mongodb_uri.as_ref().map(|key| secret("mongodb", key, "uri")));
     volumes.extend(workload.publishers.as_ref().map(|key| secret("publishers", key, "tokens")));
     volumes

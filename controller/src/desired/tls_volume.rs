@@ -29,8 +29,8 @@ fn items(keys: &[&str]) -> Option<Vec<KeyToPath>> {
     Some(keys.iter().map(item).collect())
 }
 
-/// The authorities of central nodes that have one of their own, each in a file of its own.
-pub(super) fn authorities_volume(authorities: &[(usize, CaKeyRef)]) -> Volume {
+/// The authorities of central nodes that have one of their own, each in a file of its own; `None`: no node has.
+pub(super) fn authorities_volume(authorities: &[(usize, CaKeyRef)]) -> Option<Volume> {
     let source = |(place, reference): &(usize, CaKeyRef)| {
         let item = KeyToPath { key: reference.key.clone(), path: authority_file(*place), mode: None };
         let secret =
@@ -41,7 +41,8 @@ pub(super) fn authorities_volume(authorities: &[(usize, CaKeyRef)]) -> Volume {
         default_mode: Some(MODE),
         sources: Some(authorities.iter().map(source).collect()),
     };
-    Volume { name: AUTHORITIES.to_owned(), projected: Some(projected), ..Volume::default() }
+    let volume = Volume { name: AUTHORITIES.to_owned(), projected: Some(projected), ..Volume::default() };
+    (!authorities.is_empty()).then_some(volume)
 }
 
 /// From one Secret; the trusted authorities from a ConfigMap, where the Secret's own are not enough. Not optional: a pod

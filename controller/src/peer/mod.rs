@@ -5,6 +5,7 @@ mod observe;
 mod certificate;
 mod moves;
 mod status;
+mod tell;
 
 use k8s_openapi::{
     api::policy::v1::PodDisruptionBudget,
@@ -43,7 +44,7 @@ impl Subject for SorchaPeer {
     }
 
     async fn converge(&self, ctx: &Ctx) -> Result<Progress, Error> {
-        status::first_look(self, ctx);
+        tell::first_look(self, ctx);
         check_name::<Self, SorchaCentralNode>(self, ctx)?;
         let desired = desired::peer(ctx, self);
         ctx.applier.check(&desired)?;
@@ -75,7 +76,7 @@ impl Subject for SorchaPeer {
     }
 
     fn events(&self, ctx: &Ctx, before: &Self::Status, after: &Self::Status) -> Vec<Event> {
-        status::events(self, ctx, before, after)
+        tell::events(self, ctx, before, after)
     }
 }
 

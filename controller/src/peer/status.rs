@@ -1,9 +1,7 @@
 //! How peers stand: a function of spec, pods and the peers' own reports.
 
-use std::sync::Arc;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::{ResourceExt as _, runtime::events::Event};
+use kube::ResourceExt as _;
 use sorcha_crds::{
     SorchaPeer, SorchaPeerStatus,
     conditions::{
@@ -15,12 +13,10 @@ use sorcha_crds::{
 
 use super::{
     certificate,
-    moves::{self, Place, Places},
     observe::{self, Observed},
 };
 use crate::{
     context::Ctx,
-    events::note,
     names::{self, Component},
     reconcile::{Error, Progress, paused_finding, short},
     reports,
@@ -34,10 +30,10 @@ const FRESH_STEP: i64 = 110;
 const NAMED: usize = 3;
 
 /// What one peer is, in the eyes of the controller: a pod that does not run has no state, whatever it said last.
-struct Replica {
-    name: String,
+pub(super) struct Replica {
+    pub(super) name: String,
     running: bool,
-    report: Option<PeerReport>,
+    pub(super) report: Option<PeerReport>,
     /// What in its report can't be true.
     fault: Option<String>,
 }
@@ -51,7 +47,7 @@ impl Replica {
         }
     }
 
-    fn is_connected(&self) -> bool {
+    pub(super) fn is_connected(&self) -> bool {
         matches!(self.state(), "Connected" | "HeartbeatMonitoring")
     }
 
@@ -122,7 +118,12 @@ pub(super) fn status(
     }
 }
 
-fn replicas(peer: &SorchaPeer, observed: &Observed, head: Option<i64>, now: &Time) -> Vec<Replica> {
+pub(super) fn replicas(
+    peer: &SorchaPeer,
+    observed: &Observed,
+    head: Option<i64>,
+    now: &Time,
+) -> Vec<Replica> {
     let told: &[PeerReport] = peer.status.as_ref().map_or(&[], |status| &status.nodes);
     (0..peer.spec.replicas)
         .map(|ordinal| {
@@ -288,8 +289,8 @@ fn split_brain(replicas: &[Replica]) -> Finding {
 }
 
 /// No central node contradicts what a replica holds, and none has lost it.
-fn history_intact(replicas: &[Replica<'_>]) -> Finding {
-    let reports = || replicas.iter().filter(|replica| replica.running).filter_map(|replica| replica.report);
+fn history_intact(replicas: &[Replica]) -> Finding {
+    let reports = || replicas.iter().filter(|replica| replica.running).filter_map(|replica| replica.report.as_ref());
     let refused = reports().find_map(|report| Some((report, report.refused.as_deref()?)));
     let ahead = reports().find_map(|report| Some((report, report.ahead?)));
     match (refused, ahead) {
@@ -317,34 +318,6 @@ fn history_intact(replicas: &[Replica<'_>]) -> Finding {
     }
 }
 
-fn places(peer: &SorchaPeer, ctx: &Ctx) -> Places {
-    let now = replicas(peer, &Observed::of(ctx, peer), observe::head(&ctx.caches, peer), &Ctx::now());
-    now.into_iter().map(|replica| (replica.name.clone(), place(&replica))).collect()
-}
-
-/// Notes where peers are at the first look of this process, so that the first move is told.
-pub(super) fn first_look(peer: &SorchaPeer, ctx: &Ctx) {
-    let uid = peer.uid().unwrap_or_default();
-    if ctx.places.last(&uid).is_none() {
-        ctx.places.put(uid, Arc::new(places(peer, ctx)));
-    }
-}
-
-/// Who has moved since the last look, in words.
-fn moved(peer: &SorchaPeer, ctx: &Ctx) -> Option<String> {
-    let (uid, now) = (peer.uid().unwrap_or_default(), places(peer, ctx));
-    let before = ctx.places.last(&uid);
-    let known = moves::known(before.as_deref().unwrap_or(&Places::new()), &now);
-    ctx.places.put(uid, Arc::new(known));
-    moves::told(before.as_deref()?, &now, |central| observe::trouble(&ctx.caches, peer, central))
-}
-
-fn place(replica: &Replica) -> Place {
-    let report = replica.report.clone().unwrap_or_default();
-    let central = if replica.is_connected() { report.central_node } else { None };
-    Place { central, failovers: report.failovers.unwrap_or_default(), trouble: report.message }
-}
-
 /// Whether a change is worth a write: freshness and round trips move all the time.
 pub(super) fn differs(before: &SorchaPeerStatus, after: &SorchaPeerStatus) -> bool {
     let steady =
@@ -356,31 +329,4 @@ pub(super) fn differs(before: &SorchaPeerStatus, after: &SorchaPeerStatus) -> bo
         (Some(then), Some(now)) => (now.0.as_second() - then.0.as_second()).abs() >= FRESH_STEP,
         (then, now) => then.is_some() != now.is_some(),
     }
-}
-
-/// Moves to other central nodes, and a resync that is done.
-pub(super) fn events(
-    peer: &SorchaPeer,
-    ctx: &Ctx,
-    before: &SorchaPeerStatus,
-    after: &SorchaPeerStatus,
-) -> Vec<Event> {
-    let mut events = Vec::new();
-    if let Some(message) = moved(peer, ctx) {
-        events.push(note("FailedOver".to_owned(), message, true));
-    }
-    // What is done at the first look was asked for before.
-    if before.failovers.is_none() {
-        return events;
-    }
-    if let Some(token) = &after.force_resync
-        && before.force_resync != after.force_resync
-    {
-        events.push(note(
-            "Resynced".to_owned(),
-            format!("every replica has fetched the register anew, as {token:?} asked"),
-            true,
-        ));
-    }
-    events
 }

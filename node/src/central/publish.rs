@@ -70,9 +70,9 @@ impl CentralNode {
                 trace_parent: telemetry::current_trace_parent(),
             };
             draft.validate()?;
-            Ok(draft)
+            self.is_uncontradicted().map(|()| draft)
         });
-        let result = match prepared.and_then(|draft| self.is_uncontradicted().map(|()| draft)) {
+        let result = match prepared {
             Ok(draft) => self.log.store().publish(draft).await.map_err(PublishError::from),
             Err(error) => Err(error),
         };

@@ -47,7 +47,7 @@ pub struct VersionTree {
 #[derive(Clone, Debug)]
 struct Node {
     children: Children,
-    /// Hash of the node with all 64 children, once somebody needed it.
+    /// Hash of the node with all 64 children, once it was needed.
     whole: OnceLock<Hash>,
 }
 
@@ -147,7 +147,7 @@ fn set(node: &mut Option<Arc<Node>>, level: u32, run: &Run) {
         }
         Children::Nodes(held, nodes) => {
             let place = place(*slot, level);
-            // Taken out, so that a child that nobody else has is changed where it is.
+            // Taken out, so that a child that is not shared is changed where it is.
             let mut child = take(held, nodes, place);
             set(&mut child, level - 1, run);
             put(held, nodes, place, child);

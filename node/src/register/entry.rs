@@ -275,7 +275,7 @@ pub(crate) mod tests {
                 format!(r#"{{"id":"{id}","name":"Blueprint {id}"}}"#).as_bytes(),
             )
             .unwrap(),
-            published_at: Timestamp::from_millis(1_700_000_000_000 + version),
+            published_at: Timestamp::from_millis(1_700_000_000_000_i64.saturating_add(version)),
             published_by: "tester".into(),
             is_active: true,
             transaction_id: format!("tx-{version}"),

@@ -166,23 +166,6 @@ impl Files {
     }
 }
 
-/// The CAs' certificates in a file, and as what rustls believes.
-pub(super) fn authorities(
-    setting: &'static str,
-    path: &Path,
-) -> Result<(Vec<CertificateDer<'static>>, RootCertStore), TlsError> {
-    let authorities = certificates(setting, path)?;
-    let mut roots = RootCertStore::empty();
-    for (number, authority) in (1..).zip(&authorities) {
-        roots.add(authority.clone()).map_err(|error| TlsError::Content {
-            setting,
-            path: path.to_owned(),
-            problem: format!("holds a CA certificate (number {number}) that can't be used: {error}"),
-        })?;
-    }
-    Ok((authorities, roots))
-}
-
 /// The CAs' certificates in a file, and as what rustls believes. One that can vouch for nobody is logged, and does not keep the
 /// others from it.
 pub(super) fn authorities(

@@ -64,6 +64,7 @@ impl BareServer {
             host: Ipv4Addr::LOCALHOST.to_string(),
             port: self.port,
             priority: 0,
+            ca_file: None,
         };
         let channel = dial::endpoint(&address, &Config::default())?.connect().await?;
         let mut client = SystemRegisterSyncClient::new(channel);

@@ -68,7 +68,7 @@ pub(crate) async fn load(data: &Path) -> Result<RegisterView> {
 
 /// The entry of a document; the first comes after the seed.
 fn entry(documents: &Documents, index: usize) -> Result<Arc<SealedEntry>> {
-    let version = i64::try_from(index)? + Version::ZERO.next().next().get();
+    let version = i64::try_from(index)? + Version::FIRST.plus(1).get();
     Ok(Entry {
         blueprint_id: BlueprintId::new(documents::id(index))?,
         version: Version::new("version", version)?,

@@ -171,7 +171,7 @@ async fn a_peer_that_is_ahead_of_its_central_node_is_not_well() {
 async fn a_central_node_whose_store_rewrites_what_it_serves_is_degraded_and_publishes_nothing() {
     let (router, node) = central(|_| ()).await;
     assert_eq!(
-        post(&router, "/api/system-register/blueprints", publication("a")).await.status,
+        post(&router, "/api/system-register/publish", publication("a")).await.status,
         StatusCode::CREATED
     );
     let mut rewritten = node.log.view().iter().next().unwrap().entry().clone();
@@ -187,7 +187,7 @@ async fn a_central_node_whose_store_rewrites_what_it_serves_is_degraded_and_publ
     let health = get(&router, "/health").await.json();
     assert_eq!(health["status"], "Degraded");
     assert!(health["reason"].as_str().unwrap().contains("contradicts"), "{health}");
-    let refused = post(&router, "/api/system-register/blueprints", publication("b")).await;
+    let refused = post(&router, "/api/system-register/publish", publication("b")).await;
     assert!(refused.problem(503, "register-damaged").contains("published_by"));
 }
 

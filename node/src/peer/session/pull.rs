@@ -1,31 +1,28 @@
 //! Pulls: full, incremental, and the repair of what was found damaged (contract section 6.5, design decisions 6, 25).
 
+mod whole;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use sorcha_proto::{EncodedEntry, metadata, v1};
-use tokio::task::{JoinError, JoinHandle};
 use tonic::{Status, Streaming, metadata::MetadataMap};
 
+pub(super) use self::whole::{Partial, full};
 use super::Session;
 use crate::{
-    peer::replica::{Batch, NotTaken, Replacement},
+    peer::replica::{Batch, NotTaken},
     register::{
         entry::SealedEntry,
         names::{Lineage, RegisterDigest, Version},
-        succession::{Contradiction, Successor, differences},
-        view::RegisterView,
+        succession::{Contradiction, Successor},
     },
     store::StoreError,
 };
 
-/// Entries of a full sync that are checked and handed on together.
-const PIECE: usize = 512;
 /// Entries between two log lines of progress (contract section 10).
 const PROGRESS: usize = 100;
 /// Asks for all entries, whatever cap is configured.
 const NO_CAP: u32 = u32::MAX;
-/// Contradictions that are logged one by one.
-const NAMED: usize = 20;
 
 /// Why a pull failed.
 #[derive(Debug, thiserror::Error)]
@@ -56,19 +53,6 @@ struct Snapshot {
     digest: Option<RegisterDigest>,
 }
 
-/// What was received of a full sync that broke off; the next try goes on from there.
-#[derive(Debug, Default)]
-pub(super) struct Partial {
-    lineage: Option<Lineage>,
-    entries: Vec<Arc<SealedEntry>>,
-}
-
-impl Partial {
-    fn last(&self) -> Version {
-        self.entries.last().map_or(Version::ZERO, |sealed| sealed.entry().version)
-    }
-}
-
 /// The outcome of a pull that brought nothing wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pulled {
@@ -78,197 +62,6 @@ pub(super) enum Pulled {
     Diverged,
     /// The central node's register ends before the version held.
     Behind,
-}
-
-/// Fetches everything and replaces the replica by it, all or nothing. What has arrived is stored while more comes.
-///
-/// What comes must hold everything that is held, as it is held, unless an administrator forces it.
-pub(super) async fn full(session: &Session, partial: &mut Partial) -> Result<usize, PullError> {
-    let (held, successor) = successor(session)?;
-    let lineage = session.genesis.as_ref().map(|genesis| genesis.lineage());
-    let is_good = |sealed| successor.as_ref().is_none_or(|successor| successor.check(sealed).is_ok());
-    if partial.lineage != lineage || !partial.entries.iter().all(is_good) {
-        *partial = Partial { lineage, entries: Vec::new() };
-    }
-    // What the node said before it was asked for a snapshot; one of the original contract says no more.
-    let heard_before = session.node.status.borrow().central_version;
-    let mut replacement = session.node.replica.begin_replace();
-    replacement.add(partial.entries.clone()).await?;
-    let snapshot = loop {
-        let before = partial.last();
-        let mut stream = open(session, before, 0, before == Version::ZERO).await?;
-        let count = receive_into(&mut stream, partial, &mut replacement, successor.as_ref()).await?;
-        if !capped(session, count) {
-            break stream.snapshot;
-        }
-    };
-    let head = snapshot.head.unwrap_or(heard_before).max(partial.last());
-    let sent = std::mem::take(partial).entries;
-    if let Some(successor) = &successor {
-        replacement.add(beside(session, successor, &sent, head).await?).await?;
-    }
-    let genesis = session.genesis.clone();
-    let is_whole = replacement.finish(genesis, head, snapshot.digest, &session.provenance()).await?;
-    if let Some(stated) = snapshot.digest.filter(|_| !is_whole) {
-        return Err(Contradiction::Digest { head, stated }.into());
-    }
-    if successor.is_none() {
-        tell_forced(session, &held);
-    }
-    heard(session, snapshot);
-    Ok(sent.len())
-}
-
-/// What is held, and the rules for what takes its place; no rules where an administrator forces it.
-fn successor(session: &Session) -> Result<(RegisterView, Option<Successor>), PullError> {
-    let replica = &session.node.replica;
-    let (state, genesis) = (replica.state(), session.genesis.as_deref());
-    let held = state.view.clone();
-    if genesis.is_some_and(|genesis| replica.adopting() == Some(genesis.lineage())) {
-        return Ok((held, None));
-    }
-    let rules = Successor::of(held.clone(), !state.findings.is_empty(), genesis)?;
-    let is_forced = session.node.resync.pending().is_some();
-    Ok((held, Some(rules).filter(|_| !is_forced)))
-}
-
-/// What belongs into a replica beside the entries of a full sync, which are the active ones: deprecated ones that are held,
-/// and the later states of those that are not active any more.
-async fn beside(
-    session: &Session,
-    successor: &Successor,
-    sent: &[Arc<SealedEntry>],
-    head: Version,
-) -> Result<Vec<Arc<SealedEntry>>, PullError> {
-    let absent = successor.absent(sent, head)?;
-    let (mut beside, unexplained) = (successor.kept(&absent), successor.unexplained(&absent));
-    if let Some(after) = successor.explained_after(&unexplained) {
-        let mut stream = open(session, after, NO_CAP, false).await?;
-        let mut later = Vec::new();
-        receive(&mut stream, &mut later).await?;
-        match successor.explain(&unexplained, &later, head) {
-            Ok(states) => beside.extend(states),
-            Err(_) if stream.snapshot.head != Some(head) => {
-                return Err(Status::aborted("the register changed while it was read whole").into());
-            }
-            Err(contradiction) => return Err(contradiction.into()),
-        }
-    }
-    beside.sort_by_key(|sealed| sealed.entry().version);
-    Ok(beside)
-}
-
-/// Says what is not in the replica any more as it was held, now that an administrator has had it replaced.
-fn tell_forced(session: &Session, before: &RegisterView) {
-    let differences = differences(before, &session.node.replica.view());
-    for difference in differences.iter().take(NAMED) {
-        tracing::warn!(
-            central_node_id = session.central,
-            reason = difference.label(),
-            version = difference.version().map(Version::get),
-            blueprint_id = difference.blueprint_id().map(tracing::field::display),
-            "replaced by force: {difference}"
-        );
-    }
-    tracing::warn!(
-        central_node_id = session.central,
-        from = before.head().get(),
-        to = session.node.replica.head().get(),
-        contradictions = differences.len(),
-        "the replica was replaced by force, whatever it held"
-    );
-}
-
-/// Receives a whole stream and hands it on piece by piece: while one is received, the one before is checked, and those
-/// before that are written. What was good of a stream that breaks off is kept.
-async fn receive_into(
-    stream: &mut Opened,
-    partial: &mut Partial,
-    replacement: &mut Replacement<'_>,
-    successor: Option<&Successor>,
-) -> Result<usize, PullError> {
-    let (before, head) = (partial.entries.len(), stream.snapshot.head);
-    let mut checking: Option<JoinHandle<Checked>> = None;
-    loop {
-        let (piece, end) = gather(&mut stream.entries).await;
-        if let Some(checking) = checking.take() {
-            keep(joined(checking.await), partial, replacement).await?;
-        }
-        let last = partial.entries.last().map(|last| last.entry().version);
-        match end {
-            // A whole piece is worth waking a thread.
-            None => {
-                let successor = successor.cloned();
-                let check = move || check(piece, last, head, successor.as_ref());
-                checking = Some(tokio::task::spawn_blocking(check));
-            }
-            Some(end) => {
-                keep(check(piece, last, head, successor), partial, replacement).await?;
-                return end.map(|()| partial.entries.len() - before).map_err(PullError::from);
-            }
-        }
-    }
-}
-
-/// Receives a piece; with it how the stream ended, if it did.
-async fn gather(entries: &mut Streaming<EncodedEntry>) -> (Vec<EncodedEntry>, Option<Result<(), Status>>) {
-    let mut piece = Vec::with_capacity(PIECE);
-    while piece.len() < PIECE {
-        match entries.message().await {
-            Ok(Some(entry)) => piece.push(entry),
-            Ok(None) => return (piece, Some(Ok(()))),
-            Err(status) => return (piece, Some(Err(status))),
-        }
-    }
-    (piece, None)
-}
-
-/// The entries of a piece up to the first that is not good, and what is wrong with that one.
-type Checked = (Vec<Arc<SealedEntry>>, Result<(), PullError>);
-
-fn check(
-    piece: Vec<EncodedEntry>,
-    mut last: Option<Version>,
-    head: Option<Version>,
-    successor: Option<&Successor>,
-) -> Checked {
-    let mut good = Vec::with_capacity(piece.len());
-    let next = |encoded, last| {
-        let sealed = next_entry(encoded, last, head)?;
-        successor.map_or(Ok(()), |successor| successor.check(&sealed))?;
-        Ok::<_, PullError>(sealed)
-    };
-    for encoded in piece {
-        match next(encoded, last) {
-            Ok(sealed) => {
-                last = Some(sealed.entry().version);
-                good.push(sealed);
-            }
-            Err(error) => return (good, Err(error)),
-        }
-    }
-    (good, Ok(()))
-}
-
-fn joined(checked: Result<Checked, JoinError>) -> Checked {
-    match checked {
-        Ok(checked) => checked,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_ended) => (Vec::new(), Err(Status::cancelled("the process is ending").into())),
-    }
-}
-
-async fn keep(
-    (good, outcome): Checked,
-    partial: &mut Partial,
-    replacement: &mut Replacement<'_>,
-) -> Result<(), PullError> {
-    for (entries, sealed) in (partial.entries.len() + 1..).zip(&good) {
-        tell_progress(entries, sealed);
-    }
-    partial.entries.extend_from_slice(&good);
-    replacement.add(good).await?;
-    outcome
 }
 
 /// What arrived of an incremental pull that broke off; the next try goes on from there.
@@ -366,9 +159,11 @@ struct Opened {
 /// states a lineage states what it sends, too.
 async fn open(session: &Session, after: Version, cap: u32, full: bool) -> Result<Opened, PullError> {
     let cap = if cap == 0 { session.node.config.sync.max_blueprints } else { cap % NO_CAP };
+    // A full sync begins at the first version; what is held tells the central node how far it should have read its store.
+    let known = if full && session.genesis.is_some() { session.node.replica.head() } else { after };
     let request = v1::SyncRequest {
         peer_id: session.node.id.to_string(),
-        last_known_version: after.get(),
+        last_known_version: known.get(),
         full_sync: full,
         session_id: session.id.clone(),
         max_blueprints: i32::try_from(cap).unwrap_or(i32::MAX),

@@ -80,6 +80,9 @@ impl Successor {
         if head < held {
             return Err(Contradiction::HeadFell { head, held });
         }
+        if self.held.is_empty() {
+            return Ok(Vec::new());
+        }
         let ids: HashSet<&BlueprintId> = sent.iter().map(|sealed| &sealed.entry().blueprint_id).collect();
         let absent: Vec<_> =
             self.held.iter().filter(|held| !ids.contains(&held.entry().blueprint_id)).cloned().collect();

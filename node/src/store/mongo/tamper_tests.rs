@@ -151,8 +151,9 @@ async fn the_records_beside_the_entries_are_checked() {
         assert!(matches!(&found[..], [Finding { fault: Fault::Genesis(_), .. }]), "{found:?}");
         raw.meta.replace_one(doc! { "_id": "genesis" }, &good).await.unwrap();
     }
+    let wrong = "or the head record is wrong";
     for (number, text) in
-        [(1_i64 << 26, "or the head record is wrong"), (1 << 60, "the record of the head version")]
+        [(1_i64 << 26, wrong), (1 << 60, wrong), (i64::MAX, wrong), (-5, "the record of the head version")]
     {
         raw.meta.update_one(doc! { "_id": "head" }, doc! { "$set": { "version": number } }).await.unwrap();
         let found = findings(&databases, &config).await;

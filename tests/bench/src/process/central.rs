@@ -46,6 +46,7 @@ impl Place {
             host: Ipv4Addr::LOCALHOST.to_string(),
             port: self.grpc,
             priority,
+            ca_file: None,
         }
     }
 

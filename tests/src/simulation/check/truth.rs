@@ -120,7 +120,7 @@ impl Truth {
     }
 
     fn invented(&self, asked: &BTreeSet<(BlueprintId, &'static str)>) -> Vec<Violation> {
-        let seed = Version::ZERO.next();
+        let seed = Version::FIRST;
         let not_asked = |(id, states): (&BlueprintId, &Vec<State>)| {
             let first = states.first().map(|state| state.version);
             let wanted = |state: &State, index: usize| match index {
@@ -139,13 +139,13 @@ impl Truth {
     }
 
     fn gaps(&self) -> Vec<Violation> {
-        let mut expected = Version::ZERO.next();
+        let mut last = Version::ZERO;
         for version in self.by_version.keys() {
-            if *version != expected {
-                let what = format!("after {} comes {version}", expected.get() - 1);
+            if last.next() != Some(*version) {
+                let what = format!("after {last} comes {version}");
                 return vec![Violation::of_all("versions have no gaps", what)];
             }
-            expected = expected.next();
+            last = *version;
         }
         Vec::new()
     }
