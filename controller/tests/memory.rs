@@ -2,6 +2,8 @@
 //!
 //! A process of its own, whose peak is measured; the API server and the central node are in it, and hold one chunk.
 
+#![expect(clippy::expect_used, reason = "a test that fails says where")]
+
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},

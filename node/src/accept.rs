@@ -52,7 +52,9 @@ impl Acceptor {
     }
 
     /// Its connections, one after the other; accepting neither fails nor ends.
-    pub(crate) fn into_stream(self) -> impl Stream<Item = io::Result<(TcpStream, SocketAddr)>> + Unpin + Send {
+    pub(crate) fn into_stream(
+        self,
+    ) -> impl Stream<Item = io::Result<(TcpStream, SocketAddr)>> + Unpin + Send {
         Box::pin(futures::stream::unfold(self, |mut acceptor| async {
             Some((Ok(acceptor.accept().await), acceptor))
         }))
@@ -73,7 +75,7 @@ impl Acceptor {
 
     fn failed(&mut self, error: &io::Error) {
         self.metrics.accept_failed(self.setting);
-        if let Some(count) = self.failures.to_tell(Instant::now()) {
+        if let Some(count) = self.failures.tell(Instant::now()) {
             tracing::error!(
                 %error,
                 listener = self.setting,
@@ -119,7 +121,7 @@ struct Failures {
 
 impl Failures {
     /// Counts one; how many there were, if that is to be logged now.
-    fn to_tell(&mut self, now: Instant) -> Option<u64> {
+    fn tell(&mut self, now: Instant) -> Option<u64> {
         self.count += 1;
         if self.told.is_some_and(|told| now.duration_since(told) < TELL_EVERY) {
             return None;
@@ -136,8 +138,8 @@ mod tests {
     #[test]
     fn failures_are_told_at_a_bounded_rate_and_none_is_forgotten() {
         let (mut failures, start) = (Failures::default(), Instant::now());
-        assert_eq!(failures.to_tell(start), Some(1));
-        assert_eq!((0..99).filter_map(|_| failures.to_tell(start + PAUSE)).count(), 0);
-        assert_eq!(failures.to_tell(start + TELL_EVERY), Some(100));
+        assert_eq!(failures.tell(start), Some(1));
+        assert_eq!((0..99).filter_map(|_| failures.tell(start + PAUSE)).count(), 0);
+        assert_eq!(failures.tell(start + TELL_EVERY), Some(100));
     }
 }

@@ -9,7 +9,6 @@ use reqwest::{Client, ClientBuilder};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 /// A client's settings, to be added to.
-#[must_use]
 pub fn builder() -> ClientBuilder {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

@@ -17,13 +17,7 @@ use self::starting::Starting;
 pub use self::starting::until_available;
 use crate::{
     accept::Acceptor,
-    central::{
-        CentralNode,
-        handshakes::handshakes,
-        incoming::Tracked,
-        log::RegisterLog,
-        serve,
-    },
+    central::{CentralNode, handshakes::handshakes, incoming::Tracked, log::RegisterLog, serve},
     config::{Config, ConfigError, Role},
     descriptors,
     env::Env,

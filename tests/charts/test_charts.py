@@ -278,10 +278,12 @@ class Rights(unittest.TestCase):
         roles = {role["metadata"]["name"]: role for role in of_kind(manifests, "ClusterRole")}
         users = {f"sorcha-{name}" for name in ("view", "edit", "admin", "publisher")}
         self.assertEqual(set(roles), {"sorcha", REVIEWS, "sorcha-reviews-keeper", "sorcha-release"} | users)
-        reviews = {("authentication.k8s.io", "tokenreviews"): {"create"}, ("authorization.k8s.io", "subjectaccessreviews"): {"create"}}
+        reviews = {("authentication.k8s.io", "tokenreviews"): {"create"}}
         self.assertEqual(self.granted(roles[REVIEWS]), reviews)
         keeper = roles["sorcha-reviews-keeper"]
-        self.assertEqual(self.granted(keeper), reviews | {("rbac.authorization.k8s.io", "clusterrolebindings"): {"get", "patch"}})
+        handed_on = {("authorization.k8s.io", "localsubjectaccessreviews"): {"create"}}
+        bindings = {("rbac.authorization.k8s.io", "clusterrolebindings"): {"get", "patch"}}
+        self.assertEqual(self.granted(keeper), reviews | handed_on | bindings)
         self.assertEqual([rule["resourceNames"] for rule in keeper["rules"] if "resourceNames" in rule], [[REVIEWS]])
         publisher = roles["sorcha-publisher"]
         self.assertEqual(self.granted(publisher), {("sorcha.dev", "sorchacentralnodes"): {"publish"}})
@@ -382,11 +384,12 @@ class Demo(unittest.TestCase):
             self.assertEqual(pod["spec"]["volumes"][0]["secret"]["secretName"], wanted)
         self.assertEqual(of_kind(render(*values("namespace")), "Secret"), [])
 
-    def test_the_only_hook_is_the_tests_pod(self):
-        # helm test --logs takes every hook for a pod.
+    def test_the_only_hook_of_a_test_is_a_pod(self):
+        # helm test --logs takes every hook of a test for a pod. The others run after an uninstall.
         for name in ("defaults", "demo"):
             hooked = [(m["kind"], hooks(m)) for m in render(*values(name)) if hooks(m)]
-            self.assertEqual(hooked, [("Pod", "test")])
+            self.assertEqual([kind for kind, when in hooked if when == "test"], ["Pod"])
+            self.assertEqual({when for _, when in hooked}, {"test", "post-delete"})
 
 
 class Notes(unittest.TestCase):
@@ -460,7 +463,10 @@ class Alerts(unittest.TestCase):
         alerts = self.rules()
         self.assertEqual(len({alert["alert"] for alert in alerts}), len(alerts))
         critical = {alert["alert"] for alert in alerts if alert["labels"]["severity"] == "critical"}
-        self.assertEqual(critical, {"SorchaNetworkUnreachable", "SorchaRegisterDamaged"})
+        known = {"SorchaNetworkUnreachable", "SorchaRegisterDamaged", "SorchaRegisterRefused", "SorchaPeerAhead"}
+        self.assertEqual(critical, known)
+        readme = (ROOT / "charts/sorcha/README.md").read_text()
+        self.assertEqual({name for name in known if f"`{name}`" not in readme}, set())
 
 
 if __name__ == "__main__":

@@ -287,6 +287,7 @@ async fn a_peer_outlives_any_answers_and_follows_the_next_real_central_node() {
                 host: at.ip().to_string(),
                 port: at.port(),
                 priority: 0,
+                ca_file: None,
             };
             let peer = Peer::start(config, memory(), vec![babbler, central.address(1)]).await;
             // Long enough for several sessions, heartbeats and pulls.

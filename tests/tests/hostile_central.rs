@@ -23,7 +23,13 @@ use sorcha_tests::{
 };
 
 fn named(id: &str, at: SocketAddr, priority: u16) -> CentralNodeAddress {
-    CentralNodeAddress { id: Some(id.into()), host: at.ip().to_string(), port: at.port(), priority }
+    CentralNodeAddress {
+        id: Some(id.into()),
+        host: at.ip().to_string(),
+        port: at.port(),
+        priority,
+        ca_file: None,
+    }
 }
 
 /// A central node with a, b, c and a deprecated d, its store, and a peer that holds all of it.

@@ -155,6 +155,7 @@ fn address(at: SocketAddr) -> Vec<CentralNodeAddress> {
         host: at.ip().to_string(),
         port: at.port(),
         priority: 0,
+        ca_file: None,
     }]
 }
 

@@ -2,7 +2,7 @@
 //!
 //! An object is left alone when it holds everything that is desired, hash of the desired object included; so a second
 //! pass with nothing to do makes no call, a removed setting is noticed, and drift is repaired. Whose an object is, is
-//! looked at before each write ([`gate`]): an object of others is never touched.
+//! looked at before each write (`gate`): an object of others is never touched.
 
 mod covers;
 mod error;
@@ -172,22 +172,22 @@ impl Applier {
         Ok(())
     }
 
-    /// Deletes an object that is not desired any more, if the cache shows one that belongs to this owner.
+    /// Deletes an object that is not desired any more, if the cache shows one that this claim holds for.
     ///
     /// # Errors
-    /// [`Error::Api`]; one that is gone already, or is not the owner's any more, is none.
+    /// [`Error::Api`]; one that is gone already, or is another's by now, is none.
     pub async fn delete<K: Cached + Serialize>(
         &self,
-        owner_uid: &str,
+        claim: &Claim,
         namespace: &str,
         name: &str,
     ) -> Result<(), Error> {
         let Some(held) = self.caches.get::<K>(namespace, name) else { return Ok(()) };
-        let (place, claim) = (self.place::<K>(namespace, name), Claim::Resource(owner_uid.to_owned()));
+        let place = self.place::<K>(namespace, name);
         if held.meta().deletion_timestamp.is_some() {
             return Ok(());
         }
-        let mut permit = place.seen(held.meta(), &claim);
+        let mut permit = place.seen(held.meta(), claim);
         for _ in 0..ATTEMPTS {
             let permitted = match permit {
                 Err(Error::Taken { .. }) => return Ok(()),
@@ -195,7 +195,7 @@ impl Applier {
             };
             match permitted.delete().await {
                 Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
-                Err(error) if is_conflict(&error) => permit = place.look(&claim).await,
+                Err(error) if is_conflict(&error) => permit = place.look(claim).await,
                 other => return other.map_err(|error| place.failed(error)),
             }
         }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use sorcha_crds::{SorchaCentralNode, SorchaPeer};
 
 use crate::{
+    apply::owner::Claim,
     fixtures::{Call, Scene, central_with, peer_with, put},
     names::{self, Component},
     reconcile::reconcile,
@@ -20,6 +21,7 @@ use crate::{
 
 /// What is reconciled.
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "a few of a test")]
 enum Subject {
     Central(SorchaCentralNode),
     Peer(SorchaPeer),
@@ -282,7 +284,12 @@ async fn what_is_not_ours_any_more_is_not_deleted() {
     for (held, deletes) in [("uid-x", 1), ("theirs", 0), ("", 0)] {
         let mut scene = Scene::new(named);
         put(&mut scene.writers.cron_jobs, job(held));
-        scene.ctx.applier.delete::<CronJob>("uid-x", "shop", "x-backup").await.expect("no error");
+        scene
+            .ctx
+            .applier
+            .delete::<CronJob>(&Claim::Resource("uid-x".to_owned()), "shop", "x-backup")
+            .await
+            .expect("no error");
         let calls = scene.take_calls();
         assert_eq!(calls.len(), deletes, "{held}");
         // Of the very object that was looked at, and no later one of its name.
@@ -305,7 +312,12 @@ async fn one_that_changed_hands_before_the_deletion_stays() {
     let owner = json!({"apiVersion": "sorcha.dev/v1alpha1", "kind": "SorchaCentralNode", "name": "x", "uid": "uid-x", "controller": true});
     let job = json!({"metadata": {"name": "x-backup", "namespace": "shop", "uid": "job", "resourceVersion": "9", "ownerReferences": [owner]}});
     put(&mut scene.writers.cron_jobs, serde_json::from_value::<CronJob>(job).expect("a CronJob"));
-    scene.ctx.applier.delete::<CronJob>("uid-x", "shop", "x-backup").await.expect("no error");
+    scene
+        .ctx
+        .applier
+        .delete::<CronJob>(&Claim::Resource("uid-x".to_owned()), "shop", "x-backup")
+        .await
+        .expect("no error");
     let deletes = scene.take_calls().iter().filter(|call| call.method == "DELETE").count();
     assert_eq!(deletes, 1);
 }
@@ -318,7 +330,7 @@ fn objects_are_written_through_the_gate_alone() {
         "apply/gate.rs",
         "reconcile.rs",
         "reviews.rs",
-        "blueprint/leave.rs",
+        "blueprint/finalizer.rs",
         "leader/mod.rs",
         "pki/command.rs",
         "publication/token.rs",

@@ -1,5 +1,6 @@
 //! From the spec of a central node to its objects; pure but for the settings.
 
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt as _;
 use sorcha_crds::{
     SorchaCentralNode,
@@ -106,14 +107,22 @@ fn mongodb_uri(node: &SorchaCentralNode) -> Option<SecretKeyRef> {
 /// The objects that the network's central nodes share.
 pub(super) fn shared(ctx: &Ctx, network: &Network) -> Shared {
     let external = network.external(|name| ctx.caches.get(&network.namespace, name));
-    let owner = network_owner(network, Component::CentralNode, network.name.clone());
     Shared {
-        config_map: network_config_map(&owner, &network.internal(), &external),
-        budget: ctx.settings.disruption_budgets.then(|| network_budget(&owner)),
+        config_map: network_config_map(&central_owner(network), &network.internal(), &external),
+        budget: ctx.settings.disruption_budgets.then(|| budget(network)),
         mongodb: network.managed().map(|(_, server)| {
             managed_server(&mongodb_owner(network), server, managed_deletion_policy(network))
         }),
     }
+}
+
+/// The budget of the network's central nodes, whether it is wanted or not.
+pub(super) fn budget(network: &Network) -> PodDisruptionBudget {
+    network_budget(&central_owner(network))
+}
+
+fn central_owner(network: &Network) -> Owner {
+    network_owner(network, Component::CentralNode, network.name.clone())
 }
 
 /// The shared database is kept while any central node wants that.

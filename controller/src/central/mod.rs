@@ -132,14 +132,10 @@ async fn apply_shared(ctx: &Ctx, network: &Network) -> Result<(), Error> {
     Ok(())
 }
 
-/// It belongs to all central nodes that there were when it was applied.
 async fn delete_budget(ctx: &Ctx, network: &Network) -> Result<(), Error> {
-    let name = names::network_budget(&network.name);
-    for node in &network.nodes {
-        let uid = node.uid().unwrap_or_default();
-        ctx.applier.delete::<PodDisruptionBudget>(&uid, &network.namespace, &name).await?;
-    }
-    Ok(())
+    let unwanted = desired::budget(network);
+    let (claim, name) = (Claim::of(&unwanted.metadata), unwanted.name_any());
+    ctx.applier.delete::<PodDisruptionBudget>(&claim, &network.namespace, &name).await.map_err(Error::from)
 }
 
 /// The password is made once and never changed: the server keeps it in its volume.
@@ -179,7 +175,9 @@ async fn apply_own(
     ctx.applier.apply_surroundings(desired).await?;
     if desired.backup.is_none() {
         let (namespace, uid) = (node.namespace().unwrap_or_default(), node.uid().unwrap_or_default());
-        ctx.applier.delete::<CronJob>(&uid, &namespace, &names::backup(&node.name_any())).await?;
+        ctx.applier
+            .delete::<CronJob>(&Claim::Resource(uid), &namespace, &names::backup(&node.name_any()))
+            .await?;
     }
     let stateful_set = &desired.stateful_set;
     if !observed.pods_would_change(stateful_set) {

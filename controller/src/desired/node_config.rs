@@ -64,7 +64,7 @@ fn with_tls(sections: &mut Map<String, Value>, tls: bool) {
             "certificate_file": file("tls.crt"), "key_file": file("tls.key"), "ca_file": file("ca.crt"),
         });
         sections.insert("tls".into(), files);
-        sections.insert("listen".into(), json!({"https": format!("0.0.0.0:{HTTPS_PORT}")}));
+        sections["listen"]["https"] = json!(format!("0.0.0.0:{HTTPS_PORT}"));
     }
 }
 

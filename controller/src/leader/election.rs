@@ -72,12 +72,12 @@ impl Election {
     }
 
     /// Takes in what the Lease says, and decides.
-    pub fn look(&mut self, record: Record, now: Instant) -> Step {
+    pub fn look(&mut self, record: &Record, now: Instant) -> Step {
         let mine = record.holder.as_ref() == Some(&self.identity);
         if !mine {
             self.renewed = None;
         }
-        let unchanged = self.seen.as_ref().is_some_and(|(seen, _)| *seen == record);
+        let unchanged = self.seen.as_ref().is_some_and(|(seen, _)| seen == record);
         if !unchanged {
             self.seen = Some((record.clone(), now));
         }
@@ -135,12 +135,12 @@ mod tests {
     async fn a_lease_is_anothers_until_it_was_seen_unchanged_for_its_time() {
         let start = Instant::now();
         let mut election = Election::new("b", 15 * SECOND);
-        assert_eq!(election.look(record("a", "1"), start), Step::Wait);
-        assert_eq!(election.look(record("a", "1"), start + 14 * SECOND), Step::Wait);
+        assert_eq!(election.look(&record("a", "1"), start), Step::Wait);
+        assert_eq!(election.look(&record("a", "1"), start + 14 * SECOND), Step::Wait);
         // It was renewed: the time begins again, whatever the renewal says of when it was.
-        assert_eq!(election.look(record("a", "2"), start + 15 * SECOND), Step::Wait);
-        assert_eq!(election.look(record("a", "2"), start + 29 * SECOND), Step::Wait);
-        assert_eq!(election.look(record("a", "2"), start + 30 * SECOND), Step::Take);
+        assert_eq!(election.look(&record("a", "2"), start + 15 * SECOND), Step::Wait);
+        assert_eq!(election.look(&record("a", "2"), start + 29 * SECOND), Step::Wait);
+        assert_eq!(election.look(&record("a", "2"), start + 30 * SECOND), Step::Take);
         assert!(!election.leads(start + 30 * SECOND), "asking is not holding");
     }
 
@@ -148,7 +148,7 @@ mod tests {
     async fn a_holders_time_counts_from_before_its_renewal_was_sent() {
         let start = Instant::now();
         let mut election = Election::new("a", 15 * SECOND);
-        assert_eq!(election.look(Record::default(), start), Step::Take);
+        assert_eq!(election.look(&Record::default(), start), Step::Take);
         election.sending("then".to_owned(), start);
         election.confirmed(record("a", "1"), start + 9 * SECOND);
         assert!(election.leads(start + 9 * SECOND) && !election.leads(start + 10 * SECOND));
@@ -160,8 +160,8 @@ mod tests {
         let mut election = Election::new("a", 15 * SECOND);
         election.sending("then".to_owned(), start);
         election.confirmed(record("a", "1"), start);
-        assert_eq!(election.look(record("a", "1"), start + SECOND), Step::Renew);
-        assert_eq!(election.look(record("b", "2"), start + 2 * SECOND), Step::Wait);
+        assert_eq!(election.look(&record("a", "1"), start + SECOND), Step::Renew);
+        assert_eq!(election.look(&record("b", "2"), start + 2 * SECOND), Step::Wait);
         assert!(!election.leads(start + 2 * SECOND));
     }
 
@@ -169,10 +169,10 @@ mod tests {
     async fn a_write_whose_answer_was_lost_counts_from_when_it_was_sent() {
         let start = Instant::now();
         let mut election = Election::new("a", 15 * SECOND);
-        assert_eq!(election.look(Record::default(), start), Step::Take);
+        assert_eq!(election.look(&Record::default(), start), Step::Take);
         election.sending("first".to_owned(), start);
         let written = Record { renewed: Some("first".to_owned()), ..record("a", "1") };
-        assert_eq!(election.look(written, start + 5 * SECOND), Step::Renew);
+        assert_eq!(election.look(&written, start + 5 * SECOND), Step::Renew);
         assert!(election.leads(start + 9 * SECOND) && !election.leads(start + 10 * SECOND));
     }
 
@@ -182,9 +182,9 @@ mod tests {
         for (seconds, waits) in [(Some(u64::MAX), 300), (Some(0), 15), (None, 15), (Some(60), 60)] {
             let mut election = Election::new("b", 15 * SECOND);
             let held = Record { seconds, ..record("a", "1") };
-            assert_eq!(election.look(held.clone(), start), Step::Wait);
-            assert_eq!(election.look(held.clone(), start + SECOND * (waits - 1)), Step::Wait, "{seconds:?}");
-            assert_eq!(election.look(held, start + SECOND * waits), Step::Take, "{seconds:?}");
+            assert_eq!(election.look(&held, start), Step::Wait);
+            assert_eq!(election.look(&held, start + SECOND * (waits - 1)), Step::Wait, "{seconds:?}");
+            assert_eq!(election.look(&held, start + SECOND * waits), Step::Take, "{seconds:?}");
         }
     }
 
@@ -192,7 +192,7 @@ mod tests {
     async fn the_lease_of_an_earlier_process_of_this_name_runs_out_first() {
         let start = Instant::now();
         let mut election = Election::new("a", 15 * SECOND);
-        assert_eq!(election.look(record("a", "1"), start), Step::Wait);
-        assert_eq!(election.look(record("a", "1"), start + 15 * SECOND), Step::Take);
+        assert_eq!(election.look(&record("a", "1"), start), Step::Wait);
+        assert_eq!(election.look(&record("a", "1"), start + 15 * SECOND), Step::Take);
     }
 }

@@ -113,7 +113,7 @@ impl Leadership {
             // Written as a new one.
             None => Record::default(),
         };
-        let step = self.election.look(record.clone(), Instant::now());
+        let step = self.election.look(&record, Instant::now());
         if step == Step::Wait {
             return Ok(());
         }
@@ -143,7 +143,7 @@ impl Leadership {
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: i32::try_from(self.duration.as_secs()).ok(),
             renew_time: now.clone(),
-            acquire_time: if taken { now } else { seen.acquired.clone().map(MicroTime) },
+            acquire_time: if taken { now } else { seen.acquired.map(MicroTime) },
             lease_transitions: Some(seen.transitions.saturating_add(i32::from(taken))),
             ..LeaseSpec::default()
         };

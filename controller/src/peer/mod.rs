@@ -18,6 +18,7 @@ use sorcha_crds::{SorchaCentralNode, SorchaPeer, SorchaPeerStatus, peer::PeerRep
 pub(crate) use self::moves::Places;
 use self::observe::Observed;
 use crate::{
+    apply::owner::Claim,
     central, claims,
     context::Ctx,
     pki::{self, holder::Holder},
@@ -60,8 +61,9 @@ impl Subject for SorchaPeer {
         forget_gone(self, ctx, &observed).await?;
         ctx.applier.apply_surroundings(&desired).await?;
         if desired.budget.is_none() {
-            let (uid, namespace) = (self.uid().unwrap_or_default(), self.namespace().unwrap_or_default());
-            ctx.applier.delete::<PodDisruptionBudget>(&uid, &namespace, &self.name_any()).await?;
+            let claim = Claim::Resource(self.uid().unwrap_or_default());
+            let namespace = self.namespace().unwrap_or_default();
+            ctx.applier.delete::<PodDisruptionBudget>(&claim, &namespace, &self.name_any()).await?;
         }
         ctx.applier.apply(&desired.stateful_set).await?;
         Ok(Progress::Applied)

@@ -35,7 +35,7 @@ impl Observed {
         let pods: BTreeMap<_, _> = by_ordinal
             .chain(reported.filter(|pod| names::ordinal(&name, pod).is_some()))
             .filter_map(|pod| Some((pod.clone(), ctx.caches.get::<Pod>(&namespace, &pod)?)))
-            .filter(|(_, pod)| is_of(&**pod, Component::Peer, &name))
+            .filter(|(_, pod)| is_of(pod, Component::Peer, &name))
             .collect();
         let ready = pods.values().filter(|pod| is_ready(pod)).count();
         Self { stateful_set, pods, ready: i32::try_from(ready).unwrap_or(i32::MAX) }

@@ -290,7 +290,8 @@ fn split_brain(replicas: &[Replica]) -> Finding {
 
 /// No central node contradicts what a replica holds, and none has lost it.
 fn history_intact(replicas: &[Replica]) -> Finding {
-    let reports = || replicas.iter().filter(|replica| replica.running).filter_map(|replica| replica.report.as_ref());
+    let reports =
+        || replicas.iter().filter(|replica| replica.running).filter_map(|replica| replica.report.as_ref());
     let refused = reports().find_map(|report| Some((report, report.refused.as_deref()?)));
     let ahead = reports().find_map(|report| Some((report, report.ahead?)));
     match (refused, ahead) {

@@ -1,3 +1,5 @@
+mod bounds;
+
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -11,10 +13,7 @@ use sorcha_crds::{
 use super::{desired, status};
 use crate::{
     cache::Writers,
-    config::Settings,
-    fixtures::{
-        Call, IMAGE, Scene, assert_confined, every_override, peer, peer_with, pod, put, settings, settle,
-    },
+    fixtures::{Call, IMAGE, Scene, peer, pod, put, settle},
     reconcile::{Error, Subject as _, reconcile},
 };
 
@@ -107,7 +106,7 @@ async fn another_history_and_a_lost_one_are_a_condition_and_an_event() {
         let found = status.conditions.iter().find(|c| c.type_ == HISTORY_INTACT).expect("a condition");
         assert_eq!((found.status.as_str(), found.reason.as_str()), (state, reason));
         assert_eq!(is_true(&status.conditions, SYNCED), reason != "AheadOfCentralNode");
-        let events = crate::events::transitions(&before, &status.conditions);
+        let events = crate::events::transitions(&before, &status.conditions, false).events;
         let intact = events.into_iter().filter(|event| event.reason != "Serving" && event.reason != "Behind");
         told.extend(intact.map(|event| (event.reason, format!("{:?}", event.type_))));
         before = status.conditions;
@@ -235,33 +234,6 @@ async fn nothing_to_do_makes_no_call() {
     edge.status = Some(status_of(&scene, &edge));
     reconcile(Arc::new(edge), Arc::clone(&scene.ctx)).await.expect("reconciled");
     assert_eq!(writes(&scene.take_calls()), Vec::<String>::new());
-}
-
-/// What the right to create peers gives, and what it does not (docs/security.md).
-#[test]
-fn no_spec_gives_a_pod_more_than_the_standard_or_the_identity_of_another() {
-    let spec = json!({
-        "replicas": 2, "image": "localhost/any:1", "pod": every_override(),
-        "store": {"mongodb": {"uriSecretRef": {"name": "any", "key": "k"}}},
-        "tls": {"mode": "Secret", "secretName": "any-tls"},
-        "centralNodes": [{"host": "any.example.org", "caSecretRef": {"name": "any-ca"}}],
-    });
-    let set = desired::desired(&peer_with("edge", &spec), IMAGE, "IfNotPresent").stateful_set;
-    assert_confined(&set.spec.and_then(|spec| spec.template.spec).expect("a pod"), Some("edge"));
-}
-
-/// Conversation: on a cluster of one machine no budget keeps it from being drained, not even one that was made before.
-#[tokio::test]
-async fn a_cluster_of_one_machine_can_be_drained() {
-    let settings = Settings { disruption_budgets: false, ..settings() };
-    let mut scene = Scene::with(settings, |_| None);
-    let edge = Arc::new(peer("edge", 2));
-    let made = desired::desired(&edge, IMAGE, "IfNotPresent").budget.expect("a budget");
-    put(&mut scene.writers.budgets, made);
-    reconcile(edge, Arc::clone(&scene.ctx)).await.expect("reconciled");
-    let budgets: Vec<_> =
-        writes(&scene.take_calls()).into_iter().filter(|call| call.contains("budget")).collect();
-    assert_eq!(budgets, ["DELETE poddisruptionbudgets/edge"]);
 }
 
 /// What was applied, as watches would show it.

@@ -31,7 +31,6 @@ pub fn with(builder: ClientBuilder, call: Duration, connect: Duration) -> reqwes
 }
 
 /// A client's settings for addresses of plain HTTP: it trusts no certificate, and so needs none of the machine's.
-#[must_use]
 pub fn plain() -> ClientBuilder {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

@@ -108,6 +108,9 @@ pub(super) enum Standing {
     Served,
 }
 
+/// A connection is new for so long: that nothing was asked on it says nothing yet.
+pub(super) const FRESH: Duration = Duration::from_secs(3);
+
 /// Measures one connection.
 #[derive(Debug)]
 pub(super) struct Meter(Mutex<State>);
@@ -153,6 +156,8 @@ impl Meter {
                 _ => Standing::Awaited,
             },
             None if state.requests > 0 => Standing::Served,
+            // Its first request may be on its way.
+            None if !state.has_asked && now.duration_since(state.idle_since) < FRESH => Standing::Awaited,
             None => Standing::Idle(state.idle_since),
         }
     }

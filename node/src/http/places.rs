@@ -189,7 +189,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Http;
+    use crate::{config::Http, http::pace::FRESH};
 
     fn places(all: usize) -> Arc<Places> {
         Places::new(all, Rules::from(&Http::default()), Metrics::disabled())
@@ -209,6 +209,7 @@ mod tests {
         let hosts = ["10.0.0.1", "10.0.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.3"];
         let there = hosts.map(|host| places.take(from(host)));
         let _served: Vec<_> = [0, 1, 2, 4].map(|number: usize| there[number].meter.begins()).into();
+        tokio::time::sleep(FRESH).await;
         let mut late = vec![places.take(from("10.0.0.4"))];
         assert_eq!(cut(&there), [3], "nothing is in progress on it");
         let slow = there[4].meter.begins();
@@ -230,8 +231,18 @@ mod tests {
         drop(slow);
     }
 
-    #[test]
-    fn a_place_is_free_once_it_is_left() {
+    #[tokio::test(start_paused = true)]
+    async fn a_new_connection_is_not_taken_for_an_idle_one() {
+        let places = places(3);
+        let there = ["10.0.0.1"; 3].map(|host| places.take(from(host)));
+        let _served: Vec<_> = there.iter().map(|place| place.meter.begins()).collect();
+        let probe = places.take(from("10.0.0.1"));
+        let next = places.take(from("10.0.0.1"));
+        assert!(!probe.cut.is_cancelled() && !next.cut.is_cancelled(), "older ones go first");
+    }
+
+    #[tokio::test]
+    async fn a_place_is_free_once_it_is_left() {
         let places = places(1);
         drop(places.take(from("10.0.0.1")));
         let there = [places.take(from("10.0.0.1"))];

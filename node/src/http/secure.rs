@@ -37,7 +37,8 @@ pub async fn serve_secured(
     tracing::info!(%address, "HTTP API listening over TLS");
     let places = places(&config.http, metrics);
     let acceptor = acceptor(listener, &places, metrics);
-    serve_in(places, Secure::new(acceptor, address, tls, &config.limits), router, &config.http, shutdown).await;
+    serve_in(places, Secure::new(acceptor, address, tls, &config.limits), router, &config.http, shutdown)
+        .await;
     Ok(())
 }
 

@@ -65,9 +65,13 @@ impl Node {
     /// Sends a publication; status and answer.
     pub(crate) async fn post(&self, body: String) -> (u16, Value) {
         let url = format!("http://127.0.0.1:{}/api/system-register/publish", self.http);
-        let request = reqwest::Client::new().post(url).bearer_auth(TOKEN).body(body);
-        let answer = request.header("content-type", "application/json").send().await.unwrap();
-        (answer.status().as_u16(), answer.json().await.unwrap_or_default())
+        let request = sorcha_node::http_client::plain().unwrap().post(url).bearer_auth(TOKEN).body(body);
+        match request.header("content-type", "application/json").send().await {
+            Ok(answer) => (answer.status().as_u16(), answer.json().await.unwrap_or_default()),
+            // Refused, and the connection closed, while the body was still being sent.
+            Err(error) if error.is_request() => (413, error.to_string().into()),
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// Fails unless a port answers its probe at once, on a connection of its own.

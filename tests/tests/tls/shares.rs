@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sorcha_node::{central::publish::Submission, clock::Clock as _, config::Limits};
+use sorcha_node::{central::publish::Submission, config::Limits};
 use sorcha_proto::v1::{
     self, central_node_connection_client::CentralNodeConnectionClient, heartbeat_client::HeartbeatClient,
     system_register_sync_client::SystemRegisterSyncClient,
@@ -45,7 +45,7 @@ async fn filled(central: &Central, documents: usize) {
         let filler = "x".repeat(DOCUMENT);
         let submission = Submission {
             blueprint_id: format!("b{number}"),
-            document: format!(r#"{{"filler":"{filler}"}}"#).into_bytes(),
+            document: format!(r#"{{"filler":"{filler}"}}"#).into_bytes().into(),
             published_by: "tester".into(),
             metadata: Default::default(),
         };

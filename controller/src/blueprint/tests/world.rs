@@ -264,7 +264,7 @@ impl Central {
         config.http.token_file = Some(tokens);
         let env = Env::system(Metrics::disabled());
         let auth = Auth::new(&config.http, Arc::clone(&env.clock), None).unwrap();
-        let limits = config.http.clone();
+        let (limits, metrics) = (config.http.clone(), env.metrics.clone());
         let node = run::prepare_central(Arc::new(config), env, store).await.unwrap();
         let tailing = Arc::clone(&node);
         tokio::spawn(async move { tailing.log.tail().await });
@@ -273,7 +273,7 @@ impl Central {
             .layer(from_fn_with_state((Arc::clone(&seen), Arc::clone(&spoils)), spoil));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { serve(listener, router, &limits, std::future::pending()).await });
+        tokio::spawn(async move { serve(listener, router, &limits, &metrics, std::future::pending()).await });
         (Self { node, seen, spoils, _data: data }, address)
     }
 

@@ -44,7 +44,7 @@ impl JournalStore {
         let resolved = files.resolve(path).map_err(doing("open", path))?;
         let place = Place { files, path: resolved };
         let opening = place.clone();
-        let (journal, loaded) = options.run(move || open_file(opening)).await?;
+        let (journal, loaded) = options.run(move || open_file(&opening)).await?;
         Ok(Self::over(place, options, journal, loaded))
     }
 
@@ -54,7 +54,7 @@ impl JournalStore {
     /// [`StoreError::Internal`], which memory has no reason to give.
     pub fn in_memory(options: Options) -> Result<Self, StoreError> {
         let place = Place { files: Arc::new(MemoryFiles::default()), path: REGISTER_FILE.into() };
-        let (journal, loaded) = open_file(place.clone())?;
+        let (journal, loaded) = open_file(&place)?;
         Ok(Self::over(place, options, journal, loaded))
     }
 
@@ -100,7 +100,7 @@ fn set_aside(files: &dyn Files, path: &Path, now_millis: i64) -> io::Result<Path
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-fn open_file(place: Place) -> Result<(Appender, Loaded), StoreError> {
+fn open_file(place: &Place) -> Result<(Appender, Loaded), StoreError> {
     let file = JournalFile::open(place.clone())?;
     // Whoever put it there may have been killed before its name was durable.
     place.sync_names()?;

@@ -128,6 +128,13 @@ impl Site {
         Ok(())
     }
 
+    /// A start that failed is tried again.
+    async fn starts(&mut self) {
+        if self.open().await.is_err() {
+            drop(self.open().await);
+        }
+    }
+
     /// Does something; when it is acknowledged, all that is there then is to stay.
     async fn does(&mut self, what: impl AsyncFnOnce(&JournalStore) -> Result<(), StoreError>) {
         let Some(store) = &self.store else { return };
@@ -179,12 +186,7 @@ impl Site {
     }
 
     async fn lives(&mut self) {
-        for _ in 0..2 {
-            // A start that failed is tried again.
-            if self.open().await.is_ok() {
-                break;
-            }
-        }
+        self.starts().await;
         let genesis =
             Genesis::create("n0", &SigningKey::from_bytes(&[1; 32]), Timestamp::from_millis(1)).unwrap();
         self.does(async |store| store.init_genesis(genesis).await.map(drop)).await;
@@ -196,7 +198,7 @@ impl Site {
         self.publishes("c").await;
         self.restores().await;
         self.publishes("d").await;
-        drop(self.open().await);
+        self.starts().await;
         self.publishes("e").await;
     }
 

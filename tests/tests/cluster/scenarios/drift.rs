@@ -125,10 +125,10 @@ async fn taken_over_replicas(space: &Space) -> Result<()> {
 
 /// A central node and peers of one name: the older one keeps what it has, certificate and all.
 async fn kinds_of_one_name(space: &Space) -> Result<()> {
-    space.apply(&[manifests::tokens(), manifests::embedded("x", "taken.test")]).await?;
-    space.until("scn/x", 120, &[("Ready", "True")]).await?;
     const OBJECTS: [&str; 6] =
         ["secret/x-tls", "service/x", "configmap/x", "serviceaccount/x", "role/x", "statefulset/x"];
+    space.apply(&[manifests::tokens(), manifests::embedded("x", "taken.test")]).await?;
+    space.until("scn/x", 120, &[("Ready", "True")]).await?;
     let mut before = Vec::new();
     for object in OBJECTS {
         before.push(space.get(&[object]).await?);

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 
 use crate::{
-    cluster::{CONTROLLER, Cluster, SYSTEM},
+    cluster::{CONTROLLER, Cluster, system},
     eventually::{eventually, seconds},
     look::{Look as _, is_ready},
     manifests,
@@ -71,7 +71,7 @@ async fn published(space: &Space, id: &str) -> Result<()> {
 
 /// At its start the controller meets all of them at once.
 async fn restarted(cluster: &Cluster) -> Result<()> {
-    cluster.kubectl(&["-n", SYSTEM, "delete", "pods", "-l", CONTROLLER, "--wait=true"]).await?;
+    cluster.kubectl(&["-n", system(), "delete", "pods", "-l", CONTROLLER, "--wait=true"]).await?;
     controllers(cluster).await
 }
 
@@ -90,7 +90,7 @@ async fn large(cluster: &Cluster, good: &Space, bad: &Space) -> Result<()> {
     }
     restarted(cluster).await?;
     published(good, "beside-large-v1").await?;
-    let pods = cluster.json(&["-n", SYSTEM, "get", "pods", "-l", CONTROLLER]).await?;
+    let pods = cluster.json(&["-n", system(), "get", "pods", "-l", CONTROLLER]).await?;
     for pod in pods.list("/items") {
         let restarts = pod.number("/status/containerStatuses/0/restartCount");
         ensure!(restarts == 0 && is_ready(pod), "{} was started {restarts} times again", pod.name());
@@ -111,7 +111,7 @@ async fn unproven(space: &Space) -> Result<()> {
 }
 
 async fn silent(cluster: &Cluster) -> Result<()> {
-    let log = cluster.kubectl(&["-n", SYSTEM, "logs", "-l", CONTROLLER, "--tail=-1", "--prefix"]).await?;
+    let log = cluster.kubectl(&["-n", system(), "logs", "-l", CONTROLLER, "--tail=-1", "--prefix"]).await?;
     let line = log.lines().find(|line| line.contains(MARKER));
     ensure!(line.is_none(), "a document is in the log: {line:?}");
     Ok(())
