@@ -7,6 +7,7 @@
 //! | `checkpoint` | replica: its position and the seal over its entries |
 //! | `applying` | replica: the version that entries are being replaced on the way to |
 //! | `replacing` | the three above of a register that is about to take this one's place |
+//! | `owner` | whether a register or a replica lies here, and whose the replica is |
 
 use mongodb::bson::{DateTime, RawBsonRef, RawDocument, RawDocumentBuf, raw::cstr, spec::BinarySubtype};
 use sha2::{Digest as _, Sha256};
@@ -27,6 +28,7 @@ pub(super) const HEAD: &str = "head";
 pub(super) const CHECKPOINT: &str = "checkpoint";
 pub(super) const APPLYING: &str = "applying";
 pub(super) const REPLACING: &str = "replacing";
+pub(super) const OWNER: &str = "owner";
 
 /// The document that holds a genesis.
 pub(super) fn encode_genesis(genesis: &Genesis) -> Result<RawDocumentBuf, StoreError> {
@@ -162,7 +164,7 @@ pub(super) fn decode_replacement(raw: &RawDocument) -> Result<Replacement, Store
     }
 }
 
-fn with_id(id: &str) -> RawDocumentBuf {
+pub(super) fn with_id(id: &str) -> RawDocumentBuf {
     let mut out = RawDocumentBuf::new();
     out.append(cstr!("_id"), id);
     out
