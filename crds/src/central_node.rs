@@ -479,6 +479,9 @@ pub struct CentralNodeReport {
     /// Integrity findings; absent until the register was checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub findings: Option<i64>,
+    /// `RegisterLost`, `RegisterExchanged` or `RegisterRolledBack` while the database does not hold the register served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub register_fault: Option<String>,
     /// End of the node's TLS certificate; absent where gRPC is plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_not_after: Option<Time>,

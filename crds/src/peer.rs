@@ -362,6 +362,9 @@ pub struct PeerReport {
     /// Integrity findings that are not repaired yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub findings: Option<i64>,
+    /// Why the replica does not follow its central node, though they are connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication_fault: Option<String>,
     /// Last value of `spec.forceResync` that was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub force_resync: Option<String>,

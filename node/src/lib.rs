@@ -9,6 +9,7 @@ pub mod env;
 pub mod file_watch;
 pub mod kubernetes;
 pub mod telemetry;
+pub mod supervise;
 pub mod keys;
 pub mod register;
 pub mod tls;

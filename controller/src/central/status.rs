@@ -12,7 +12,7 @@ use sorcha_crds::{
 };
 
 use super::{
-    backups,
+    backups, lineages,
     observe::{Observed, network},
     publishers,
 };
@@ -37,7 +37,7 @@ pub(super) fn status(
     let report = live_report(node, observed);
     let last = before.node.as_ref();
     let peers = report.map(|report| report.peers).unwrap_or_default();
-    let converged = converged(report, observed);
+    let converged = lineages::finding(ctx, node, report).unwrap_or_else(|| converged(report, observed));
     let lineage = last.and_then(|report| report.lineage.as_deref()).map(short);
     let version = last.and_then(|report| report.version);
     // What was reached in one register says nothing of another one.
@@ -79,7 +79,10 @@ pub(super) fn status(
 }
 
 /// The node's report while its process runs; what a dead one said last is no state.
-fn live_report<'a>(node: &'a SorchaCentralNode, observed: &Observed) -> Option<&'a CentralNodeReport> {
+pub(super) fn live_report<'a>(
+    node: &'a SorchaCentralNode,
+    observed: &Observed,
+) -> Option<&'a CentralNodeReport> {
     let pod = observed.pod.as_deref().filter(|pod| is_running(pod))?;
     let report = node.status.as_ref()?.node.as_ref()?;
     // A report from before the container started speaks of its predecessor.
@@ -157,7 +160,15 @@ fn store_reachable(report: Option<&CentralNodeReport>) -> Finding {
     }
 }
 
+/// Reasons that a node may give for a database which does not hold its register any more.
+const REGISTER_FAULTS: [&str; 3] = ["RegisterLost", "RegisterExchanged", "RegisterRolledBack"];
+
 fn register_valid(report: Option<&CentralNodeReport>) -> Finding {
+    if let Some(fault) = report.and_then(|report| report.register_fault.as_deref()) {
+        let reason = REGISTER_FAULTS.into_iter().find(|known| *known == fault).unwrap_or("RegisterExchanged");
+        let why = report.and_then(|report| report.message.clone()).unwrap_or_default();
+        return Finding::new(REGISTER_VALID, false, reason, why);
+    }
     match report.and_then(|report| report.findings) {
         None => Finding::new(
             REGISTER_VALID,

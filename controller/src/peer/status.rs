@@ -45,6 +45,10 @@ impl Replica<'_> {
         matches!(self.state(), "Connected" | "HeartbeatMonitoring")
     }
 
+    fn fault(&self) -> Option<&str> {
+        self.report?.replication_fault.as_deref().filter(|_| self.is_connected())
+    }
+
     fn is_synced(&self) -> bool {
         self.is_connected() && self.report.is_some_and(|report| report.lag == Some(0))
     }
@@ -148,7 +152,7 @@ fn findings(
         ready(peer, observed, replicas, result),
         progressing(observed, result),
         every(replicas, CONNECTED, "Connected", "NotConnected", |replica| replica.is_connected()),
-        every(replicas, SYNCED, "Synced", "Behind", |replica| replica.is_synced()),
+        synced(replicas),
         isolated(replicas),
         split_brain(replicas),
     ]
@@ -196,6 +200,17 @@ fn progressing(observed: &Observed, result: &Result<Progress, Error>) -> Finding
             Finding::new(PROGRESSING, false, "Settled", "")
         }
         Ok(_) => Finding::new(PROGRESSING, true, "RollingOut", "pods are coming up"),
+    }
+}
+
+/// Every replica holds its central node's newest version, and gets those to come.
+fn synced(replicas: &[Replica<'_>]) -> Finding {
+    let fault = replicas.iter().find_map(|replica| Some((replica, replica.fault()?)));
+    match fault {
+        Some((replica, why)) => {
+            Finding::new(SYNCED, false, "ReplicationFailed", format!("{}: {why}", replica.name))
+        }
+        None => every(replicas, SYNCED, "Synced", "Behind", |replica| replica.is_synced()),
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::sync::{Mutex, Notify, watch};
 
 use crate::{
     register::{names::Version, view::RegisterView},
-    store::{Store, StoreError},
+    store::{Exchange, Store, StoreError},
 };
 
 /// Entries read from the store at once.
@@ -22,6 +22,8 @@ pub struct RegisterLog {
     view: watch::Sender<Arc<RegisterView>>,
     /// Why the store does not answer, while it does not.
     outage: watch::Sender<Option<String>>,
+    /// What lies in the register's place, while it is not the register.
+    exchange: watch::Sender<Option<Exchange>>,
     /// Reads of the store are one at a time, so that the view only grows.
     reading: Mutex<()>,
     wake: Notify,
@@ -35,6 +37,7 @@ impl RegisterLog {
             store,
             view: watch::Sender::new(Arc::new(view)),
             outage: watch::Sender::new(None),
+            exchange: watch::Sender::new(None),
             reading: Mutex::new(()),
             wake: Notify::new(),
         }
@@ -76,8 +79,21 @@ impl RegisterLog {
         self.outage.subscribe()
     }
 
-    /// Notes whether the store answers; logs the change only.
+    /// What the store holds in the register's place, while it is not the register.
+    #[must_use]
+    pub fn exchange(&self) -> Option<Exchange> {
+        self.exchange.borrow().clone()
+    }
+
+    /// Follows whether the store holds the register.
+    #[must_use]
+    pub fn subscribe_exchange(&self) -> watch::Receiver<Option<Exchange>> {
+        self.exchange.subscribe()
+    }
+
+    /// Notes whether the store answers, and holds the register; logs changes only.
     pub fn note_reachable(&self, result: Result<(), &StoreError>) {
+        self.note_exchange(result);
         let outage = match result {
             Err(StoreError::Unavailable(why)) => Some(why.clone()),
             _ => None,
@@ -94,6 +110,27 @@ impl RegisterLog {
                 }
                 _ => tracing::info!("store reachable again"),
             }
+        }
+    }
+
+    fn note_exchange(&self, result: Result<(), &StoreError>) {
+        let found = match result {
+            Ok(()) => None,
+            Err(StoreError::Exchanged(exchange)) => Some(exchange.clone()),
+            // Says nothing about it.
+            Err(_) => return,
+        };
+        let noted = |known: &mut Option<Exchange>| std::mem::replace(known, found.clone()) != found;
+        if !self.exchange.send_if_modified(noted) {
+            return;
+        }
+        match found {
+            Some(exchange) => {
+                let (reason, lineage) =
+                    (exchange.reason(), self.view().lineage().map(tracing::field::display));
+                tracing::error!(reason, lineage, %exchange, "the register's database was exchanged; serving peers from the local log");
+            }
+            None => tracing::info!("the database holds the register again"),
         }
     }
 
@@ -156,10 +193,10 @@ impl RegisterLog {
         drop(self.view.subscribe().wait_for(|view| view.head() >= version).await);
     }
 
-    /// Tails the store for ever. While the store does not answer it is read at every turn: a store that is back but
-    /// has nothing new would not show otherwise.
+    /// Tails the store for ever. While the store does not answer, or holds another register, it is read at every turn: a store
+    /// that is back but has nothing new would not show otherwise.
     pub async fn tail(&self) {
-        let mut outage = self.outage.subscribe();
+        let (mut outage, mut exchange) = (self.outage.subscribe(), self.exchange.subscribe());
         loop {
             let head = self.view.borrow().head();
             tokio::select! {
@@ -167,6 +204,7 @@ impl RegisterLog {
                 () = self.wake.notified() => {}
                 // The sender lives as long as `self`.
                 _ = outage.wait_for(Option::is_some) => {}
+                _ = exchange.wait_for(Option::is_some) => {}
             }
             if let Err(error) = self.refresh().await {
                 tracing::debug!(%error, "tail read failed");

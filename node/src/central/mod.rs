@@ -43,6 +43,7 @@ use crate::{
         integrity::{self, Finding},
         names::PeerId,
     },
+    store::Exchange,
 };
 
 /// What a central node says of itself (contract NodeHealth).
@@ -54,6 +55,8 @@ pub enum Condition {
     Degraded,
     /// The register failed its integrity check: takes no peer and no publication.
     Unhealthy(Vec<Finding>),
+    /// Its database holds another register, or none: takes no publication; peers are served from its log.
+    Exchanged(Exchange),
     /// Leaving: peers are told to move.
     Draining,
 }
@@ -65,7 +68,7 @@ impl Condition {
         match self {
             Self::Healthy => "Healthy",
             Self::Degraded => "Degraded",
-            Self::Unhealthy(_) => "Unhealthy",
+            Self::Unhealthy(_) | Self::Exchanged(_) => "Unhealthy",
             Self::Draining => "Draining",
         }
     }
@@ -79,6 +82,7 @@ impl Condition {
                 "the store does not answer; peers are served from the log, publications are refused"
             }
             Self::Unhealthy(findings) => return Some(integrity::summary(findings)),
+            Self::Exchanged(exchange) => return Some(exchange.to_string()),
             Self::Draining => "this central node is leaving",
         };
         Some(why.to_owned())
@@ -160,6 +164,8 @@ impl CentralNode {
             Condition::Draining
         } else if !self.findings.is_empty() {
             Condition::Unhealthy(self.findings.clone())
+        } else if let Some(exchange) = self.log.exchange() {
+            Condition::Exchanged(exchange)
         } else if !self.log.is_reachable() {
             Condition::Degraded
         } else {

@@ -32,6 +32,7 @@ pub struct PeerNode {
     pub replica: Replica,
     /// Full syncs on request.
     resync: Resync,
+    pushes_stalled: session::PushesStalled,
     dialer: Arc<dyn Dialer>,
     started: Monotonic,
     status: watch::Sender<PeerStatus>,
@@ -87,6 +88,7 @@ impl PeerNode {
             id,
             replica,
             resync,
+            pushes_stalled: session::PushesStalled::default(),
             dialer,
             commands,
         })

@@ -49,6 +49,9 @@ struct Instruments {
     cut: Counter<u64>,
     tls_reloads: Counter<u64>,
     certificate_not_after: Gauge<i64>,
+    task_deaths: Counter<u64>,
+    stalls: Counter<u64>,
+    replicating: Gauge<u64>,
     meter: Meter,
 }
 
@@ -129,6 +132,12 @@ impl Metrics {
                 .i64_gauge("tls.certificate.not_after")
                 .with_unit("s")
                 .with_description("end of this node's TLS certificate, Unix time")
+                .build(),
+            task_deaths: counter("node.tasks.died", "long-running tasks that panicked or ended, by task"),
+            stalls: counter("peer.replication.stalls", "waits for a central node that were given up, by way"),
+            replicating: meter
+                .u64_gauge("peer.replication.working")
+                .with_description("1 while pulls and pushes do what they should, else 0")
                 .build(),
             meter: meter.clone(),
         }));
@@ -283,6 +292,21 @@ impl Metrics {
     /// The last instant of this node's TLS certificate.
     pub fn certificate_not_after(&self, at: Timestamp) {
         self.0.certificate_not_after.record(at.as_millis().div_euclid(1000), self.node());
+    }
+
+    /// A long-running task panicked or ended.
+    pub fn task_died(&self, task: &'static str) {
+        self.0.task_deaths.add(1, &self.labels([("task", task.to_owned())]));
+    }
+
+    /// A wait for a central node was given up: of a `pull` or of the `push` stream.
+    pub fn stalled(&self, way: &'static str) {
+        self.0.stalls.add(1, &self.labels([("way", way.to_owned())]));
+    }
+
+    /// Whether replication does what it should.
+    pub fn replicating(&self, works: bool) {
+        self.0.replicating.record(u64::from(works), self.node());
     }
 
     /// Integrity findings.

@@ -112,3 +112,15 @@ async fn a_look_for_more_is_never_long() {
     assert!(!log.look_for(version).await);
     assert_eq!(started.elapsed(), Duration::ZERO, "a store that is known to be away is not asked");
 }
+
+#[tokio::test]
+async fn an_exchanged_database_is_known_until_the_right_one_is_back() {
+    use crate::store::InItsPlace;
+    let log = RegisterLog::new(Arc::new(Quiet::default()), RegisterView::new(None));
+    let lost = Exchange { ours: None, found: InItsPlace::Nothing };
+    log.note_reachable(Err(&StoreError::Exchanged(lost.clone())));
+    log.note_reachable(Err(&StoreError::Unavailable("no primary".into())));
+    assert_eq!((log.exchange(), log.is_reachable()), (Some(lost), false), "an outage says nothing about it");
+    log.note_reachable(Ok(()));
+    assert_eq!((log.exchange(), log.is_reachable()), (None, true));
+}

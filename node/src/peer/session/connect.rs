@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 use tracing::Instrument as _;
 
-use super::{Rhythm, Session, faults};
+use super::{Rhythm, Session, faults, pace::Received};
 use crate::{
     config::CentralNodeAddress,
     peer::{
@@ -47,7 +47,7 @@ impl Refusal {
         Self { fault, message: message.into(), retry_after: None, split_brain: false }
     }
 
-    fn passing(message: impl Into<String>) -> Self {
+    pub(in crate::peer) fn passing(message: impl Into<String>) -> Self {
         Self::new(Fault::Passing, message)
     }
 
@@ -97,6 +97,7 @@ pub(in crate::peer) async fn connect(
         genesis,
         rhythm,
         events,
+        received: Received::default(),
     };
     Ok((session, info))
 }

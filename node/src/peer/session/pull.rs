@@ -6,9 +6,12 @@ use sorcha_proto::{EncodedEntry, metadata, v1};
 use tokio::task::{JoinError, JoinHandle};
 use tonic::{Status, Streaming, metadata::MetadataMap};
 
-use super::Session;
+use super::{
+    Session,
+    pace::{Pace, Stalled},
+};
 use crate::{
-    peer::replica::Replacement,
+    peer::replica::{Finished, Replacement},
     register::{
         entry::SealedEntry,
         names::{Lineage, RegisterDigest, Version},
@@ -32,6 +35,8 @@ pub(super) enum PullError {
     Digest,
     #[error("the central node serves another lineage now; nothing of it was taken")]
     Lineage,
+    #[error(transparent)]
+    Stalled(#[from] Stalled),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -63,10 +68,13 @@ pub(super) enum Pulled {
     Complete(usize),
     /// This many entries came, but the replica's digest is not the central node's: it must be fetched anew.
     Diverged(usize),
+    /// This many entries came, but newer ones were pushed meanwhile: it is fetched anew.
+    Overtaken(usize),
 }
 
 /// Fetches everything and replaces the replica by it, all or nothing. What has arrived is stored while more comes.
-pub(super) async fn full(session: &Session, partial: &mut Partial) -> Result<usize, PullError> {
+pub(super) async fn full(session: &Session, partial: &mut Partial) -> Result<Pulled, PullError> {
+    let held = session.node.replica.head();
     let lineage = session.genesis.as_ref().map(|genesis| genesis.lineage());
     if partial.lineage != lineage {
         *partial = Partial { lineage, entries: Vec::new() };
@@ -84,11 +92,14 @@ pub(super) async fn full(session: &Session, partial: &mut Partial) -> Result<usi
     let head = snapshot.head.unwrap_or_default().max(partial.last());
     let count = std::mem::take(partial).entries.len();
     let genesis = session.genesis.clone();
-    if !replacement.finish(genesis, head, snapshot.digest, &session.provenance()).await? {
-        return Err(PullError::Digest);
+    let from = session.provenance();
+    match replacement.finish(genesis, head, snapshot.digest, held, &from).await? {
+        Finished::Replaced => {}
+        Finished::Overtaken => return Ok(Pulled::Overtaken(count)),
+        Finished::OtherDigest => return Err(PullError::Digest),
     }
     heard(session, snapshot);
-    Ok(count)
+    Ok(Pulled::Complete(count))
 }
 
 /// Receives a whole stream and hands it on piece by piece: while one is received, the one before is checked, and those
@@ -101,7 +112,7 @@ async fn receive_into(
     let (before, head) = (partial.entries.len(), stream.snapshot.head);
     let mut checking: Option<JoinHandle<Checked>> = None;
     loop {
-        let (piece, end) = gather(&mut stream.entries).await;
+        let (piece, end) = gather(stream).await;
         if let Some(checking) = checking.take() {
             keep(joined(checking.await), partial, replacement).await?;
         }
@@ -111,20 +122,20 @@ async fn receive_into(
             None => checking = Some(tokio::task::spawn_blocking(move || check(piece, last, head))),
             Some(end) => {
                 keep(check(piece, last, head), partial, replacement).await?;
-                return end.map(|()| partial.entries.len() - before).map_err(PullError::from);
+                return end.map(|()| partial.entries.len() - before);
             }
         }
     }
 }
 
 /// Receives a piece; with it how the stream ended, if it did.
-async fn gather(entries: &mut Streaming<EncodedEntry>) -> (Vec<EncodedEntry>, Option<Result<(), Status>>) {
+async fn gather(stream: &mut Opened) -> (Vec<EncodedEntry>, Option<Result<(), PullError>>) {
     let mut piece = Vec::with_capacity(PIECE);
     while piece.len() < PIECE {
-        match entries.message().await {
+        match stream.message().await {
             Ok(Some(entry)) => piece.push(entry),
             Ok(None) => return (piece, Some(Ok(()))),
-            Err(status) => return (piece, Some(Err(status))),
+            Err(error) => return (piece, Some(Err(error))),
         }
     }
     (piece, None)
@@ -219,6 +230,7 @@ async fn repair(session: &Session) -> Result<Pulled, PullError> {
         fetched.append(&mut one);
     }
     let mut view = replica.view();
+    let held = view.head();
     let mut newer = open(session, view.head(), 0, false).await?;
     let mut rest = Vec::new();
     receive(&mut newer, &mut rest).await?;
@@ -231,7 +243,9 @@ async fn repair(session: &Session) -> Result<Pulled, PullError> {
     if newer.snapshot.digest.is_none_or(|digest| digest != view.digest()) {
         return Ok(Pulled::Diverged(count));
     }
-    replica.replace(view, &session.provenance()).await?;
+    if !replica.replace_at(held, view, &session.provenance()).await? {
+        return Ok(Pulled::Overtaken(count));
+    }
     tracing::info!(
         findings = findings.len(),
         entries = count,
@@ -245,6 +259,13 @@ async fn repair(session: &Session) -> Result<Pulled, PullError> {
 struct Opened {
     entries: Streaming<EncodedEntry>,
     snapshot: Snapshot,
+    pace: Pace,
+}
+
+impl Opened {
+    async fn message(&mut self) -> Result<Option<EncodedEntry>, PullError> {
+        Ok(self.pace.wait(self.entries.message()).await??)
+    }
 }
 
 /// Opens a stream; `cap` 0 means the configured one. A `full` pull asks for the active entries only.
@@ -258,9 +279,13 @@ async fn open(session: &Session, after: Version, cap: u32, full: bool) -> Result
         max_blueprints: i32::try_from(cap).unwrap_or(i32::MAX),
         request_time: session.node.env.clock.now().as_millis(),
     };
-    let mut client = session.sync_client();
-    let response =
-        if full { client.full_sync(request).await? } else { client.incremental_sync(request).await? };
+    let mut pace = Pace::new(session.node.config.sync.stall_timeout, session.received.clone());
+    let mut client = session.metered_client();
+    let response = if full {
+        pace.wait(client.full_sync(request)).await??
+    } else {
+        pace.wait(client.incremental_sync(request)).await??
+    };
     let lineage = text(response.metadata(), metadata::LINEAGE).and_then(Lineage::from_hex);
     let expected = session.genesis.as_ref().map(|genesis| genesis.lineage());
     if lineage.is_some() && lineage != expected {
@@ -271,7 +296,7 @@ async fn open(session: &Session, after: Version, cap: u32, full: bool) -> Result
             .and_then(|v| Version::new("version", v.parse().ok()?).ok()),
         digest: text(response.metadata(), metadata::DIGEST).and_then(RegisterDigest::from_hex),
     };
-    Ok(Opened { entries: response.into_inner(), snapshot })
+    Ok(Opened { entries: response.into_inner(), snapshot, pace })
 }
 
 fn text<'m>(metadata: &'m MetadataMap, key: &str) -> Option<&'m str> {
@@ -297,7 +322,7 @@ async fn receive_some(
     limit: usize,
 ) -> Result<bool, PullError> {
     for _ in 0..limit {
-        let Some(encoded) = stream.entries.message().await? else { return Ok(false) };
+        let Some(encoded) = stream.message().await? else { return Ok(false) };
         let last = into.last().map(|last| last.entry().version);
         let sealed = next_entry(encoded, last, stream.snapshot.head)?;
         tell_progress(into.len() + 1, &sealed);
