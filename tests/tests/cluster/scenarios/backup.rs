@@ -44,7 +44,10 @@ pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
         Ok(())
     })
     .await?;
-    let restored: Value = serde_json::from_str(space.kubectl(&["logs", "restore"]).await?.trim())?;
+    let logs = space.kubectl(&["logs", "restore"]).await?;
+    // What the command remarks on standard error comes first.
+    let summary = logs.find("\n{").map_or(logs.as_str(), |at| &logs[at..]);
+    let restored: Value = serde_json::from_str(summary.trim()).with_context(|| logs.clone())?;
     ensure!(restored.text("/lineage") == register.text("/lineage"), "{restored}");
     ensure!(
         restored["entries"] == register["blueprintCount"] && restored["findings"] == json!([]),

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{CONTROLLER, Cluster, system},
+    cluster::{CONTROLLER, Cluster, release, system},
     eventually::{eventually, seconds},
     look::Look as _,
     manifests,
@@ -125,11 +125,12 @@ async fn asked(space: &Space) -> Result<()> {
 
 /// A peer outside the cluster gets a certificate from the command, which the Secret remembers.
 async fn outside(space: &Space) -> Result<()> {
+    let controller = format!("deploy/{}", release());
     let arguments = [
         "-n",
         system(),
         "exec",
-        "deploy/sorcha",
+        &controller,
         "--",
         "/usr/local/bin/sorcha-controller",
         "identity",
