@@ -106,6 +106,8 @@ pub(super) enum Standing {
     Awaited,
     /// This node is at work for it.
     Served,
+    /// Its first request may be on its way.
+    New,
 }
 
 /// A connection is new for so long: that nothing was asked on it says nothing yet.
@@ -156,8 +158,7 @@ impl Meter {
                 _ => Standing::Awaited,
             },
             None if state.requests > 0 => Standing::Served,
-            // Its first request may be on its way.
-            None if !state.has_asked && now.duration_since(state.idle_since) < FRESH => Standing::Awaited,
+            None if !state.has_asked && now.duration_since(state.idle_since) < FRESH => Standing::New,
             None => Standing::Idle(state.idle_since),
         }
     }
@@ -281,7 +282,8 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let meter = Meter::new(start);
-        assert_eq!(meter.standing(at(0), &RULES), Standing::Idle(start));
+        assert_eq!(meter.standing(at(0), &RULES), Standing::New);
+        assert_eq!(meter.standing(start + FRESH, &RULES), Standing::Idle(start));
         let request = meter.begins();
         assert_eq!(meter.standing(at(1), &RULES), Standing::Served);
         meter.state().sends.waits(at(1));

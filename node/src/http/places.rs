@@ -2,8 +2,8 @@
 //! least of its place is ended for it.
 //!
 //! First those with nothing in progress, then the slowest of those below the minimum rate, then those whose caller is waited
-//! for, last those that this node works for; among equals the oldest of the address that has the most, so that a caller uses up
-//! its own share before those of others.
+//! for, last those that this node works for and new ones; among equals the oldest of the address that has the most, so that a
+//! caller uses up its own share before those of others.
 
 use std::{
     cmp::Reverse,
@@ -123,7 +123,7 @@ impl Places {
         self.metrics.http_cut(match standing {
             Standing::Idle(_) => "idle",
             Standing::Slow(_) => "slow",
-            Standing::Awaited | Standing::Served => "share",
+            Standing::Awaited | Standing::Served | Standing::New => "share",
         });
         table.end(number);
         true
@@ -160,7 +160,7 @@ impl Table {
                 Standing::Idle(since) => of_share(0, since.duration_since(start)),
                 Standing::Slow(rate) => (1, rate, share, Duration::ZERO),
                 Standing::Awaited => of_share(2, Duration::ZERO),
-                Standing::Served => of_share(3, Duration::ZERO),
+                Standing::Served | Standing::New => of_share(3, Duration::ZERO),
             };
             (rank, number, standing)
         };
