@@ -22,12 +22,17 @@ public final class MongoServer {
     private static final String HELP = """
         A server of the MongoDB protocol for tests. It asks nobody for a password.
 
-        Usage: MongoServer [--host ADDRESS] [--port N] [--file PATH]
+        Usage: MongoServer [--host ADDRESS] [--port N] [--file PATH] [--like ferretdb|nothing] [--durable-only]
 
           --host ADDRESS  the address to listen on, 127.0.0.1 unless given
           --port N        the port to listen on; 0, the default, picks a free one
           --file PATH     keep the data in this H2 MVStore file, made if absent (its folder must exist);
                           without it they are in memory and go with the process
+          --like ferretdb differ from MongoDB as FerretDB 1.24 does: a unique index guards arrays as wholes, a violation by
+                          an update has the code 1, createIndexes fails when two of its indexes exist,
+                          renameCollection has no dropTarget
+          --like nothing  as --like ferretdb, and no index but _id guards anything
+          --durable-only  refuse writes that don't ask for a majority and its journals
           --help          print this text
 
         Of an option given twice the last counts.
@@ -49,13 +54,13 @@ public final class MongoServer {
         }
     };
 
-    private record Options(String host, int port, String file) {}
+    private record Options(String host, int port, String file, String like, boolean durableOnly) {}
 
     private MongoServer() {}
 
     public static void main(String[] args) {
         Options options = parse(args);
-        MongoBackend backend = open(options.file());
+        MongoBackend backend = open(options);
         backend.version(MONGODB_5);
         var server = new de.bwaldvogel.mongo.MongoServer(backend);
         try {
@@ -71,6 +76,8 @@ public final class MongoServer {
         String host = "127.0.0.1";
         int port = 0;
         String file = null;
+        String like = null;
+        boolean durableOnly = false;
         for (int i = 0; i < args.length; i++) {
             switch (args[i]) {
                 case "--help", "-h" -> {
@@ -80,10 +87,19 @@ public final class MongoServer {
                 case "--host" -> host = value(args, ++i);
                 case "--port" -> port = port(value(args, ++i));
                 case "--file" -> file = value(args, ++i);
+                case "--like" -> like = like(value(args, ++i));
+                case "--durable-only" -> durableOnly = true;
                 default -> throw fail(2, "unknown argument " + args[i] + "; try --help");
             }
         }
-        return new Options(host, port, file);
+        return new Options(host, port, file, like, durableOnly);
+    }
+
+    private static String like(String name) {
+        if (name.equals("ferretdb") || name.equals("nothing")) {
+            return name;
+        }
+        throw fail(2, "--like takes ferretdb or nothing, not " + name);
     }
 
     private static String value(String[] args, int i) {
@@ -105,9 +121,10 @@ public final class MongoServer {
         throw fail(2, "--port takes a number from 0 to 65535, not " + text);
     }
 
-    private static MongoBackend open(String file) {
+    private static MongoBackend open(Options options) {
+        String file = options.file();
         if (file == null) {
-            return oneAtATime(new MemoryBackend(), () -> {});
+            return oneAtATime(new MemoryBackend(), () -> {}, options);
         }
         try {
             // No background commit, by time or by size: the only commits are those after a command, so that
@@ -119,7 +136,7 @@ public final class MongoServer {
                 .autoCommitBufferSize(0)
                 .compress()
                 .open();
-            return oneAtATime(new H2Backend(store), store::commit);
+            return oneAtATime(new H2Backend(store), store::commit, options);
         } catch (MVStoreException | IllegalArgumentException e) {
             throw fail(1, "cannot open " + file + ": " + e.getMessage());
         }
@@ -131,7 +148,7 @@ public final class MongoServer {
      * <p>The library replies with its live documents, and encodes them after it has let go of its own locks: a reader
      * would meet half of another client's update. So the reply is copied here, under the lock.
      */
-    private static MongoBackend oneAtATime(MongoBackend backend, Runnable commit) {
+    private static MongoBackend oneAtATime(MongoBackend backend, Runnable commit, Options options) {
         Object lock = new Object();
         return (MongoBackend) Proxy.newProxyInstance(
             MongoBackend.class.getClassLoader(),
@@ -139,11 +156,28 @@ public final class MongoServer {
             (proxy, method, args) -> {
                 if (args != null && args[0] instanceof MongoMessage message) {
                     refuseChangeStream(message.getDocument());
+                    if (options.durableOnly()) {
+                        refuseUndurable(message.getDocument());
+                    }
                 }
                 synchronized (lock) {
                     try {
+                        Document command =
+                            options.like() != null && args != null && args[0] instanceof MongoMessage message
+                                ? message.getDocument()
+                                : null;
+                        if (command != null) {
+                            FerretDb.before(backend, (MongoMessage) args[0], options.like().equals("nothing"));
+                        }
                         Object result = method.invoke(backend, args);
-                        return result instanceof Document reply ? reply.cloneDeeply() : result;
+                        if (result instanceof Document reply) {
+                            Document copy = reply.cloneDeeply();
+                            if (command != null) {
+                                FerretDb.after(command, copy);
+                            }
+                            return copy;
+                        }
+                        return result;
                     } catch (InvocationTargetException e) {
                         throw withCode(e.getCause());
                     } finally {
@@ -151,6 +185,72 @@ public final class MongoServer {
                     }
                 }
             });
+    }
+
+    /** Refuses a write that is acknowledged before it lies in the journals of a majority. */
+    private static void refuseUndurable(Document command) {
+        boolean writes = List.of("insert", "update", "delete", "findAndModify", "renameCollection").stream()
+            .anyMatch(command::containsKey);
+        boolean isDurable = command.get("writeConcern") instanceof Document concern
+            && "majority".equals(concern.get("w"))
+            && Boolean.TRUE.equals(concern.get("j"));
+        if (writes && !isDurable) {
+            throw new MongoServerError(79, "the write concern is " + command.get("writeConcern"));
+        }
+    }
+
+    /** What FerretDB 1.24 over SQLite does otherwise, as far as a node meets it. */
+    private static final class FerretDb {
+
+        static void before(MongoBackend backend, MongoMessage message, boolean guardsNothing) {
+            Document command = message.getDocument();
+            if (command.containsKey("renameCollection") && Boolean.TRUE.equals(command.get("dropTarget"))) {
+                throw new MongoServerError(238, "NotImplemented", "support for field \"dropTarget\" is not implemented yet");
+            }
+            if (!(command.get("createIndexes") instanceof String collection)) {
+                return;
+            }
+            var wanted = (List<?>) command.get("indexes");
+            Document list = new Document("listIndexes", collection).append("$db", command.get("$db"));
+            long existing = 0;
+            try {
+                Document reply = backend.handleMessage(
+                    new MongoMessage(message.getChannel(), message.getHeader(), list));
+                var present = (List<?>) ((Document) reply.get("cursor")).get("firstBatch");
+                existing = wanted.stream()
+                    .map(index -> ((Document) index).get("key"))
+                    .filter(key -> present.stream().anyMatch(index -> key.equals(((Document) index).get("key"))))
+                    .count();
+            } catch (RuntimeException e) {
+                // there is no such collection yet
+            }
+            if (existing > 1) {
+                throw new MongoServerError(1, "InternalError", "slice bounds out of range");
+            }
+            for (Object index : wanted) {
+                if (((Document) index).get("key") instanceof Document key
+                        && (key.containsKey("versions") || guardsNothing)) {
+                    ((Document) index).remove("unique");
+                }
+            }
+        }
+
+        static void after(Document command, Document reply) {
+            if (command.containsKey("update") && reply.get("writeErrors") instanceof List<?> errors) {
+                for (Object error : errors) {
+                    ((Document) error).put("code", 1);
+                    ((Document) error).put("errmsg", "constraint failed: UNIQUE constraint failed (2067)");
+                }
+            }
+            if (command.containsKey("listIndexes") && reply.get("cursor") instanceof Document cursor) {
+                for (Object index : (List<?>) cursor.get("firstBatch")) {
+                    if (((Document) index).get("key") instanceof Document key
+                            && (key.containsKey("versions") || key.containsKey("version"))) {
+                        ((Document) index).put("unique", true);
+                    }
+                }
+            }
+        }
     }
 
     /** Answers as a mongod without a replica set does; the library's own answer has no error code. */

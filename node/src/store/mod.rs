@@ -193,6 +193,12 @@ pub enum StoreError {
         "the register failed its integrity check ({0}); run `sorcha-node register restore` or `register reseed`"
     )]
     Damaged(String),
+    /// The database holds another register than the one that this process serves, or none.
+    #[error(transparent)]
+    Exchanged(Exchange),
+    /// The database belongs to another node.
+    #[error("{0}")]
+    Owned(String),
     /// Anything else the store reports.
     #[error("the store failed: {0}")]
     Internal(String),
@@ -209,6 +215,55 @@ pub(crate) fn next_version(head: Version) -> Result<Version, StoreError> {
         );
         StoreError::Unstorable(why)
     })
+}
+
+/// A database that was dropped, restored or exchanged under a running node (design decision 5).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "MongoDB holds another register than the one that this node serves: {found} instead of {}. The database was dropped, \
+     restored or exchanged under the running node; nothing is written to it, and nothing of it is served. Bring the right one \
+     back, or restart the node to serve what is there now",
+    .ours.map_or_else(|| "the one that was there".to_owned(), |lineage| format!("lineage {}", lineage.short()))
+)]
+pub struct Exchange {
+    /// The register served; a store may know no lineage.
+    pub ours: Option<Lineage>,
+    /// What is there.
+    pub found: InItsPlace,
+}
+
+/// What is found where a register was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InItsPlace {
+    /// No register.
+    #[error("no genesis record")]
+    Nothing,
+    /// A genesis record that does not verify.
+    #[error("an unreadable genesis record")]
+    Unreadable,
+    /// The register of another lineage.
+    #[error("lineage {}", .0.short())]
+    Another(Lineage),
+    /// The register as it was before.
+    #[error("a register that ends at version {head}, though version {seen} was there,")]
+    Older {
+        /// Its newest version.
+        head: Version,
+        /// The newest version that was there.
+        seen: Version,
+    },
+}
+
+impl Exchange {
+    /// One word for programs, such as the reason of a condition.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self.found {
+            InItsPlace::Nothing => "RegisterLost",
+            InItsPlace::Unreadable | InItsPlace::Another(_) => "RegisterExchanged",
+            InItsPlace::Older { .. } => "RegisterRolledBack",
+        }
+    }
 }
 
 /// A register's storage.
@@ -294,6 +349,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// Begins to replace the whole register while what replaces it still arrives, where the store can do that.
     fn begin_replace(&self) -> Option<Box<dyn Incoming>> {
+        None
+    }
+
+    /// Why nothing may be written any more, where that is known without a write.
+    fn fault(&self) -> Option<StoreError> {
+        None
+    }
+
+    /// What the store's server does less well than another one would; for people.
+    fn weakness(&self) -> Option<&'static str> {
         None
     }
 

@@ -17,44 +17,63 @@ mod meta;
 mod read;
 mod contents;
 mod database;
+mod indexes;
+mod guards;
 mod tail;
 mod publish;
+mod apart;
 mod load;
+mod swap;
 mod replica;
+mod owner;
 
 #[cfg(test)]
+mod exchange_tests;
+#[cfg(test)]
 mod outage_tests;
+#[cfg(test)]
+mod owner_tests;
 #[cfg(test)]
 mod replica_tests;
 #[cfg(test)]
 mod tamper_tests;
 #[cfg(test)]
+mod server_tests;
+#[cfg(test)]
 mod test_server;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use tokio::sync::{Mutex, watch};
 use tokio_util::task::AbortOnDropHandle;
 
+pub use self::owner::Claimant;
 use self::{
     database::Database,
     errors::{Failure, Outcome},
+    guards::Guards,
+    owner::Claim,
     publish::Change,
     tail::Tail,
 };
 use super::{Checkpoint, Draft, Loaded, Publication, StateChange, Store, StoreError};
 use crate::{
     config::MongoDb,
+    env::Env,
     register::{entry::SealedEntry, lineage::Genesis, names::Version, view::RegisterView},
+    supervise::Supervisor,
+    telemetry::metrics::Metrics,
 };
 
 /// A register in MongoDB.
 #[derive(Debug)]
 pub struct MongoStore {
     db: Database,
+    guards: Guards,
+    claim: OnceLock<Claim>,
     known: watch::Sender<Known>,
     /// Newest version that this process published; the recorder writes it down.
     published: watch::Sender<Version>,
@@ -86,12 +105,21 @@ struct Known {
 }
 
 impl MongoStore {
-    /// Connects and makes the indexes. Must be called inside a Tokio runtime.
+    /// As [`MongoStore::open`], for a tool that has no health to tell of.
+    ///
+    /// # Errors
+    /// As [`MongoStore::open`].
+    pub async fn connect(uri: &str, config: &MongoDb) -> Result<Self, StoreError> {
+        Self::open(uri, config, &Env::system(Metrics::disabled())).await
+    }
+
+    /// Connects, makes the indexes that are missing, and finds out what the server guards. Must be called inside a Tokio
+    /// runtime.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when no server answers in time: try again. [`StoreError::Internal`] when the
-    /// connection string, the user or an existing index will not do.
-    pub async fn connect(uri: &str, config: &MongoDb) -> Result<Self, StoreError> {
+    /// connection string, the user, an existing index or the server will not do.
+    pub async fn open(uri: &str, config: &MongoDb, env: &Env) -> Result<Self, StoreError> {
         let db = Database::connect(uri, config).await?;
         let damage = match db.create_indexes(&db.entries).await {
             Ok(()) => None,
@@ -99,9 +127,22 @@ impl MongoStore {
             Err(Failure::Duplicate) => Some("two entries have the same version".to_owned()),
             Err(other) => return Err(other.into()),
         };
+        let guards = db.probe().await?;
+        if !guards.elements {
+            tracing::warn!("{}", guards::UNGUARDED);
+        }
         let (published, newest) = watch::channel(Version::ZERO);
         let recording = Arc::new(Mutex::new(()));
-        let recorder = tokio::spawn(publish::record_heads(db.clone(), newest, Arc::clone(&recording)));
+        let recorder = tokio::spawn({
+            let (env, db, recording) = (env.clone(), db.clone(), Arc::clone(&recording));
+            async move {
+                let mut supervisor = Supervisor::new("store-heads", &env);
+                let record = || publish::record_heads(db.clone(), newest.clone(), Arc::clone(&recording));
+                while supervisor.until_done(record()).await.is_none() {
+                    supervisor.pause().await;
+                }
+            }
+        });
         Ok(Self {
             tail: Tail::new(config),
             known: watch::Sender::new(Known { damage, ..Known::default() }),
@@ -110,6 +151,8 @@ impl MongoStore {
             turn: Mutex::default(),
             replica: Mutex::default(),
             _recorder: AbortOnDropHandle::new(recorder),
+            guards,
+            claim: OnceLock::new(),
             db,
         })
     }
@@ -178,6 +221,14 @@ impl Store for MongoStore {
         head: Version,
     ) -> Result<(), StoreError> {
         self.restore_register(genesis, entries, head).await.map_err(Failure::into_error)
+    }
+
+    fn fault(&self) -> Option<StoreError> {
+        self.claim.get().and_then(Claim::fault)
+    }
+
+    fn weakness(&self) -> Option<&'static str> {
+        (!self.guards.elements).then_some(guards::UNGUARDED)
     }
 
     /// Nothing is left to do: every write is acknowledged by a majority, in their journals.

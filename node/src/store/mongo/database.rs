@@ -8,11 +8,11 @@ use std::{
 };
 
 use mongodb::{
-    Client, Collection, IndexModel,
-    bson::{Document, RawDocumentBuf, doc},
+    Client, Collection,
+    bson::{RawDocumentBuf, doc},
     options::{
-        Acknowledgment, ClientOptions, CollectionOptions, IndexOptions, ReadConcern, ReadPreference,
-        SelectionCriteria, WriteConcern,
+        Acknowledgment, ClientOptions, CollectionOptions, ReadConcern, ReadPreference, SelectionCriteria,
+        WriteConcern,
     },
 };
 
@@ -27,7 +27,7 @@ use crate::{
         lineage::Genesis,
         names::{BlueprintId, Version},
     },
-    store::StoreError,
+    store::{Exchange, InItsPlace, StoreError},
 };
 
 /// Time to find a server that takes the operation, unless the connection string says otherwise.
@@ -43,27 +43,21 @@ pub(super) type Entries = Collection<RawDocumentBuf>;
 /// A register's place in MongoDB. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Database {
-    client: Client,
+    pub(super) client: Client,
     /// One document per blueprint.
     pub(super) entries: Entries,
     /// Genesis, head, checkpoint.
     pub(super) meta: Entries,
     /// The register that is to replace `entries`, while it is being written.
     pub(super) incoming: Entries,
+    /// The register that was replaced, for a moment, on servers that can't do that in one step.
+    pub(super) replaced: Entries,
+    /// Where the server is tried out.
+    pub(super) scratch: Entries,
     /// Time for one operation.
     pub(super) timeout: Duration,
     /// Documents that one reply holds at the most.
     pub(super) batch: Arc<AtomicU32>,
-}
-
-fn exchanged(genesis: &Genesis, found: &str) -> Failure {
-    let why = format!(
-        "MongoDB holds another register than the one that this node serves: {found} instead of lineage {}. The database was \
-         dropped, restored or exchanged under the running node; nothing is written to it. Bring the right one back, or restart the node to \
-         serve what is there now",
-        genesis.lineage().short()
-    );
-    Failure::Final(StoreError::Damaged(why))
 }
 
 impl Database {
@@ -80,6 +74,13 @@ impl Database {
         })?;
         let hosts: Vec<_> = options.hosts.iter().map(ToString::to_string).collect();
         let address = format!("{}/{}", hosts.join(","), config.database);
+        for what in overridden(&options) {
+            tracing::warn!(
+                address,
+                what,
+                "the connection string asks for less than a register needs; that part is not followed"
+            );
+        }
         let client = Client::with_options(with_defaults(options, timeout)).map_err(|error| {
             StoreError::Internal(format!("the MongoDB connection string is not usable: {error}"))
         })?;
@@ -92,6 +93,8 @@ impl Database {
             entries: collection(name),
             meta: collection(&format!("{name}_meta")),
             incoming: collection(&format!("{name}_incoming")),
+            replaced: collection(&format!("{name}_replaced")),
+            scratch: collection(&format!("{name}_probe")),
             client,
             timeout,
             batch: Arc::new(AtomicU32::new(BATCH)),
@@ -104,29 +107,6 @@ impl Database {
         operation: impl IntoFuture<Output = mongodb::error::Result<T>>,
     ) -> Outcome<T> {
         bounded(self.timeout, operation).await
-    }
-
-    /// Makes the indexes of contract section 7, `version` unique (D19), and one that keeps a superseded version
-    /// from being given again; that one leaves out what no node wrote.
-    pub(super) async fn create_indexes(&self, collection: &Entries) -> Outcome<()> {
-        let index = |keys: Document, options: Option<IndexOptions>| {
-            IndexModel::builder().keys(keys).options(options).build()
-        };
-        let unique = || IndexOptions::builder().unique(true);
-        let indexes = [
-            index(doc! { "version": 1 }, Some(unique().build())),
-            index(doc! { "versions": 1 }, Some(unique().sparse(true).build())),
-            index(doc! { "publishedAt": -1 }, None),
-            index(doc! { "isActive": 1 }, None),
-        ];
-        match self.bounded(collection.create_indexes(indexes)).await {
-            Err(Failure::IndexConflict(why)) => Err(Failure::Final(StoreError::Internal(format!(
-                "{} has an index with the keys of one that this node needs (is the one on `version` not unique?): {why}; \
-                 drop that index and start again",
-                collection.namespace()
-            )))),
-            result => result.map(|_| ()),
-        }
     }
 
     /// The newest version in the database; 0 when there is none.
@@ -146,7 +126,7 @@ impl Database {
     /// The newest version, of a register with this genesis and of no other.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] when another register lies there now: somebody has dropped, restored or exchanged the database
+    /// [`StoreError::Exchanged`] when another register lies there now: somebody has dropped, restored or exchanged the database
     /// under the running node (design decision 5).
     pub(super) async fn head_of(&self, genesis: Option<&Genesis>) -> Outcome<Version> {
         tokio::try_join!(self.head(), self.check_lineage(genesis)).map(|(head, ())| head)
@@ -161,9 +141,9 @@ impl Database {
         let stored = self.bounded(self.meta.find_one(doc! { "_id": GENESIS })).await?;
         match stored.as_ref().map(|raw| decode_genesis(raw)) {
             Some(Ok(found)) if found.lineage() == genesis.lineage() => Ok(()),
-            Some(Ok(found)) => Err(exchanged(genesis, &format!("lineage {}", found.lineage().short()))),
-            Some(Err(_)) => Err(exchanged(genesis, "an unreadable genesis record")),
-            None => Err(exchanged(genesis, "no genesis record")),
+            Some(Ok(found)) => Err(exchanged(genesis, InItsPlace::Another(found.lineage()))),
+            Some(Err(_)) => Err(exchanged(genesis, InItsPlace::Unreadable)),
+            None => Err(exchanged(genesis, InItsPlace::Nothing)),
         }
     }
 
@@ -190,38 +170,6 @@ impl Database {
             }
         }
         Ok(())
-    }
-
-    /// Puts the incoming register in the place of the present one, in one step.
-    ///
-    /// Where no incoming one is left, this was done before.
-    pub(super) async fn swap_in(&self) -> Outcome<()> {
-        let command = doc! {
-            "renameCollection": self.incoming.namespace().to_string(),
-            "to": self.entries.namespace().to_string(),
-            "dropTarget": true,
-            "writeConcern": { "w": "majority" },
-        };
-        match self.bounded(self.client.database("admin").run_command(command)).await {
-            Ok(_) => Ok(()),
-            Err(Failure::Retry(error)) => Err(Failure::Retry(error)),
-            // The codes for a collection that is not there differ; so does what is there.
-            Err(other) => {
-                if self.has_incoming().await? {
-                    Err(other)
-                } else {
-                    Ok(())
-                }
-            }
-        }
-    }
-
-    async fn has_incoming(&self) -> Outcome<bool> {
-        let database = self.client.database(&self.incoming.namespace().db);
-        let names = self
-            .bounded(database.list_collection_names().filter(doc! { "name": self.incoming.name() }))
-            .await?;
-        Ok(names.iter().any(|name| name == self.incoming.name()))
     }
 
     /// All documents about the register, by their id.
@@ -263,12 +211,73 @@ fn with_defaults(mut options: ClientOptions, timeout: Duration) -> ClientOptions
     options
 }
 
-/// Majority writes and reads, whatever the connection string says: what is acknowledged stays, and what is read
+fn exchanged(genesis: &Genesis, found: InItsPlace) -> Failure {
+    Failure::Final(StoreError::Exchanged(Exchange { ours: Some(genesis.lineage()), found }))
+}
+
+/// What a connection string asks for that a register can't do with.
+fn overridden(options: &ClientOptions) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Some(concern) = &options.write_concern {
+        match &concern.w {
+            None | Some(Acknowledgment::Majority) => {}
+            Some(Acknowledgment::Nodes(number)) => found.push(format!("w={number}: writes need a majority")),
+            Some(other) => found.push(format!("w={other:?}: writes need a majority")),
+        }
+        if concern.journal == Some(false) {
+            found.push("journal=false: writes need the journals of a majority".to_owned());
+        }
+    }
+    match &options.read_concern {
+        Some(concern) if *concern != ReadConcern::majority() => {
+            found.push("readConcernLevel: reads need a majority".to_owned());
+        }
+        _ => {}
+    }
+    match &options.selection_criteria {
+        Some(SelectionCriteria::ReadPreference(ReadPreference::Primary)) | None => {}
+        Some(_) => found.push("readPreference: reads need the primary".to_owned()),
+    }
+    found
+}
+
+/// Majority writes, in the journals, and majority reads, whatever the connection string says: what is acknowledged stays, and what is read
 /// was acknowledged (design decision 9).
 fn collection_options(timeout: Duration) -> CollectionOptions {
     CollectionOptions::builder()
-        .write_concern(WriteConcern::builder().w(Acknowledgment::Majority).w_timeout(timeout).build())
+        .write_concern(
+            WriteConcern::builder().w(Acknowledgment::Majority).journal(true).w_timeout(timeout).build(),
+        )
         .read_concern(ReadConcern::majority())
         .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn opened(query: &str) -> (Vec<String>, CollectionOptions) {
+        let uri = format!("mongodb://127.0.0.1:1/?{query}");
+        (overridden(&ClientOptions::parse(uri).await.unwrap()), collection_options(Duration::from_secs(1)))
+    }
+
+    #[tokio::test]
+    async fn writes_need_the_journals_of_a_majority_whatever_the_connection_string_says() {
+        for (query, told) in [
+            ("", vec![]),
+            ("w=majority&journal=true&readConcernLevel=majority&readPreference=primary", vec![]),
+            ("w=0", vec!["w=0"]),
+            ("w=1&journal=false", vec!["w=1", "journal=false"]),
+            ("readConcernLevel=local", vec!["readConcernLevel"]),
+            ("readPreference=secondary", vec!["readPreference"]),
+        ] {
+            let (found, options) = opened(query).await;
+            let names: Vec<_> = found.iter().filter_map(|what| what.split(':').next()).collect();
+            assert_eq!(names, told, "{query}");
+            let concern = options.write_concern.unwrap();
+            assert_eq!((concern.w, concern.journal), (Some(Acknowledgment::Majority), Some(true)));
+            assert_eq!(options.read_concern, Some(ReadConcern::majority()));
+        }
+    }
 }

@@ -44,6 +44,10 @@ impl MongoStore {
             if restored.is_some_and(|restored| contents.lacks_of(restored) > 0) {
                 contents.add(self.db.read(doc! {}, usize::MAX).await?);
             }
+            while self.move_strays(&contents).await? {
+                let read = self.db.read(doc! {}, usize::MAX).await?;
+                contents = blocking(move || Contents::new(read)).await;
+            }
         }
         let loaded = blocking(move || assess(&meta, contents)).await;
         let is_replica = loaded.checkpoint.is_some();
@@ -74,16 +78,18 @@ impl MongoStore {
 
     async fn insert_genesis(&self, genesis: &Genesis) -> Outcome<Genesis> {
         let document = encode_genesis(genesis)?;
-        match self.db.bounded(self.db.meta.insert_one(document)).await {
+        let failure = match self.db.bounded(self.db.meta.insert_one(document)).await {
             Ok(_) => return Ok(genesis.clone()),
             // Stored or not: what is there counts.
-            Err(Failure::Duplicate | Failure::Retry(_)) => {}
-            Err(other) => return Err(other),
-        }
+            Err(failure) => failure,
+        };
         let Some(raw) = self.db.bounded(self.db.meta.find_one(doc! { "_id": GENESIS })).await? else {
-            return Err(Failure::Retry(StoreError::Unavailable(
-                "whether the genesis was stored is not known yet".to_owned(),
-            )));
+            return Err(match failure {
+                Failure::Duplicate | Failure::Retry(_) => Failure::Retry(StoreError::Unavailable(
+                    "whether the genesis was stored is not known yet".to_owned(),
+                )),
+                other => other,
+            });
         };
         decode_genesis(&raw).map_err(|why| Finding::whole(Fault::Genesis(why)).into())
     }

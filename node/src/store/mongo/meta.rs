@@ -8,6 +8,7 @@
 //! | `applying` | replica: the version that entries are being replaced on the way to |
 //! | `restored` | where a restore left versions out: up to which one, and how many entries there were |
 //! | `replacing` | those above of a register that is about to take this one's place |
+//! | `owner` | whether a register or a replica lies here, and whose the replica is |
 
 use mongodb::bson::{DateTime, RawBsonRef, RawDocument, RawDocumentBuf, raw::cstr, spec::BinarySubtype};
 use sha2::{Digest as _, Sha256};
@@ -29,6 +30,7 @@ pub(super) const CHECKPOINT: &str = "checkpoint";
 pub(super) const APPLYING: &str = "applying";
 pub(super) const RESTORED: &str = "restored";
 pub(super) const REPLACING: &str = "replacing";
+pub(super) const OWNER: &str = "owner";
 
 /// The document that holds a genesis.
 pub(super) fn encode_genesis(genesis: &Genesis) -> Result<RawDocumentBuf, StoreError> {
@@ -194,7 +196,7 @@ pub(super) fn decode_replacement(raw: &RawDocument) -> Result<Replacement, Store
     }
 }
 
-fn with_id(id: &str) -> RawDocumentBuf {
+pub(super) fn with_id(id: &str) -> RawDocumentBuf {
     let mut out = RawDocumentBuf::new();
     out.append(cstr!("_id"), id);
     out

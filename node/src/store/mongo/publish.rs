@@ -14,6 +14,7 @@ use super::{
     database::Database,
     entry_codec::{
         MAX_DOCUMENT_BYTES, Stored, binary, check_size, decode, encode, encode_document, entry_hash,
+        stated_version,
     },
     errors::Failure,
     meta::HEAD,
@@ -23,7 +24,7 @@ use crate::{
         entry::Entry,
         names::{BlueprintId, Leaf, Version},
     },
-    store::{Draft, Publication, StateChange, StoreError, next_version},
+    store::{Draft, Exchange, InItsPlace, Publication, StateChange, StoreError, next_version},
 };
 
 /// Contract section 9: retries 3, delay 500 ms. Safe here, since an id is published once.
@@ -113,6 +114,7 @@ impl MongoStore {
         if !tries.uncertain.is_empty()
             && matches!(failure, Failure::Retry(_))
             && let Ok(Some(publication)) = self.look(&change, &tries).await
+            && let Ok(publication) = self.kept_apart(publication).await
         {
             return Ok(self.noted(publication));
         }
@@ -137,7 +139,11 @@ impl MongoStore {
     async fn try_until_done(&self, change: &Change<'_>, tries: &mut Tries) -> Outcome<Publication> {
         let (mut races, mut retries) = (0, 0);
         loop {
-            match self.attempt(change, tries).await {
+            let attempt = match self.attempt(change, tries).await {
+                Ok(Some(publication)) => self.kept_apart(publication).await.map(Some),
+                other => other,
+            };
+            match attempt {
                 Ok(Some(publication)) => return Ok(publication),
                 Ok(None) => {
                     races += 1;
@@ -163,10 +169,10 @@ impl MongoStore {
                 {
                     return Ok(Some(publication));
                 }
-                match self.insert(draft, json, tries).await {
+                match self.insert(draft, json, tries).await? {
                     // Of the id or of the version: the entry tells, if there is one.
-                    Err(Failure::Duplicate) => self.look(change, tries).await,
-                    result => result.map(Some),
+                    None => self.look(change, tries).await,
+                    published => Ok(published),
                 }
             }
             Change::SetActive(state) => {
@@ -184,15 +190,51 @@ impl MongoStore {
         }
     }
 
-    async fn insert(&self, draft: &Draft, json: &RawDocumentBuf, tries: &mut Tries) -> Outcome<Publication> {
+    /// `None` when the id or the version is taken.
+    async fn insert(
+        &self,
+        draft: &Draft,
+        json: &RawDocumentBuf,
+        tries: &mut Tries,
+    ) -> Outcome<Option<Publication>> {
         let sealed = draft.clone().at(self.next_version().await?).seal();
         let document = encode(&sealed, &[], json)?;
         tries.uncertain.push(sealed.leaf());
-        let result = self.db.bounded(self.db.entries.insert_one(document)).await;
-        if matches!(result, Err(Failure::Duplicate)) {
-            tries.uncertain.pop();
+        match self.db.bounded(self.db.entries.insert_one(document)).await {
+            Ok(_) => Ok(Some(Publication { entry: sealed, changed: true })),
+            Err(failure) => self.raced(sealed.entry(), None, failure, tries).await.map(|()| None),
         }
-        result.map(|_| Publication { entry: sealed, changed: true })
+    }
+
+    /// After a write that failed: whether another one was faster, since there is something else than `before`. Servers don't
+    /// all say so, or say so with the same code: what they hold counts.
+    ///
+    /// # Errors
+    /// The failure, where it was not that.
+    async fn raced(
+        &self,
+        entry: &Entry,
+        before: Option<Version>,
+        failure: Failure,
+        tries: &mut Tries,
+    ) -> Outcome<()> {
+        match failure {
+            Failure::Duplicate => {
+                tries.uncertain.pop();
+                Ok(())
+            }
+            Failure::Retry(error) => Err(Failure::Retry(error)),
+            other => {
+                let found = self.db.find(&entry.blueprint_id).await?;
+                let stored = found.map(|raw| stated_version(&raw).unwrap_or_default());
+                if stored == before && self.db.head().await? < entry.version {
+                    return Err(other);
+                }
+                let (reason, version) = (other.into_error(), entry.version);
+                tracing::debug!(%reason, %version, "a write failed; the version is taken");
+                Ok(())
+            }
+        }
     }
 
     async fn update(
@@ -216,11 +258,13 @@ impl MongoStore {
         let update = state_update(sealed.entry(), entry_hash(sealed.leaf(), &supersedes));
         match self.db.bounded(self.db.entries.update_one(filter, update)).await {
             Ok(result) if result.matched_count == 1 => Ok(Some(Publication { entry: sealed, changed: true })),
-            Ok(_) | Err(Failure::Duplicate) => {
+            Ok(_) => {
                 tries.uncertain.pop();
                 Ok(None)
             }
-            Err(failure) => Err(failure),
+            Err(failure) => {
+                self.raced(sealed.entry(), Some(before.version), failure, tries).await.map(|()| None)
+            }
         }
     }
 
@@ -232,15 +276,14 @@ impl MongoStore {
     }
 
     /// The version after the newest. A number that was seen in use is never given again: peers hold its entry.
-    async fn next_version(&self) -> Outcome<Version> {
+    pub(super) async fn next_version(&self) -> Outcome<Version> {
         // Before the head is read: the tail may see more meanwhile.
         let Known { newest: seen, genesis, floor, .. } = self.known.borrow().clone();
         let head = self.db.head_of(genesis.as_deref()).await?.max(floor);
         if head < seen {
-            return Err(Failure::Retry(StoreError::Damaged(format!(
-                "MongoDB ends at version {head}, but version {seen} was there: its newest entries were removed, or an \
-                 older backup was restored"
-            ))));
+            let ours = genesis.map(|genesis| genesis.lineage());
+            let found = InItsPlace::Older { head, seen };
+            return Err(Failure::Retry(StoreError::Exchanged(Exchange { ours, found })));
         }
         Ok(next_version(head)?)
     }

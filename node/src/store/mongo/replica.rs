@@ -44,6 +44,7 @@ impl MongoStore {
         checkpoint: Checkpoint,
     ) -> Outcome<()> {
         let mut replica = self.replica.lock().await;
+        self.check_claim().await?;
         self.settle(&mut replica).await?;
         if replica.is_none() {
             *replica = Some(self.load_into(&mut None).await?.view);
@@ -65,6 +66,7 @@ impl MongoStore {
     }
 
     async fn store_newer(&self, encoded: Vec<Encoded>, position: Version) -> Outcome<()> {
+        let mut last = Failure::Duplicate;
         for _ in 0..ATTEMPTS {
             let stored =
                 self.db.versions(encoded.iter().map(|(sealed, _)| &sealed.entry().blueprint_id)).await?;
@@ -80,12 +82,18 @@ impl MongoStore {
             let absent: Vec<_> = absent.into_iter().map(|(_, document)| document.clone()).collect();
             match self.db.insert_all(&self.db.entries, absent).await {
                 Ok(()) => return self.replace_each(present).await,
-                Err(Failure::Duplicate) => {}
-                Err(other) => return Err(other),
+                Err(Failure::Retry(error)) => return Err(Failure::Retry(error)),
+                // Whatever the server calls it: the next attempt looks at what is stored.
+                Err(failure) => last = failure,
             }
         }
-        Err(StoreError::Damaged("another entry has the version of one that is to be stored".to_owned())
-            .into())
+        Err(match last {
+            Failure::Duplicate => {
+                let why = "another entry has the version of one that is to be stored";
+                Failure::Final(StoreError::Damaged(why.to_owned()))
+            }
+            other => other,
+        })
     }
 
     async fn replace_each(&self, newer: Vec<&Encoded>) -> Outcome<()> {
@@ -138,6 +146,7 @@ impl MongoStore {
         replacement: Replacement,
     ) -> Outcome<()> {
         let mut replica = self.replica.lock().await;
+        self.check_claim().await?;
         let _turn = self.turn.lock().await;
         self.write_incoming(&view, supersedes).await?;
         let record = encode_replacement(&replacement)?;

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -10,14 +10,17 @@ use std::{
 
 use futures::StreamExt as _;
 use mongodb::bson::{Document, doc};
-use tokio::{sync::Notify, time::sleep};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Known, MongoStore, Outcome, contents::Contents, database::Entries, errors::Failure};
 use crate::{
     config::MongoDb,
     register::{entry::SealedEntry, names::Version},
-    store::StoreError,
+    store::{Exchange, InItsPlace, StoreError},
 };
 
 /// Longest pause between two polls while the database is away.
@@ -35,6 +38,8 @@ pub(super) struct Tail {
     stream: OnceLock<AbortOnDropHandle<()>>,
     /// Polls in a row that failed.
     failures: AtomicU32,
+    /// The newest version that polls find, and since when, while it is older than one that was there.
+    older: Mutex<Option<(Version, Instant)>>,
 }
 
 impl Tail {
@@ -46,6 +51,7 @@ impl Tail {
             wake: Arc::default(),
             stream: OnceLock::new(),
             failures: AtomicU32::new(0),
+            older: Mutex::default(),
         }
     }
 
@@ -65,6 +71,20 @@ impl Tail {
             tracing::warn!(reason = %failure.into_error(), "MongoDB can't be polled; trying again until it can");
         }
         self.poll_max.saturating_mul(1 << before.min(10)).min(MAX_OUTAGE_PAUSE)
+    }
+
+    /// Takes in what a poll found. A majority read may be a moment old after an election, so that an older head counts only
+    /// once it has been there for a while.
+    fn found(&self, head: Version, newest: Version) {
+        let mut older = self.older.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = older.map_or_else(Instant::now, |(_, since)| since);
+        *older = (head < newest).then_some((head, since));
+    }
+
+    /// The newest version, where it is older than one that was there, and has been so for a while.
+    fn older(&self, a_while: Duration) -> Option<Version> {
+        let older = *self.older.lock().unwrap_or_else(PoisonError::into_inner);
+        older.filter(|(_, since)| since.elapsed() >= a_while).map(|(head, _)| head)
     }
 
     fn answered(&self) {
@@ -93,14 +113,32 @@ impl MongoStore {
             match self.db.head_of(genesis.as_deref()).await {
                 Ok(head) => {
                     self.tail.answered();
+                    self.tail.found(head, newest);
                     if head > after {
                         return;
+                    }
+                    if self.tail.older(self.db.timeout).is_some() {
+                        return sleep(self.tail.poll_max).await;
                     }
                     interval = interval.saturating_mul(2).min(self.tail.poll_max);
                 }
                 Err(failure) => return sleep(self.tail.failed(failure)).await,
             }
         }
+    }
+
+    /// # Errors
+    /// [`StoreError::Exchanged`] when the database holds an older state of the register, such as a backup's.
+    async fn check_not_older(&self, known: &Known) -> Outcome<()> {
+        if self.tail.older(self.db.timeout).is_none() {
+            return Ok(());
+        }
+        // It may be back: nothing else looks while reads fail.
+        self.tail.found(self.db.head().await?, known.newest);
+        let Some(head) = self.tail.older(self.db.timeout) else { return Ok(()) };
+        let ours = known.genesis.as_ref().map(|genesis| genesis.lineage());
+        let found = InItsPlace::Older { head, seen: known.newest };
+        Err(Failure::Final(StoreError::Exchanged(Exchange { ours, found })))
     }
 
     /// Entries after a version, verified.
@@ -112,9 +150,6 @@ impl MongoStore {
             return Ok(Vec::new());
         }
         let known = self.known.borrow().clone();
-        if !known.is_replica {
-            self.db.check_lineage(known.genesis.as_deref()).await?;
-        }
         let mut versions = doc! { "$gt": after.get() };
         if known.is_replica {
             // What lies beyond the position is of a batch that was not finished.
@@ -125,6 +160,9 @@ impl MongoStore {
         let mut contents = Contents::new(found);
         if !known.is_replica {
             self.db.complete(&mut contents, after, limit).await?;
+            // Afterwards: what was read of another register is not served.
+            self.db.check_lineage(known.genesis.as_deref()).await?;
+            self.check_not_older(&known).await?;
         }
         if let Some((finding, _)) = contents.unsound.first() {
             return Err(StoreError::Damaged(finding.to_string()).into());

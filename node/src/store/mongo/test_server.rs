@@ -32,8 +32,13 @@ pub(super) struct Server {
 impl Server {
     /// Starts a server on a port (0: any), with its data in a file or in memory.
     pub(super) fn start(port: u16, file: Option<&Path>) -> Self {
+        Self::start_with(port, file, &[])
+    }
+
+    /// The same with more of its arguments.
+    pub(super) fn start_with(port: u16, file: Option<&Path>, arguments: &[&str]) -> Self {
         let mut command = Command::new("sh");
-        command.args(["-c", WATCHDOG, "sh", SERVE, "--port", &port.to_string()]);
+        command.args(["-c", WATCHDOG, "sh", SERVE, "--port", &port.to_string()]).args(arguments);
         if let Some(file) = file {
             command.arg("--file").arg(file);
         }
@@ -107,6 +112,11 @@ impl Databases {
 
     pub(super) fn on(server: &Server) -> Self {
         Self { uri: server.uri(), names: Mutex::default() }
+    }
+
+    /// With more options in the connection string.
+    pub(super) fn on_with(server: &Server, options: &str) -> Self {
+        Self { uri: format!("{}{options}", server.uri()), names: Mutex::default() }
     }
 
     /// Settings for a database that nobody else uses.
