@@ -5,8 +5,8 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
 use sorcha_crds::conditions::{
-    BACKED_UP, CERTIFICATE_VALID, CONVERGED, HISTORY_INTACT, ISOLATED, PEERS_LAGGING, READY, REGISTER_VALID,
-    SPLIT_BRAIN, STORE_REACHABLE,
+    BACKED_UP, CERTIFICATE_VALID, CONVERGED, HISTORY_INTACT, ISOLATED, LINEAGES_DIFFER, PEERS_LAGGING, READY,
+    REGISTER_VALID, SPLIT_BRAIN, STORE_REACHABLE,
 };
 
 /// Longest note that the API server takes, bytes.
@@ -34,7 +34,7 @@ pub fn transitions(before: &[Condition], after: &[Condition], new: bool) -> Told
     for now in after {
         let then = before.iter().find(|c| c.type_ == now.type_);
         if now.type_ == CONVERGED {
-            told.events.extend(laggards(then, now));
+            told.events.extend(divided(then, now));
             continue;
         }
         let same = then.is_some_and(|then| {
@@ -71,13 +71,19 @@ pub fn overdue(held_back: &[Condition], now: &[Condition]) -> Vec<Event> {
     still.filter_map(event).collect()
 }
 
-/// That publications are on their way is usual; that some peers don't follow is not.
-fn laggards(then: Option<&Condition>, now: &Condition) -> Option<Event> {
-    let lag = |condition: &Condition| condition.reason == PEERS_LAGGING;
-    match (then.is_some_and(lag), lag(now)) {
-        (false, true) => Some(note(PEERS_LAGGING.to_owned(), now.message.clone(), false)),
-        (true, false) if now.status != "Unknown" => {
-            Some(note("PeersCaughtUp".to_owned(), now.message.clone(), true))
+/// That publications are on their way is usual; that some peers don't follow, or central nodes disagree, is not.
+fn divided(then: Option<&Condition>, now: &Condition) -> Option<Event> {
+    let unusual = |condition: &Condition| {
+        [(PEERS_LAGGING, "PeersCaughtUp"), (LINEAGES_DIFFER, "LineagesAgree")]
+            .into_iter()
+            .find(|(reason, _)| condition.reason == *reason)
+    };
+    match (then.and_then(unusual), unusual(now)) {
+        (then, Some((reason, _))) if then.is_none_or(|(before, _)| before != reason) => {
+            Some(note(reason.to_owned(), now.message.clone(), false))
+        }
+        (Some((_, over)), None) if now.status != "Unknown" => {
+            Some(note(over.to_owned(), now.message.clone(), true))
         }
         _ => None,
     }
@@ -85,7 +91,7 @@ fn laggards(then: Option<&Condition>, now: &Condition) -> Option<Event> {
 
 /// Conditions whose reason is worth an Event of its own.
 fn reasons_count(type_: &str) -> bool {
-    [READY, CERTIFICATE_VALID, HISTORY_INTACT].contains(&type_)
+    [READY, CERTIFICATE_VALID, HISTORY_INTACT, REGISTER_VALID].contains(&type_)
 }
 
 fn is_good(condition: &Condition) -> bool {
@@ -254,5 +260,28 @@ mod tests {
         assert!(told(&lagging, &lagging).is_empty());
         assert_eq!(told(&lagging, &step(&lagging, true, "Converged")), ["PeersCaughtUp"]);
         assert!(told(&start, &step(&start, true, "Converged")).is_empty(), "publications are usual");
+    }
+
+    #[test]
+    fn two_lineages_and_a_lost_register_are_told_about() {
+        let step = |before: &[Condition], type_, good, reason| {
+            conditions(before, Finding::new(type_, good, reason, "ab12 and cd34"))
+        };
+        let told = |before: &[Condition], after: &[Condition]| {
+            transitions(before, after).into_iter().map(|event| event.reason).collect::<Vec<_>>()
+        };
+        let one = step(&[], CONVERGED, true, "Converged");
+        let two = step(&one, CONVERGED, false, LINEAGES_DIFFER);
+        assert_eq!(told(&one, &two), [LINEAGES_DIFFER]);
+        assert!(told(&two, &two).is_empty());
+        assert_eq!(told(&two, &step(&two, CONVERGED, false, PEERS_LAGGING)), [PEERS_LAGGING]);
+        assert_eq!(told(&two, &one), ["LineagesAgree"]);
+        let sound = step(&[], REGISTER_VALID, true, "Verified");
+        let lost = step(&sound, REGISTER_VALID, false, "RegisterLost");
+        assert_eq!(told(&sound, &lost), ["RegisterLost"]);
+        assert_eq!(
+            told(&lost, &step(&lost, REGISTER_VALID, false, "RegisterExchanged")),
+            ["RegisterExchanged"]
+        );
     }
 }

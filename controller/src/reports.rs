@@ -111,6 +111,9 @@ pub fn peer(report: &PeerReport, head: Option<i64>, now: &Time) -> Bounded<PeerR
         split_brain: cut(told.split_brain, NAME),
         findings: told.findings.map(|count| bounds.number("findings", count, MOST)),
         message: cut(told.message, TEXT),
+        refused: cut(told.refused, TEXT),
+        refusal: cut(told.refusal, TEXT),
+        replication_fault: cut(told.replication_fault, TEXT),
         ..told
     };
     Bounded { report, fault: bounds.end() }
@@ -136,6 +139,8 @@ pub fn central(report: &CentralNodeReport, head: Option<i64>) -> Bounded<Central
         peers,
         store_message: cut(told.store_message, TEXT),
         findings: told.findings.map(|count| bounds.number("findings", count, MOST)),
+        refusal: cut(told.refusal, TEXT),
+        register_fault: cut(told.register_fault, NAME),
         ..told
     };
     Bounded { report, fault: bounds.end() }

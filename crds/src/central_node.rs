@@ -490,6 +490,9 @@ pub struct CentralNodeReport {
     /// Why entries of the store are not served: they contradict what is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,
+    /// `RegisterLost`, `RegisterExchanged` or `RegisterRolledBack` while the database does not hold the register served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub register_fault: Option<String>,
     /// End of the node's TLS certificate; absent where gRPC is plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_not_after: Option<Time>,

@@ -22,6 +22,8 @@ pub const BACKED_UP: &str = "BackedUp";
 pub const CONVERGED: &str = "Converged";
 /// Reason of `Converged`: connected peers have been behind for too long (FR-023).
 pub const PEERS_LAGGING: &str = "PeersLagging";
+/// Reason of `Converged`: central nodes of one network serve registers of different lineages.
+pub const LINEAGES_DIFFER: &str = "LineagesDiffer";
 /// Peer: every replica is connected to a central node.
 pub const CONNECTED: &str = "Connected";
 /// Peer: every replica holds its central node's newest version.

@@ -387,6 +387,9 @@ pub struct PeerReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub findings: Option<i64>,
+    /// Why the replica does not follow its central node, though they are connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication_fault: Option<String>,
     /// Last value of `spec.forceResync` that was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100))]

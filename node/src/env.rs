@@ -11,6 +11,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use crate::{
     clock::Clock,
     config,
+    supervise::{self, Tasks},
     telemetry::metrics::Metrics,
     tls::{Tls, TlsError},
 };
@@ -26,6 +27,8 @@ pub struct Env {
     pub metrics: Metrics,
     /// Its part in mutual TLS; none where gRPC is plain text.
     pub tls: Option<Arc<Tls>>,
+    /// How its long-running tasks are.
+    pub tasks: Tasks,
 }
 
 impl fmt::Debug for Env {
@@ -43,6 +46,7 @@ impl Env {
             random: Random::from_os(),
             metrics,
             tls: None,
+            tasks: Tasks::default(),
         }
     }
 
@@ -58,7 +62,7 @@ impl Env {
     /// Follows the TLS files, for ever.
     pub async fn watch_files(&self) -> Infallible {
         match &self.tls {
-            Some(tls) => tls.watch().await,
+            Some(tls) => supervise::forever("tls-files", self, || tls.watch()).await,
             None => std::future::pending().await,
         }
     }

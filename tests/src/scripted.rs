@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -64,12 +65,28 @@ impl Script {
     }
 }
 
+/// In what a central node lets its peers wait for ever.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silence {
+    /// A push stream gets no answer.
+    pub push: bool,
+    /// A pull gets no answer.
+    pub pull: bool,
+    /// A pull stops after so many entries.
+    pub pull_after: Option<usize>,
+    /// Entries of a pull come one by one, after a pause each.
+    pub pull_pause: Option<Duration>,
+    /// Nothing after the first message of a push stream is read.
+    pub acknowledgements: bool,
+}
+
 /// The node, in front of another.
 #[derive(Clone)]
 pub struct ScriptedCentral {
     channel: Channel,
     scripts: Arc<Mutex<VecDeque<Script>>>,
     has_push: bool,
+    silence: Silence,
 }
 
 impl ScriptedCentral {
@@ -79,11 +96,23 @@ impl ScriptedCentral {
     /// # Panics
     /// When it does not start.
     pub async fn start(behind: SocketAddr, scripts: Vec<Script>, has_push: bool) -> SocketAddr {
+        Self::serve(behind, scripts, has_push, Silence::default()).await
+    }
+
+    /// Starts one that passes everything on, but for what it is silent in. Returns its address.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn silent(behind: SocketAddr, silence: Silence) -> SocketAddr {
+        Self::serve(behind, Vec::new(), false, silence).await
+    }
+
+    async fn serve(behind: SocketAddr, scripts: Vec<Script>, has_push: bool, silence: Silence) -> SocketAddr {
         let channel = Channel::from_shared(format!("http://{behind}")).expect("a URI");
         let channel = channel.connect().await.expect("connected");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let node = Self { channel, scripts: Arc::new(Mutex::new(scripts.into())), has_push };
+        let node = Self { channel, scripts: Arc::new(Mutex::new(scripts.into())), has_push, silence };
         let server = Server::builder()
             .add_service(CentralNodeConnectionServer::new(node.clone()))
             .add_service(HeartbeatServer::new(node.clone()))
@@ -115,7 +144,30 @@ impl ScriptedCentral {
                 }
                 described(metadata, script.stream())
             }
-            None => described(metadata, Box::pin(entries)),
+            None => described(metadata, self.slowed(entries)),
+        }
+    }
+}
+
+impl ScriptedCentral {
+    fn slowed(&self, entries: Streaming<EncodedEntry>) -> Streamed<EncodedEntry> {
+        let Silence { pull_after, pull_pause, .. } = self.silence;
+        let slowed = entries.then(move |entry| async move {
+            if let Some(pause) = pull_pause {
+                tokio::time::sleep(pause).await;
+            }
+            entry
+        });
+        match pull_after {
+            Some(count) => Box::pin(slowed.take(count).chain(stream::pending())),
+            None => Box::pin(slowed),
+        }
+    }
+
+    /// Waits for ever, if it is silent in this.
+    async fn answers(silent: bool) {
+        if silent {
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -200,6 +252,7 @@ impl SystemRegisterSync for ScriptedCentral {
         &self,
         request: Request<v1::SyncRequest>,
     ) -> Result<Response<Self::FullSyncStream>, Status> {
+        Self::answers(self.silence.pull).await;
         Ok(self.scripted(self.sync().full_sync(request.into_inner()).await?))
     }
 
@@ -207,6 +260,7 @@ impl SystemRegisterSync for ScriptedCentral {
         &self,
         request: Request<v1::SyncRequest>,
     ) -> Result<Response<Self::IncrementalSyncStream>, Status> {
+        Self::answers(self.silence.pull).await;
         Ok(self.scripted(self.sync().incremental_sync(request.into_inner()).await?))
     }
 
@@ -228,12 +282,25 @@ impl SystemRegisterSync for ScriptedCentral {
         &self,
         request: Request<Streaming<v1::PushAcknowledgement>>,
     ) -> Result<Response<Self::ReceivePushNotificationStream>, Status> {
+        Self::answers(self.silence.push).await;
         if self.has_push
             && let Some(script) = self.next()
         {
             return Ok(Response::new(script.stream()));
         }
-        let acknowledgements = request.into_inner().filter_map(|message| std::future::ready(message.ok()));
+        let mut acknowledgements = request.into_inner();
+        if self.silence.acknowledgements {
+            let first = acknowledgements.message().await?;
+            let opening = stream::iter(first).chain(stream::pending());
+            let real = self.sync().receive_push_notification(opening).await?.into_inner();
+            // What is not read is kept, not refused.
+            let kept = real.map(move |entry| {
+                let _unread = &acknowledgements;
+                entry
+            });
+            return Ok(Response::new(Box::pin(kept)));
+        }
+        let acknowledgements = acknowledgements.filter_map(|message| std::future::ready(message.ok()));
         let real = self.sync().receive_push_notification(acknowledgements).await?;
         Ok(Response::new(Box::pin(real.into_inner())))
     }

@@ -2,6 +2,7 @@
 
 mod backups;
 mod desired;
+mod lineages;
 mod observe;
 mod publishers;
 mod status;

@@ -12,7 +12,7 @@ use sorcha_crds::{
 };
 
 use super::{
-    backups,
+    backups, lineages,
     observe::{Observed, network},
     publishers,
 };
@@ -39,7 +39,8 @@ pub(super) fn status(
     let told = before.node.as_ref().map(|told| reports::central(told, network.head(Some(&node.name_any()))));
     let (last, fault) = told.map_or((None, None), |told| (Some(told.report), told.fault));
     let report = last.as_ref().filter(|report| is_live(node, report, observed));
-    let converged = converged(report, fault.as_deref(), observed);
+    let converged =
+        lineages::finding(ctx, node, report).unwrap_or_else(|| converged(report, fault.as_deref(), observed));
     let lineage = last.as_ref().and_then(|report| report.lineage.as_deref()).map(short);
     let version = last.as_ref().and_then(|report| report.version);
     let reached = reached(&before, lineage.as_ref(), version);
@@ -85,7 +86,7 @@ fn reached(before: &SorchaCentralNodeStatus, lineage: Option<&String>, head: Opt
 }
 
 /// Whether a report is of the process that runs; what a dead one said last is no state.
-fn is_live(node: &SorchaCentralNode, report: &CentralNodeReport, observed: &Observed) -> bool {
+pub(super) fn is_live(node: &SorchaCentralNode, report: &CentralNodeReport, observed: &Observed) -> bool {
     let started = || {
         let pod = observed.pod.as_deref().filter(|pod| is_running(pod))?;
         let container = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
@@ -165,7 +166,15 @@ fn store_reachable(report: Option<&CentralNodeReport>) -> Finding {
     }
 }
 
+/// Reasons that a node may give for a database which does not hold its register any more.
+const REGISTER_FAULTS: [&str; 3] = ["RegisterLost", "RegisterExchanged", "RegisterRolledBack"];
+
 fn register_valid(report: Option<&CentralNodeReport>) -> Finding {
+    if let Some(fault) = report.and_then(|report| report.register_fault.as_deref()) {
+        let reason = REGISTER_FAULTS.into_iter().find(|known| *known == fault).unwrap_or("RegisterExchanged");
+        let why = report.and_then(|report| report.message.clone()).unwrap_or_default();
+        return Finding::new(REGISTER_VALID, false, reason, why);
+    }
     if let Some(why) = report.and_then(|report| report.refusal.as_deref()) {
         let message = format!(
             "the store contradicts what the node serves; that is not served, and publications are refused: {why}"

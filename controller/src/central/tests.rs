@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use sorcha_crds::{
     SorchaCentralNode, SorchaCentralNodeStatus,
-    conditions::{CONVERGED, READY, STORE_REACHABLE, is_true},
+    conditions::{CONVERGED, READY, REGISTER_VALID, STORE_REACHABLE, is_true},
 };
 
 use super::{desired, publishers};
@@ -323,6 +323,13 @@ fn http_is_open_to_all_or_to_those_named_backups_and_the_controller() {
     assert_eq!(named, expected);
 }
 
+fn healthy(pod: &str, lineage: &str) -> Value {
+    json!({
+        "name": pod, "state": "Healthy", "since": "2026-11-22T10:00:00Z", "version": 17, "lineage": lineage, "digest": "d",
+        "peers": {"connected": 0, "upToDate": 0}, "storeReachable": true, "findings": 0,
+    })
+}
+
 fn bounded_report(version: i64) -> Value {
     json!({
         "name": "n0-0", "state": "Healthy", "since": "2026-11-22T10:00:00Z", "version": version, "lineage": "l", "digest": "d",
@@ -399,4 +406,40 @@ async fn of_two_contradictory_central_nodes_the_older_one_goes_on_and_the_newer_
     });
     let published = map.expect("endpoints").body["data"]["central-nodes.json"].to_string();
     assert!(published.contains("n5") && !published.contains("n0.shop"), "{published}");
+}
+
+#[tokio::test]
+async fn two_lineages_in_one_network_are_told_at_both_central_nodes() {
+    let mut scene = Scene::new(|_| None);
+    let (ours, theirs) = ("a".repeat(64), "b".repeat(64));
+    let first = reported(central("n0", 0), &healthy("n0-0", &ours));
+    let second = reported(central("n1", 1), &healthy("n1-0", &theirs));
+    running(&mut scene, &first, true);
+    running(&mut scene, &second, true);
+    for node in [&first, &second] {
+        let status = status_of(&scene, node);
+        let converged = status.conditions.iter().find(|c| c.type_ == CONVERGED).expect("a condition");
+        assert_eq!((converged.status.as_str(), converged.reason.as_str()), ("False", "LineagesDiffer"));
+        for told in ["aaaaaaaaaaaa", "bbbbbbbbbbbb", "n0", "n1"] {
+            assert!(converged.message.contains(told), "{}", converged.message);
+        }
+    }
+    let same = reported(central("n1", 1), &healthy("n1-0", &ours));
+    running(&mut scene, &same, true);
+    assert!(is_true(&status_of(&scene, &first).conditions, CONVERGED));
+}
+
+#[tokio::test]
+async fn a_database_that_lost_its_register_makes_it_invalid() {
+    let mut scene = Scene::new(|_| None);
+    let mut report = healthy("n0-0", "l");
+    (report["state"], report["registerFault"]) = ("Unhealthy".into(), "RegisterLost".into());
+    report["message"] = "no genesis record instead of lineage ab12".into();
+    let node = reported(central("n0", 0), &report);
+    running(&mut scene, &node, false);
+    let status = status_of(&scene, &node);
+    let valid = status.conditions.iter().find(|c| c.type_ == REGISTER_VALID).expect("a condition");
+    assert_eq!((valid.status.as_str(), valid.reason.as_str()), ("False", "RegisterLost"));
+    assert_eq!(valid.message, "no genesis record instead of lineage ab12");
+    assert!(!is_true(&status.conditions, READY) && is_true(&status.conditions, STORE_REACHABLE));
 }

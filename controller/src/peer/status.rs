@@ -51,6 +51,11 @@ impl Replica {
         matches!(self.state(), "Connected" | "HeartbeatMonitoring")
     }
 
+    /// Why replication does not work.
+    fn replication_fault(&self) -> Option<&str> {
+        self.report.as_ref()?.replication_fault.as_deref().filter(|_| self.is_connected())
+    }
+
     fn is_synced(&self) -> bool {
         self.is_connected()
             && self.fault.is_none()
@@ -237,12 +242,17 @@ fn every(
     Finding::new(type_, false, bad, format!("not {}: {}", type_.to_lowercase(), named(&not)))
 }
 
-/// A report that can't be true says nothing of what a replica holds.
+/// Every replica holds its central node's newest version, and gets those to come. A report that can't be true says nothing of
+/// what a replica holds.
 fn synced(replicas: &[Replica]) -> Finding {
     let lying = replicas.iter().find_map(|replica| Some((&replica.name, replica.fault.as_ref()?)));
     if let Some((pod, fault)) = lying {
         let message = format!("pod {pod} reports what can't be true: {fault}");
         return Finding::new(SYNCED, false, "ImplausibleReport", message);
+    }
+    let failing = replicas.iter().find_map(|replica| Some((&replica.name, replica.replication_fault()?)));
+    if let Some((pod, why)) = failing {
+        return Finding::new(SYNCED, false, "ReplicationFailed", format!("{pod}: {why}"));
     }
     every(replicas, SYNCED, "Synced", "Behind", Replica::is_synced)
 }

@@ -465,3 +465,19 @@ async fn a_move_is_told_with_who_moved_from_where_to_where() {
         .collect();
     assert_eq!(told, ["edge-0 moved from n0 to n1 (n0 is deleted)"]);
 }
+
+/// A peer whose heartbeats go on while nothing is replicated is not in step, whatever its lag says.
+#[tokio::test]
+async fn a_peer_whose_replication_is_over_is_not_synced() {
+    let mut scene = Scene::new(|_| None);
+    let mut failing = report("edge-1", "HeartbeatMonitoring", "n0", 17, 0);
+    failing["replicationFault"] = "the pull died: it panicked".into();
+    let peer =
+        with_reports(peer("edge", 2), &[report("edge-0", "HeartbeatMonitoring", "n0", 17, 0), failing]);
+    settle_in(&mut scene.writers, &peer);
+    let status = status_of(&scene, &peer);
+    assert!(is_true(&status.conditions, CONNECTED));
+    let synced = status.conditions.iter().find(|condition| condition.type_ == SYNCED).expect("a condition");
+    assert_eq!((synced.status.as_str(), synced.reason.as_str()), ("False", "ReplicationFailed"));
+    assert_eq!(synced.message, "edge-1: the pull died: it panicked");
+}

@@ -93,7 +93,11 @@ impl CentralNode {
     /// UNAVAILABLE makes a peer try the next central node (contract section 5).
     pub(super) fn accepts_peers(&self) -> Result<(), Status> {
         let refusal = match self.condition() {
-            Condition::Healthy | Condition::Degraded | Condition::Contradicted(_) => return Ok(()),
+            // What is exchanged or contradicts is the database; peers are served from the log.
+            Condition::Healthy
+            | Condition::Degraded
+            | Condition::Contradicted(_)
+            | Condition::Exchanged(_) => return Ok(()),
             Condition::Draining => "this central node is leaving; use the next one".to_owned(),
             Condition::Unhealthy(findings) => {
                 format!(
@@ -199,7 +203,7 @@ impl CentralNode {
         let health = match self.condition() {
             Condition::Healthy => v1::NodeHealth::Healthy,
             Condition::Degraded | Condition::Contradicted(_) => v1::NodeHealth::Degraded,
-            Condition::Unhealthy(_) => v1::NodeHealth::Unhealthy,
+            Condition::Unhealthy(_) | Condition::Exchanged(_) => v1::NodeHealth::Unhealthy,
             Condition::Draining => v1::NodeHealth::Maintenance,
         };
         v1::CentralNodeStatus {

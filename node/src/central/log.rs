@@ -14,7 +14,7 @@ use crate::{
         succession::{self, Contradiction},
         view::RegisterView,
     },
-    store::{Store, StoreError},
+    store::{Exchange, Store, StoreError},
     telemetry::metrics::Metrics,
 };
 
@@ -34,6 +34,8 @@ pub struct RegisterLog {
     /// Why what the store shows next is not served, while it does.
     refused: watch::Sender<Option<Contradiction>>,
     metrics: OnceLock<Metrics>,
+    /// What lies in the register's place, while it is not the register.
+    exchange: watch::Sender<Option<Exchange>>,
     /// Reads of the store are one at a time, so that the view only grows.
     reading: Mutex<()>,
     wake: Notify,
@@ -49,6 +51,7 @@ impl RegisterLog {
             outage: watch::Sender::new(None),
             refused: watch::Sender::new(None),
             metrics: OnceLock::new(),
+            exchange: watch::Sender::new(None),
             reading: Mutex::new(()),
             wake: Notify::new(),
         }
@@ -90,8 +93,21 @@ impl RegisterLog {
         self.outage.subscribe()
     }
 
-    /// Notes whether the store answers; logs the change only.
+    /// What the store holds in the register's place, while it is not the register.
+    #[must_use]
+    pub fn exchange(&self) -> Option<Exchange> {
+        self.exchange.borrow().clone()
+    }
+
+    /// Follows whether the store holds the register.
+    #[must_use]
+    pub fn subscribe_exchange(&self) -> watch::Receiver<Option<Exchange>> {
+        self.exchange.subscribe()
+    }
+
+    /// Notes whether the store answers, and holds the register; logs changes only.
     pub fn note_reachable(&self, result: Result<(), &StoreError>) {
+        self.note_exchange(result);
         let outage = match result {
             Err(StoreError::Unavailable(why)) => Some(why.clone()),
             _ => None,
@@ -167,6 +183,27 @@ impl RegisterLog {
         found.map_or(Ok(()), |contradiction| Err(StoreError::Damaged(contradiction.to_string())))
     }
 
+    fn note_exchange(&self, result: Result<(), &StoreError>) {
+        let found = match result {
+            Ok(()) => None,
+            Err(StoreError::Exchanged(exchange)) => Some(exchange.clone()),
+            // Says nothing about it.
+            Err(_) => return,
+        };
+        let noted = |known: &mut Option<Exchange>| std::mem::replace(known, found.clone()) != found;
+        if !self.exchange.send_if_modified(noted) {
+            return;
+        }
+        match found {
+            Some(exchange) => {
+                let (reason, lineage) =
+                    (exchange.reason(), self.view().lineage().map(tracing::field::display));
+                tracing::error!(reason, lineage, %exchange, "the register's database was exchanged; serving peers from the local log");
+            }
+            None => tracing::info!("the database holds the register again"),
+        }
+    }
+
     /// Reads the tail at once: after a publication, or when a peer is ahead (design decision 26).
     pub fn wake(&self) {
         self.wake.notify_one();
@@ -224,10 +261,10 @@ impl RegisterLog {
         drop(self.view.subscribe().wait_for(|view| view.head() >= version).await);
     }
 
-    /// Tails the store for ever. While the store does not answer it is read at every turn: a store that is back but
-    /// has nothing new would not show otherwise.
+    /// Tails the store for ever. While the store does not answer, or holds another register, it is read at every turn: a store
+    /// that is back but has nothing new would not show otherwise.
     pub async fn tail(&self) {
-        let mut outage = self.outage.subscribe();
+        let (mut outage, mut exchange) = (self.outage.subscribe(), self.exchange.subscribe());
         loop {
             let head = self.view.borrow().head();
             tokio::select! {
@@ -235,6 +272,7 @@ impl RegisterLog {
                 () = self.wake.notified() => {}
                 // The sender lives as long as `self`.
                 _ = outage.wait_for(Option::is_some) => {}
+                _ = exchange.wait_for(Option::is_some) => {}
             }
             if let Err(error) = self.refresh().await {
                 tracing::debug!(%error, "tail read failed");

@@ -46,6 +46,7 @@ use crate::{
         names::PeerId,
         succession::Contradiction,
     },
+    store::Exchange,
 };
 
 /// What a central node says of itself (contract NodeHealth).
@@ -60,6 +61,8 @@ pub enum Condition {
     Contradicted(Contradiction),
     /// The register failed its integrity check: takes no peer and no publication.
     Unhealthy(Vec<Finding>),
+    /// Its database holds another register, or none: takes no publication; peers are served from its log.
+    Exchanged(Exchange),
     /// Leaving: peers are told to move.
     Draining,
 }
@@ -71,7 +74,7 @@ impl Condition {
         match self {
             Self::Healthy => "Healthy",
             Self::Degraded | Self::Contradicted(_) => "Degraded",
-            Self::Unhealthy(_) => "Unhealthy",
+            Self::Unhealthy(_) | Self::Exchanged(_) => "Unhealthy",
             Self::Draining => "Draining",
         }
     }
@@ -91,6 +94,7 @@ impl Condition {
                 ));
             }
             Self::Unhealthy(findings) => return Some(integrity::summary(findings)),
+            Self::Exchanged(exchange) => return Some(exchange.to_string()),
             Self::Draining => "this central node is leaving",
         };
         Some(why.to_owned())
@@ -173,6 +177,8 @@ impl CentralNode {
             Condition::Draining
         } else if !self.findings.is_empty() {
             Condition::Unhealthy(self.findings.clone())
+        } else if let Some(exchange) = self.log.exchange() {
+            Condition::Exchanged(exchange)
         } else if let Some(contradiction) = self.log.refused() {
             Condition::Contradicted(contradiction)
         } else if !self.log.is_reachable() {

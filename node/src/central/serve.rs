@@ -21,7 +21,7 @@ use super::{
     incoming::{Connection, Tracked},
     sync::SyncService,
 };
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, supervise};
 
 /// Bytes that a caller may send ahead on a stream; what callers send is small. A connection has four times as much.
 const WINDOW: u32 = 65_535;
@@ -76,7 +76,11 @@ where
         (Err(error), _) | (_, Err(error)) => tracing::warn!(%error, "gRPC reflection is off"),
     }
     let work = async {
-        tokio::join!(node.log.tail(), node.sweep(), report_health(&node, &reporter));
+        tokio::join!(
+            supervise::forever("log-tail", &node.env, || node.log.tail()),
+            supervise::forever("sweep", &node.env, || node.sweep()),
+            supervise::forever("grpc-health", &node.env, || report_health(&node, &reporter)),
+        );
     };
     let admitted = incoming
         .filter(|accepted| ready(accepted.as_ref().map_or(true, |io| node.admits(&io.connect_info()))));
@@ -129,11 +133,13 @@ fn dated<B>(mut response: http::Response<B>, now: Timestamp) -> http::Response<B
 
 /// Keeps `grpc.health.v1.Health` true to the node's condition.
 async fn report_health(node: &CentralNode, reporter: &HealthReporter) {
-    let mut draining = node.draining.subscribe();
+    let (mut draining, mut exchange) = (node.draining.subscribe(), node.log.subscribe_exchange());
     loop {
         let status = match node.condition() {
             Condition::Healthy | Condition::Degraded | Condition::Contradicted(_) => ServingStatus::Serving,
-            Condition::Unhealthy(_) | Condition::Draining => ServingStatus::NotServing,
+            Condition::Unhealthy(_) | Condition::Exchanged(_) | Condition::Draining => {
+                ServingStatus::NotServing
+            }
         };
         for service in [
             "",
@@ -143,8 +149,10 @@ async fn report_health(node: &CentralNode, reporter: &HealthReporter) {
         ] {
             reporter.set_service_status(service, status).await;
         }
-        if draining.changed().await.is_err() {
-            return;
+        // The senders live as long as the node.
+        tokio::select! {
+            _ = draining.changed() => {}
+            _ = exchange.changed() => {}
         }
     }
 }

@@ -88,6 +88,7 @@ fn runs(config: Config, role: Role) {
         random: Random::seeded(1),
         metrics: Metrics::disabled(),
         tls: None,
+        tasks: crate::supervise::Tasks::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

@@ -36,6 +36,7 @@ impl Config {
             ("heartbeat.timeout", heartbeat.timeout, 10 * SECOND, 2 * MINUTE),
             ("sync.interval", sync.interval, MINUTE, HOUR),
             ("sync.resubscribe_after", sync.resubscribe_after, 10 * MILLISECOND, HOUR),
+            ("sync.stall_timeout", sync.stall_timeout, SECOND, 10 * MINUTE),
             ("connect.timeout", connect.timeout, 10 * SECOND, 2 * MINUTE),
             ("connect.dial_timeout", connect.dial_timeout, 10 * MILLISECOND, 2 * MINUTE),
             ("connect.initial_delay", connect.initial_delay, MILLISECOND, HOUR),

@@ -160,6 +160,10 @@ pub struct Sync {
     /// Peer: wait before a broken push stream is opened again (contract section 6.6).
     #[serde(with = "humantime_serde")]
     pub resubscribe_after: Duration,
+    /// Peer: a central node that sends nothing, or next to nothing, for this long is not waited for any longer: when a pull or
+    /// the push stream is opened, and during a pull. Longer than its `limits.full_sync_wait`.
+    #[serde(with = "humantime_serde")]
+    pub stall_timeout: Duration,
     /// Peer: entries that are committed to the replica together.
     pub batch: usize,
     /// Peer: failed syncs in a row that lead to failover.
@@ -175,6 +179,7 @@ impl Default for Sync {
             force_full_on_startup: false,
             force_resync_file: None,
             resubscribe_after: Duration::from_secs(5),
+            stall_timeout: Duration::from_secs(30),
             batch: 512,
             max_failures: 3,
         }

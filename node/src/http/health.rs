@@ -46,9 +46,12 @@ pub(super) enum Status {
 impl NodeHandle {
     /// How the node is, and why where that is not plain.
     pub(super) fn status(&self) -> (Status, Option<String>) {
-        let trouble = || self.env().tls.as_ref()?.status().trouble();
+        let env = self.env();
+        let trouble = || {
+            let tls = env.tls.as_ref().and_then(|tls| tls.status().trouble());
+            tls.or_else(|| env.tasks.trouble())
+        };
         match self.role_status() {
-            // Connections that exist live on; new ones will not come.
             (Status::Healthy, why) => {
                 trouble().map_or((Status::Healthy, why), |it| (Status::Degraded, Some(it)))
             }
@@ -68,10 +71,11 @@ impl NodeHandle {
                 let status = match &condition {
                     Condition::Healthy => Status::Healthy,
                     Condition::Degraded | Condition::Contradicted(_) => Status::Degraded,
-                    Condition::Unhealthy(_) => Status::Unhealthy,
+                    Condition::Unhealthy(_) | Condition::Exchanged(_) => Status::Unhealthy,
                     Condition::Draining => Status::Draining,
                 };
-                (status, condition.reason())
+                let weakness = || node.log.store().weakness().map(str::to_owned);
+                (status, condition.reason().or_else(weakness))
             }
             Self::Peer(node) => peer_status(node),
         }
@@ -98,6 +102,9 @@ impl NodeHandle {
 
 fn peer_status(node: &PeerNode) -> (Status, Option<String>) {
     let (status, findings) = (node.status(), node.replica.findings());
+    if let Some(error) = node.replica.store_fault() {
+        return (Status::Degraded, Some(error.to_string()));
+    }
     if let Some(central) = &status.split_brain {
         let why = format!(
             "split brain: {central} serves another lineage; nothing was merged (`sorcha-node register adopt`)"
@@ -125,8 +132,14 @@ fn peer_status(node: &PeerNode) -> (Status, Option<String>) {
     if let Some(fault) = node.clock_fault() {
         return (Status::Degraded, Some(fault));
     }
-    match status.last_sync_error {
-        Some(error) => (Status::Degraded, Some(format!("the last sync failed: {error}"))),
+    if let Some(why) = status.replication_trouble() {
+        return (Status::Degraded, Some(format!("replication does not work: {why}")));
+    }
+    if let Some(error) = status.last_sync_error {
+        return (Status::Degraded, Some(format!("the last sync failed: {error}")));
+    }
+    match status.push_fault {
+        Some(why) => (Status::Degraded, Some(format!("nothing is pushed, pulls bring what is new: {why}"))),
         None => (Status::Healthy, None),
     }
 }

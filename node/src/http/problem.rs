@@ -230,7 +230,9 @@ impl From<StoreError> for Problem {
             StoreError::Conflict { .. } => Self::new(Kind::CONFLICT, detail),
             StoreError::NotFound(_) => Self::new(Kind::NOT_FOUND, detail),
             StoreError::Unstorable(_) => Self::new(Kind::UNSTORABLE, detail),
-            StoreError::Damaged(_) => Self::new(Kind::DAMAGED, detail),
+            StoreError::Damaged(_) | StoreError::Exchanged(_) | StoreError::Owned(_) => {
+                Self::new(Kind::DAMAGED, detail)
+            }
             StoreError::Internal(_) => Self::new(Kind::INTERNAL, detail),
         }
     }

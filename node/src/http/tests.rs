@@ -59,6 +59,7 @@ fn env() -> Env {
         random: Random::seeded(1),
         metrics: Metrics::disabled(),
         tls: None,
+        tasks: crate::supervise::Tasks::default(),
     }
 }
 

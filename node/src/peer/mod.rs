@@ -38,6 +38,7 @@ pub struct PeerNode {
     pub replica: Replica,
     /// Full syncs on request.
     resync: Resync,
+    pushes_stalled: session::PushesStalled,
     dialer: Arc<dyn Dialer>,
     started: Moment,
     status: watch::Sender<PeerStatus>,
@@ -95,6 +96,7 @@ impl PeerNode {
             id,
             replica,
             resync,
+            pushes_stalled: session::PushesStalled::default(),
             dialer,
             commands,
         });

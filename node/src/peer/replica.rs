@@ -186,6 +186,27 @@ impl Replica {
     /// [`StoreError`]; the old replica is kept then.
     pub async fn replace(&self, view: RegisterView, from: &Provenance) -> Result<(), StoreError> {
         let _one_at_a_time = self.writing.lock().await;
+        self.put(view, from).await
+    }
+
+    /// Replaces everything, unless more was stored since it ended at `held`; whether it did.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the old replica is kept then.
+    pub async fn replace_at(
+        &self,
+        held: Version,
+        view: RegisterView,
+        from: &Provenance,
+    ) -> Result<bool, StoreError> {
+        let _one_at_a_time = self.writing.lock().await;
+        if self.head() != held {
+            return Ok(false);
+        }
+        self.put(view, from).await.map(|()| true)
+    }
+
+    async fn put(&self, view: RegisterView, from: &Provenance) -> Result<(), StoreError> {
         let checkpoint = from.checkpoint(view.head());
         let genesis = view.genesis().map(|genesis| Genesis::clone(genesis));
         self.store.replace(genesis, view.iter().cloned().collect(), Some(checkpoint.clone())).await?;
@@ -209,6 +230,12 @@ impl Replica {
         self.store.flush().await
     }
 
+    /// Why nothing can be stored any more, where that is known.
+    #[must_use]
+    pub fn store_fault(&self) -> Option<StoreError> {
+        self.store.fault()
+    }
+
     /// Kind of the store that the replica lies in.
     #[must_use]
     pub fn store_kind(&self) -> &'static str {
@@ -224,7 +251,8 @@ fn news(
 ) -> Result<Vec<Arc<SealedEntry>>, Contradiction> {
     succession::check_lineage(held, genesis)?;
     let news = succession::news(held, batch.position, &batch.entries)?;
-    if let Some(stated) = batch.digest {
+    // What was pushed meanwhile may go beyond the batch, which shows nothing then.
+    if let Some(stated) = batch.digest.filter(|_| held.head() <= batch.head) {
         let mut then = held.clone();
         then.apply(news.clone(), batch.head);
         if then.digest() != stated {
@@ -232,6 +260,17 @@ fn news(
         }
     }
     Ok(news)
+}
+
+/// How a replacement ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finished {
+    /// It took the old replica's place.
+    Replaced,
+    /// It has another digest than the one stated; the old replica is kept.
+    OtherDigest,
+    /// More was stored in the old replica while it arrived; that one is kept.
+    Overtaken,
 }
 
 /// A whole register on its way into a replica. Dropping it leaves the old one.
@@ -258,7 +297,8 @@ impl Replacement<'_> {
         }
     }
 
-    /// Puts it in the old replica's place if it has the digest that was stated for it; whether it has.
+    /// Puts it in the old replica's place if it has the digest that was stated for it, and the old one still ends at `held`,
+    /// as it did when what arrived was compared with it.
     ///
     /// # Errors
     /// [`StoreError`]; the old replica is kept then.
@@ -267,21 +307,25 @@ impl Replacement<'_> {
         genesis: Option<Arc<Genesis>>,
         head: Version,
         digest: Option<RegisterDigest>,
+        held: Version,
         from: &Provenance,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Finished, StoreError> {
         let Self { replica, incoming, gathered } = self;
+        let _one_at_a_time = replica.writing.lock().await;
+        if replica.head() != held {
+            return Ok(Finished::Overtaken);
+        }
         let Some(incoming) = incoming else {
             let view = RegisterView::with_entries(genesis, gathered, head);
             if digest.is_some_and(|digest| digest != view.digest()) {
-                return Ok(false);
+                return Ok(Finished::OtherDigest);
             }
-            return replica.replace(view, from).await.map(|()| true);
+            return replica.put(view, from).await.map(|()| Finished::Replaced);
         };
-        let _one_at_a_time = replica.writing.lock().await;
         let is_whole = incoming.finish(genesis, from.checkpoint(head), digest).await?;
         if let Some(own) = replica.own.as_ref().filter(|_| is_whole) {
             own.send_replace(Arc::new(replica.store.load().await?));
         }
-        Ok(is_whole)
+        Ok(if is_whole { Finished::Replaced } else { Finished::OtherDigest })
     }
 }

@@ -3,10 +3,14 @@
 pub(super) mod connect;
 mod faults;
 mod heartbeat;
+mod pace;
 mod pull;
+mod pulling;
 mod push;
+mod pushing;
 mod refusal;
 mod replicate;
+mod standstill;
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +18,11 @@ use sorcha_proto::{raw::system_register_sync_client::SystemRegisterSyncClient, v
 use tokio::sync::{mpsc, watch};
 use tonic::transport::Channel;
 
-pub(super) use self::replicate::Request;
+use self::{
+    pace::{Metered, Received},
+    replicate::Ways,
+};
+pub(super) use self::{pulling::Request, pushing::PushesStalled};
 use super::{
     PeerNode,
     machine::{
@@ -23,7 +31,7 @@ use super::{
     },
     replica::Provenance,
 };
-use crate::register::lineage::Genesis;
+use crate::{register::lineage::Genesis, supervise};
 
 /// How long a goodbye may take; it is best effort.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -44,6 +52,8 @@ pub(super) struct Session {
     is_level: bool,
     rhythm: Rhythm,
     events: mpsc::Sender<Event>,
+    /// Of all pulls.
+    received: Received,
 }
 
 /// The heartbeat's times, as the central node asked for them.
@@ -58,21 +68,29 @@ pub(super) struct Running {
     session: Session,
     slowdown: watch::Sender<u32>,
     requests: mpsc::Sender<Request>,
+    ways: Arc<Ways>,
     tasks: tokio::task::JoinSet<()>,
 }
 
-/// Requests that wait for the replication task.
+/// Requests that wait for the pulls.
 const REQUESTS: usize = 8;
 
 impl Session {
-    /// Starts heartbeats and replication.
+    /// Starts heartbeats and replication: pulls and pushes are tasks of their own, so that neither waits for a central node
+    /// in the other's place.
     pub(super) fn start(self, plan: SyncPlan) -> Running {
         let slowdown = watch::Sender::new(1);
         let (requests, inbox) = mpsc::channel(REQUESTS);
+        let ways = Ways::new(&self, plan);
         let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(heartbeat::run(self.clone(), slowdown.subscribe()));
-        tasks.spawn(replicate::run(self.clone(), plan, inbox));
-        Running { session: self, slowdown, requests, tasks }
+        let (session, pace) = (self.clone(), slowdown.subscribe());
+        tasks.spawn(async move {
+            let env = session.node.env.clone();
+            supervise::forever("heartbeat", &env, || heartbeat::run(session.clone(), pace.clone())).await;
+        });
+        tasks.spawn(pulling::run(self.clone(), Arc::clone(&ways), inbox));
+        tasks.spawn(pushing::run(self.clone(), Arc::clone(&ways)));
+        Running { session: self, slowdown, requests, ways, tasks }
     }
 
     /// Tells the central node that this peer leaves; waits a moment for the answer and ignores it.
@@ -96,6 +114,12 @@ impl Session {
             .max_decoding_message_size(self.node.config.limits.max_message_bytes)
     }
 
+    fn metered_client(&self) -> SystemRegisterSyncClient<Metered> {
+        let metered = Metered { channel: self.channel.clone(), received: self.received.clone() };
+        SystemRegisterSyncClient::new(metered)
+            .max_decoding_message_size(self.node.config.limits.max_message_bytes)
+    }
+
     fn provenance(&self) -> Provenance {
         let at = self.node.env.clock.now();
         Provenance {
@@ -103,6 +127,21 @@ impl Session {
             at,
             next_due: at.plus(self.node.config.sync.interval),
         }
+    }
+
+    /// Notes that replication does not work, and why.
+    fn replication_fails(&self, why: String) {
+        self.node.status.send_modify(|status| status.replication_fault = Some(why));
+        self.measure_replication();
+    }
+
+    fn replication_works(&self) {
+        self.node.status.send_modify(|status| status.replication_fault = None);
+        self.measure_replication();
+    }
+
+    fn measure_replication(&self) {
+        self.node.env.metrics.replicating(self.node.status.borrow().replication_trouble().is_none());
     }
 
     /// Hands an event to the machine; after the shell has gone nobody listens, and nobody needs to.
@@ -122,7 +161,12 @@ impl Running {
         self.session.clone()
     }
 
-    /// Asks the replication task; a full inbox means that it has enough to do already.
+    /// Has the push stream opened now if it is closed.
+    pub(super) fn subscribe(&self) {
+        self.ways.subscribe();
+    }
+
+    /// Asks for a pull; a full inbox means that there is enough to do already.
     pub(super) fn request(&self, request: Request) {
         if let Err(mpsc::error::TrySendError::Full(request) | mpsc::error::TrySendError::Closed(request)) =
             self.requests.try_send(request)

@@ -22,15 +22,21 @@ use super::{
         event::{Event, SessionInfo},
         state::{PeerState, State},
     },
-    session::{Request, Running, Session, connect::connect},
+    session::{
+        Request, Running, Session,
+        connect::{Refusal, connect, probe},
+    },
     status::{CentralNodeInfo, CentralNodeState},
 };
-use crate::{config::CentralNodeAddress, file_watch::FileWatch, session_name::session_name};
+use crate::{config::CentralNodeAddress, file_watch::FileWatch, session_name::session_name, supervise};
 
 /// Events that wait for the machine.
 const EVENTS: usize = 64;
 /// How often the files that may change are looked at.
 const FILE_CHECK: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// How often the store is asked whether it is still this peer's.
+const STORE_CHECK: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Runs the machine until `shutdown`, then says goodbye.
 pub(super) async fn run(
@@ -41,7 +47,8 @@ pub(super) async fn run(
     let (events, mut queue) = mpsc::channel(EVENTS);
     let mut shell = Shell::new(node, events);
     shell.handle(Event::Start);
-    let mut file_check = tokio::time::interval(FILE_CHECK);
+    let (mut file_check, mut store_check) =
+        (tokio::time::interval(FILE_CHECK), tokio::time::interval(STORE_CHECK));
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let tick = shell.next_tick();
@@ -51,6 +58,7 @@ pub(super) async fn run(
             Some(command) = inbox.recv() => shell.command(command),
             () = sleep_until(tick) => shell.handle(Event::Tick),
             _ = file_check.tick(), if shell.has_files() => shell.look_at_files(),
+            _ = store_check.tick() => shell.look_at_store(),
             Some((epoch, outcome)) = join_dial(&mut shell.dials) => shell.dialled(epoch, outcome),
             Some(_) = shell.goodbyes.join_next() => {}
         }
@@ -66,7 +74,7 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-type DialOutcome = Result<(Session, SessionInfo), super::session::connect::Refusal>;
+type DialOutcome = Result<(Session, SessionInfo), Refusal>;
 
 async fn join_dial(dials: &mut JoinSet<(u64, DialOutcome)>) -> Option<(u64, DialOutcome)> {
     loop {
@@ -221,7 +229,10 @@ impl Shell {
             "connecting"
         );
         let (node, events) = (Arc::clone(&self.node), self.events.clone());
-        let task = async move { (epoch, connect(&node, &address, epoch, events).await) };
+        let task = async move {
+            let outcome = supervise::caught(connect(&node, &address, epoch, events)).await;
+            (epoch, outcome.unwrap_or_else(|why| Err(Refusal::passing(why))))
+        };
         let (central, attempt) = (central.as_str().to_owned(), self.dials.spawn(task));
         self.dialling = Some(Dialling { epoch, central, attempt });
     }
@@ -290,7 +301,7 @@ impl Shell {
     fn say_goodbye(&mut self, epoch: u64, reason: DisconnectReason) {
         let running = self.running.as_ref().filter(|running| running.epoch() == epoch).map(Running::session);
         if let Some(session) = running.or_else(|| self.accepted.take()) {
-            self.goodbyes.spawn(session.say_goodbye(reason));
+            self.goodbyes.spawn(async move { drop(supervise::caught(session.say_goodbye(reason)).await) });
         }
     }
 
@@ -326,10 +337,9 @@ impl Shell {
         let Some(address) = self.central_nodes.addresses.get(central.as_str()).cloned() else { return };
         let (node, events) = (Arc::clone(&self.node), self.events.clone());
         tokio::spawn(async move {
-            let event = if super::session::connect::probe(&node, &address).await {
-                Event::ProbeOk { epoch, central }
-            } else {
-                Event::ProbeFailed { epoch, central }
+            let event = match supervise::caught(probe(&node, &address)).await {
+                Ok(true) => Event::ProbeOk { epoch, central },
+                Ok(false) | Err(_) => Event::ProbeFailed { epoch, central },
             };
             drop(events.send(event).await);
         });
@@ -342,7 +352,7 @@ impl Shell {
                 let plan = if full { SyncPlan::Full } else { SyncPlan::Resume };
                 self.request(Request::Sync { plan, reply: Some(reply) });
             }
-            Command::Subscribe => self.request(Request::Subscribe),
+            Command::Subscribe => self.with_running(Running::subscribe),
         }
     }
 
@@ -379,6 +389,16 @@ impl Shell {
                 );
             }
         }
+    }
+
+    /// A store that is not the peer's any more shows also while nothing is to be stored.
+    fn look_at_store(&self) {
+        let fault = self.node.replica.store_fault().map(|error| error.to_string());
+        self.node.status.send_if_modified(|status| {
+            let changed = status.store_fault != fault;
+            status.store_fault = fault;
+            changed
+        });
     }
 
     fn mark(&self, central: &str, change: impl FnOnce(&mut CentralNodeInfo)) {

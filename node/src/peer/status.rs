@@ -60,6 +60,14 @@ pub struct PeerStatus {
     pub syncing: bool,
     /// Why the last pull failed; `None` after one that succeeded.
     pub last_sync_error: Option<String>,
+    /// Why replication does not work: a pull that stalls, keeps failing or died; `None` after one that succeeded.
+    pub replication_fault: Option<String>,
+    /// The replica is behind, and nothing arrives.
+    pub standstill: Option<String>,
+    /// Why nothing can be stored any more.
+    pub store_fault: Option<String>,
+    /// Why there is no push stream, where the central node does not answer or the task died.
+    pub push_fault: Option<String>,
     /// The newest pulls, newest first.
     pub syncs: VecDeque<SyncRecord>,
     /// The newest transitions, newest first.
@@ -267,6 +275,10 @@ impl PeerStatus {
             subscribed_at: None,
             syncing: false,
             last_sync_error: None,
+            replication_fault: None,
+            standstill: None,
+            store_fault: None,
+            push_fault: None,
             syncs: VecDeque::new(),
             force_resync: None,
             central_nodes_fault: None,
@@ -274,6 +286,12 @@ impl PeerStatus {
             central_nodes: central_nodes.iter().cloned().map(CentralNodeInfo::new).collect(),
             push_latencies: VecDeque::new(),
         }
+    }
+
+    /// What keeps the replica from following its central node, while heartbeats may go on.
+    #[must_use]
+    pub fn replication_trouble(&self) -> Option<&str> {
+        self.store_fault.as_deref().or(self.replication_fault.as_deref()).or(self.standstill.as_deref())
     }
 
     /// The configured central node of this id.

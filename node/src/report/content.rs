@@ -46,6 +46,17 @@ impl Report {
         self
     }
 
+    /// The same with what is wrong with the node's tasks, where it has nothing else to say.
+    #[must_use]
+    pub fn with_trouble(mut self, trouble: Option<String>) -> Self {
+        let message = match &mut self {
+            Self::Peer(report) => &mut report.message,
+            Self::Central(report) => &mut report.message,
+        };
+        *message = message.take().or_else(|| trouble.map(shortened));
+        self
+    }
+
     /// What changed since `before`.
     #[must_use]
     pub fn change_since(&self, before: &Self) -> Change {
@@ -76,6 +87,7 @@ fn without_details(report: &PeerReport) -> PeerReport {
     let mut kept = without_round_trip(report);
     kept.fresh_as_of = kept.fresh_as_of.map(|_| SOME_INSTANT);
     kept.message = kept.message.as_deref().map(headline);
+    kept.replication_fault = kept.replication_fault.map(|_| String::new());
     kept
 }
 
@@ -90,6 +102,7 @@ fn without_progress(report: &PeerReport) -> PeerReport {
         fresh_as_of: None,
         missed_heartbeats: None,
         message: None,
+        replication_fault: report.replication_fault.as_ref().map(|_| String::new()),
         ..without_round_trip(report)
     }
 }
@@ -137,6 +150,7 @@ pub fn peer_report(pod: &str, status: &PeerStatus, replica: &Loaded) -> PeerRepo
         lineage: view.lineage().map(|lineage| lineage.to_string()),
         split_brain: status.split_brain.clone(),
         findings: Some(count(replica.findings.len())),
+        replication_fault: status.replication_trouble().map(|why| shortened(why.to_owned())),
         force_resync: status.force_resync.clone(),
         message: trouble(status, replica).map(shortened),
         certificate_not_after: None,
@@ -186,8 +200,14 @@ fn trouble(status: &PeerStatus, replica: &Loaded) -> Option<String> {
     if let Some(fault) = &status.heartbeat.fault {
         return Some(format!("heartbeats are missed: {fault}"));
     }
+    if let Some(why) = status.replication_trouble() {
+        return Some(format!("replication does not work: {why}"));
+    }
     if let Some(error) = &status.last_sync_error {
         return Some(format!("the last sync failed: {error}"));
+    }
+    if let Some(why) = &status.push_fault {
+        return Some(format!("nothing is pushed, pulls bring what is new: {why}"));
     }
     let fault = status.central_nodes_fault.as_ref()?;
     Some(format!("the file of central nodes is not usable: {fault}"))
@@ -215,6 +235,7 @@ pub fn central_report(pod: &str, since: Timestamp, node: &CentralNode) -> Centra
         store_message: outage.map(shortened),
         findings: Some(count(node.findings().len())),
         refusal: node.log.refused().map(|contradiction| shortened(contradiction.to_string())),
+        register_fault: node.log.exchange().map(|exchange| exchange.reason().to_owned()),
         certificate_not_after: None,
     }
 }

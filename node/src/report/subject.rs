@@ -16,7 +16,8 @@ use crate::{
     http::{NodeHandle, Stage},
     peer::status::PeerStatus,
     register::succession::Contradiction,
-    store::Loaded,
+    store::{Exchange, Loaded},
+    supervise::Tasks,
     tls::Tls,
 };
 
@@ -31,6 +32,7 @@ pub(super) struct Subject {
     role: Role,
     since: Timestamp,
     tls: Option<Arc<Tls>>,
+    tasks: Tasks,
     stage: watch::Receiver<Stage>,
     started: Option<Started>,
     looked: Instant,
@@ -45,6 +47,7 @@ enum Started {
         node: Arc<CentralNode>,
         outage: watch::Receiver<Option<String>>,
         refused: watch::Receiver<Option<Contradiction>>,
+        exchange: watch::Receiver<Option<Exchange>>,
         draining: watch::Receiver<bool>,
     },
 }
@@ -58,6 +61,7 @@ impl Started {
             NodeHandle::Central(node) => Self::Central {
                 outage: node.log.subscribe_outage(),
                 refused: node.log.subscribe_refused(),
+                exchange: node.log.subscribe_exchange(),
                 draining: node.subscribe_draining(),
                 node,
             },
@@ -68,14 +72,14 @@ impl Started {
 impl Subject {
     /// A node's process that starts now.
     pub(super) fn new(pod: String, role: Role, env: &Env, stage: watch::Receiver<Stage>) -> Self {
-        let (since, tls) = (env.clock.now(), env.tls.clone());
-        Self { pod, role, since, tls, stage, started: None, looked: Instant::now() }
+        let (since, tls, tasks) = (env.clock.now(), env.tls.clone(), env.tasks.clone());
+        Self { pod, role, since, tls, tasks, stage, started: None, looked: Instant::now() }
     }
 
     /// What is true now.
     pub(super) fn look(&mut self) -> Report {
         let not_after = self.tls.as_ref().map(|tls| tls.status().validity.not_after);
-        self.look_at_node().with_certificate(not_after)
+        self.look_at_node().with_certificate(not_after).with_trouble(self.tasks.trouble())
     }
 
     fn look_at_node(&mut self) -> Report {
@@ -87,9 +91,10 @@ impl Subject {
                 let status = status.borrow_and_update();
                 Report::Peer(content::peer_report(&self.pod, &status, &replica))
             }
-            Some(Started::Central { node, outage, refused, draining }) => {
+            Some(Started::Central { node, outage, refused, exchange, draining }) => {
                 outage.mark_unchanged();
                 refused.mark_unchanged();
+                exchange.mark_unchanged();
                 draining.mark_unchanged();
                 Report::Central(content::central_report(&self.pod, self.since, node))
             }
@@ -121,10 +126,11 @@ impl Subject {
                     changed = replica.changed() => open(changed).await,
                 }
             }
-            Some(Started::Central { outage, refused, draining, .. }) => tokio::select! {
+            Some(Started::Central { outage, refused, exchange, draining, .. }) => tokio::select! {
                 () = sleep_until(self.looked + POLL) => {}
                 changed = refused.changed() => open(changed).await,
                 changed = outage.changed() => open(changed).await,
+                changed = exchange.changed() => open(changed).await,
                 changed = draining.changed() => open(changed).await,
             },
         }

@@ -8,7 +8,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Report, ReportError, Transport, pacer::Pacer, subject::Subject};
-use crate::{clock::Monotonic, env::Env};
+use crate::{clock::Monotonic, env::Env, supervise::Supervisor};
 
 /// How long a write under way may go on once the node has ended.
 const GRACE: Duration = Duration::from_secs(1);
@@ -38,15 +38,11 @@ impl<T: Transport> Task<T> {
 
     /// Reports until `stop`, then says the last word.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        loop {
-            let report = self.subject.look();
-            self.pacer.observe(report);
-            let due = self.until_due();
+        let mut supervisor = Supervisor::new("report", &self.env);
+        while supervisor.until_done(self.follow(&stop)).await.is_none() && !stop.is_cancelled() {
             tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                () = due => self.write(&stop).await,
-                () = self.subject.changed() => {}
+                () = stop.cancelled() => {}
+                () = supervisor.pause() => {}
             }
         }
         let report = self.subject.look();
@@ -54,6 +50,20 @@ impl<T: Transport> Task<T> {
         if let Some(report) = self.pacer.last_word() {
             let outcome = self.transport.apply(&report).await;
             self.ended(report, outcome.err().as_ref());
+        }
+    }
+
+    async fn follow(&mut self, stop: &CancellationToken) {
+        loop {
+            let report = self.subject.look();
+            self.pacer.observe(report);
+            let due = self.until_due();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = due => self.write(stop).await,
+                () = self.subject.changed() => {}
+            }
         }
     }
 

@@ -24,6 +24,7 @@ enum Mood {
     Takes,
     Fails(ReportError),
     Hangs,
+    Panics,
 }
 
 /// Remembers every attempt.
@@ -64,6 +65,7 @@ impl Transport for Fake {
             }
             Mood::Fails(error) => Err(error),
             Mood::Hangs => std::future::pending().await,
+            Mood::Panics => panic!("a fault of the client"),
         }
     }
 }
@@ -74,6 +76,7 @@ fn env() -> Env {
         random: Random::seeded(1),
         metrics: Metrics::disabled(),
         tls: None,
+        tasks: crate::supervise::Tasks::default(),
     }
 }
 

@@ -9,10 +9,13 @@ use crate::{
     config::{Config, Role},
     env::Env,
     http::{NodeHandle, Stage},
-    keys,
+    keys, kubernetes,
     peer::dial::dialer,
     register_bootstrap::BootstrapError,
-    store::{Store, StoreError, journal, mongo::MongoStore},
+    store::{
+        Store, StoreError, journal,
+        mongo::{Claimant, MongoStore},
+    },
 };
 
 /// First and longest wait before an unavailable store is tried again at start.
@@ -82,13 +85,32 @@ impl Starting {
 
 async fn open_store(config: &Config, env: &Env, role: Role) -> Result<Arc<dyn Store>, RunError> {
     match config.mongodb_uri()? {
-        Some(uri) => Ok(Arc::new(MongoStore::connect(&uri, &config.store.mongodb).await?)),
+        Some(uri) => {
+            let store = MongoStore::open(&uri, &config.store.mongodb, env).await?;
+            store.claim(&claimant(config, role).await, env).await?;
+            Ok(Arc::new(store))
+        }
         None => {
             refuse_other_role(&config.store.data_dir, role)?;
             refuse_old_store(&config.store.data_dir)?;
             Ok(open_embedded(config, env, role == Role::Peer).await?)
         }
     }
+}
+
+/// Whose database it is to be. Pods of one name in two namespaces are two peers.
+async fn claimant(config: &Config, role: Role) -> Claimant {
+    if role == Role::Central {
+        return Claimant::Central;
+    }
+    let namespace = match (&config.report.namespace, &config.report.resource) {
+        (Some(namespace), _) => Some(namespace.clone()),
+        (None, Some(_)) => kubernetes::cluster().await.ok().map(|cluster| cluster.default_namespace),
+        (None, None) => None,
+    };
+    let id = &config.node.id;
+    let identity = namespace.map_or_else(|| id.clone(), |namespace| format!("{namespace}/{id}"));
+    Claimant::Peer { identity }
 }
 
 fn refuse_other_role(directory: &Path, role: Role) -> Result<(), RunError> {

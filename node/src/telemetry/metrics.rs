@@ -52,6 +52,9 @@ struct Instruments {
     accept_failures: Counter<u64>,
     tls_reloads: Counter<u64>,
     certificate_not_after: Gauge<i64>,
+    task_deaths: Counter<u64>,
+    stalls: Counter<u64>,
+    replicating: Gauge<u64>,
     meter: Meter,
 }
 
@@ -141,6 +144,12 @@ impl Metrics {
                 .i64_gauge("tls.certificate.not_after")
                 .with_unit("s")
                 .with_description("end of this node's TLS certificate, Unix time")
+                .build(),
+            task_deaths: counter("node.tasks.died", "long-running tasks that panicked or ended, by task"),
+            stalls: counter("peer.replication.stalls", "waits for a central node that were given up, by way"),
+            replicating: meter
+                .u64_gauge("peer.replication.working")
+                .with_description("1 while pulls and pushes do what they should, else 0")
                 .build(),
             meter: meter.clone(),
         }));
@@ -336,6 +345,21 @@ impl Metrics {
     /// What a central node or a database sent contradicts what is held.
     pub fn register_refused(&self, reason: &'static str) {
         self.0.register_refused.add(1, &self.labels([("reason", reason.to_owned())]));
+    }
+
+    /// A long-running task panicked or ended.
+    pub fn task_died(&self, task: &'static str) {
+        self.0.task_deaths.add(1, &self.labels([("task", task.to_owned())]));
+    }
+
+    /// A wait for a central node was given up: of a `pull` or of the `push` stream.
+    pub fn stalled(&self, way: &'static str) {
+        self.0.stalls.add(1, &self.labels([("way", way.to_owned())]));
+    }
+
+    /// Whether replication does what it should.
+    pub fn replicating(&self, works: bool) {
+        self.0.replicating.record(u64::from(works), self.node());
     }
 
     /// Integrity findings.

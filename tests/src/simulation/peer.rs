@@ -88,6 +88,7 @@ impl PeerHost {
             random: self.random.clone(),
             metrics: Metrics::disabled(),
             tls: None,
+            tasks: sorcha_node::supervise::Tasks::default(),
         };
         let start = Start {
             config: Arc::new(config(self.number, self.centrals)),

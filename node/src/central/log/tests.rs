@@ -200,3 +200,15 @@ async fn what_a_database_rewrites_is_not_served_and_what_came_before_it_is() {
     assert_eq!((log.view().head().get(), log.refused()), (5, None));
     assert!(refused.has_changed().unwrap());
 }
+
+#[tokio::test]
+async fn an_exchanged_database_is_known_until_the_right_one_is_back() {
+    use crate::store::InItsPlace;
+    let log = RegisterLog::new(Arc::new(Quiet::default()), RegisterView::new(None));
+    let lost = Exchange { ours: None, found: InItsPlace::Nothing };
+    log.note_reachable(Err(&StoreError::Exchanged(lost.clone())));
+    log.note_reachable(Err(&StoreError::Unavailable("no primary".into())));
+    assert_eq!((log.exchange(), log.is_reachable()), (Some(lost), false), "an outage says nothing about it");
+    log.note_reachable(Ok(()));
+    assert_eq!((log.exchange(), log.is_reachable()), (None, true));
+}

@@ -259,3 +259,40 @@ async fn metrics_are_prometheus_text() {
     assert_eq!((reply.status, reply.header("content-type")), (StatusCode::OK, "text/plain; version=0.0.4"));
     assert!(std::str::from_utf8(&reply.body).unwrap().contains("publications 1\n"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_central_node_whose_database_was_exchanged_is_unhealthy_and_takes_nothing() {
+    use crate::store::{Exchange, InItsPlace};
+    let (router, node) = central(|_| ()).await;
+    let exchange = Exchange { ours: node.log.view().lineage(), found: InItsPlace::Nothing };
+    node.log.note_reachable(Err(&StoreError::Exchanged(exchange)));
+    assert_eq!(get(&router, "/livez").await.status, StatusCode::OK);
+    for path in ["/readyz", "/health", "/api/health"] {
+        assert!(get(&router, path).await.problem(503, "not-ready").contains("no genesis record"));
+    }
+    assert_eq!(get(&router, "/api/node/health").await.json()["status"], "Unhealthy");
+    node.log.note_reachable(Ok(()));
+    assert_eq!(get(&router, "/health").await.json()["status"], "Healthy");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_whose_replication_is_over_is_degraded_though_its_heartbeats_go_on() {
+    let (router, node) = empty_peer(|_| ()).await;
+    let faults: [fn(&mut crate::peer::status::PeerStatus); 4] = [
+        |status| status.replication_fault = Some("it panicked".into()),
+        |status| status.standstill = Some("it panicked".into()),
+        |status| status.store_fault = Some("it panicked".into()),
+        |status| status.push_fault = Some("it panicked".into()),
+    ];
+    for fault in faults {
+        let sound = node.status();
+        node.change_status(|status| {
+            status.state = PeerState::HeartbeatMonitoring;
+            fault(status);
+        });
+        let health = get(&router, "/health").await.json();
+        assert_eq!(health["status"], "Degraded");
+        assert!(health["reason"].as_str().is_some_and(|reason| reason.contains("it panicked")), "{health}");
+        node.change_status(|status| *status = sound);
+    }
+}

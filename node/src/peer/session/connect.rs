@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 use tracing::Instrument as _;
 
-use super::{Rhythm, Session, faults, refusal};
+use super::{Rhythm, Session, faults, pace::Received, refusal};
 use crate::{
     config::CentralNodeAddress,
     peer::{
@@ -49,7 +49,7 @@ impl Refusal {
         Self { fault, message: message.into(), retry_after: None, split_brain: false }
     }
 
-    fn passing(message: impl Into<String>) -> Self {
+    pub(in crate::peer) fn passing(message: impl Into<String>) -> Self {
         Self::new(Fault::Passing, message)
     }
 
@@ -105,6 +105,7 @@ pub(in crate::peer) async fn connect(
         is_level,
         rhythm,
         events,
+        received: Received::default(),
     };
     Ok((session, info))
 }

@@ -11,6 +11,7 @@ use tracing::Instrument as _;
 use super::{
     Session,
     faults::{Meaning, meaning},
+    standstill::Standstill,
 };
 use crate::{
     peer::{
@@ -28,9 +29,11 @@ const JITTER: f64 = 0.1;
 /// Beats until the session ends: the first at once, for the round trip and the comparison of digests.
 pub(super) async fn run(session: Session, mut slowdown: watch::Receiver<u32>) {
     let mut client = HeartbeatClient::new(session.channel.clone());
+    let mut standstill = Standstill::since(session.node.env.clock.monotonic());
     loop {
         let sent = Instant::now();
         beat(&session, &mut client).await;
+        standstill.look(&session);
         let factor = *slowdown.borrow_and_update();
         let jitter = 1.0 - JITTER * session.node.env.random.unit();
         tokio::time::sleep_until(sent + session.rhythm.interval.mul_f64(f64::from(factor) * jitter)).await;

@@ -8,7 +8,10 @@ use sorcha_proto::{EncodedEntry, metadata, v1};
 use tonic::{Status, Streaming, metadata::MetadataMap};
 
 pub(super) use self::whole::{Partial, full};
-use super::Session;
+use super::{
+    Session,
+    pace::{Pace, Stalled},
+};
 use crate::{
     peer::replica::{Batch, NotTaken},
     register::{
@@ -33,6 +36,8 @@ pub(super) enum PullError {
     Entry(String),
     #[error("what the central node sends is refused, and nothing of it was taken: {0}")]
     Refused(#[from] Contradiction),
+    #[error(transparent)]
+    Stalled(#[from] Stalled),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -62,6 +67,8 @@ pub(super) enum Pulled {
     Diverged,
     /// The central node's register ends before the version held.
     Behind,
+    /// This many entries came, but newer ones were pushed meanwhile: they are compared with those, too.
+    Overtaken(usize),
 }
 
 /// What arrived of an incremental pull that broke off; the next try goes on from there.
@@ -99,7 +106,7 @@ pub(super) async fn incremental(session: &Session, news: &mut News) -> Result<Pu
         entries,
         position: from,
         head,
-        digest: snapshot.digest.filter(|_| !is_behind),
+        digest: snapshot.digest,
         size: session.node.config.sync.batch,
     };
     match replica.take(batch, session.genesis.as_deref(), &session.provenance()).await {
@@ -125,6 +132,7 @@ async fn repair(session: &Session) -> Result<Pulled, PullError> {
         fetched.append(&mut one);
     }
     let mut view = replica.view();
+    let held = view.head();
     let mut newer = open(session, view.head(), 0, false).await?;
     let mut rest = Vec::new();
     receive(&mut newer, &mut rest).await?;
@@ -139,7 +147,9 @@ async fn repair(session: &Session) -> Result<Pulled, PullError> {
     if newer.snapshot.digest.is_none_or(|digest| digest != view.digest()) {
         return Ok(Pulled::Diverged);
     }
-    replica.replace(view, &session.provenance()).await?;
+    if !replica.replace_at(held, view, &session.provenance()).await? {
+        return Ok(Pulled::Overtaken(count));
+    }
     tracing::info!(
         findings = findings.len(),
         entries = count,
@@ -153,6 +163,13 @@ async fn repair(session: &Session) -> Result<Pulled, PullError> {
 struct Opened {
     entries: Streaming<EncodedEntry>,
     snapshot: Snapshot,
+    pace: Pace,
+}
+
+impl Opened {
+    async fn message(&mut self) -> Result<Option<EncodedEntry>, PullError> {
+        Ok(self.pace.wait(self.entries.message()).await??)
+    }
 }
 
 /// Opens a stream; `cap` 0 means the configured one. A `full` pull asks for the active entries only. A central node that
@@ -169,9 +186,13 @@ async fn open(session: &Session, after: Version, cap: u32, full: bool) -> Result
         max_blueprints: i32::try_from(cap).unwrap_or(i32::MAX),
         request_time: session.node.env.clock.now().as_millis(),
     };
-    let mut client = session.sync_client();
-    let response =
-        if full { client.full_sync(request).await? } else { client.incremental_sync(request).await? };
+    let mut pace = Pace::new(session.node.config.sync.stall_timeout, session.received.clone());
+    let mut client = session.metered_client();
+    let response = if full {
+        pace.wait(client.full_sync(request)).await??
+    } else {
+        pace.wait(client.incremental_sync(request)).await??
+    };
     let lineage = text(response.metadata(), metadata::LINEAGE).and_then(Lineage::from_hex);
     let expected = session.genesis.as_ref().map(|genesis| genesis.lineage());
     match (expected, lineage) {
@@ -190,7 +211,7 @@ async fn open(session: &Session, after: Version, cap: u32, full: bool) -> Result
     if expected.is_some() && (snapshot.head.is_none() || snapshot.digest.is_none()) {
         return Err(Contradiction::NoDigest.into());
     }
-    Ok(Opened { entries: response.into_inner(), snapshot })
+    Ok(Opened { entries: response.into_inner(), snapshot, pace })
 }
 
 fn text<'m>(metadata: &'m MetadataMap, key: &str) -> Option<&'m str> {
@@ -216,7 +237,7 @@ async fn receive_some(
     limit: usize,
 ) -> Result<bool, PullError> {
     for _ in 0..limit {
-        let Some(encoded) = stream.entries.message().await? else { return Ok(false) };
+        let Some(encoded) = stream.message().await? else { return Ok(false) };
         // The order shows when they are taken: an exact repeat does no harm.
         let sealed = next_entry(encoded, None, stream.snapshot.head)?;
         tell_progress(into.len() + 1, &sealed);

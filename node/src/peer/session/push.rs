@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use sorcha_proto::{EncodedEntry, v1};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, Streaming};
+use tokio::{sync::watch, time::timeout};
+use tokio_stream::wrappers::WatchStream;
+use tonic::{Code, Response, Status, Streaming};
 
 use super::{Session, pull::PullError};
 use crate::{
@@ -16,15 +16,13 @@ use crate::{
     telemetry::{self, spans},
 };
 
-/// Acknowledgements on their way to the central node.
-const ACKNOWLEDGEMENTS: usize = 16;
-
 /// An open push stream.
 pub(super) enum Push {
-    /// Whole entries, acknowledged once they are stored.
+    /// Whole entries, acknowledged once they are stored. Acknowledgements are cumulative: a central node that does not take
+    /// them in time gets the newest, and keeps this peer from nothing.
     Entries {
         entries: Streaming<EncodedEntry>,
-        acknowledge: mpsc::Sender<v1::PushAcknowledgement>,
+        acknowledge: watch::Sender<v1::PushAcknowledgement>,
         /// How far the stream is: it began after the version held.
         position: Version,
     },
@@ -43,13 +41,16 @@ pub(super) enum Arrival {
 }
 
 /// Opens the stream that the central node has.
+///
+/// # Errors
+/// The central node's status; [`Code::DeadlineExceeded`] when it says nothing within `sync.stall_timeout`.
 pub(super) async fn open(session: &Session) -> Result<Push, Status> {
-    let (acknowledge, outgoing) = mpsc::channel(ACKNOWLEDGEMENTS);
     // The first message names the session and the version held.
     let position = session.node.replica.head();
-    drop(acknowledge.send(acknowledgement(session, position)).await);
-    match session.sync_client().receive_push_notification(ReceiverStream::new(outgoing)).await {
-        Ok(response) => Ok(Push::Entries { entries: response.into_inner(), acknowledge, position }),
+    let (acknowledge, outgoing) = watch::channel(acknowledgement(session, position));
+    let mut client = session.sync_client();
+    match answered(session, client.receive_push_notification(WatchStream::new(outgoing))).await {
+        Ok(entries) => Ok(Push::Entries { entries, acknowledge, position }),
         Err(status) if status.code() == Code::Unimplemented => {
             let request = v1::SubscriptionRequest {
                 peer_id: session.node.id.to_string(),
@@ -57,11 +58,25 @@ pub(super) async fn open(session: &Session) -> Result<Push, Status> {
                 subscribe_time: session.node.env.clock.now().as_millis(),
                 filters: None,
             };
-            let response = session.sync_client().subscribe_to_push_notifications(request).await?;
-            Ok(Push::Notices(response.into_inner()))
+            answered(session, client.subscribe_to_push_notifications(request)).await.map(Push::Notices)
         }
         Err(status) => Err(status),
     }
+}
+
+/// Waits for the beginning of an answer, and not for ever.
+async fn answered<T>(
+    session: &Session,
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Status> {
+    let patience = session.node.config.sync.stall_timeout;
+    let stalled = || {
+        let within = humantime::format_duration(patience);
+        Status::deadline_exceeded(format!(
+            "the central node did not begin to answer within {within} (sync.stall_timeout)"
+        ))
+    };
+    timeout(patience, call).await.unwrap_or_else(|_elapsed| Err(stalled())).map(Response::into_inner)
 }
 
 fn acknowledgement(session: &Session, version: Version) -> v1::PushAcknowledgement {
@@ -105,7 +120,7 @@ impl Push {
         let last = batch.iter().map(|sealed| sealed.entry().version).fold(*position, Version::max);
         let version = store(session, batch, *position).await?;
         *position = last;
-        drop(acknowledge.send(acknowledgement(session, version)).await);
+        acknowledge.send_replace(acknowledgement(session, version));
         Ok(Arrival::Stored)
     }
 }

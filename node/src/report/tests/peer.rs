@@ -303,3 +303,42 @@ async fn before_the_start_it_says_what_it_waits_for() {
     reporter.finish().await;
     assert_eq!(fake.attempts(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reporter_that_panics_is_told_about_and_reports_again() {
+    let peer = running().await;
+    peer.connect();
+    after(60).await;
+    peer.fake.is(Mood::Panics);
+    peer.change(|status| status.state = PeerState::Isolated);
+    after(5).await;
+    let trouble = peer.node.env.tasks.trouble().unwrap_or_default();
+    assert!(
+        trouble.contains("the task report died") && trouble.contains("a fault of the client"),
+        "{trouble}"
+    );
+    peer.fake.is(Mood::Takes);
+    after(60).await;
+    assert_eq!(peer.last().state.as_deref(), Some("Isolated"));
+    after(120).await;
+    assert_eq!(peer.node.env.tasks.trouble(), None);
+    peer.reporter.finish().await;
+}
+
+/// Heartbeats go on, the replica does not follow: the first of it is a transition, its details are none.
+#[tokio::test(start_paused = true)]
+async fn a_peer_whose_replication_is_over_says_so() {
+    let peer = running().await;
+    peer.connect();
+    after(60).await;
+    assert_eq!(peer.last().replication_fault, None);
+    peer.change(|status| status.replication_fault = Some("the pull died: it panicked".into()));
+    after(3).await;
+    assert_eq!(peer.last().replication_fault.as_deref(), Some("the pull died: it panicked"));
+    assert_eq!(peer.last().state.as_deref(), Some("HeartbeatMonitoring"));
+    assert!(peer.last().message.is_some_and(|message| message.contains("replication does not work")));
+    let before = peer.fake.attempts();
+    peer.change(|status| status.replication_fault = Some("the pull died: it ended".into()));
+    after(20).await;
+    assert_eq!(peer.fake.attempts(), before, "other details");
+}

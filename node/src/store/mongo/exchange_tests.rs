@@ -43,7 +43,7 @@ impl Running {
     async fn publish(&self, id: &str) -> Result<Version, String> {
         let submission = Submission {
             blueprint_id: id.to_owned(),
-            document: b"{}".to_vec(),
+            document: b"{}".as_slice().into(),
             published_by: "tester".into(),
             metadata: [].into(),
         };
@@ -112,7 +112,7 @@ async fn a_database_that_comes_back_empty_or_exchanged_is_reported_while_nobody_
     central.put(&good).await;
     central.until(None).await;
     assert_eq!(central.node.condition(), Condition::Healthy);
-    assert_eq!(central.publish("c").await.unwrap(), view.head().next());
+    assert_eq!(central.publish("c").await.unwrap(), view.head().next().unwrap());
     central.tail.abort();
     stranger.tail.abort();
     databases.drop_all().await;
@@ -137,7 +137,7 @@ async fn an_older_backup_under_a_running_node_is_reported_while_nobody_publishes
 
     central.put(&now).await;
     central.until(None).await;
-    assert_eq!(central.publish("c").await.unwrap(), head.next());
+    assert_eq!(central.publish("c").await.unwrap(), head.next().unwrap());
     central.tail.abort();
     databases.drop_all().await;
 }

@@ -78,11 +78,10 @@ impl MongoStore {
 
     async fn insert_genesis(&self, genesis: &Genesis) -> Outcome<Genesis> {
         let document = encode_genesis(genesis)?;
-        let failure = match self.db.bounded(self.db.meta.insert_one(document)).await {
-            Ok(_) => return Ok(genesis.clone()),
-            // Stored or not: what is there counts.
-            Err(failure) => failure,
+        let Err(failure) = self.db.bounded(self.db.meta.insert_one(document)).await else {
+            return Ok(genesis.clone());
         };
+        // Stored or not: what is there counts.
         let Some(raw) = self.db.bounded(self.db.meta.find_one(doc! { "_id": GENESIS })).await? else {
             return Err(match failure {
                 Failure::Duplicate | Failure::Retry(_) => Failure::Retry(StoreError::Unavailable(

@@ -4,11 +4,16 @@ use std::sync::Arc;
 
 use sorcha_proto::EncodedEntry;
 use tokio::task::{JoinError, JoinHandle};
-use tonic::{Status, Streaming};
+use tonic::Status;
 
-use super::{NO_CAP, Opened, PullError, Snapshot, capped, heard, next_entry, open, receive, tell_progress};
+use super::{
+    NO_CAP, Opened, PullError, Pulled, Snapshot, capped, heard, next_entry, open, receive, tell_progress,
+};
 use crate::{
-    peer::{replica::Replacement, session::Session},
+    peer::{
+        replica::{Finished, Replacement},
+        session::Session,
+    },
     register::{
         entry::SealedEntry,
         names::{Lineage, Version},
@@ -50,7 +55,7 @@ impl Partial {
 pub(in crate::peer::session) async fn full(
     session: &Session,
     partial: &mut Partial,
-) -> Result<usize, PullError> {
+) -> Result<Pulled, PullError> {
     let (held, successor) = successor(session)?;
     partial.begin(session, successor.as_ref());
     // What the node said before it was asked for a snapshot. One of the original contract says no more, and its word moves no head.
@@ -58,22 +63,27 @@ pub(in crate::peer::session) async fn full(
     let mut replacement = session.node.replica.begin_replace();
     replacement.add(partial.entries.clone()).await?;
     let snapshot = receive_all(session, partial, &mut replacement, successor.as_ref()).await?;
-    let (last, sent) = (partial.last(), std::mem::take(partial).entries);
+    let (last, sent) = (partial.last(), partial.entries.clone());
     if let Some(successor) = &successor {
         let stated = snapshot.head.unwrap_or(heard_before).max(last);
         replacement.add(beside(session, successor, &sent, stated).await?).await?;
     }
     let head = snapshot.head.unwrap_or(held.head()).max(last);
-    let genesis = session.genesis.clone();
-    let is_whole = replacement.finish(genesis, head, snapshot.digest, &session.provenance()).await?;
-    if let Some(stated) = snapshot.digest.filter(|_| !is_whole) {
+    let (genesis, from) = (session.genesis.clone(), session.provenance());
+    let finished = replacement.finish(genesis, head, snapshot.digest, held.head(), &from).await?;
+    if finished == Finished::Overtaken {
+        // What came is compared with what is held now, and completed.
+        return Ok(Pulled::Overtaken(sent.len()));
+    }
+    *partial = Partial::default();
+    if let Some(stated) = snapshot.digest.filter(|_| finished == Finished::OtherDigest) {
         return Err(Contradiction::Digest { head, stated }.into());
     }
     if successor.is_none() {
         tell_forced(session, &held);
     }
     heard(session, snapshot);
-    Ok(sent.len())
+    Ok(Pulled::Complete(sent.len()))
 }
 
 /// Receives streams until one is not cut off by the cap; what the last one is a snapshot of.
@@ -164,7 +174,7 @@ async fn receive_into(
     let (before, head) = (partial.entries.len(), stream.snapshot.head);
     let mut checking: Option<JoinHandle<Checked>> = None;
     loop {
-        let (piece, end) = gather(&mut stream.entries).await;
+        let (piece, end) = gather(stream).await;
         if let Some(checking) = checking.take() {
             keep(joined(checking.await), partial, replacement).await?;
         }
@@ -178,20 +188,20 @@ async fn receive_into(
             }
             Some(end) => {
                 keep(check(piece, last, head, successor), partial, replacement).await?;
-                return end.map(|()| partial.entries.len() - before).map_err(PullError::from);
+                return end.map(|()| partial.entries.len() - before);
             }
         }
     }
 }
 
 /// Receives a piece; with it how the stream ended, if it did.
-async fn gather(entries: &mut Streaming<EncodedEntry>) -> (Vec<EncodedEntry>, Option<Result<(), Status>>) {
+async fn gather(stream: &mut Opened) -> (Vec<EncodedEntry>, Option<Result<(), PullError>>) {
     let mut piece = Vec::with_capacity(PIECE);
     while piece.len() < PIECE {
-        match entries.message().await {
+        match stream.message().await {
             Ok(Some(entry)) => piece.push(entry),
             Ok(None) => return (piece, Some(Ok(()))),
-            Err(status) => return (piece, Some(Err(status))),
+            Err(error) => return (piece, Some(Err(error))),
         }
     }
     (piece, None)
