@@ -329,3 +329,6 @@ impl Replacement<'_> {
         Ok(if is_whole { Finished::Replaced } else { Finished::OtherDigest })
     }
 }
+
+#[cfg(test)]
+mod tests;

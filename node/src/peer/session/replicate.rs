@@ -22,9 +22,12 @@ use super::{
     pull::PullError,
     refusal,
 };
-use crate::peer::machine::{
-    effect::SyncPlan,
-    event::{Event, Fault},
+use crate::{
+    peer::machine::{
+        effect::SyncPlan,
+        event::{Event, Fault},
+    },
+    register::names::Version,
 };
 
 /// Pause after the first failed sync, and the longest one.
@@ -45,8 +48,8 @@ pub(super) struct Ways {
     /// Syncs that failed in a row, on either way.
     failures: AtomicU32,
     was_pulled: watch::Sender<bool>,
-    /// What is pushed may be added to what is held: the central node has shown that it continues that. One of the original
-    /// contract can't show it.
+    /// What is pushed may be added to what is held: there is nothing, or the central node has shown that it continues it. One
+    /// of the original contract can't show it.
     is_level: watch::Sender<bool>,
     subscribe: Notify,
     /// A pull that puts a replica of its own in the old one's place is under way.
@@ -57,6 +60,8 @@ impl Ways {
     pub(super) fn new(session: &Session, plan: SyncPlan) -> Arc<Self> {
         let node = &session.node;
         let plan = if node.resync.pending().is_some() { SyncPlan::Full } else { plan };
+        let holds_nothing = node.replica.head() == Version::ZERO;
+        let is_level = session.is_level || session.genesis.is_none() || holds_nothing;
         let waits = plan == SyncPlan::Resume && session.is_level && push_resumes(session);
         let head_start = if waits { HEAD_START } else { Duration::ZERO };
         Arc::new(Self {
@@ -64,7 +69,7 @@ impl Ways {
             pull_at: watch::Sender::new(Instant::now() + head_start),
             failures: AtomicU32::new(0),
             was_pulled: watch::Sender::new(waits),
-            is_level: watch::Sender::new(session.is_level || session.genesis.is_none()),
+            is_level: watch::Sender::new(is_level),
             subscribe: Notify::new(),
             replacing: watch::Sender::new(false),
         })
