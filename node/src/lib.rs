@@ -12,6 +12,7 @@ pub mod telemetry;
 pub mod accept;
 pub mod descriptors;
 mod parsing;
+mod source;
 pub mod supervise;
 pub mod keys;
 pub mod register;

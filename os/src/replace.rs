@@ -250,7 +250,10 @@ fn create(folder: &Path, mode: Mode, is_replacement: bool) -> io::Result<NamedTe
 }
 
 /// Whoever could read and write what was there can read and write this, and nobody else.
-fn permit_as(file: &File, there: &Metadata) -> io::Result<()> {
+///
+/// # Errors
+/// As the operating system gives them.
+pub fn permit_as(file: &File, there: &Metadata) -> io::Result<()> {
     #[cfg(feature = "faults")]
     crate::faults::step(crate::faults::Step::Permit)?;
     let (own, mut mode) = (file.metadata()?, there.mode() & 0o7777);

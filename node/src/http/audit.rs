@@ -18,6 +18,7 @@ use axum::{
 use super::{auth::Writer, problem::Problem};
 use crate::{
     central::CentralNode,
+    source::Source,
     store::Publication,
     telemetry::{self, AUDIT, metrics::Metrics},
 };
@@ -32,9 +33,9 @@ const UNANSWERED: &str = "unanswered";
 pub(super) struct Remote(pub(super) Arc<str>);
 
 impl Remote {
-    /// The address without the port.
-    pub(super) fn address(&self) -> Arc<str> {
-        self.0.rsplit_once(':').map_or_else(|| Arc::clone(&self.0), |(address, _port)| address.into())
+    /// Whose limits it counts against.
+    pub(super) fn source(&self) -> Source {
+        Source::of(&self.0)
     }
 }
 

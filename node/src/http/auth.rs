@@ -102,7 +102,7 @@ impl Auth {
         let refuse = |kind, detail: String| Err(Problem::new(kind, detail).into());
         match (&self.0.reviews, token) {
             (Some(reviews), Some(token)) => {
-                let from = parts.extensions.get().map(Remote::address);
+                let from = parts.extensions.get().map(Remote::source);
                 reviewed(reviews, token, from.as_ref()).await
             }
             (Some(reviews), None) => refuse(Kind::UNAUTHORIZED, no_token(Some(reviews.how_to_get_one()))),
@@ -138,7 +138,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-async fn reviewed(reviews: &Reviews, token: &str, from: Option<&Arc<str>>) -> Result<Writer, Refusal> {
+async fn reviewed(reviews: &Reviews, token: &str, from: Option<&Source>) -> Result<Writer, Refusal> {
     let caller = |name| Writer { name, via: Via::Kubernetes };
     match reviews.review(token, from).await {
         Ok(Verdict::MayWrite { name }) => Ok(caller(name)),

@@ -18,6 +18,8 @@ use crate::register::{
 
 const PAGE_SIZE: u64 = 20;
 const MAX_PAGE_SIZE: u64 = 100;
+/// Entries that are looked at in one go.
+const STRIDE: usize = 1024;
 
 pub(super) fn routes() -> OpenApiRouter<Served<NodeHandle>> {
     OpenApiRouter::default().routes(routes!(list_blueprints)).routes(routes!(replica_blueprints))
@@ -60,7 +62,7 @@ impl From<&Entry> for BlueprintItem {
     }
 }
 
-/// A page of entries, newest version first. It is written by [`page_of`], item by item.
+/// A page of entries, newest version first. It is written by [`Page::answer`], item by item.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct BlueprintPage {
@@ -90,10 +92,14 @@ async fn list_blueprints(
     params: Params,
 ) -> Result<Response, Problem> {
     let params = params.only(&["page", "pageSize", "active"])?;
-    let page = params.number("page", 1, 1..=u64::MAX)?;
-    let page_size = params.number("pageSize", PAGE_SIZE, 1..=MAX_PAGE_SIZE)?;
-    let active = params.flag("active")?;
-    register.answer(&register.tag(), || Ok(page_of(&register, page, page_size, active)))
+    let page = Page {
+        number: params.number("page", 1, 1..=u64::MAX)?,
+        size: params.number("pageSize", PAGE_SIZE, 1..=MAX_PAGE_SIZE)?,
+        active: params.flag("active")?,
+    };
+    let tag = register.tag();
+    let entries = if register.is_known(&tag) { Vec::new() } else { page.entries(&register.view).await };
+    register.answer(&tag, || Ok(page.answer(&register.view, entries)))
 }
 
 /// Entries of a view, newest version first, one at a time.
@@ -118,26 +124,61 @@ impl Iterator for NewestFirst {
     }
 }
 
-fn page_of(register: &Register, page: u64, page_size: u64, active: Option<bool>) -> Response {
-    let view = &register.view;
-    let total_count = match active {
-        None => view.len(),
-        Some(true) => view.active(),
-        Some(false) => view.len() - view.active(),
-    };
-    let wanted =
-        move |sealed: &Arc<SealedEntry>| active.is_none_or(|active| sealed.entry().is_active == active);
-    let skipped = usize::try_from((page - 1).saturating_mul(page_size)).unwrap_or(usize::MAX);
-    let count = if skipped < total_count { usize::try_from(page_size).unwrap_or(usize::MAX) } else { 0 };
-    let first = view.iter().rev().filter(|sealed| wanted(sealed)).nth(skipped.min(total_count));
-    let mut items = NewestFirst::of(view, first).filter(wanted).take(count);
-    let total_pages = (total_count as u64).div_ceil(page_size);
-    let after = format!(
-        r#"],"page":{page},"pageSize":{page_size},"totalCount":{total_count},"totalPages":{total_pages}}}"#
-    );
-    pieces::list(r#"{"items":["#, &after, move || {
-        items.next().map(|sealed| BlueprintItem::from(sealed.entry()))
-    })
+/// One page of a list.
+#[derive(Clone, Copy)]
+struct Page {
+    number: u64,
+    size: u64,
+    active: Option<bool>,
+}
+
+impl Page {
+    fn total(self, view: &RegisterView) -> usize {
+        match self.active {
+            None => view.len(),
+            Some(true) => view.active(),
+            Some(false) => view.len() - view.active(),
+        }
+    }
+
+    /// Its entries. Other requests get their turn meanwhile: what comes before a page has to be walked through.
+    async fn entries(self, view: &RegisterView) -> Vec<Arc<SealedEntry>> {
+        let skipped = usize::try_from((self.number - 1).saturating_mul(self.size)).unwrap_or(usize::MAX);
+        let total = self.total(view);
+        let (mut found, mut passed) = (Vec::new(), 0);
+        if skipped >= total {
+            return found;
+        }
+        let wanted = usize::try_from(self.size).unwrap_or(usize::MAX).min(total - skipped);
+        for (looked_at, sealed) in view.iter().rev().enumerate() {
+            if looked_at % STRIDE == STRIDE - 1 {
+                tokio::task::yield_now().await;
+            }
+            if self.active.is_some_and(|active| sealed.entry().is_active != active) {
+                continue;
+            }
+            if passed >= skipped {
+                found.push(Arc::clone(sealed));
+                if found.len() == wanted {
+                    break;
+                }
+            }
+            passed += 1;
+        }
+        found
+    }
+
+    fn answer(self, view: &RegisterView, entries: Vec<Arc<SealedEntry>>) -> Response {
+        let Self { number, size, .. } = self;
+        let total = self.total(view);
+        let pages = (total as u64).div_ceil(size);
+        let after =
+            format!(r#"],"page":{number},"pageSize":{size},"totalCount":{total},"totalPages":{pages}}}"#);
+        let mut entries = entries.into_iter();
+        pieces::list(r#"{"items":["#, &after, move || {
+            entries.next().map(|sealed| BlueprintItem::from(sealed.entry()))
+        })
+    }
 }
 
 /// An entry in short.
@@ -171,4 +212,64 @@ async fn replica_blueprints(Extension(register): Extension<Arc<Register>>) -> Re
         let mut all = NewestFirst::of(&register.view, register.view.iter().next_back());
         Ok(pieces::list("[", "]", move || all.next().map(|sealed| summary(sealed.entry()))))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::register::{entry::tests::entry, names::Version};
+
+    fn view(count: i64) -> RegisterView {
+        let mut view = RegisterView::new(None);
+        let sealed = |number| {
+            let mut entry = entry(&format!("b{number}"), number);
+            entry.is_active = number % 3 != 0;
+            entry.seal()
+        };
+        view.apply((1..=count).map(sealed).collect(), Version::ZERO);
+        view
+    }
+
+    #[tokio::test]
+    async fn each_page_has_the_entries_of_its_place() {
+        let view = view(100);
+        for active in [None, Some(true), Some(false)] {
+            let all: Vec<_> = view
+                .iter()
+                .rev()
+                .filter(|sealed| active.is_none_or(|active| sealed.entry().is_active == active))
+                .cloned()
+                .collect();
+            for size in [1, 7, 100] {
+                for number in 1..=102 {
+                    let skipped = usize::try_from((number - 1) * size).unwrap();
+                    let expected: Vec<_> =
+                        all.iter().skip(skipped).take(usize::try_from(size).unwrap()).cloned().collect();
+                    assert_eq!(Page { number, size, active }.entries(&view).await, expected);
+                }
+            }
+        }
+    }
+
+    /// Anybody may ask for the last page of a large register, as often as they like.
+    #[tokio::test]
+    async fn a_page_far_down_the_list_lets_others_have_their_turn() {
+        let (view, turns) = (view(10_000), Cell::new(0));
+        let others = async {
+            loop {
+                turns.set(turns.get() + 1);
+                tokio::task::yield_now().await;
+            }
+        };
+        let page = Page { number: 100, size: 100, active: None };
+        let entries = tokio::select! {
+            biased;
+            () = others => unreachable!(),
+            entries = page.entries(&view) => entries,
+        };
+        assert_eq!(entries.len(), 100);
+        assert!(turns.get() >= 9, "{} turns", turns.get());
+    }
 }

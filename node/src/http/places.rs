@@ -1,15 +1,13 @@
 //! Places for connections: so many and no more. A new connection has one at once; when all are taken, the connection that makes the
 //! least of its place is ended for it.
 //!
-//! First those with nothing in progress, then the slowest of those below the minimum rate, then those whose caller is waited
-//! for, last those that this node works for and new ones; among equals the oldest of the address that has the most, so that a
-//! caller uses up its own share before those of others.
+//! An address that has more than half of the places loses first. Then go those with nothing in progress, then the slowest of
+//! those below the minimum rate, last the others; among equals the oldest of the address that has the most, so that a caller
+//! uses up its own share before those of others.
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
-    fmt::Display,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -18,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::pace::{Meter, Rules, Standing};
-use crate::telemetry::metrics::Metrics;
+use crate::{source::Source, telemetry::metrics::Metrics};
 
 /// All places of a server.
 pub(super) struct Places {
@@ -43,26 +41,6 @@ struct Taken {
     source: Source,
     meter: Arc<Meter>,
     cut: CancellationToken,
-}
-
-/// Where a connection comes from: who has one address of version 6 has a whole network of them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Source {
-    Address(IpAddr),
-    Other(String),
-}
-
-impl Source {
-    pub(super) fn of(remote: &impl Display) -> Self {
-        let text = remote.to_string();
-        match text.parse::<SocketAddr>().map(|address| address.ip().to_canonical()) {
-            Ok(IpAddr::V6(address)) => {
-                Self::Address(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into())
-            }
-            Ok(address) => Self::Address(address),
-            Err(_) => Self::Other(text.rsplit_once(':').map_or(text.clone(), |(host, _)| host.to_owned())),
-        }
-    }
 }
 
 /// A place; free again when it is dropped.
@@ -154,15 +132,15 @@ impl Table {
     fn least(&self, now: Instant, start: Instant, rules: &Rules) -> Option<(u64, Standing)> {
         let rank = |number: u64, taken: &Taken| {
             let standing = taken.meter.standing(now, rules);
-            let share = Reverse(self.shares.get(&taken.source).copied().unwrap_or_default());
-            let of_share = |class: u8, age: Duration| (class, 0, share, age);
-            let rank = match standing {
-                Standing::Idle(since) => of_share(0, since.duration_since(start)),
-                Standing::Slow(rate) => (1, rate, share, Duration::ZERO),
-                Standing::Awaited => of_share(2, Duration::ZERO),
-                Standing::Served | Standing::New => of_share(3, Duration::ZERO),
+            let share = self.shares.get(&taken.source).copied().unwrap_or_default();
+            let (class, rate, last, age): (u8, u64, u8, Duration) = match standing {
+                Standing::Idle(since) => (0, 0, 0, since.duration_since(start)),
+                Standing::Slow(rate) => (1, rate, 0, Duration::ZERO),
+                Standing::Awaited => (2, 0, 0, Duration::ZERO),
+                Standing::Served | Standing::New => (2, 0, 1, Duration::ZERO),
             };
-            (rank, number, standing)
+            let has_most = share * 2 > self.taken.len();
+            ((!has_most, class, rate, Reverse(share), last, age), number, standing)
         };
         let ranks = self.taken.iter().map(|(number, taken)| rank(*number, taken));
         ranks.min_by_key(|(rank, number, _)| (*rank, *number)).map(|(_, number, standing)| (number, standing))
@@ -241,6 +219,30 @@ mod tests {
         assert!(!probe.cut.is_cancelled() && !next.cut.is_cancelled(), "older ones go first");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_opens_connections_without_end_ends_its_own() {
+        let places = places(8);
+        let download = places.take(from("10.0.0.1"));
+        let _reading = download.meter.begins();
+        download.meter.written(&std::task::Poll::Pending);
+        let idle = places.take(from("10.0.0.2"));
+        drop(idle.meter.begins());
+        let flood: Vec<_> = (0..100).map(|_| places.take(from("10.0.0.3"))).collect();
+        assert!(!download.cut.is_cancelled() && !idle.cut.is_cancelled());
+        assert_eq!(cut(&flood).len(), flood.len() - 6);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn addresses_that_open_connections_without_end_end_no_download_of_another() {
+        let places = places(8);
+        let download = places.take(from("10.0.0.1"));
+        let _reading = download.meter.begins();
+        download.meter.written(&std::task::Poll::Pending);
+        let _flood: Vec<_> =
+            (0..100).map(|number| places.take(from(["10.0.0.2", "10.0.0.3"][number % 2]))).collect();
+        assert!(!download.cut.is_cancelled());
+    }
+
     #[tokio::test]
     async fn a_place_is_free_once_it_is_left() {
         let places = places(1);
@@ -249,13 +251,5 @@ mod tests {
         assert!(cut(&there).is_empty());
         drop(there);
         assert!(places.is_empty() && places.table().shares.is_empty());
-    }
-
-    #[test]
-    fn a_network_of_version_6_is_one_source() {
-        assert_eq!(Source::of(&"[2001:db8::1]:80"), Source::of(&"[2001:db8::ffff:1]:81"));
-        assert_ne!(Source::of(&"[2001:db8::1]:80"), Source::of(&"[2001:db8:0:1::1]:80"));
-        assert_eq!(Source::of(&"[::ffff:10.0.0.1]:80"), from("10.0.0.1"));
-        assert_eq!(Source::of(&"host-1:80"), Source::of(&"host-1:81"));
     }
 }

@@ -127,16 +127,18 @@ impl Register {
         tag: &str,
         body: impl FnOnce() -> Result<Response, Problem>,
     ) -> Result<Response, Problem> {
+        let is_known = self.is_known(tag);
         let tag = format!("\"{tag}\"");
-        let mut response =
-            if self.caller_has(&tag) { StatusCode::NOT_MODIFIED.into_response() } else { body()? };
+        let mut response = if is_known { StatusCode::NOT_MODIFIED.into_response() } else { body()? };
         if let Ok(tag) = HeaderValue::try_from(tag) {
             response.headers_mut().insert(header::ETAG, tag);
         }
         Ok(response)
     }
 
-    fn caller_has(&self, tag: &str) -> bool {
+    /// Whether the caller has the answer under this validator already.
+    pub(super) fn is_known(&self, tag: &str) -> bool {
+        let tag = format!("\"{tag}\"");
         let matches = |known: &str| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag;
         self.known_tags.as_ref().is_some_and(|tags| tags.split(',').any(|known| matches(known.trim())))
     }

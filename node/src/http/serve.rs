@@ -27,9 +27,9 @@ use super::{
     audit::Remote,
     metered::{Answered, Metered, Sent},
     pace::{Meter, Rules},
-    places::{Place, Places, Source},
+    places::{Place, Places},
 };
-use crate::{accept::Acceptor, config::Http, telemetry::metrics::Metrics};
+use crate::{accept::Acceptor, config::Http, source::Source, telemetry::metrics::Metrics};
 
 /// Time for answers in progress after the shutdown.
 const GRACE: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use axum::body::Bytes;
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
+    de::{Error as _, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -65,9 +65,13 @@ impl<'de> Visitor<'de> for Metadata {
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
         while let Some((key, value)) = map.next_entry::<String, String>()? {
             self.bytes += key.len() + value.len();
-            if self.bytes <= limits::METADATA_BYTES {
-                self.pairs.insert(key, value);
+            if self.bytes > limits::METADATA_BYTES {
+                continue;
             }
+            if self.pairs.contains_key(&key) {
+                return Err(A::Error::custom(format_args!("the key {key:?} appears twice in metadata")));
+            }
+            self.pairs.insert(key, value);
         }
         Ok(self)
     }

@@ -18,6 +18,7 @@ use crate::{
     clock::{Clock, Monotonic, Timestamp},
     config::TokenReviews,
     shares::Shares,
+    source::Source,
 };
 
 type Digest = [u8; 32];
@@ -27,8 +28,8 @@ pub(super) struct Reviews {
     reviewer: Arc<dyn Reviewer>,
     clock: Arc<dyn Clock>,
     limits: TokenReviews,
-    /// Shared among addresses: half to each, so that one that sends bad tokens leaves places for others.
-    places: Shares<Arc<str>>,
+    /// Shared among addresses: half to each, a network of version 6 being one, so that one that sends bad tokens leaves places for others.
+    places: Shares<Source>,
     accepted: Mutex<Answers>,
     refused: Mutex<Answers>,
 }
@@ -54,7 +55,7 @@ impl Reviews {
     ///
     /// # Errors
     /// [`ReviewError`] when there is no answer within the limit.
-    pub(super) async fn review(&self, token: &str, from: Option<&Arc<str>>) -> Result<Verdict, ReviewError> {
+    pub(super) async fn review(&self, token: &str, from: Option<&Source>) -> Result<Verdict, ReviewError> {
         let digest = digest(token);
         if let Some(verdict) = self.known(&digest) {
             return Ok(verdict);
@@ -64,12 +65,7 @@ impl Reviews {
         timeout(limit, self.ask(digest, token, from)).await.unwrap_or_else(|_| Err(late()))
     }
 
-    async fn ask(
-        &self,
-        digest: Digest,
-        token: &str,
-        from: Option<&Arc<str>>,
-    ) -> Result<Verdict, ReviewError> {
+    async fn ask(&self, digest: Digest, token: &str, from: Option<&Source>) -> Result<Verdict, ReviewError> {
         let closed = |_| ReviewError::Away("the node stops".to_owned());
         let _place = self.places.take(from).await.map_err(closed)?;
         // Another request may have asked about the same token meanwhile.

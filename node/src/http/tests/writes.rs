@@ -105,6 +105,10 @@ async fn bad_json_is_refused_naming_the_place() {
         (r#"{"blueprintId":"a"}"#, &["missing field `blueprint`"]),
         (r#"{"blueprintId":5,"blueprint":{}}"#, &["blueprintId:", "integer `5`", "column 16"]),
         (r#"{"blueprintId":"a","blueprint":{},"metadata":{"tags":["a"]}}"#, &["metadata.tags:", "string"]),
+        (
+            r#"{"blueprintId":"a","blueprint":{},"metadata":{"k":"1","k":"2"}}"#,
+            &["metadata", "\"k\" appears twice"],
+        ),
         (r#"{"blueprintId":"a","blueprint":{},"metdata":{}}"#, &["unknown field `metdata`", "metadata"]),
         (r#"{"blueprintId":"a","blueprint":[1]}"#, &["blueprint:", "not a JSON object"]),
         (r#"{"blueprintId":"a","blueprint":{"k":1,"k":2}}"#, &["blueprint:", "\"k\" appears twice"]),

@@ -8,7 +8,10 @@ use std::{
     io::{self, ErrorKind},
     num::NonZero,
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
@@ -35,11 +38,23 @@ pub(super) struct Place {
     pub(super) path: PathBuf,
 }
 
-/// An open journal that no other process has open.
+/// An open journal that no other process has open. One that was begun beside another and has not taken its name gives back
+/// its room when it is dropped.
 #[derive(Debug)]
 pub(super) struct JournalFile {
     medium: Box<dyn Medium>,
     place: Place,
+    is_beside: AtomicBool,
+}
+
+impl Drop for JournalFile {
+    fn drop(&mut self) {
+        if *self.is_beside.get_mut()
+            && let Err(error) = self.truncate(0)
+        {
+            tracing::warn!(file = %self.place.path.display(), %error, "room for a register that is not used is not given back");
+        }
+    }
 }
 
 /// What lies in the file.
@@ -52,11 +67,21 @@ pub(super) struct Content {
 impl JournalFile {
     /// Opens or creates a journal. A new one gets its name with its beginning in it: an empty file is damage.
     pub(super) fn open(place: Place) -> Result<Self, StoreError> {
-        let exists = place.files.exists(&place.path);
-        if exists.map_err(|error| at_path(io_error(&error), "look for", &place.path))? {
-            return Self::take(place);
+        if place.exists()? {
+            let journal = Self::take(place.clone())?;
+            let beside = place.beside();
+            if beside.exists()? {
+                // A killed process left it. It is emptied, where no other process is at work with it.
+                drop(Self::beside(&place));
+            }
+            return Ok(journal);
         }
         let journal = Self::beside(&place)?;
+        if place.exists()? {
+            // Another process made it meanwhile.
+            drop(journal);
+            return Self::take(place);
+        }
         journal.sync()?;
         journal.take_name_of(&place)?;
         Ok(journal)
@@ -64,9 +89,8 @@ impl JournalFile {
 
     /// Creates an empty journal beside another one, to take its place by [`JournalFile::take_name_of`].
     pub(super) fn beside(place: &Place) -> Result<Self, StoreError> {
-        let path = place.path.with_added_extension("new");
-        let journal = Self::take(Place { path, files: Arc::clone(&place.files) })?;
-        // Only what nobody else has open: one may just be on its way into the place.
+        let mut journal = Self::take(place.beside())?;
+        *journal.is_beside.get_mut() = true;
         journal.truncate(0)?;
         journal.begin()?;
         Ok(journal)
@@ -77,18 +101,26 @@ impl JournalFile {
             ErrorKind::WouldBlock => in_use(&place.path),
             _ => at_path(io_error(&error), "open", &place.path),
         })?;
-        Ok(Self { medium, place })
+        // Until it was locked, another process may have moved it into the place of the journal, or another one over it.
+        match medium.is_at(&place.path) {
+            Ok(true) => Ok(Self { medium, place, is_beside: AtomicBool::new(false) }),
+            Ok(false) => Err(in_use(&place.path)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(in_use(&place.path)),
+            Err(error) => Err(at_path(io_error(&error), "look for", &place.path)),
+        }
     }
 
     /// Puts this journal, which must be durable, in another one's place. From then on it is the journal, whatever fails after
     /// that; but its name may not outlive a power cut before [`Place::sync_names`].
     pub(super) fn take_name_of(&self, place: &Place) -> Result<(), StoreError> {
         match place.files.rename(&self.place.path, &place.path) {
-            Ok(()) => Ok(()),
+            Ok(()) => {}
             // A network file system may report as failed what it has done.
-            Err(_) if self.is_at(place).is_ok_and(|is_there| is_there) => Ok(()),
-            Err(error) => Err(at_path(io_error(&error), "rename", &self.place.path)),
+            Err(_) if self.is_at(place).is_ok_and(|is_there| is_there) => {}
+            Err(error) => return Err(at_path(io_error(&error), "rename", &self.place.path)),
         }
+        self.is_beside.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Whether a place is this file's still.
@@ -168,6 +200,16 @@ fn durable(bytes: &[u8]) -> Option<usize> {
 }
 
 impl Place {
+    /// Where a journal is written that is to take this one's place.
+    fn beside(&self) -> Self {
+        Self { path: self.path.with_added_extension("new"), files: Arc::clone(&self.files) }
+    }
+
+    fn exists(&self) -> Result<bool, StoreError> {
+        let exists = self.files.exists(&self.path);
+        exists.map_err(|error| at_path(io_error(&error), "look for", &self.path))
+    }
+
     /// Makes durable what the file is called.
     pub(super) fn sync_names(&self) -> Result<(), StoreError> {
         let synced = self.files.sync_names(&self.path);

@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sorcha_os::{folder, replace::Target};
+use sorcha_os::{
+    folder,
+    replace::{Target, permit_as},
+};
 
 /// What a journal needs of a file system.
 pub trait Files: fmt::Debug + Send + Sync {
@@ -34,7 +37,8 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// [`io::ErrorKind::WouldBlock`] while another process has it open; others as the operating system gives them.
     fn open(&self, path: &Path) -> io::Result<Box<dyn Medium>>;
 
-    /// Gives a file another name, in the place of one that may have had it. Not durable by itself.
+    /// Gives a file another name, in the place of one that may have had it, whose mode and owner it gets. Not durable by
+    /// itself.
     ///
     /// # Errors
     /// As the operating system gives them.
@@ -92,6 +96,11 @@ impl Files for OsFiles {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match fs::metadata(to) {
+            Ok(there) => permit_as(&File::open(from)?, &there)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
         fs::rename(from, to)
     }
 

@@ -22,6 +22,8 @@ enum Broken {
     Nothing,
     Write,
     Sync,
+    /// A file that is to take the journal's place.
+    Beside,
 }
 
 /// A disk in memory that fails when told to, and counts how often it was synced.
@@ -33,15 +35,18 @@ struct DiskState {
     files: MemoryFiles,
     broken: sync::Mutex<Broken>,
     syncs: AtomicUsize,
+    /// Writes that there was no room for.
+    refused: AtomicUsize,
 }
 
 #[derive(Debug)]
-struct DiskFile(Box<dyn Medium>, Disk);
+struct DiskFile(Box<dyn Medium>, Disk, Broken);
 
 impl Disk {
     fn new() -> Self {
         let (broken, syncs) = (sync::Mutex::new(Broken::Nothing), AtomicUsize::new(0));
-        Self(Arc::new(DiskState { files: MemoryFiles::default(), broken, syncs }))
+        let refused = AtomicUsize::new(0);
+        Self(Arc::new(DiskState { files: MemoryFiles::default(), broken, syncs, refused }))
     }
 
     fn become_(&self, broken: Broken) {
@@ -63,7 +68,9 @@ impl Files for Disk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn Medium>> {
-        Ok(Box::new(DiskFile(self.0.files.open(path)?, self.clone())))
+        let is_beside = path.extension().is_some_and(|extension| extension == "new");
+        let write = if is_beside { Broken::Beside } else { Broken::Write };
+        Ok(Box::new(DiskFile(self.0.files.open(path)?, self.clone(), write)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -85,7 +92,8 @@ impl Medium for DiskFile {
     }
 
     fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        if let Err(full) = self.1.fails_at(Broken::Write) {
+        if let Err(full) = self.1.fails_at(Broken::Write).and_then(|()| self.1.fails_at(self.2)) {
+            self.1.0.refused.fetch_add(1, Ordering::Relaxed);
             // Half of it arrives.
             self.0.write(&bytes[..bytes.len() / 2], offset)?;
             return Err(full);
@@ -164,6 +172,59 @@ async fn what_was_acknowledged_is_there_after_a_crash_of_the_process() {
     assert_eq!(after.findings, []);
     assert!(is_same(&before, &after));
     assert_eq!((after.view.head(), ids(&after)), (version(4), vec!["a".into(), "c".into(), "b".into()]));
+}
+
+/// A journal of which most is of no use any more, on a disk that has no room to write it anew.
+#[tokio::test]
+async fn a_journal_that_can_not_be_written_anew_gives_the_room_back_and_goes_on() {
+    let disk = Disk::new();
+    drop(disk.open().await);
+    let store = disk.open().await;
+    let large = format!(r#"{{"id":"a","text":"{}"}}"#, "x".repeat(400_000));
+    store.publish(draft("a", &large)).await.unwrap();
+    disk.become_(Broken::Beside);
+    let mut is_active = true;
+    let mut flip = async || {
+        is_active = !is_active;
+        let change = StateChange {
+            blueprint_id: id("a"),
+            is_active,
+            transaction_id: "tx".into(),
+            trace_parent: String::new(),
+        };
+        store.set_active(change).await.unwrap();
+    };
+    for _ in 0..16 {
+        flip().await;
+    }
+    let refused = disk.0.refused.load(Ordering::Relaxed);
+    assert!((1..=5).contains(&refused), "{refused} attempts at 5 MB of journal");
+    let length = |name| disk.0.files.open(Path::new(name)).unwrap().length().unwrap();
+    assert_eq!(length("register.new"), 0, "the room is there for publications");
+    store.flush().await.unwrap();
+    disk.become_(Broken::Nothing);
+    for _ in 0..4 {
+        flip().await;
+    }
+    assert_eq!(ids(&store.load().await.unwrap()), ["a"]);
+    drop(store);
+    assert!(length("register") < 3_000_000, "it is written anew as soon as there is room");
+}
+
+#[tokio::test]
+async fn a_replica_is_made_durable_though_its_journal_can_not_be_written_anew() {
+    let disk = Disk::new();
+    drop(disk.open().await);
+    let store = disk.open().await;
+    disk.become_(Broken::Beside);
+    for number in 1..=12 {
+        let mut entry = draft("a", &format!(r#"{{"text":"{}"}}"#, "x".repeat(400_000))).at(version(number));
+        entry.is_active = number % 2 == 1;
+        store.apply(vec![entry.seal()], checkpoint(number)).await.unwrap();
+    }
+    let before = disk.0.syncs.load(Ordering::Relaxed);
+    store.flush().await.unwrap();
+    assert!(disk.0.syncs.load(Ordering::Relaxed) > before && disk.0.refused.load(Ordering::Relaxed) > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,6 +76,58 @@ async fn a_second_process_is_told_that_the_file_is_in_use() {
     open(&file(&directory)).await;
 }
 
+/// An administrator's mode outlives compaction, full syncs and restores.
+#[tokio::test]
+async fn a_journal_that_takes_the_place_of_another_has_its_mode() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&file(&directory)).await;
+    std::fs::set_permissions(file(&directory), std::fs::Permissions::from_mode(0o600)).unwrap();
+    store.replace(Some(genesis(1)), vec![sealed("a", 1)], Some(checkpoint(1))).await.unwrap();
+    let mode = std::fs::metadata(file(&directory)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn what_a_killed_process_left_beside_the_journal_takes_no_room() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(&file(&directory)).await);
+    let left = file(&directory).with_added_extension("new");
+    std::fs::write(&left, [0; 100_000]).unwrap();
+    drop(open(&file(&directory)).await);
+    assert_eq!(std::fs::metadata(&left).map_or(0, |left| left.len()), 0);
+}
+
+/// Of processes that start at once on a new folder one has the journal, and nothing that it acknowledges is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_processes_that_make_a_journal_at_once_one_has_it() {
+    for _ in 0..50 {
+        let directory = tempfile::tempdir().unwrap();
+        let starts: Vec<_> = (0..4)
+            .map(|_| {
+                let path = file(&directory);
+                tokio::spawn(async move {
+                    let store = JournalStore::open(&path, Options::default()).await.ok()?;
+                    store.apply(vec![sealed("a", 1)], checkpoint(1)).await.unwrap();
+                    Some(store)
+                })
+            })
+            .collect();
+        let mut stores = Vec::new();
+        for start in starts {
+            stores.extend(start.await.unwrap());
+        }
+        assert!(stores.len() <= 1, "{} have it open", stores.len());
+        let had_one = !stores.is_empty();
+        for store in &stores {
+            store.flush().await.unwrap();
+        }
+        drop(stores);
+        let kept = open(&file(&directory)).await.load().await.unwrap();
+        assert_eq!(kept.view.len(), usize::from(had_one));
+    }
+}
+
 #[tokio::test]
 async fn wherever_a_crash_cuts_the_file_off_a_whole_transaction_is_the_end() {
     let directory = tempfile::tempdir().unwrap();

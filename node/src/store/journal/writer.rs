@@ -28,6 +28,8 @@ pub(super) struct Writer {
     live: u64,
     /// An fsync failed: what was written before it may be gone whatever later ones say.
     suspect: bool,
+    /// Below this length no other attempt is made to write the file anew: the last one failed.
+    patient_until: u64,
     /// The file has its name, but a power cut may give that back to the one before: nothing that is written is durable.
     name_is_due: bool,
 }
@@ -35,7 +37,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(place: Place, journal: Appender, state: watch::Sender<Arc<Loaded>>) -> Self {
         let live = bytes_of(&state.borrow().view);
-        Self { place, journal, state, live, suspect: false, name_is_due: false }
+        Self { place, journal, state, live, suspect: false, patient_until: 0, name_is_due: false }
     }
 
     fn now(&self) -> Arc<Loaded> {
@@ -73,9 +75,15 @@ impl Writer {
             Err(error) => tracing::error!(%error, "publications were not stored"),
         }
         group.answer(&stored);
+        self.renew_if_large();
+    }
+
+    /// A journal that is mostly of no use any more is written anew. Where there is no room for that, it goes on growing.
+    fn renew_if_large(&mut self) {
         if self.is_large()
             && let Err(error) = self.renew()
         {
+            self.patient_until = self.journal.end() + self.live.max(SMALL);
             tracing::warn!(%error, "the register's file could not be written anew; it goes on growing");
         }
     }
@@ -140,7 +148,7 @@ impl Writer {
         self.name_is_due = true;
         self.journal = journal;
         self.live = bytes_of(&state.view);
-        self.suspect = false;
+        (self.suspect, self.patient_until) = (false, 0);
         self.state.send_replace(Arc::new(state));
         self.name_durably()
     }
@@ -189,16 +197,17 @@ impl Writer {
 
     /// The journal is mostly of no use any more. One with findings is left as it is.
     fn is_large(&self) -> bool {
-        self.journal.end() > SMALL + GROWTH * self.live && self.state.borrow().findings.is_empty()
+        let end = self.journal.end();
+        end > SMALL + GROWTH * self.live
+            && end >= self.patient_until
+            && self.state.borrow().findings.is_empty()
     }
 
     /// What has to be fsynced, and up to where it is durable then. A journal that is mostly of no use any more is written
     /// anew on this occasion.
     pub(super) fn unsynced(&mut self) -> Result<(Arc<JournalFile>, u64), StoreError> {
         self.settle()?;
-        if self.is_large() {
-            self.renew()?;
-        }
+        self.renew_if_large();
         Ok((Arc::clone(self.journal.file()), self.journal.end()))
     }
 

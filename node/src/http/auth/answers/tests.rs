@@ -48,14 +48,15 @@ async fn an_address_that_sends_bad_tokens_leaves_places_for_others() {
     let flood: Vec<_> = (0..1000)
         .map(|number| {
             let reviews = Arc::clone(&reviews);
-            let from: Arc<str> = "192.0.2.7".into();
+            // A caller that has a network of version 6 has as many addresses as it likes.
+            let from = Source::of(&format!("[2001:db8::{number:x}]:4711"));
             tokio::spawn(async move { reviews.review(&format!("no-{number}"), Some(&from)).await })
         })
         .collect();
     tokio::time::sleep(Duration::from_millis(5)).await;
     assert_eq!(slow.now.load(Ordering::Relaxed), 2, "half of the places");
     let asked = tokio::time::Instant::now();
-    let verdict = reviews.review("yes", Some(&"192.0.2.8".into())).await.unwrap();
+    let verdict = reviews.review("yes", Some(&Source::of(&"192.0.2.8:4711"))).await.unwrap();
     assert!(matches!(verdict, Verdict::MayWrite { .. }));
     assert_eq!(asked.elapsed(), Duration::from_millis(10), "an honest caller does not wait for the others");
     for one in flood {
