@@ -22,6 +22,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::{ConfigError, Http},
+    source::Source,
     telemetry::metrics::Metrics,
 };
 
