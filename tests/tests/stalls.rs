@@ -117,7 +117,7 @@ async fn a_pull_that_is_silent_is_given_up_and_pushes_go_on() {
     for silence in [
         Silence { pull: true, ..Silence::default() },
         Silence { pull_after: Some(1), ..Silence::default() },
-        Silence { pull_pause: Some(STALL / 4), ..Silence::default() },
+        Silence { pull_pause: Some(STALL * 3 / 4), ..Silence::default() },
     ] {
         let data = tempfile::tempdir().unwrap();
         let central = central(data.path()).await;

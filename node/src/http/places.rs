@@ -184,7 +184,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn idle_ones_go_first_then_slow_ones_then_those_of_the_greatest_share() {
         let places = places(5);
-        let hosts = ["10.0.0.1", "10.0.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.3"];
+        let hosts = ["10.0.0.1", "10.0.0.1", "10.0.0.9", "10.0.0.2", "10.0.0.3"];
         let there = hosts.map(|host| places.take(from(host)));
         let _served: Vec<_> = [0, 1, 2, 4].map(|number: usize| there[number].meter.begins()).into();
         tokio::time::sleep(FRESH).await;
