@@ -5,6 +5,7 @@ mod flip;
 mod hang;
 mod hostile;
 mod kill;
+mod liars;
 mod mongo;
 mod time;
 
@@ -40,6 +41,12 @@ pub(crate) fn all() -> Vec<Scenario> {
             1,
             hostile::secured,
             "the same with mutual TLS, and clients without good certificates"
+        ),
+        scenario!(
+            "hostile-central",
+            1,
+            liars::run,
+            "hostile central nodes, and peers that hold an honest one's register"
         ),
         scenario!("flip", 15, flip::run, "changed bytes in every file that a node stores"),
         scenario!("time", 10, time::run, "clocks that jump by hours while the nodes run"),
