@@ -8,6 +8,7 @@ pub mod certificates;
 pub mod history;
 pub mod legacy;
 pub mod occupied;
+pub mod probing;
 pub mod process;
 pub mod scripted;
 pub mod simulation;

@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     pub(crate) keep: bool,
     /// Where a line is written for each scenario that can't run here.
     pub(crate) skips: Option<PathBuf>,
-    /// Scenarios; all when there are none.
+    /// Scenarios, or the first words of their names; all when there are none.
     pub(crate) names: Vec<String>,
 }
 
@@ -56,7 +56,7 @@ impl Arguments {
                 // What cargo passes on to every test binary.
                 _ if !run => {}
                 flag if flag.starts_with('-') => return Err(format!("there is no flag {flag}")),
-                name if scenarios::all().iter().any(|scenario| scenario.name == name) => {
+                name if scenarios::all().iter().any(|scenario| scenario.is_called(name)) => {
                     wanted.names.push(word);
                 }
                 name => return Err(format!("there is no scenario {name:?}; --list shows them")),

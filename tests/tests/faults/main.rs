@@ -6,6 +6,7 @@
 
 mod api;
 mod arguments;
+mod authority;
 mod damage;
 mod network;
 mod node;
@@ -32,7 +33,7 @@ async fn main() -> ExitCode {
         Wanted::Nothing => println!("fault tests take minutes: tests/faults runs them"),
         Wanted::List => {
             for scenario in scenarios::all() {
-                println!("{:8} {}", scenario.name, scenario.about);
+                println!("{:15} {}", scenario.name, scenario.about);
             }
         }
         Wanted::Run(arguments) => {

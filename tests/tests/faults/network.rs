@@ -14,6 +14,7 @@ use sorcha_tests::{
 
 use crate::{
     api::{Api, Stated, TOKEN},
+    authority::{Authority, identity},
     node::{Node, Role},
     observer::Observer,
     publishers::Told,
@@ -47,6 +48,8 @@ pub(crate) struct Network {
     pub(crate) told: Told,
     pub(crate) observer: Observer,
     pub(crate) grpc: Vec<u16>,
+    /// Where the nodes speak mutual TLS.
+    pub(crate) authority: Option<Authority>,
 }
 
 /// Looks until it succeeds; when it does not in time, its last error tells why.
@@ -74,6 +77,7 @@ impl Network {
             told: Told::default(),
             observer: Observer::new(),
             grpc: Vec::new(),
+            authority: None,
         })
     }
 
@@ -92,19 +96,35 @@ impl Network {
             arguments.extend(["--mongodb-uri-file".to_owned(), self.path("mongodb-uri")]);
         }
         self.grpc.push(grpc);
-        Ok(self.add(Node::new(&name, Role::Central, http, &self.directory, arguments)))
+        let mut node = Node::new(&name, Role::Central, http, &self.directory, arguments);
+        node.environment = self.environment(&name, &identity("sorchacentralnode", &name))?;
+        Ok(self.add(node))
     }
 
     /// Adds a peer of all central nodes so far.
-    pub(crate) fn peer(&mut self, name: &str, more: &[&str]) -> usize {
-        let [http] = free_ports();
-        let mut arguments = self.common("peer", http, &self.directory.join(name));
-        arguments.extend(["--node-id".to_owned(), name.to_owned()]);
+    pub(crate) fn peer(&mut self, name: &str, more: &[&str]) -> Result<usize> {
+        let mut arguments = Vec::new();
         for (number, port) in self.grpc.iter().enumerate() {
             arguments.extend(["--central-node".to_owned(), format!("n{number}.sorcha.dev=127.0.0.1:{port}")]);
         }
         arguments.extend(more.iter().map(|&word| word.to_owned()));
-        self.add(Node::new(name, Role::Peer, http, &self.directory, arguments))
+        self.peer_with(name, arguments)
+    }
+
+    /// Adds a peer with these arguments, which name its central nodes.
+    pub(crate) fn peer_with(&mut self, name: &str, more: Vec<String>) -> Result<usize> {
+        let [http] = free_ports();
+        let mut arguments = self.common("peer", http, &self.directory.join(name));
+        arguments.extend(["--node-id".to_owned(), name.to_owned()]);
+        arguments.extend(more);
+        let mut node = Node::new(name, Role::Peer, http, &self.directory, arguments);
+        node.environment = self.environment(name, &identity("peer", name))?;
+        Ok(self.add(node))
+    }
+
+    fn environment(&self, name: &str, uri: &str) -> Result<Vec<(String, String)>> {
+        let [https] = free_ports();
+        self.authority.as_ref().map_or(Ok(Vec::new()), |authority| authority.environment(name, uri, https))
     }
 
     fn common(&self, role: &str, http: u16, data: &Path) -> Vec<String> {

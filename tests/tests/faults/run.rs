@@ -26,7 +26,7 @@ struct Ended {
 pub(crate) async fn run(arguments: &Arguments) -> bool {
     println!("fault tests, seed {}", arguments.seed);
     let is_wanted = |scenario: &Scenario| {
-        arguments.names.is_empty() || arguments.names.iter().any(|name| name == scenario.name)
+        arguments.names.is_empty() || arguments.names.iter().any(|name| scenario.is_called(name))
     };
     let wanted: Vec<Scenario> = scenarios::all().into_iter().filter(is_wanted).collect();
     let share = arguments.time.map(|time| time / u32::try_from(wanted.len()).unwrap_or(1));
@@ -91,7 +91,7 @@ fn summary(ended: &[Ended], seed: u64) -> bool {
             Ok(Done::Skipped(why, remedy)) => format!("skipped: {why}; {remedy}"),
             Err(error) => format!("FAILED: {error:#}"),
         };
-        println!("{:8} {:6.1} s  {outcome}", scenario.name, took.as_secs_f64());
+        println!("{:15} {:6.1} s  {outcome}", scenario.name, took.as_secs_f64());
     }
     let outcomes = ended.iter().map(|ended| match ended.result {
         Ok(Done::Passed(_)) => Outcome::Passed,

@@ -28,6 +28,13 @@ pub(crate) struct Scenario {
     pub(crate) run: fn(Given) -> LocalBoxFuture<'static, Result<Done>>,
 }
 
+impl Scenario {
+    /// Whether it has this name, or one that goes on after it: `hostile` is also `hostile-tls`.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        self.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    }
+}
+
 /// What a scenario is given.
 pub(crate) struct Given {
     /// Where its nodes keep their files.

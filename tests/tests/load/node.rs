@@ -1,20 +1,15 @@
 //! One central node as a process, and what it is looked at by.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use sorcha_tests::process::{Process, binary, free_ports, get, until};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    process::Command,
-    time::timeout,
+use sorcha_tests::{
+    probing::Probes,
+    process::{Process, binary, free_ports, get, until},
 };
+use tokio::{process::Command, time::timeout};
 
 pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
-/// An answer is there within a second; a busy machine may add to that. Before, it took a minute.
-pub(crate) const AT_ONCE: Duration = Duration::from_secs(5);
-
 pub(crate) struct Node {
     pub(crate) grpc: u16,
     pub(crate) http: u16,
@@ -69,34 +64,27 @@ impl Node {
         match request.header("content-type", "application/json").send().await {
             Ok(answer) => (answer.status().as_u16(), answer.json().await.unwrap_or_default()),
             // Refused, and the connection closed, while the body was still being sent.
-            Err(error) if error.is_request() => (413, error.to_string().into()),
+            Err(error) if error.is_request() && !error.is_connect() => (413, error.to_string().into()),
             Err(error) => panic!("{error}"),
         }
     }
 
-    /// Fails unless a port answers its probe at once, on a connection of its own.
-    pub(crate) async fn probe(&self, port: u16, what: &str) {
-        let asked = Instant::now();
-        let answer = timeout(4 * AT_ONCE, async {
-            let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-            stream.write_all(b"GET /livez HTTP/1.1\r\nhost: n0\r\nconnection: close\r\n\r\n").await?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await?;
-            std::io::Result::Ok(answer)
-        });
-        let answer = answer.await.unwrap_or_else(|_| panic!("{what}: no answer")).expect(what);
-        assert!(answer.starts_with("HTTP/1.1 200"), "{what}: {answer}");
-        assert!(asked.elapsed() < AT_ONCE, "{what}: {:?}", asked.elapsed());
+    /// Probes of both ports, each by threads of their own.
+    pub(crate) fn probed(&self, what: &str) -> [Probes; 2] {
+        [(self.http, "HTTP port"), (self.probes, "port of the probes")]
+            .map(|(port, name)| Probes::start(port, &format!("{what}: {name}")))
     }
 
-    /// Both ports are probed for a while.
+    /// Both ports are probed for a while; each answer comes at once.
     pub(crate) async fn is_alive_for(&self, time: Duration, what: &str) {
-        let since = Instant::now();
-        while since.elapsed() < time {
-            self.probe(self.http, &format!("{what}: HTTP port")).await;
-            self.probe(self.probes, &format!("{what}: port of the probes")).await;
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let probed = self.probed(what);
+        let failed = async {
+            while probed.iter().all(|probes| probes.failure().is_none()) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        drop(timeout(time, failed).await);
+        check(probed);
     }
 
     /// Megabytes of memory that the process has.
@@ -116,6 +104,14 @@ impl Node {
                 () = tokio::time::sleep(Duration::from_millis(5)) => most = most.max(self.megabytes()),
             }
         }
+    }
+}
+
+/// Fails if an answer was not there at once.
+pub(crate) fn check(probed: [Probes; 2]) {
+    for probes in probed {
+        let measured = probes.stop().unwrap();
+        println!("{measured:?}");
     }
 }
 

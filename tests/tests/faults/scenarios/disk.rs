@@ -70,8 +70,8 @@ pub(crate) async fn run(mut given: Given) -> Result<Done> {
     }
     let mut network = Network::new(&given.directory)?;
     let central = network.central(None)?;
-    let full_peer = network.peer("edge-0", &[]);
-    network.peer("edge-1", &[]);
+    let full_peer = network.peer("edge-0", &[])?;
+    network.peer("edge-1", &[])?;
     let disks = [central, full_peer].map(|at| Disk::mount(&network.nodes[at].data));
     let [central_disk, peer_disk] = disks;
     let (central_disk, peer_disk) = (central_disk?, peer_disk?);

@@ -68,7 +68,7 @@ pub(crate) async fn run(mut given: Given) -> Result<Done> {
 async fn originals(given: &mut Given) -> Result<(Network, Originals)> {
     let mut network = Network::new(&given.directory)?;
     network.central(None)?;
-    network.peer("edge-0", &[]);
+    network.peer("edge-0", &[])?;
     let token = given.directory.join("resync");
     std::fs::write(&token, "first\n")?;
     let token = ("SORCHA_SYNC__FORCE_RESYNC_FILE".to_owned(), token.display().to_string());

@@ -16,7 +16,7 @@ pub(crate) async fn run(mut given: Given) -> Result<Done> {
     let mut network = Network::new(&given.directory)?;
     network.central(None)?;
     for number in 0..PEERS {
-        network.peer(&format!("edge-{number}"), &[]);
+        network.peer(&format!("edge-{number}"), &[])?;
     }
     network.start_all().await?;
     let ports = network.ports(Role::Central);

@@ -63,7 +63,7 @@ pub(super) fn network(given: &Given, database: &Database) -> Result<Network> {
         network.central(Some(database.port))?;
     }
     for number in 0..PEERS {
-        network.peer(&format!("edge-{number}"), &[]);
+        network.peer(&format!("edge-{number}"), &[])?;
     }
     Ok(network)
 }

@@ -58,7 +58,7 @@ pub(crate) async fn run(mut given: Given) -> Result<Done> {
     network.central(None)?;
     let tokens = given.directory.join("tokens").display().to_string();
     for name in ["edge-0", "edge-1"] {
-        network.peer(name, &["--token-file", &tokens]);
+        network.peer(name, &["--token-file", &tokens])?;
     }
     for node in &mut network.nodes {
         with_a_clock(node, &library, &given.directory)?;

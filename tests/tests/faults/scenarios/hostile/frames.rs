@@ -5,13 +5,12 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
     time::timeout,
 };
 
 use super::{
-    MAX_STREAMS, Target,
-    tcp::{connect, is_cut},
+    MAX_STREAMS,
+    target::{Target, Wire, is_cut},
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -38,15 +37,15 @@ fn call() -> Vec<u8> {
     [&[0x83, 0x86][..], &literal(0x04, path), &literal(0x01, b"n0.sorcha.dev")].concat()
 }
 
-async fn opened(target: &Target) -> Result<TcpStream> {
-    let mut stream = connect(target.grpc).await?;
+async fn opened(target: &Target) -> Result<Wire> {
+    let mut stream = target.grpc("mallory").await?;
     stream.write_all(PREFACE).await?;
     stream.write_all(&frame(SETTINGS, 0, 0, &[])).await?;
     Ok(stream)
 }
 
 /// Frames until the other side closes, or says nothing for a second.
-async fn answers(stream: &mut TcpStream) -> Vec<u8> {
+async fn answers(stream: &mut Wire) -> Vec<u8> {
     let (mut kinds, mut head) = (Vec::new(), [0; 9]);
     while let Ok(Ok(_)) = timeout(Duration::from_secs(1), stream.read_exact(&mut head)).await {
         let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
@@ -62,11 +61,10 @@ async fn answers(stream: &mut TcpStream) -> Vec<u8> {
 /// Twenty times as many streams as a connection may have, none of them with a message.
 pub(super) async fn streams(target: Target) -> Result<String> {
     let mut stream = opened(&target).await?;
-    for number in 0..u32::try_from(20 * MAX_STREAMS)? {
-        if stream.write_all(&frame(HEADERS, END_HEADERS, 2 * number + 1, &call())).await.is_err() {
-            break;
-        }
-    }
+    let opening = |number| frame(HEADERS, END_HEADERS, 2 * number + 1, &call());
+    let burst: Vec<u8> = (0..u32::try_from(20 * MAX_STREAMS)?).flat_map(opening).collect();
+    // The connection may be ended before all is written.
+    drop(stream.write_all(&burst).await);
     let kinds = answers(&mut stream).await;
     let refused = kinds.iter().filter(|kind| **kind == RST_STREAM).count();
     let is_over = kinds.contains(&GOAWAY);
@@ -85,7 +83,7 @@ pub(super) async fn resets(target: Target) -> Result<String> {
             burst.extend(frame(HEADERS, END_HEADERS, 2 * number + 1, &call()));
             burst.extend(frame(RST_STREAM, 0, 2 * number + 1, &8u32.to_be_bytes()));
         }
-        let (mut reading, mut writing) = stream.split();
+        let (mut reading, mut writing) = tokio::io::split(&mut stream);
         let mut sink = tokio::io::sink();
         // It reads as well as it writes, so that nothing but the limit ends it.
         let written = tokio::select! {

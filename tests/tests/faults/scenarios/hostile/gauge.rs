@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The gauge; it looks until it is dropped.
-pub(super) struct Gauge {
+pub(in crate::scenarios) struct Gauge {
     process: PathBuf,
     memory_before: u64,
     files_before: usize,
@@ -24,7 +24,7 @@ pub(super) struct Gauge {
 }
 
 impl Gauge {
-    pub(super) fn of(id: u32) -> Result<Self> {
+    pub(in crate::scenarios) fn of(id: u32) -> Result<Self> {
         let process = PathBuf::from(format!("/proc/{id}"));
         let (memory_before, files_before) = (memory_kb(&process)?, files(&process)?);
         let peaks = Arc::new((AtomicU64::new(memory_before), AtomicUsize::new(files_before)));
@@ -41,16 +41,16 @@ impl Gauge {
         Ok(Self { process, memory_before, files_before, peaks, _looking: AbortOnDropHandle::new(looking) })
     }
 
-    pub(super) fn files(&self) -> Result<usize> {
+    pub(in crate::scenarios) fn files(&self) -> Result<usize> {
         files(&self.process)
     }
 
-    pub(super) const fn files_before(&self) -> usize {
+    pub(in crate::scenarios) const fn files_before(&self) -> usize {
         self.files_before
     }
 
     /// Fails when there were more files, or more megabytes over those before, at any time.
-    pub(super) fn check(&self, most_files: usize, most_mb: u64) -> Result<String> {
+    pub(in crate::scenarios) fn check(&self, most_files: usize, most_mb: u64) -> Result<String> {
         let (memory, files) = (self.peaks.0.load(Ordering::Relaxed), self.peaks.1.load(Ordering::Relaxed));
         let (before, peak) = (self.memory_before / 1024, memory / 1024);
         ensure!(peak <= before + most_mb, "the node took {peak} MB of memory; it had {before} MB before");

@@ -1,6 +1,6 @@
 //! Well-formed calls that ask for too much.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, stream};
@@ -13,17 +13,15 @@ use sorcha_proto::{
 };
 use tonic::{Code, Request, Status, Streaming, transport::Channel};
 
-use super::Target;
-use crate::network::eventually;
+use super::target::Target;
+use crate::network::PATIENCE;
 
 /// More than `limits.max_request_bytes`.
 const TOO_LARGE: usize = 300 * 1024;
 const ENDLESS: usize = 50_000;
 const UNREAD: usize = 16;
-
-pub(super) async fn channel(target: &Target) -> Result<Channel> {
-    Ok(Channel::from_shared(format!("http://127.0.0.1:{}", target.grpc))?.connect().await?)
-}
+const FLOOD: &str = "flood-0";
+const PATIENT: &str = "patient-0";
 
 pub(super) async fn session(channel: &Channel, peer: &str) -> Result<String, Status> {
     let request = v1::ConnectRequest {
@@ -59,7 +57,7 @@ async fn first<T>(streaming: Result<tonic::Response<Streaming<T>>, Status>) -> R
 
 /// A message of each call that is larger than any that the contract knows.
 pub(super) async fn oversize(target: Target) -> Result<String> {
-    let channel = channel(&target).await?;
+    let channel = target.channel("mallory").await?;
     let long = "x".repeat(TOO_LARGE);
     let mut connections = CentralNodeConnectionClient::new(channel.clone());
     let mut heartbeats = HeartbeatClient::new(channel.clone());
@@ -105,12 +103,9 @@ pub(super) async fn oversize(target: Target) -> Result<String> {
 
 /// Heartbeats and acknowledgements as fast as they go.
 pub(super) async fn endless(target: Target) -> Result<String> {
-    let channel = channel(&target).await?;
-    let session = session(&channel, "flood").await?;
-    let beats = stream::iter((0..ENDLESS).map({
-        let session = session.clone();
-        move |_| beat("flood", &session)
-    }));
+    let channel = target.channel("flood").await?;
+    let session = session(&channel, FLOOD).await?;
+    let beats = stream::iter(vec![beat(FLOOD, &session); ENDLESS]);
     let answers = HeartbeatClient::new(channel.clone()).monitor_heartbeat(beats).await?.into_inner();
     let (mut taken, mut told, mut ended) = (0, 0, None);
     let mut answers = std::pin::pin!(answers);
@@ -126,19 +121,19 @@ pub(super) async fn endless(target: Target) -> Result<String> {
         told + taken == ENDLESS || ended == Some(Code::ResourceExhausted),
         "{told} refused, ended with {ended:?}"
     );
-    let acknowledgement = move |number| v1::PushAcknowledgement {
-        peer_id: "flood".to_owned(),
+    let acknowledgement = |number| v1::PushAcknowledgement {
+        peer_id: FLOOD.to_owned(),
         session_id: session.clone(),
         acknowledged_version: i64::try_from(number % 7).unwrap_or_default(),
         acknowledged_at: now(),
     };
-    let outgoing = stream::iter((0..ENDLESS).map(acknowledgement));
+    let outgoing = stream::iter((0..ENDLESS).map(acknowledgement).collect::<Vec<_>>());
     let pushed = SystemRegisterSyncClient::new(channel.clone()).receive_push_notification(outgoing).await?;
     let mut pushed: Streaming<EncodedEntry> = pushed.into_inner();
     // The stream ends with the caller's side, or is ended.
     let drained = async { while let Ok(Some(_)) = pushed.message().await {} };
     drop(tokio::time::timeout(Duration::from_secs(20), drained).await);
-    leave(&channel, "flood").await;
+    leave(&channel, FLOOD).await;
     Ok(format!(
         "{ENDLESS} heartbeats, {taken} taken, then refused (ended: {ended:?}); {ENDLESS} acknowledgements"
     ))
@@ -154,7 +149,7 @@ pub(super) async fn unread(target: Target) -> Result<String> {
     let mut held = Vec::new();
     let (mut opened, mut refused) = (0, 0);
     for number in 0..UNREAD {
-        let (channel, peer) = (channel(&target).await?, format!("mute-{number}"));
+        let (channel, peer) = (target.channel("mute").await?, format!("mute-{number}"));
         let session_id = session(&channel, &peer).await?;
         for _ in 0..2 {
             let request = v1::SyncRequest {
@@ -174,24 +169,7 @@ pub(super) async fn unread(target: Target) -> Result<String> {
         }
     }
     // An honest one gets its turn: the others are cut while they still hold their ends.
-    let channel = channel(&target).await?;
-    let session_id = session(&channel, "patient").await?;
-    let entries = eventually("an honest peer's full sync", async || {
-        let request = v1::SyncRequest {
-            peer_id: "patient".to_owned(),
-            session_id: session_id.clone(),
-            full_sync: true,
-            ..v1::SyncRequest::default()
-        };
-        let mut stream =
-            SystemRegisterSyncClient::new(channel.clone()).full_sync(request).await?.into_inner();
-        let mut entries = 0;
-        while stream.message().await?.is_some() {
-            entries += 1;
-        }
-        Ok(entries)
-    })
-    .await?;
+    let entries = patient(&target).await?;
     ensure!(entries >= super::LARGE, "{entries} entries");
     let mut cut = 0;
     for mut stream in held {
@@ -201,4 +179,32 @@ pub(super) async fn unread(target: Target) -> Result<String> {
     }
     ensure!(cut > 0, "none of {opened} streams that nobody reads was cut");
     Ok(format!("{opened} opened, {refused} refused, {cut} cut; an honest one got {entries} entries"))
+}
+
+/// A full sync of an honest peer that tries again until it has a slot; the entries that it gets.
+async fn patient(target: &Target) -> Result<usize> {
+    let channel = target.channel("patient").await?;
+    let session_id = session(&channel, PATIENT).await?;
+    let since = Instant::now();
+    loop {
+        let request = v1::SyncRequest {
+            peer_id: PATIENT.to_owned(),
+            session_id: session_id.clone(),
+            full_sync: true,
+            ..v1::SyncRequest::default()
+        };
+        match all_of(&channel, request).await {
+            Err(_) if since.elapsed() < PATIENCE => tokio::time::sleep(Duration::from_millis(50)).await,
+            outcome => return outcome.context("an honest peer's full sync"),
+        }
+    }
+}
+
+async fn all_of(channel: &Channel, request: v1::SyncRequest) -> Result<usize, Status> {
+    let mut stream = SystemRegisterSyncClient::new(channel.clone()).full_sync(request).await?.into_inner();
+    let mut entries = 0;
+    while stream.message().await?.is_some() {
+        entries += 1;
+    }
+    Ok(entries)
 }

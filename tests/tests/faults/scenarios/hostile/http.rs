@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{
-    MAX_HTTP, Target,
-    tcp::{connect, is_cut},
+    MAX_HTTP,
+    target::{Target, is_cut},
 };
 use crate::api::TOKEN;
 
@@ -18,7 +18,7 @@ const CUT_WITHIN: Duration = Duration::from_secs(10);
 pub(super) async fn half(target: Target) -> Result<String> {
     let (mut there, mut slowest) = (Vec::new(), Duration::ZERO);
     for number in 0..HALF {
-        let mut stream = connect(target.http).await?;
+        let mut stream = target.http().await?;
         // It may have been closed to make room.
         drop(stream.write_all(b"GET /api/system-register HTTP/1.1\r\nhost: n0\r\nx-slow: ").await);
         there.push(stream);
@@ -38,7 +38,7 @@ pub(super) async fn half(target: Target) -> Result<String> {
 }
 
 async fn answer(target: &Target, request: &[u8]) -> Result<String> {
-    let mut stream = connect(target.http).await?;
+    let mut stream = target.http().await?;
     drop(stream.write_all(request).await);
     let mut answer = Vec::new();
     let reading = stream.read_to_end(&mut answer);
@@ -77,7 +77,7 @@ pub(super) async fn large(target: Target) -> Result<String> {
 pub(super) async fn unread(target: Target) -> Result<String> {
     let mut there = Vec::new();
     for number in 0..MAX_HTTP {
-        let mut stream = connect(target.http).await?;
+        let mut stream = target.http().await?;
         let path = format!("/api/system-register/blueprints/large-{}?raw=true", number % super::LARGE);
         let request = format!("GET {path} HTTP/1.1\r\nhost: n0\r\n\r\n");
         drop(stream.write_all(request.repeat(50).as_bytes()).await);

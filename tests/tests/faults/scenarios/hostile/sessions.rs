@@ -7,8 +7,9 @@ use sorcha_proto::v1::{
 use tonic::Code;
 
 use super::{
-    MAX_PEERS, Target,
-    grpc::{channel, now, session},
+    MAX_PEERS,
+    grpc::{now, session},
+    target::Target,
 };
 
 const CONNECTS: usize = 2_000;
@@ -16,7 +17,7 @@ const GUESSES: usize = 200;
 
 /// A new peer at each connect: the bucket of all connects, then the table of sessions, are full.
 pub(super) async fn connects(target: Target) -> Result<String> {
-    let channel = channel(&target).await?;
+    let channel = target.channel("sybil").await?;
     let (mut taken, mut refused) = (0, 0);
     for number in 0..CONNECTS {
         match session(&channel, &format!("sybil-{number}")).await {
@@ -29,19 +30,19 @@ pub(super) async fn connects(target: Target) -> Result<String> {
     Ok(format!("{CONNECTS} connects, {taken} sessions, {refused} times RESOURCE_EXHAUSTED"))
 }
 
-/// The session of an honest peer in the name of another, and guessed sessions in its own.
+/// The session of another peer in the thief's own name, and guessed sessions in the name of the other peer.
 pub(super) async fn replay(target: Target) -> Result<String> {
-    let status = target.api.get(target.honest, "/api/connection/status").await?;
-    let stolen = status["sessionId"].as_str().context("no sessionId")?.to_owned();
-    let channel = channel(&target).await?;
+    let victim = target.channel("victim").await?;
+    let stolen = session(&victim, "victim-0").await?;
+    let channel = target.channel("thief").await?;
     let mut heartbeats = HeartbeatClient::new(channel.clone());
     let mut connections = CentralNodeConnectionClient::new(channel);
-    let mut tries = vec![("thief".to_owned(), stolen.clone())];
+    let mut tries = vec![("thief-0".to_owned(), stolen.clone())];
     tries.extend((0..GUESSES).map(|number| {
         let mut guess = stolen.clone().into_bytes();
         let at = number % guess.len();
         guess[at] = if guess[at] == b'0' { b'1' } else { b'0' };
-        ("edge-1".to_owned(), String::from_utf8_lossy(&guess).into_owned())
+        ("victim-0".to_owned(), String::from_utf8_lossy(&guess).into_owned())
     }));
     for (peer_id, session_id) in tries {
         let beat = v1::HeartbeatMessage {
@@ -67,11 +68,14 @@ pub(super) async fn replay(target: Target) -> Result<String> {
                 Err(status) => {
                     matches!(
                         status.code(),
-                        Code::NotFound | Code::FailedPrecondition | Code::ResourceExhausted
+                        Code::NotFound
+                            | Code::FailedPrecondition
+                            | Code::ResourceExhausted
+                            | Code::PermissionDenied
                     )
                 }
             };
-            ensure!(is_refused, "a session of somebody else was used: {outcome:?}");
+            ensure!(is_refused, "the session of another peer was used: {outcome:?}");
         }
     }
     Ok(format!("{GUESSES} guesses and a replay, all refused"))
