@@ -1,8 +1,8 @@
 //! Simulation: a network of real nodes on simulated machines, under virtual time, with faults drawn from a seed.
 //!
 //! Node, gRPC, HTTP/2, HTTP and store code is the product's own, from the bytes on a connection to those on the disk;
-//! simulated are the network ([`net`]), the disks ([`disk`]), the database's conduct ([`database`]) and the clocks
-//! ([`clock`]). A run is one thread, one seed and no real time, so that a seed that fails fails again the same way.
+//! simulated are the network ([`net`]), the disks ([`disk`]), the database's conduct ([`database`]), the clocks
+//! ([`clock`]) and what a central node that lies says ([`liar`]). A run is one thread, one seed and no real time, so that a seed that fails fails again the same way.
 //! [`check`] reads the record of a run and finds what must not be.
 
 pub mod central;
@@ -13,6 +13,7 @@ pub mod database;
 pub mod disk;
 mod faults;
 pub mod history;
+pub mod liar;
 mod logs;
 pub mod net;
 pub mod peer;

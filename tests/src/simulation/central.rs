@@ -15,12 +15,14 @@ use sorcha_node::{
     store::Store,
     telemetry::metrics::Metrics,
 };
+use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     clock::SimClock,
     database::{Client, Database},
     history::{End, History, What},
+    liar::Liars,
     net::{Host, Incoming, Net, Port},
     process::Process,
 };
@@ -33,6 +35,7 @@ pub struct CentralHost {
     pub clock: Arc<SimClock>,
     net: Net,
     database: Database,
+    liars: Liars,
     history: History,
     random: Random,
     running: RefCell<Option<Running>>,
@@ -51,19 +54,22 @@ struct Start {
     key: SigningKey,
     grpc: Incoming,
     http: Incoming,
-    host: Host,
+    number: u8,
+    liars: Liars,
     history: History,
 }
 
 impl CentralHost {
     /// A machine whose node does not run yet.
     #[must_use]
-    pub fn new(number: u8, seed: u64, net: &Net, database: &Database, history: &History) -> Self {
+    pub fn new(number: u8, seed: u64, net: &Net, database: &Database, liars: &Liars) -> Self {
+        let history = liars.history();
         Self {
             number,
             clock: Arc::new(SimClock::new(history.started())),
             net: net.clone(),
             database: database.clone(),
+            liars: liars.clone(),
             history: history.clone(),
             random: Random::seeded(seed),
             running: RefCell::default(),
@@ -97,7 +103,8 @@ impl CentralHost {
             key: SigningKey::from_bytes(&[self.number; 32]),
             grpc: self.net.listen(host, Port::Grpc),
             http: self.net.listen(host, Port::Http),
-            host,
+            number: self.number,
+            liars: self.liars.clone(),
             history: self.history.clone(),
         };
         *running = Some(Running { process: Process::start(|stop, node| start.run(stop, node)), client });
@@ -154,7 +161,8 @@ fn config(number: u8) -> Config {
 
 impl Start {
     async fn run(self, stop: CancellationToken, place: Arc<OnceLock<Arc<CentralNode>>>) {
-        let Self { config, env, store, key, grpc, http, host, history } = self;
+        let Self { config, env, store, key, grpc, http, number, liars, history } = self;
+        let host = Host::Central(number);
         let attempt = || {
             let (config, env, store, key) =
                 (Arc::clone(&config), env.clone(), Arc::clone(&store), key.clone());
@@ -174,7 +182,13 @@ impl Start {
         let api = router(NodeHandle::Central(Arc::clone(&node)), auth, prometheus::Registry::new());
         let (ended, limits) = (CancellationToken::new(), config.http.clone());
         let grpc = async {
-            let served = run::serve_central_on(node, grpc.tracked(), stop.cancelled()).await;
+            let served = match liars.front(number, &node) {
+                Some(front) => {
+                    let behind = UnboundedReceiverStream::new(front.open(grpc));
+                    run::serve_central_on(node, behind, stop.cancelled()).await
+                }
+                None => run::serve_central_on(node, grpc.tracked(), stop.cancelled()).await,
+            };
             ended.cancel();
             served
         };

@@ -4,6 +4,8 @@ mod active;
 mod contents;
 mod delivery;
 mod failover;
+mod lies;
+mod published;
 mod reads;
 mod truth;
 
@@ -60,6 +62,8 @@ pub fn check(record: &Record, plan: &[Planned], panics: &[String]) -> Vec<Violat
         complaints(&record.events),
         truth.violations(&record.events),
         contents::violations(&record.events, &truth),
+        published::violations(&record.events, &truth),
+        lies::violations(&record.events),
         reads::violations(&record.events, &truth),
         delivery::violations(&record.events),
         failover::violations(&record.events),
@@ -99,19 +103,23 @@ fn settled(record: &Record, plan: &[Planned]) -> Vec<Violation> {
     record.unsettled.iter().map(told).collect()
 }
 
-/// Errors that a node must never have a reason to log, but after its file was damaged.
+/// Errors that a node must never have a reason to log, but after its file was damaged or about a central node that lies.
 const NEVER: [&str; 3] = ["replica diverged", "integrity fault", "does not start"];
 
 fn complaints(events: &[Event]) -> Vec<Violation> {
     let damaged = events.iter().any(|event| matches!(event.what, What::Damaged(_)));
     let never = |text: &str| NEVER.iter().any(|never| text.contains(never));
-    events
-        .iter()
-        .filter_map(|event| match &event.what {
-            What::Complaint(text) if never(text) && !damaged => {
-                Some(Violation::at("no node finds a fault that is not there", event.at, text.clone()))
+    let mut liars = lies::Liars::default();
+    let mut found = Vec::new();
+    for event in events {
+        liars.see(event);
+        match &event.what {
+            What::Complaint(text) if never(text) && !damaged && !liars.are_named_in(text, event.at) => {
+                let rule = "no node finds a fault that is not there";
+                found.push(Violation::at(rule, event.at, text.clone()));
             }
-            _ => None,
-        })
-        .collect()
+            _ => {}
+        }
+    }
+    found
 }

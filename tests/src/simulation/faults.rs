@@ -37,6 +37,11 @@ impl Active {
         self.any(|fault| *fault == Fault::Storm(central))
     }
 
+    /// Whether a central node lies.
+    pub(super) fn lies(&self, central: u8) -> bool {
+        self.any(|fault| matches!(fault, Fault::Lies(liar, _) if *liar == central))
+    }
+
     fn has_no_power(&self, host: Host) -> bool {
         self.any(|fault| *fault == Fault::PowerCut(host))
     }
@@ -157,6 +162,13 @@ fn refresh(world: &World) {
     });
     world.database.become_(ill.unwrap_or(Condition::Well));
     world.burst(active.contains(&Fault::Burst));
+    for central in &world.centrals {
+        let tale = active.iter().rev().find_map(|fault| match fault {
+            Fault::Lies(liar, tale) if *liar == central.number => Some(*tale),
+            _ => None,
+        });
+        world.liars.tell(central.number, tale);
+    }
 }
 
 fn blocks(fault: &Fault, from: Host, to: Host) -> bool {

@@ -70,6 +70,8 @@ pub enum What {
         peer: u8,
         /// All of it.
         view: Box<RegisterView>,
+        /// The position that is stored with it.
+        position: Option<Version>,
     },
     /// A client on the peer's machine read from it.
     Read {
@@ -86,6 +88,26 @@ pub enum What {
     Damaged(u8),
     /// How everybody stands, once a second.
     Sample(Vec<PeerSample>),
+    /// A central node has sent a peer something else than the truth.
+    Lied {
+        /// Which central node.
+        central: u8,
+        /// To which peer.
+        peer: u8,
+        /// In which call.
+        call: &'static str,
+        /// The peer must say so, if this gets there.
+        must_show: bool,
+    },
+    /// A peer says that a central node contradicts it, or says so no more.
+    Doubts {
+        /// Which peer.
+        peer: u8,
+        /// Its words.
+        what: Option<String>,
+        /// The status that its health had then; none if it could not be asked.
+        health: Option<String>,
+    },
     /// A node logged an error.
     Complaint(String),
     /// Somebody asked a peer to connect anew.
@@ -185,6 +207,17 @@ impl History {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
     }
 
+    /// All that the database was seen to hold, in order.
+    #[must_use]
+    pub fn stored(&self) -> Vec<Arc<SealedEntry>> {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let stored = |event: &Event| match &event.what {
+            What::Stored(sealed) => Some(Arc::clone(sealed)),
+            _ => None,
+        };
+        events.iter().filter_map(stored).collect()
+    }
+
     /// Everything so far.
     #[must_use]
     pub fn take(&self) -> Vec<Event> {
@@ -215,12 +248,17 @@ impl fmt::Display for Event {
                     sealed.entry().version
                 )
             }
-            What::Replica { peer, view } => write!(f, "edge-{peer} holds version {}", view.head()),
+            What::Replica { peer, view, .. } => write!(f, "edge-{peer} holds version {}", view.head()),
             What::Read { peer, answer } => write!(f, "edge-{peer} answers {answer:?}"),
             What::Started(host) => write!(f, "{host} serves"),
             What::Ended(host, end) => write!(f, "{host} has ended: {end:?}"),
             What::Damaged(peer) => write!(f, "the file of edge-{peer} is damaged"),
             What::Sample(peers) => write!(f, "sample of {} peers", peers.len()),
+            What::Lied { central, peer, call, .. } => write!(f, "n{central} lies to edge-{peer} ({call})"),
+            What::Doubts { peer, what: Some(what), .. } => write!(f, "edge-{peer} says: {what}"),
+            What::Doubts { peer, what: None, .. } => {
+                write!(f, "edge-{peer} has nothing to say against a central node")
+            }
             What::Complaint(text) => write!(f, "logged: {text}"),
             What::Disturbed(peer) => write!(f, "edge-{peer} is asked to reconnect or to sync"),
             What::Fault { fault, begins: true } => write!(f, "fault begins: {fault}"),

@@ -10,10 +10,11 @@ use std::{
 use async_trait::async_trait;
 use hyper_util::rt::TokioIo;
 use sorcha_node::{
+    clock::Timestamp,
     config::{CentralNodeAddress, Config},
     env::{Env, Random},
     http::{Auth, NodeHandle, router, serve_on},
-    peer::{PeerNode, dial},
+    peer::{PeerNode, dial, status::PeerStatus},
     run,
     store::journal::{self, JournalStore, Options},
     telemetry::metrics::Metrics,
@@ -21,9 +22,11 @@ use sorcha_node::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    client::health,
     clock::SimClock,
     disk::Disk,
     history::{End, History, What},
+    liar::Liars,
     net::{Host, Incoming, Net, Port},
     process::Process,
 };
@@ -37,6 +40,7 @@ pub struct PeerHost {
     /// Its disk.
     pub disk: Disk,
     net: Net,
+    liars: Liars,
     history: History,
     random: Random,
     centrals: u8,
@@ -52,18 +56,21 @@ struct Start {
     disk: Disk,
     net: Net,
     number: u8,
+    liars: Liars,
     history: History,
 }
 
 impl PeerHost {
     /// A machine whose node does not run yet; it knows central nodes `n0` and so on.
     #[must_use]
-    pub fn new(number: u8, seed: u64, net: &Net, centrals: u8, history: &History) -> Self {
+    pub fn new(number: u8, seed: u64, net: &Net, centrals: u8, liars: &Liars) -> Self {
+        let history = liars.history();
         Self {
             number,
             clock: Arc::new(SimClock::new(history.started())),
             disk: Disk::new(seed),
             net: net.clone(),
+            liars: liars.clone(),
             history: history.clone(),
             random: Random::seeded(seed),
             centrals,
@@ -96,6 +103,7 @@ impl PeerHost {
             disk: self.disk.clone(),
             net: self.net.clone(),
             number: self.number,
+            liars: self.liars.clone(),
             history: self.history.clone(),
         };
         let http = self.net.listen(self.host(), Port::Http);
@@ -190,6 +198,7 @@ impl Start {
         let node = prepared.await.map_err(|error| error.to_string())?;
         // The place is empty: a process starts once.
         let _set = place.set(Arc::clone(&node));
+        self.liars.meet(self.number, &node);
         self.history.record(What::Started(Host::Peer(self.number)));
         let auth = Auth::new(&self.config.http, Arc::clone(&self.env.clock), None);
         let auth = auth.map_err(|error| error.to_string())?;
@@ -209,17 +218,59 @@ impl Start {
         }
     }
 
-    /// Records every state that the replica shows.
     async fn watch(&self, node: &PeerNode) {
+        tokio::join!(self.watch_replica(node), self.watch_doubts(node));
+    }
+
+    /// Records every state that the replica shows.
+    async fn watch_replica(&self, node: &PeerNode) {
         let mut states = node.replica.subscribe();
         loop {
-            let view = Box::new(states.borrow_and_update().view.clone());
-            self.history.record(What::Replica { peer: self.number, view });
+            let (view, position) = {
+                let state = states.borrow_and_update();
+                let position = state.checkpoint.as_ref().map(|checkpoint| checkpoint.version);
+                (Box::new(state.view.clone()), position)
+            };
+            self.history.record(What::Replica { peer: self.number, view, position });
             if states.changed().await.is_err() {
                 return;
             }
         }
     }
+
+    /// Records whenever the peer begins to doubt a central node, or stops, with what its health is then. Only where one lies.
+    async fn watch_doubts(&self, node: &PeerNode) {
+        if !self.liars.lie() {
+            return;
+        }
+        let (mut states, mut last) = (node.subscribe(), None);
+        loop {
+            let doubt = doubt(&states.borrow_and_update(), node);
+            if doubt != last {
+                let health = match &doubt {
+                    Some(_) => health::of(&self.net, Host::Peer(self.number)).await,
+                    None => None,
+                };
+                let what = doubt.as_ref().map(|(what, _)| what.clone());
+                self.history.record(What::Doubts { peer: self.number, what, health });
+                last = doubt;
+            }
+            if states.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// What a peer says of a central node that contradicts it, and when that was found.
+fn doubt(status: &PeerStatus, node: &PeerNode) -> Option<(String, Timestamp)> {
+    let refused = status.refused.as_ref().map(|refused| (refused.to_string(), refused.at));
+    refused.or_else(|| {
+        // What it is ahead by changes all the time.
+        let _ahead = status.ahead_in_words(node.replica.head())?;
+        let central = status.central_node_id.as_deref().unwrap_or_default();
+        Some((format!("this replica is ahead of {central}"), Timestamp::default()))
+    })
 }
 
 /// Dials through the simulated network.

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng, seq::IndexedRandom as _};
 
-use super::{database::Condition, net::Host};
+use super::{database::Condition, liar::Tale, net::Host};
 
 /// Size of a network, and how long things go wrong in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,8 @@ pub enum Fault {
     Storm(u8),
     /// The publishers publish as fast as they get answers.
     Burst,
+    /// A central node contradicts the register that it served.
+    Lies(u8, Tale),
 }
 
 /// A fault with its time.
@@ -100,6 +102,14 @@ impl Planned {
 /// The faults of a seed, in the order in which they begin.
 #[must_use]
 pub fn plan(seed: u64, shape: Shape) -> Vec<Planned> {
+    let mut planned = faults(seed, shape);
+    planned.extend(lies(seed, shape));
+    planned.sort_by_key(|planned| planned.at);
+    planned
+}
+
+/// All but the lies.
+fn faults(seed: u64, shape: Shape) -> Vec<Planned> {
     let mut rng = SmallRng::seed_from_u64(seed ^ 0x005e_ed0f_fa17);
     // Some runs have one fault at a time, others many at once; some have only a few kinds of them.
     let gap = rng.random_range(4.0..40.0);
@@ -119,6 +129,29 @@ pub fn plan(seed: u64, shape: Shape) -> Vec<Planned> {
     }
 }
 
+/// The lies of a seed. They have draws of their own, so that the other faults of a seed are the same with them and without.
+fn lies(seed: u64, shape: Shape) -> Vec<Planned> {
+    let mut rng = SmallRng::seed_from_u64(seed ^ 0x11e5);
+    if rng.random::<f64>() >= LYING {
+        return Vec::new();
+    }
+    let count = rng.random_range(1..=4);
+    let mut draw = || {
+        let at = QUIET_START.as_secs_f64() + shape.trouble.as_secs_f64() * rng.random::<f64>();
+        let fault = Fault::Lies(rng.random_range(0..shape.centrals), Tale::draw(&mut rng));
+        let lasts = Duration::from_millis(rng.random_range(10_000..90_000));
+        Planned {
+            at: Duration::from_millis((at * 1000.0) as u64),
+            lasts,
+            turns: rng.random_range(0..60),
+            fault,
+        }
+    };
+    (0..count).map(|_| draw()).collect()
+}
+
+/// Share of the seeds in which central nodes lie.
+const LYING: f64 = 0.35;
 const KINDS: u8 = 16;
 
 fn draw(kind: u8, shape: Shape, rng: &mut SmallRng) -> Fault {
@@ -177,7 +210,7 @@ impl Fault {
             | Self::CrashInCommit(cut, _)
             | Self::FullDisk(cut)
             | Self::Corrupt(cut, _) => *cut == peer,
-            Self::CutCentral(cut, _) | Self::Storm(cut) => central == Some(*cut),
+            Self::CutCentral(cut, _) | Self::Storm(cut) | Self::Lies(cut, _) => central == Some(*cut),
             Self::CutPair(cut, other, _) => *cut == peer && central == Some(*other),
             Self::KillAllPeers => true,
             Self::Database(_) | Self::Burst => false,
@@ -217,6 +250,7 @@ impl fmt::Display for Fault {
             Self::Skew(host, millis) => write!(f, "the clock of {host} is wrong by {millis} ms"),
             Self::Storm(central) => write!(f, "all connections of n{central} are reset, over and over"),
             Self::Burst => f.write_str("a burst of publications"),
+            Self::Lies(central, tale) => write!(f, "n{central} lies: {tale}"),
         }
     }
 }

@@ -20,6 +20,7 @@ use super::{
     database::Database,
     faults::{self, Active},
     history::{Event, History, PeerSample, What},
+    liar::Liars,
     net::{Host, Link, Net},
     peer::PeerHost,
     plan::{Planned, QUIET_START, Shape},
@@ -42,6 +43,7 @@ pub(super) struct World {
     pub(super) centrals: Vec<Rc<CentralHost>>,
     pub(super) peers: Vec<Rc<PeerHost>>,
     pub(super) active: Active,
+    pub(super) liars: Liars,
     pace: Rc<Cell<Duration>>,
     usual_pace: Duration,
     rng: RefCell<SmallRng>,
@@ -58,16 +60,17 @@ pub struct Record {
 }
 
 impl World {
-    fn new(seed: u64, shape: Shape, history: History) -> Self {
+    fn new(seed: u64, shape: Shape, plan: &[Planned], history: History) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let link = Link { latency: Duration::from_millis(rng.random_range(1..20)), ..Link::default() };
         let net = Net::new(rng.random(), link);
         let database = Database::new(rng.random());
+        let liars = Liars::of(plan, &history);
         let centrals = (0..shape.centrals)
-            .map(|number| Rc::new(CentralHost::new(number, rng.random(), &net, &database, &history)))
+            .map(|number| Rc::new(CentralHost::new(number, rng.random(), &net, &database, &liars)))
             .collect();
         let peers = (0..shape.peers)
-            .map(|number| Rc::new(PeerHost::new(number, rng.random(), &net, shape.centrals, &history)))
+            .map(|number| Rc::new(PeerHost::new(number, rng.random(), &net, shape.centrals, &liars)))
             .collect();
         let usual_pace = Duration::from_millis(rng.random_range(1000..15_000));
         Self {
@@ -79,6 +82,7 @@ impl World {
             centrals,
             peers,
             active: Active::default(),
+            liars,
             pace: Rc::new(Cell::new(usual_pace)),
             usual_pace,
             rng: RefCell::new(rng),
@@ -142,6 +146,7 @@ impl World {
                 .is_some_and(|node| matches!(node.condition(), Condition::Healthy | Condition::Degraded));
             serves
                 && !self.active.resets(central.number)
+                && !self.active.lies(central.number)
                 && self.net.is_open(host, other)
                 && self.net.is_open(other, host)
                 && self.net.round_trip(host, other) < USABLE_ROUND_TRIP
@@ -194,9 +199,14 @@ impl World {
             };
             let (status, state) = (node.status(), node.replica.state());
             let equal = state.view.digest() == truth.view.digest();
-            if status.session_id.is_none() || !equal || !state.findings.is_empty() {
+            let told = status
+                .refused
+                .as_ref()
+                .map(ToString::to_string)
+                .or_else(|| status.ahead_in_words(node.replica.head()));
+            if status.session_id.is_none() || !equal || !state.findings.is_empty() || told.is_some() {
                 sample.wrong = Some(format!(
-                    "version {} of {}, digest {}, session {:?}, findings {:?}, last sync error {:?}",
+                    "version {} of {}, digest {}, session {:?}, findings {:?}, last sync error {:?}, told {told:?}",
                     state.view.head(),
                     truth.view.head(),
                     if equal { "equal" } else { "differs" },
@@ -226,7 +236,7 @@ async fn record_truth(store: Arc<JournalStore>, history: History) {
 
 /// Runs a network through its faults until all is well again, or the time is over.
 pub(super) async fn run(seed: u64, shape: Shape, plan: Vec<Planned>, history: History) -> Record {
-    let world = Rc::new(World::new(seed, shape, history));
+    let world = Rc::new(World::new(seed, shape, &plan, history));
     tokio::task::spawn_local(record_truth(world.database.store(), world.history.clone()));
     let sampled = Rc::clone(&world);
     tokio::task::spawn_local(async move {

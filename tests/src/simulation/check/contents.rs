@@ -39,7 +39,7 @@ pub(super) fn violations(events: &[Event], truth: &Truth) -> Vec<Violation> {
     let mut peers: BTreeMap<u8, Seen> = BTreeMap::new();
     for event in events {
         match &event.what {
-            What::Replica { peer, view } => {
+            What::Replica { peer, view, .. } => {
                 let seen = peers.entry(*peer).or_default();
                 found.extend(seen.look(*peer, event.at, view, truth));
             }

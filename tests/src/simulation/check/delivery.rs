@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use sorcha_node::register::names::Version;
 
-use super::{Violation, active::Active};
+use super::{Violation, active::Active, lies::Liars};
 use crate::simulation::{
     history::{Event, PeerSample, What},
     plan::Fault,
@@ -13,6 +13,9 @@ use crate::simulation::{
 /// A peer with one session for this long after an acknowledgement must hold it: a heartbeat's interval and its jitter, its
 /// time-out's worth of a lost push stream, and the pull that follows.
 const WITHIN: Duration = Duration::from_secs(45);
+
+/// What a central node said while it lied makes peers ask for everything, and it lets them do that so often only.
+const AFTER_LIES: Duration = Duration::from_secs(120);
 
 const RULE: &str = "what is acknowledged reaches every connected peer";
 
@@ -26,10 +29,11 @@ struct Spell {
 pub(super) fn violations(events: &[Event]) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut spells: BTreeMap<u8, Spell> = BTreeMap::new();
-    let mut active = Active::default();
+    let (mut active, mut liars) = (Active::default(), Liars::default());
     let mut acknowledged: Vec<(Duration, Version)> = Vec::new();
     for event in events {
         active.see(&event.what);
+        liars.see(event);
         match &event.what {
             What::Acknowledged { version, .. } => acknowledged.push((event.at, *version)),
             What::Sample(peers) => {
@@ -44,6 +48,10 @@ pub(super) fn violations(events: &[Event]) -> Vec<Violation> {
                 for peer in peers {
                     if active.any(|fault| *fault == Fault::FullDisk(peer.peer)) {
                         spells.remove(&peer.peer);
+                    }
+                    if peer.central.is_some_and(|central| liars.have_told(central, event.at, AFTER_LIES)) {
+                        spells.remove(&peer.peer);
+                        continue;
                     }
                     let Some(spell) = spell(&mut spells, peer, event.at) else { continue };
                     let Some(expected) = best(spell.since).filter(|expected| *expected > peer.head) else {

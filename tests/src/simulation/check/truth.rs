@@ -6,7 +6,7 @@ use std::{
 };
 
 use sorcha_node::register::{
-    entry::Entry,
+    entry::{Entry, SealedEntry},
     names::{BlueprintId, Checksum, RegisterDigest, Version},
     view::RegisterView,
 };
@@ -33,6 +33,8 @@ impl State {
 pub(super) struct Truth {
     pub(super) states: BTreeMap<BlueprintId, Vec<State>>,
     by_version: BTreeMap<Version, BlueprintId>,
+    /// The entry with which each blueprint was published.
+    published: BTreeMap<BlueprintId, Arc<SealedEntry>>,
     /// Digest of the register at each version.
     digests: BTreeMap<Version, RegisterDigest>,
 }
@@ -46,6 +48,7 @@ impl Truth {
                 view.apply(vec![Arc::clone(sealed)], Version::ZERO);
                 truth.digests.insert(entry.version, view.digest());
                 truth.states.entry(entry.blueprint_id.clone()).or_default().push(State::of(entry));
+                truth.published.entry(entry.blueprint_id.clone()).or_insert_with(|| Arc::clone(sealed));
                 truth.by_version.insert(entry.version, entry.blueprint_id.clone());
             }
         }
@@ -59,6 +62,11 @@ impl Truth {
     /// Whether a view has the register's digest at its version: then its active entries are the register's.
     pub(super) fn has_digest_of(&self, view: &RegisterView) -> bool {
         self.digests.get(&view.head()) == Some(&view.digest())
+    }
+
+    /// A blueprint as it was published.
+    pub(super) fn published(&self, id: &BlueprintId) -> Option<&Entry> {
+        self.published.get(id).map(|sealed| sealed.entry())
     }
 
     /// The state of a blueprint at a version of the register.
