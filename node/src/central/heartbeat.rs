@@ -158,7 +158,7 @@ impl CentralNode {
         let view = self.log.view();
         let digest = RegisterDigest::from_slice(&message.register_digest);
         let replica = compare(&view, version, digest, is_complete);
-        self.note_content(&peer, &message.session_id, connection, replica);
+        self.note_content(&peer, &message.session_id, replica);
         if replica == ReplicaComparison::Ahead {
             tracing::error!(peer_id = %peer, version = version.get(), head = view.head().get(), "integrity fault: a peer is ahead of this node's register");
         }
@@ -178,15 +178,13 @@ impl CentralNode {
     }
 
     /// Remembers what the comparison told; one that told nothing leaves what is known.
-    fn note_content(&self, peer: &PeerId, id: &str, connection: &Connection, replica: ReplicaComparison) {
+    fn note_content(&self, peer: &PeerId, id: &str, replica: ReplicaComparison) {
         let differs = match replica {
             ReplicaComparison::Equal => false,
             ReplicaComparison::Diverged | ReplicaComparison::Ahead => true,
             ReplicaComparison::Unknown => return,
         };
-        if let Ok(session) = self.sessions().find(peer, id, connection) {
-            session.differs = differs;
-        }
+        self.sessions().compare(peer, id, differs);
     }
 
     fn acknowledgement(&self, view: &RegisterView) -> v1::HeartbeatAcknowledgement {

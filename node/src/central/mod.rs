@@ -4,10 +4,13 @@
 //! [`publish`]. Deliberately absent: queues per peer (a push stream is a cursor into the log), calls to other
 //! central nodes, and any use of the Kubernetes API.
 
+mod answers;
 mod authority;
 pub mod connect;
 mod connections;
 pub mod drain;
+mod entries;
+mod flight;
 pub mod handshakes;
 pub mod heartbeat;
 pub mod incoming;
@@ -20,6 +23,7 @@ pub mod serve;
 pub mod session;
 mod slots;
 mod stream;
+mod streams;
 pub mod sync;
 mod validate;
 
@@ -36,6 +40,7 @@ use self::{
     log::RegisterLog,
     session::{NoSession, Rules, SessionTable},
     slots::{Slots, slots},
+    streams::Streams,
 };
 use crate::{
     clock::Monotonic,
@@ -48,6 +53,9 @@ use crate::{
     },
     store::Exchange,
 };
+
+/// Connections of one certificate beyond two for each session that it may have: those that only ask how the node is.
+const SPARE: usize = 16;
 
 /// What a central node says of itself (contract NodeHealth).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +122,7 @@ pub struct CentralNode {
     sessions: Mutex<SessionTable>,
     limiters: Limiters,
     full_syncs: Slots,
+    streams: Streams,
     connections: Connections,
     draining: watch::Sender<bool>,
     signing_key: OnceLock<SigningKey>,
@@ -140,8 +149,11 @@ impl CentralNode {
             sessions: Mutex::new(SessionTable::new(rules)),
             connections: Connections::new(connections::Rules {
                 most: config.limits.max_connections,
+                of_identity: config.limits.identity_sessions.saturating_mul(2).saturating_add(SPARE),
                 patience: config.limits.sessionless_connection,
+                stuck: config.limits.push_write_timeout.saturating_mul(2),
             }),
+            streams: Streams::new(config.limits.identity_sessions),
             full_syncs: slots(config.limits.max_concurrent_full_syncs),
             draining: watch::Sender::new(false),
             signing_key: OnceLock::new(),

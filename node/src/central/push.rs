@@ -3,25 +3,37 @@
 //! There is no queue per peer that could overflow: a slow peer's cursor falls behind, entries that were superseded
 //! in the meantime are skipped, and a peer that takes nothing for the write time-out loses its stream and pulls.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use sorcha_proto::v1::{self, NotificationType};
-use tokio::sync::watch;
-use tonic::{Code, Status, Streaming};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use tonic::{Code, Response, Status, Streaming};
 
 use super::{
     CentralNode,
+    answers::{Unread, of_entries},
+    entries::{EntryBody, Pieces},
     incoming::Connection,
-    outlet::{Inlet, Outlet, outlet},
-    stream::{Caller, EntryStream, Piece, Pieces, STREAM_BUFFER, ended, too_slow},
+    outlet::{Inlet, Outlet, TookNothing, outlet},
+    stream::{Caller, Piece, STREAM_BUFFER, ended, too_slow},
     validate,
 };
-use crate::register::{
-    entry::{Entry, SealedEntry},
-    limits,
-    names::Version,
-    view::RegisterView,
+use crate::{
+    clock::Timestamp,
+    register::{
+        entry::{Entry, SealedEntry},
+        limits,
+        names::Version,
+        view::RegisterView,
+    },
 };
 
 fn second_stream(caller: &Caller) -> Status {
@@ -104,10 +116,10 @@ async fn send_notices(
                 continue;
             }
             sequence += 1;
-            match tokio::time::timeout(timeout, notices.send(notice(entry, kind, sequence))).await {
+            match notices.send_within(timeout, notice(entry, kind, sequence)).await {
                 Ok(Some(())) => guard.node.env.metrics.notice_sent(),
                 Ok(None) => return Ok(()),
-                Err(_elapsed) => return Err(too_slow(timeout)),
+                Err(TookNothing) => return Err(too_slow(timeout)),
             }
         }
         known = view;
@@ -176,7 +188,7 @@ pub(super) async fn receive(
     node: &Arc<CentralNode>,
     mut acknowledgements: Streaming<v1::PushAcknowledgement>,
     connection: Connection,
-) -> Result<EntryStream, Status> {
+) -> Result<Response<Unread>, Status> {
     let timeout = node.config.heartbeat.timeout;
     let first = tokio::time::timeout(timeout, acknowledgements.message())
         .await
@@ -190,8 +202,9 @@ pub(super) async fn receive(
     let peer = validate::peer_id(&first.peer_id)?;
     let held = validate::version("acknowledged_version", first.acknowledged_version)?;
     let caller = node.caller(&peer, &first.session_id, &connection)?;
+    let place = node.stream_place(&peer, &connection)?;
     let guard = PushGuard::open(node, caller)?;
-    let (pieces, stream) = EntryStream::new();
+    let (pieces, body) = EntryBody::new(node.config.limits.max_message_bytes);
     let views = node.log.subscribe();
     tokio::spawn(async move {
         let end = guard.caller.end.clone();
@@ -203,14 +216,28 @@ pub(super) async fn receive(
         };
         finish(&guard, outcome, pieces);
     });
-    Ok(stream)
+    Ok(of_entries(body, place))
 }
 
 /// A peer's cursor: what was sent, and what of it is not acknowledged yet.
 struct Delivery {
     sent: Version,
-    unacknowledged: VecDeque<Arc<SealedEntry>>,
+    unacknowledged: VecDeque<Sent>,
     views: watch::Receiver<Arc<RegisterView>>,
+}
+
+/// An entry without acknowledgement. It is not kept: once superseded, it is none of the stream's business.
+struct Sent {
+    version: Version,
+    changed_at: Timestamp,
+    entry: Weak<SealedEntry>,
+}
+
+impl Sent {
+    fn of(sealed: &Arc<SealedEntry>) -> Self {
+        let (version, changed_at) = (sealed.entry().version, sealed.entry().changed_at());
+        Self { version, changed_at, entry: Arc::downgrade(sealed) }
+    }
 }
 
 impl Delivery {
@@ -221,13 +248,22 @@ impl Delivery {
         pieces: &Pieces,
     ) -> Result<(), Status> {
         let limits = &guard.node.config.limits;
+        let patience = limits.push_write_timeout;
+        // Since when the peer is waited for.
+        let mut waiting = None;
         loop {
             let view = Arc::clone(&self.views.borrow_and_update());
             let window = limits.push_window.saturating_sub(self.unacknowledged.len());
             let has_next = window > 0 && view.next_after(self.sent).is_some();
+            let is_owed = has_next || !self.unacknowledged.is_empty();
+            waiting = is_owed.then(|| waiting.unwrap_or_else(Instant::now));
+            let until = waiting.map(|since| since.max(pieces.taken_at()) + patience);
             tokio::select! {
                 acknowledgement = acknowledgements.message() => match acknowledgement.map_err(validate::unreadable)? {
-                    Some(acknowledgement) => self.acknowledged(guard, &acknowledgement)?,
+                    // One that tells nothing new buys no time.
+                    Some(acknowledgement) => if self.acknowledged(guard, &acknowledgement)? {
+                        waiting = None;
+                    },
                     None => return Ok(()),
                 },
                 permit = pieces.reserve(), if has_next => {
@@ -235,17 +271,18 @@ impl Delivery {
                     let piece = Piece::of(view.after(self.sent).take(window));
                     permit.send(piece.encoded());
                     self.sent = piece.last().unwrap_or(self.sent);
-                    self.unacknowledged.extend(piece.into_entries());
+                    self.unacknowledged.extend(piece.entries().iter().map(Sent::of));
                 }
                 changed = self.views.changed(), if !has_next => if changed.is_err() { return Ok(()) },
-                () = tokio::time::sleep(limits.push_write_timeout), if has_next || !self.unacknowledged.is_empty() => {
-                    return Err(too_slow(limits.push_write_timeout));
+                () = until_then(until) => if until.is_some_and(|until| pieces.taken_at() + patience <= until) {
+                    return Err(too_slow(patience));
                 }
             }
         }
     }
 
-    fn acknowledged(&mut self, guard: &PushGuard, message: &v1::PushAcknowledgement) -> Result<(), Status> {
+    /// Takes an acknowledgement in; whether it tells anything new.
+    fn acknowledged(&mut self, guard: &PushGuard, message: &v1::PushAcknowledgement) -> Result<bool, Status> {
         let version = validate::version("acknowledged_version", message.acknowledged_version)?;
         if version > self.sent {
             return Err(Status::invalid_argument(format!(
@@ -254,15 +291,23 @@ impl Delivery {
             )));
         }
         let now = guard.node.env.clock.now();
-        while let Some(sealed) = self.unacknowledged.pop_front_if(|sealed| sealed.entry().version <= version)
-        {
-            let entry = sealed.entry();
-            let since = Duration::from_millis(now.millis_since(entry.changed_at()).max(0).unsigned_abs());
+        let before = self.unacknowledged.len();
+        while let Some(sent) = self.unacknowledged.pop_front_if(|sent| sent.version <= version) {
+            let since = Duration::from_millis(now.millis_since(sent.changed_at).max(0).unsigned_abs());
             guard.node.env.metrics.push_acknowledged(since);
-            crate::telemetry::acknowledged(entry, &guard.caller.peer, since);
+            if let Some(sealed) = sent.entry.upgrade() {
+                crate::telemetry::acknowledged(sealed.entry(), &guard.caller.peer, since);
+            }
         }
         guard.node.sessions().advance(&guard.caller.peer, &guard.caller.session, version, now);
-        Ok(())
+        Ok(self.unacknowledged.len() < before)
+    }
+}
+
+async fn until_then(then: Option<Instant>) {
+    match then {
+        Some(then) => sleep_until(then).await,
+        None => std::future::pending().await,
     }
 }
 

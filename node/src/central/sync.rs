@@ -11,13 +11,15 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{
     CentralNode,
+    answers::{Unread, holding, of_entries},
     connect::saturated,
+    entries::{EntryBody, Pieces},
     incoming::Connection,
-    outlet::Inlet,
+    outlet::{Inlet, TookNothing},
     push,
     session::NoSession,
     slots::Pace,
-    stream::{self, Caller, EntryStream, Piece, Pieces},
+    stream::{self, Caller, Piece},
     validate,
 };
 use crate::{
@@ -34,19 +36,16 @@ pub struct SyncService(pub Arc<CentralNode>);
 
 #[tonic::async_trait]
 impl raw::system_register_sync_server::SystemRegisterSync for SyncService {
-    type FullSyncStream = EntryStream;
-    type IncrementalSyncStream = EntryStream;
+    type FullSyncStream = Unread;
+    type IncrementalSyncStream = Unread;
     type SubscribeToPushNotificationsStream = Inlet<v1::BlueprintNotification>;
-    type ReceivePushNotificationStream = EntryStream;
+    type ReceivePushNotificationStream = Unread;
 
-    async fn full_sync(&self, request: Request<v1::SyncRequest>) -> Result<Response<EntryStream>, Status> {
+    async fn full_sync(&self, request: Request<v1::SyncRequest>) -> Result<Response<Unread>, Status> {
         self.sync(request, true).await
     }
 
-    async fn incremental_sync(
-        &self,
-        request: Request<v1::SyncRequest>,
-    ) -> Result<Response<EntryStream>, Status> {
+    async fn incremental_sync(&self, request: Request<v1::SyncRequest>) -> Result<Response<Unread>, Status> {
         self.sync(request, false).await
     }
 
@@ -58,7 +57,9 @@ impl raw::system_register_sync_server::SystemRegisterSync for SyncService {
         let request = request.into_inner();
         let peer = validate::peer_id(&request.peer_id)?;
         let caller = self.0.caller(&peer, &request.session_id, &connection)?;
-        push::notify(&self.0, caller, request.filters.unwrap_or_default()).map(Response::new)
+        let place = self.0.stream_place(&peer, &connection)?;
+        let notices = push::notify(&self.0, caller, request.filters.unwrap_or_default())?;
+        Ok(holding(notices, place))
     }
 
     async fn get_sync_checkpoint(
@@ -74,24 +75,21 @@ impl raw::system_register_sync_server::SystemRegisterSync for SyncService {
     async fn receive_push_notification(
         &self,
         request: Request<Streaming<v1::PushAcknowledgement>>,
-    ) -> Result<Response<EntryStream>, Status> {
+    ) -> Result<Response<Unread>, Status> {
         let connection = Connection::of(&request);
-        push::receive(&self.0, request.into_inner(), connection).await.map(Response::new)
+        push::receive(&self.0, request.into_inner(), connection).await
     }
 }
 
 impl SyncService {
-    async fn sync(
-        &self,
-        request: Request<v1::SyncRequest>,
-        full: bool,
-    ) -> Result<Response<EntryStream>, Status> {
+    async fn sync(&self, request: Request<v1::SyncRequest>, full: bool) -> Result<Response<Unread>, Status> {
         let connection = Connection::of(&request);
         let request = request.into_inner();
         let peer = validate::peer_id(&request.peer_id)?;
         let held = validate::version("last_known_version", request.last_known_version)?;
         let node = &self.0;
         let caller = node.caller(&peer, &request.session_id, &connection)?;
+        let place = node.stream_place(&peer, &connection)?;
         // D12: from nothing, or when told to, the active entries; else everything newer, inactive ones too.
         let full = full || request.full_sync || held == Version::ZERO;
         let slot = if full { Some(node.admit_full_sync(&peer, &connection).await?) } else { None };
@@ -108,7 +106,7 @@ impl SyncService {
             least_rate: if full { node.config.limits.full_sync_min_rate } else { 0 },
         };
         let snapshot = Arc::clone(&pull.view);
-        let mut response = Response::new(pull.start(Arc::clone(node), caller, slot));
+        let mut response = of_entries(pull.start(Arc::clone(node), caller, slot), place);
         describe(&snapshot, response.metadata_mut());
         Ok(response)
     }
@@ -140,10 +138,10 @@ struct Pull {
 }
 
 impl Pull {
-    fn start(self, node: Arc<CentralNode>, caller: Caller, slot: Option<Place>) -> EntryStream {
-        let (pieces, stream) = EntryStream::new();
+    fn start(self, node: Arc<CentralNode>, caller: Caller, slot: Option<Place>) -> EntryBody {
+        let (pieces, body) = EntryBody::new(node.config.limits.max_message_bytes);
         tokio::spawn(async move {
-            let Caller { peer, session, end } = caller;
+            let Caller { peer, session, end, connection: _until_it_ends } = caller;
             node.sessions().begin_sync(&peer, &session);
             let outcome = tokio::select! {
                 outcome = self.send(&pieces) => outcome,
@@ -158,7 +156,7 @@ impl Pull {
                 Err(status) => pieces.end(status),
             }
         });
-        stream
+        body
     }
 
     /// Streams the entries; the version that the peer is at afterwards, or `None` when it went away.
@@ -168,12 +166,15 @@ impl Pull {
         loop {
             let piece = self.piece(last, self.cap - sent);
             let Some(end) = piece.last() else { break };
-            let patience = pace.patience().filter(|patience| *patience < self.write_timeout);
-            match timeout(patience.unwrap_or(self.write_timeout), pieces.send(piece.encoded())).await {
+            let taken = pieces.send_within(self.write_timeout, piece.encoded());
+            let taken = match pace.patience() {
+                Some(patience) => timeout(patience, taken).await.map_err(|_elapsed| pace.too_slow())?,
+                None => taken.await,
+            };
+            match taken {
                 Ok(Some(())) => (sent, last) = (sent + piece.len(), end),
                 Ok(None) => return Ok(None),
-                Err(_elapsed) if patience.is_some() => return Err(pace.too_slow()),
-                Err(_elapsed) => return Err(stream::too_slow(self.write_timeout)),
+                Err(TookNothing) => return Err(stream::too_slow(self.write_timeout)),
             }
             pace.accepted(piece.bytes(), Instant::now());
         }
