@@ -51,9 +51,14 @@ use crate::{
         names::PeerId,
         succession::Contradiction,
     },
+    shares::Shares,
     store::Exchange,
+    tls::identity::Identity,
 };
 
+/// Lists of peers on their way to their callers at once, of all and of one certificate.
+const PEER_LISTS: usize = 64;
+const IDENTITY_PEER_LISTS: usize = 8;
 /// Connections of one certificate beyond two for each session that it may have: those that only ask how the node is.
 const SPARE: usize = 16;
 
@@ -122,6 +127,7 @@ pub struct CentralNode {
     sessions: Mutex<SessionTable>,
     limiters: Limiters,
     full_syncs: Slots,
+    peer_lists: Shares<Identity>,
     streams: Streams,
     connections: Connections,
     draining: watch::Sender<bool>,
@@ -155,6 +161,7 @@ impl CentralNode {
             }),
             streams: Streams::new(config.limits.identity_sessions),
             full_syncs: slots(config.limits.max_concurrent_full_syncs),
+            peer_lists: Shares::new(PEER_LISTS, IDENTITY_PEER_LISTS),
             draining: watch::Sender::new(false),
             signing_key: OnceLock::new(),
             limiters,

@@ -23,6 +23,7 @@ use super::{
     validate,
 };
 use crate::{
+    clock::Timestamp,
     register::{
         entry::SealedEntry,
         names::{PeerId, Version},
@@ -30,6 +31,9 @@ use crate::{
     },
     shares::Place,
 };
+
+/// Entries that are counted for a peer that has not reported how many it holds.
+const COUNTED: usize = 1024;
 
 /// The service.
 pub struct SyncService(pub Arc<CentralNode>);
@@ -216,7 +220,30 @@ impl CentralNode {
         connection: &Connection,
     ) -> Result<v1::SyncCheckpoint, Status> {
         self.authorize(connection, peer)?;
-        let head = self.log.view().head();
+        let view = self.log.view();
+        let Progress { position, is_syncing, synced, count } = self.progress(peer, session_id, connection)?;
+        self.limiters.status(peer).map_err(|wait| self.exhausted("status", peer, wait))?;
+        let status = match (is_syncing, position < view.head()) {
+            (true, _) => CheckpointStatus::Syncing,
+            (false, true) => CheckpointStatus::Behind,
+            (false, false) => CheckpointStatus::UpToDate,
+        };
+        let due = synced.map(|at| at.plus(self.config.sync.interval));
+        // Until the peer reports its own count: what it holds if it holds everything up to its position.
+        let count = count.or_else(|| view.len_up_to(position, COUNTED).map(|count| saturated(count as u64)));
+        Ok(v1::SyncCheckpoint {
+            peer_id: peer.to_string(),
+            current_version: position.get(),
+            last_sync_time: synced.map_or(0, Timestamp::as_millis),
+            total_blueprints: count.unwrap_or_default(),
+            central_node_id: self.id().to_owned(),
+            next_sync_due: due.map_or(0, Timestamp::as_millis),
+            status: status.into(),
+        })
+    }
+
+    /// How far a peer is, by its session.
+    fn progress(&self, peer: &PeerId, session_id: &str, connection: &Connection) -> Result<Progress, Status> {
         let sessions = self.sessions();
         let (session, _) = sessions
             .look_up(peer, self.env.clock.monotonic())
@@ -225,29 +252,20 @@ impl CentralNode {
         if !session.is_of(connection) {
             return Err(self.foreign_session(connection, peer));
         }
-        let status = match (session.syncing > 0, session.position < head) {
-            (true, _) => CheckpointStatus::Syncing,
-            (false, true) => CheckpointStatus::Behind,
-            (false, false) => CheckpointStatus::UpToDate,
-        };
-        let synced = session.last_sync_at;
-        let due = synced.map(|at| at.plus(self.config.sync.interval));
-        let count = if session.blueprint_count > 0 {
-            session.blueprint_count
-        } else {
-            // Until the peer reports its own count: what it holds if it holds everything up to its position.
-            saturated(
-                self.log.view().iter().take_while(|e| e.entry().version <= session.position).count() as u64
-            )
-        };
-        Ok(v1::SyncCheckpoint {
-            peer_id: peer.to_string(),
-            current_version: session.position.get(),
-            last_sync_time: synced.map_or(0, crate::clock::Timestamp::as_millis),
-            total_blueprints: count,
-            central_node_id: self.id().to_owned(),
-            next_sync_due: due.map_or(0, crate::clock::Timestamp::as_millis),
-            status: status.into(),
+        Ok(Progress {
+            position: session.position,
+            is_syncing: session.syncing > 0,
+            synced: session.last_sync_at,
+            count: Some(session.blueprint_count).filter(|count| *count > 0),
         })
     }
+}
+
+/// How far a peer is, as its session shows it. The register is looked at without the table of sessions.
+struct Progress {
+    position: Version,
+    is_syncing: bool,
+    synced: Option<Timestamp>,
+    /// Entries that it says it holds.
+    count: Option<i32>,
 }
