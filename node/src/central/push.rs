@@ -28,9 +28,9 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
+    parsing::off_the_runtime,
     register::{
         entry::{Entry, SealedEntry},
-        limits,
         names::Version,
         view::RegisterView,
     },
@@ -116,7 +116,8 @@ async fn send_notices(
                 continue;
             }
             sequence += 1;
-            match notices.send_within(timeout, notice(entry, kind, sequence)).await {
+            let notice = notice(entry, kind, sequence, preview(sealed).await);
+            match notices.send_within(timeout, notice).await {
                 Ok(Some(())) => guard.node.env.metrics.notice_sent(),
                 Ok(None) => return Ok(()),
                 Err(TookNothing) => return Err(too_slow(timeout)),
@@ -146,41 +147,31 @@ fn wanted(filters: &v1::SubscriptionFilters, entry: &Entry, kind: NotificationTy
         && filters.metadata_filters.iter().all(|(key, value)| entry.metadata.get(key) == Some(value))
 }
 
-fn notice(entry: &Entry, kind: NotificationType, sequence_number: i64) -> v1::BlueprintNotification {
+fn notice(
+    entry: &Entry,
+    kind: NotificationType,
+    sequence_number: i64,
+    blueprint_summary: Bytes,
+) -> v1::BlueprintNotification {
     v1::BlueprintNotification {
         blueprint_id: entry.blueprint_id.to_string(),
         version: entry.version.get(),
         published_at: entry.published_at.as_millis(),
         published_by: entry.published_by.clone(),
-        blueprint_summary: summary(entry),
+        blueprint_summary,
         r#type: kind.into(),
         checksum: entry.document.checksum().to_string(),
         sequence_number,
     }
 }
 
-/// A preview of a document: its id, name, version and description, as far as 4 KB reach (U10).
-fn summary(entry: &Entry) -> Bytes {
-    #[derive(serde::Deserialize, serde::Serialize)]
-    struct Preview {
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        description: Option<serde_json::Value>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        id: Option<serde_json::Value>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        name: Option<serde_json::Value>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        version: Option<serde_json::Value>,
+/// The preview of an entry's document. It is made once, for the first subscriber that needs it.
+async fn preview(sealed: &Arc<SealedEntry>) -> Bytes {
+    if let Some(preview) = sealed.known_preview() {
+        return preview.clone();
     }
-    let Ok(mut preview) = serde_json::from_slice::<Preview>(entry.document.bytes()) else {
-        return Bytes::new();
-    };
-    let mut fits = || {
-        let bytes = serde_json_canonicalizer::to_vec(&preview).unwrap_or_default();
-        preview.description = None;
-        (bytes.len() <= limits::SUMMARY_BYTES).then(|| Bytes::from(bytes))
-    };
-    fits().or_else(fits).unwrap_or_default()
+    let made = Arc::clone(sealed);
+    off_the_runtime(sealed.encoded().len(), move || made.preview().clone()).await
 }
 
 /// `ReceivePushNotification`: whole entries from the version that the first acknowledgement names.
@@ -348,15 +339,16 @@ mod tests {
         assert_eq!(kind_of(&entry("a", 3), &before), NotificationType::BlueprintUpdated);
     }
 
-    #[test]
-    fn summaries_stay_below_their_limit() {
-        let with = |description: usize| {
-            let mut entry = entry("a", 1);
-            let json = format!(r#"{{"id":"a","name":"A","description":"{}"}}"#, "x".repeat(description));
-            entry.document = crate::register::canonical::Document::canonicalize(json.as_bytes()).unwrap();
-            summary(&entry)
-        };
-        assert_eq!(with(3), r#"{"description":"xxx","id":"a","name":"A"}"#);
-        assert_eq!(with(5000), r#"{"id":"a","name":"A"}"#);
+    #[tokio::test]
+    async fn a_preview_is_made_once_for_all_subscribers() {
+        let mut entry = entry("a", 1);
+        let json = format!(r#"{{"id":"a","text":"{}"}}"#, "x".repeat(1 << 20));
+        entry.document = crate::register::canonical::Document::canonicalize(json.as_bytes()).unwrap();
+        let sealed = entry.seal();
+        assert!(sealed.known_preview().is_none());
+        let previews = futures::future::join_all((0..100).map(|_| preview(&sealed))).await;
+        let made = sealed.known_preview().expect("it is kept");
+        assert_eq!(made, r#"{"id":"a"}"#);
+        assert!(previews.iter().all(|preview| preview.as_ptr() == made.as_ptr()), "a copy was made anew");
     }
 }
