@@ -6,8 +6,8 @@ use prost::{
 
 /// A `SystemRegisterEntry` kept as its encoded bytes.
 ///
-/// It stands where the generated message would, so that central nodes stream entries as they are stored and
-/// peers choose when to decode. The bytes are not inspected here: whoever decodes them validates them.
+/// It stands where the generated message would, so that peers choose when to decode. To encode it copies it: whoever sends
+/// many large entries sends the bytes themselves. The bytes are not inspected here: whoever decodes them validates them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EncodedEntry(pub Bytes);
 

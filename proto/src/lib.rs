@@ -2,7 +2,8 @@
 //!
 //! [`v1`] holds everything as generated from the `.proto` files. [`raw`] holds `SystemRegisterSync` once more
 //! with [`EncodedEntry`] in the place of `SystemRegisterEntry`; the method paths and the bytes on the wire are
-//! the same, only the copy through a decoded struct is gone.
+//! the same, only the copy through a decoded struct is gone. A central node sends entries without it, too: as bodies of
+//! its own, which share the stored bytes.
 
 mod encoded;
 

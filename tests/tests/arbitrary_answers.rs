@@ -19,7 +19,7 @@ use proptest::{
     strategy::ValueTree as _,
     test_runner::{RngAlgorithm, TestRng, TestRunner},
 };
-use sorcha_node::config::CentralNodeAddress;
+use sorcha_node::{config::CentralNodeAddress, peer::status::PeerStatus};
 use sorcha_proto::{
     EncodedEntry,
     raw::system_register_sync_server::{SystemRegisterSync, SystemRegisterSyncServer},
@@ -68,7 +68,7 @@ impl Babbler {
         if self.is_gone.load(Ordering::SeqCst) {
             return Err(Status::unavailable("gone"));
         }
-        match self.some((0..8u8, 0..17i32, ".{0,40}")) {
+        match self.some((0..8u8, 0..17i32, text(4_000))) {
             (0, code, message) => Err(Status::new(Code::from_i32(code.max(1)), message)),
             _ => Ok(self.some(strategy)),
         }
@@ -79,6 +79,11 @@ impl Babbler {
         let messages = messages.into_iter().map(Ok).chain(end.map(Err)).collect::<Vec<_>>();
         self.answer(Just(())).map(|()| Response::new(Box::pin(stream::iter(messages)) as Streamed<T>))
     }
+}
+
+/// A text, sometimes one that is longer than any the contract knows.
+fn text(long: usize) -> impl Strategy<Value = String> {
+    prop_oneof![3 => ".{0,40}", 1 => "[a-z]".prop_map(move |text: String| text.repeat(long))]
 }
 
 fn number() -> impl Strategy<Value = i64> {
@@ -103,7 +108,8 @@ fn connection() -> impl Strategy<Value = v1::ConnectionResponse> {
             max_concurrent_syncs: syncs,
         }
     });
-    let texts = (".{0,40}", prop_oneof![3 => "[a-f0-9]{32}", 1 => ".{0,40}"], ".{0,80}");
+    let session_id = prop_oneof![6 => "[a-f0-9]{32}", 1 => ".{0,40}", 1 => text(300)];
+    let texts = (text(100_000), session_id, ".{0,80}");
     let success = prop::bool::weighted(0.8);
     (success, texts, number(), number(), small(), prop::option::of(config), (bytes(), bytes(), bytes()))
         .prop_map(
@@ -135,7 +141,8 @@ fn connection() -> impl Strategy<Value = v1::ConnectionResponse> {
 }
 
 fn acknowledgement() -> impl Strategy<Value = v1::HeartbeatAcknowledgement> {
-    (any::<bool>(), number(), ".{0,600}", number(), small(), number(), bytes(), small()).prop_map(
+    let message = prop_oneof![1 => ".{0,600}", 1 => text(100_000)];
+    (any::<bool>(), number(), message, number(), small(), number(), bytes(), small()).prop_map(
         |(success, timestamp, message, version, action, latency, register_digest, replica)| {
             v1::HeartbeatAcknowledgement {
                 success,
@@ -266,6 +273,23 @@ impl SystemRegisterSync for Babbler {
     }
 }
 
+/// A text of a central node in a peer's status that is longer than any should be.
+fn longest_text(status: &PeerStatus) -> Option<String> {
+    let of_central_nodes = status.central_nodes.iter().map(|info| &info.last_error);
+    let of_syncs = status.syncs.iter().map(|sync| &sync.error);
+    let faults = [
+        &status.heartbeat.fault,
+        &status.last_sync_error,
+        &status.replication_fault,
+        &status.push_fault,
+        &status.configuration_fault,
+    ];
+    let texts = faults.into_iter().chain(of_central_nodes).chain(of_syncs).flatten();
+    let session = status.session_id.iter().filter(|id| id.chars().count() > 255);
+    let told = texts.chain(status.transitions.iter().map(|transition| &transition.what));
+    told.filter(|text| text.chars().count() > 700 || text.contains('\n')).chain(session).next().cloned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_outlives_any_answers_and_follows_the_next_real_central_node() {
     static PANICS: AtomicUsize = AtomicUsize::new(0);
@@ -291,7 +315,10 @@ async fn a_peer_outlives_any_answers_and_follows_the_next_real_central_node() {
             };
             let peer = Peer::start(config, memory(), vec![babbler, central.address(1)]).await;
             // Long enough for several sessions, heartbeats and pulls.
-            tokio::time::sleep(Duration::from_secs(3)).await;
+            for _ in 0..150 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                assert_eq!(longest_text(&peer.node.status()), None);
+            }
             is_gone.store(true, Ordering::SeqCst);
             peer.until_equal(central).await;
             peer.stop().await;

@@ -155,6 +155,10 @@ async fn a_copied_disk_with_another_history_changes_nothing_of_a_replica() {
     }
 }
 
+fn status_of(peer: &Peer) -> sorcha_node::peer::status::PeerStatus {
+    peer.node.status()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_leaves_a_central_node_that_rewrites_for_one_that_does_not() {
     let Site { data, store, central, peer } = Site::new().await;
@@ -179,6 +183,13 @@ async fn a_peer_leaves_a_central_node_that_rewrites_for_one_that_does_not() {
     assert_eq!(status.central_node_id.as_deref(), Some("n0.sorcha.dev"));
     let of_liar = status.central_nodes.iter().find(|info| info.address.id() == "n1.sorcha.dev").unwrap();
     assert!(of_liar.last_error.as_ref().is_some_and(|error| error.contains("blueprint_document")));
+    // That another one is honest says nothing about it.
+    eventually("a pull is done", || status_of(&peer).syncs.front().is_some_and(|sync| sync.error.is_none()))
+        .await;
+    assert_eq!(
+        status_of(&peer).refused.map(|refused| refused.central_node_id).as_deref(),
+        Some("n1.sorcha.dev")
+    );
     drop(store);
     peer.stop().await;
 }

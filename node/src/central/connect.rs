@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use sorcha_proto::v1::{self, central_node_connection_server::CentralNodeConnection};
 use tonic::{Code, Request, Response, Status};
 
 use super::{
     CentralNode, Condition,
+    answers::holding,
     incoming::Connection,
+    limits::Exhausted,
     session::{Health, Refused, Session, SessionId},
     validate,
 };
@@ -16,6 +19,7 @@ use crate::{
     clock::Monotonic,
     register::names::{Lineage, PeerId},
     session_name::session_name,
+    shares::Place,
 };
 
 /// The service.
@@ -80,16 +84,28 @@ impl CentralNodeConnection for ConnectionService {
             "" => None,
             id => Some(validate::peer_id(id)?),
         };
-        let peers = PeerList {
-            filter: filter.as_ref(),
-            is_wanted: request.include_peer_list,
-            caller: Some(&connection),
-        };
-        Ok(Response::new(self.0.status_for(&peers)))
+        // Who shows a certificate without an identity is told of no peer, and nothing is looked for.
+        let is_wanted = request.include_peer_list && !matches!(connection.credential(), Some(Err(_)));
+        let place = if is_wanted { Some(self.0.peer_list_place(&connection)?) } else { None };
+        let peers = PeerList { filter: filter.as_ref(), is_wanted, caller: Some(&connection) };
+        Ok(holding(self.0.status_for(&peers), place))
     }
 }
 
 impl CentralNode {
+    /// A place for a list of peers, which is long where there are many, until its caller has taken it.
+    fn peer_list_place(&self, connection: &Connection) -> Result<Place, Status> {
+        let refusal = |wait| {
+            self.env.metrics.refused("peer_list");
+            let message = "too many calls ask for the list of peers at once";
+            validate::refused(Code::ResourceExhausted, message, wait)
+        };
+        let identity = connection.identity();
+        self.limiters.peer_list(identity).map_err(|Exhausted(wait)| refusal(wait))?;
+        let place = self.peer_lists.take(identity).now_or_never().and_then(Result::ok);
+        place.ok_or_else(|| refusal(self.config.limits.push_write_timeout))
+    }
+
     /// UNAVAILABLE makes a peer try the next central node (contract section 5).
     pub(super) fn accepts_peers(&self) -> Result<(), Status> {
         let refusal = match self.condition() {
@@ -216,6 +232,7 @@ impl CentralNode {
             uptime_seconds: i64::try_from(self.uptime().as_secs()).unwrap_or(i64::MAX),
             connected_peers: sessions
                 .live()
+                .take(if peers.is_wanted { usize::MAX } else { 0 })
                 .filter(|session| peers.has(session, &self.config.node.network))
                 .map(|session| self.connected_peer(session, peers.caller, now))
                 .collect(),
@@ -270,7 +287,7 @@ impl PeerList<'_> {
                 identity.network() == network && (identity.is_central_node() || identity.speaks_for(peer))
             }
         };
-        self.is_wanted && may_know && self.filter.is_none_or(|wanted| wanted == peer)
+        may_know && self.filter.is_none_or(|wanted| wanted == peer)
     }
 }
 

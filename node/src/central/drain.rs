@@ -28,16 +28,26 @@ impl CentralNode {
                 self.record_peers();
             }
             self.look_for_laggards();
-            let cut = self.connections.sweep(self.env.clock.monotonic());
-            if cut > 0 {
-                let limit = humantime::format_duration(self.config.limits.sessionless_connection);
-                tracing::debug!(cut, %limit, "connections without a session were cut (limits.sessionless_connection)");
-                self.env.metrics.cut(cut);
-            }
+            self.cut_connections();
             if round.is_multiple_of(SWEEPS_PER_CLEANUP) {
                 self.limiters.forget_idle();
             }
         }
+    }
+
+    /// Cuts connections that no session uses, and those that take nothing of an answer.
+    fn cut_connections(&self) {
+        let limits = &self.config.limits;
+        let cut = self.connections.sweep(self.env.clock.monotonic());
+        if cut.idle > 0 {
+            let limit = humantime::format_duration(limits.sessionless_connection);
+            tracing::debug!(cut = cut.idle, %limit, "connections without a session were cut (limits.sessionless_connection)");
+        }
+        if cut.stuck > 0 {
+            let limit = humantime::format_duration(limits.push_write_timeout);
+            tracing::warn!(cut = cut.stuck, %limit, "connections that took nothing of an answer for twice limits.push_write_timeout were cut");
+        }
+        self.env.metrics.cut(cut.idle + cut.stuck);
     }
 
     /// Peers that pushes and pulls don't bring up to date are told about (FR-023). What they miss needs no queue: a push stream

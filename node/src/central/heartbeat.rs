@@ -78,6 +78,7 @@ impl Heartbeat for HeartbeatService {
         if !session.is_of(&connection) {
             return Err(node.foreign_session(&connection, &peer));
         }
+        node.limiters.status(&peer).map_err(|wait| node.exhausted("status", &peer, wait))?;
         let live = health != Health::Disconnected;
         Ok(Response::new(v1::HeartbeatStatus {
             peer_id: peer.to_string(),
@@ -158,8 +159,9 @@ impl CentralNode {
         let view = self.log.view();
         let digest = RegisterDigest::from_slice(&message.register_digest);
         let replica = compare(&view, version, digest, is_complete);
-        self.note_content(&peer, &message.session_id, connection, replica);
-        if replica == ReplicaComparison::Ahead {
+        self.note_content(&peer, &message.session_id, replica);
+        // Whoever has a session may claim any version: each claim is one line less for a true one.
+        if replica == ReplicaComparison::Ahead && self.limiters.may_log_fault() {
             tracing::error!(peer_id = %peer, version = version.get(), head = view.head().get(), "integrity fault: a peer is ahead of this node's register");
         }
         let action = recommend(*self.draining.borrow(), replica, version < view.head());
@@ -178,15 +180,13 @@ impl CentralNode {
     }
 
     /// Remembers what the comparison told; one that told nothing leaves what is known.
-    fn note_content(&self, peer: &PeerId, id: &str, connection: &Connection, replica: ReplicaComparison) {
+    fn note_content(&self, peer: &PeerId, id: &str, replica: ReplicaComparison) {
         let differs = match replica {
             ReplicaComparison::Equal => false,
             ReplicaComparison::Diverged | ReplicaComparison::Ahead => true,
             ReplicaComparison::Unknown => return,
         };
-        if let Ok(session) = self.sessions().find(peer, id, connection) {
-            session.differs = differs;
-        }
+        self.sessions().compare(peer, id, differs);
     }
 
     fn acknowledgement(&self, view: &RegisterView) -> v1::HeartbeatAcknowledgement {

@@ -6,17 +6,22 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 use tonic::{Request, transport::server::Connected};
 
+use super::flight::Flight;
 use crate::tls::{certificate::Credential, identity::Identity};
+
+/// Answers of a connection that are remembered before those that are over are forgotten.
+const ANSWERS: usize = 8;
 
 /// What a call knows about the connection that carries it.
 #[derive(Clone, Debug, Default)]
@@ -27,8 +32,32 @@ pub struct Connection {
     credential: Option<Arc<Credential>>,
     closed: CancellationToken,
     cut: CancellationToken,
-    /// A session uses it.
-    used: Arc<AtomicBool>,
+    /// Sessions and their streams that use it.
+    uses: Arc<AtomicUsize>,
+    answers: Arc<Mutex<Vec<Weak<Flight>>>>,
+}
+
+/// A use of a connection by a session, or by a stream of one.
+#[derive(Debug)]
+pub struct Hold(Arc<AtomicUsize>);
+
+impl Hold {
+    fn of(uses: &Arc<AtomicUsize>) -> Self {
+        uses.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(uses))
+    }
+}
+
+impl Clone for Hold {
+    fn clone(&self) -> Self {
+        Self::of(&self.0)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Connection {
@@ -65,18 +94,35 @@ impl Connection {
     /// Whether both are one connection.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.used, &other.used)
+        Arc::ptr_eq(&self.uses, &other.uses)
     }
 
-    /// Notes whether a session uses the connection.
-    pub fn set_used(&self, used: bool) {
-        self.used.store(used, Ordering::Relaxed);
+    /// Uses the connection until the hold is dropped. Several sessions may use one, as behind a proxy.
+    #[must_use]
+    pub fn hold(&self) -> Hold {
+        Hold::of(&self.uses)
     }
 
     /// Whether a session uses the connection.
     #[must_use]
     pub fn is_used(&self) -> bool {
-        self.used.load(Ordering::Relaxed)
+        self.uses.load(Ordering::Relaxed) > 0
+    }
+
+    /// Notes an answer that goes to the connection.
+    pub(super) fn carries(&self, answer: &Arc<Flight>) {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if answers.len() >= ANSWERS && answers.len() == answers.capacity() {
+            answers.retain(|answer| answer.strong_count() > 0);
+        }
+        answers.push(Arc::downgrade(answer));
+    }
+
+    /// Whether the caller has taken nothing of an answer for so long, although there is something to be taken.
+    pub(super) fn is_stuck(&self, patience: Duration) -> bool {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.retain(|answer| answer.strong_count() > 0);
+        answers.iter().filter_map(Weak::upgrade).any(|answer| answer.is_stuck(patience))
     }
 
     /// Ends the connection, whatever is in progress on it.

@@ -66,7 +66,17 @@ pub struct Limiters {
     identity_full_syncs: Keyed<Identity>,
     heartbeats: Keyed<PeerId>,
     refusal_logs: Whole,
+    fault_logs: Whole,
+    statuses: Keyed<PeerId>,
+    identity_peer_lists: Keyed<Identity>,
+    peer_lists: Whole,
 }
+
+/// Calls that ask for a peer's status, of one peer: each is short.
+const STATUSES: Rate = Rate { per_second: 50.0, burst: 200 };
+/// Calls that ask for the list of peers, of one certificate and of all callers: each goes through all sessions.
+const IDENTITY_PEER_LISTS: Rate = Rate { per_second: 10.0, burst: 50 };
+const PEER_LISTS: Rate = Rate { per_second: 50.0, burst: 200 };
 
 /// No token is left; one will be after this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +100,10 @@ impl Limiters {
             identity_full_syncs: keyed(limits.identity_full_syncs, &clock),
             heartbeats: keyed(heartbeats, &clock),
             refusal_logs: RateLimiter::direct_with_clock(quota(limits.refusal_logs), clock.clone()),
+            fault_logs: RateLimiter::direct_with_clock(quota(limits.refusal_logs), clock.clone()),
+            statuses: keyed(STATUSES, &clock),
+            identity_peer_lists: keyed(IDENTITY_PEER_LISTS, &clock),
+            peer_lists: RateLimiter::direct_with_clock(quota(PEER_LISTS), clock.clone()),
             clock,
         }
     }
@@ -126,6 +140,29 @@ impl Limiters {
         self.check(&self.heartbeats, peer)
     }
 
+    /// A call that asks for the status of a peer that has a session.
+    ///
+    /// # Errors
+    /// [`Exhausted`] with the time after which a token is there.
+    pub fn status(&self, peer: &PeerId) -> Result<(), Exhausted> {
+        self.check(&self.statuses, peer)
+    }
+
+    /// A call that asks for the list of peers: as a connect, without the peer's bucket.
+    ///
+    /// # Errors
+    /// [`Exhausted`] with the time after which a token is there.
+    pub fn peer_list(&self, identity: Option<&Identity>) -> Result<(), Exhausted> {
+        self.check_owner(&self.identity_peer_lists, identity)?;
+        self.peer_lists.check().map_err(|not_until| self.exhausted(&not_until))
+    }
+
+    /// Whether one more log line about what peers claim is not one too many. Refusals take nothing of these.
+    #[must_use]
+    pub fn may_log_fault(&self) -> bool {
+        self.fault_logs.check().is_ok()
+    }
+
     /// Whether one more log line about a refusal is not one too many.
     #[must_use]
     pub fn may_log_refusal(&self) -> bool {
@@ -151,6 +188,8 @@ impl Limiters {
         self.full_syncs.retain_recent();
         self.identity_full_syncs.retain_recent();
         self.heartbeats.retain_recent();
+        self.statuses.retain_recent();
+        self.identity_peer_lists.retain_recent();
     }
 }
 

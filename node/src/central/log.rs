@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::{
+    sync::{Mutex, Notify, watch},
+    time::{Instant, sleep_until},
+};
 
 use crate::{
     register::{
@@ -22,6 +25,8 @@ use crate::{
 const BATCH: usize = 1000;
 /// A caller waits this long for a look into the store.
 const LOOK: Duration = Duration::from_secs(2);
+/// Time between two looks for callers; those that ask meanwhile share the next one.
+const LOOKS_APART: Duration = Duration::from_millis(100);
 /// Wait before the store is read again after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -38,7 +43,17 @@ pub struct RegisterLog {
     exchange: watch::Sender<Option<Exchange>>,
     /// Reads of the store are one at a time, so that the view only grows.
     reading: Mutex<()>,
+    /// The newest look for a caller. Callers wait here for each other, so that one of them at a time is before the tail.
+    looked: Mutex<Option<Look>>,
     wake: Notify,
+}
+
+/// A look into the store for versions that peers have seen elsewhere.
+#[derive(Clone, Copy)]
+struct Look {
+    began: Instant,
+    /// The store told all that it has.
+    is_complete: bool,
 }
 
 impl RegisterLog {
@@ -53,6 +68,7 @@ impl RegisterLog {
             metrics: OnceLock::new(),
             exchange: watch::Sender::new(None),
             reading: Mutex::new(()),
+            looked: Mutex::new(None),
             wake: Notify::new(),
         }
     }
@@ -218,12 +234,27 @@ impl RegisterLog {
         if self.view.borrow().head() >= version {
             return true;
         }
-        let looked = async {
-            let _one_at_a_time = self.reading.lock().await;
-            // Whoever looked before may have found it, or that the store does not answer.
-            self.view.borrow().head() >= version || (self.is_reachable() && self.read().await.is_ok())
-        };
+        let looked = self.look(version, Instant::now());
         self.is_reachable() && tokio::time::timeout(LOOK, looked).await.unwrap_or(false)
+    }
+
+    /// A look that began after the caller asked; the callers that wait for it share it.
+    async fn look(&self, version: Version, asked: Instant) -> bool {
+        let mut looked = self.looked.lock().await;
+        let is_there = || self.view.borrow().head() >= version;
+        if let Some(look) = *looked {
+            if is_there() || look.began > asked {
+                return is_there() || look.is_complete;
+            }
+            sleep_until(look.began + LOOKS_APART).await;
+        }
+        if is_there() {
+            return true;
+        }
+        let began = Instant::now();
+        let is_complete = self.is_reachable() && self.refresh().await.is_ok();
+        *looked = Some(Look { began, is_complete });
+        is_complete
     }
 
     /// Reads what is newer than the view.

@@ -4,10 +4,13 @@
 //! [`publish`]. Deliberately absent: queues per peer (a push stream is a cursor into the log), calls to other
 //! central nodes, and any use of the Kubernetes API.
 
+mod answers;
 mod authority;
 pub mod connect;
 mod connections;
 pub mod drain;
+mod entries;
+mod flight;
 pub mod handshakes;
 pub mod heartbeat;
 pub mod incoming;
@@ -20,6 +23,7 @@ pub mod serve;
 pub mod session;
 mod slots;
 mod stream;
+mod streams;
 pub mod sync;
 mod validate;
 
@@ -36,6 +40,7 @@ use self::{
     log::RegisterLog,
     session::{NoSession, Rules, SessionTable},
     slots::{Slots, slots},
+    streams::Streams,
 };
 use crate::{
     clock::Monotonic,
@@ -46,8 +51,16 @@ use crate::{
         names::PeerId,
         succession::Contradiction,
     },
+    shares::Shares,
     store::Exchange,
+    tls::identity::Identity,
 };
+
+/// Lists of peers on their way to their callers at once, of all and of one certificate.
+const PEER_LISTS: usize = 64;
+const IDENTITY_PEER_LISTS: usize = 8;
+/// Connections of one certificate beyond two for each session that it may have: those that only ask how the node is.
+const SPARE: usize = 16;
 
 /// What a central node says of itself (contract NodeHealth).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +127,8 @@ pub struct CentralNode {
     sessions: Mutex<SessionTable>,
     limiters: Limiters,
     full_syncs: Slots,
+    peer_lists: Shares<Identity>,
+    streams: Streams,
     connections: Connections,
     draining: watch::Sender<bool>,
     signing_key: OnceLock<SigningKey>,
@@ -140,9 +155,13 @@ impl CentralNode {
             sessions: Mutex::new(SessionTable::new(rules)),
             connections: Connections::new(connections::Rules {
                 most: config.limits.max_connections,
+                of_identity: config.limits.identity_sessions.saturating_mul(2).saturating_add(SPARE),
                 patience: config.limits.sessionless_connection,
+                stuck: config.limits.push_write_timeout.saturating_mul(2),
             }),
+            streams: Streams::new(config.limits.identity_sessions),
             full_syncs: slots(config.limits.max_concurrent_full_syncs),
+            peer_lists: Shares::new(PEER_LISTS, IDENTITY_PEER_LISTS),
             draining: watch::Sender::new(false),
             signing_key: OnceLock::new(),
             limiters,

@@ -2,38 +2,56 @@
 //! takes nothing would otherwise see what was cut off for want of room end well.
 
 use std::{
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 
 use futures::Stream;
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Duration, Instant, sleep_until},
+};
 use tonic::{Code, Status};
 
-type LastWord = Arc<Mutex<Option<Status>>>;
+/// What both ends know.
+#[derive(Debug)]
+struct Shared {
+    last_word: Option<Status>,
+    /// When the caller took something last.
+    taken_at: Instant,
+}
 
 /// The task's end.
 pub(super) struct Outlet<T> {
     items: mpsc::Sender<T>,
-    last_word: LastWord,
+    shared: Arc<Mutex<Shared>>,
 }
 
 /// The caller's end.
 pub struct Inlet<T> {
     items: mpsc::Receiver<T>,
-    last_word: LastWord,
+    shared: Arc<Mutex<Shared>>,
 }
+
+/// The caller has taken nothing for too long.
+#[derive(Debug)]
+pub(super) struct TookNothing;
 
 /// A stream that holds so many items before its caller has taken them.
 pub(super) fn outlet<T>(buffer: usize) -> (Outlet<T>, Inlet<T>) {
     let (sender, receiver) = mpsc::channel(buffer);
-    let last_word = LastWord::default();
-    (Outlet { items: sender, last_word: Arc::clone(&last_word) }, Inlet { items: receiver, last_word })
+    let shared = Arc::new(Mutex::new(Shared { last_word: None, taken_at: Instant::now() }));
+    (Outlet { items: sender, shared: Arc::clone(&shared) }, Inlet { items: receiver, shared })
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<T> Outlet<T> {
     /// Sends one; `None` when the caller has gone.
+    #[cfg(test)]
     pub(super) async fn send(&self, item: T) -> Option<()> {
         self.items.send(item).await.ok()
     }
@@ -41,6 +59,29 @@ impl<T> Outlet<T> {
     /// Waits for room for one; `None` when the caller has gone.
     pub(super) async fn reserve(&self) -> Option<mpsc::Permit<'_, T>> {
         self.items.reserve().await.ok()
+    }
+
+    /// When the caller took something last: an item, or a part of one.
+    pub(super) fn taken_at(&self) -> Instant {
+        lock(&self.shared).taken_at
+    }
+
+    /// Sends one when there is room; `None` when the caller has gone.
+    ///
+    /// # Errors
+    /// [`TookNothing`] when there is no room, and the caller has taken nothing for so long.
+    pub(super) async fn send_within(&self, patience: Duration, item: T) -> Result<Option<()>, TookNothing> {
+        let began = Instant::now();
+        let mut room = pin!(self.items.reserve());
+        loop {
+            let until = began.max(self.taken_at()) + patience;
+            tokio::select! {
+                permit = &mut room => return Ok(permit.ok().map(|permit| permit.send(item))),
+                () = sleep_until(until) => if self.taken_at().max(began) + patience <= until {
+                    return Err(TookNothing);
+                }
+            }
+        }
     }
 
     /// Waits until the caller has gone.
@@ -51,8 +92,24 @@ impl<T> Outlet<T> {
     /// Ends the stream: after what is on its way the caller hears this.
     pub(super) fn end(self, status: Status) {
         if status.code() != Code::Ok {
-            *self.last_word.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+            lock(&self.shared).last_word = Some(status);
         }
+    }
+}
+
+impl<T> Inlet<T> {
+    /// Notes that the caller takes something.
+    pub(super) fn is_taken(&self) {
+        lock(&self.shared).taken_at = Instant::now();
+    }
+
+    /// The next item.
+    pub(super) fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, Status>>> {
+        if let Some(item) = ready!(self.items.poll_recv(cx)) {
+            return Poll::Ready(Some(Ok(item)));
+        }
+        let last_word = lock(&self.shared).last_word.take();
+        Poll::Ready(last_word.map(Err))
     }
 }
 
@@ -60,11 +117,9 @@ impl<T> Stream for Inlet<T> {
     type Item = Result<T, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(item) = ready!(self.items.poll_recv(cx)) {
-            return Poll::Ready(Some(Ok(item)));
-        }
-        let last_word = self.last_word.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Poll::Ready(last_word.map(Err))
+        let item = ready!(self.poll_item(cx));
+        self.is_taken();
+        Poll::Ready(item)
     }
 }
 
@@ -82,6 +137,26 @@ mod tests {
         assert_eq!(inlet.next().await.unwrap().unwrap(), 1);
         assert_eq!(inlet.next().await.unwrap().unwrap_err().code(), Code::ResourceExhausted);
         assert!(inlet.next().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_takes_something_is_waited_for_and_one_that_takes_nothing_is_not() {
+        let (outlet, inlet) = outlet(1);
+        let patience = Duration::from_secs(30);
+        outlet.send_within(patience, 1).await.unwrap().unwrap();
+        let began = Instant::now();
+        let taking = async {
+            for _ in 0..5 {
+                tokio::time::sleep(Duration::from_secs(20)).await;
+                inlet.is_taken();
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = taking => {}
+            sent = outlet.send_within(patience, 2) => assert!(sent.is_err()),
+        }
+        assert_eq!(began.elapsed(), Duration::from_secs(130));
     }
 
     #[tokio::test]

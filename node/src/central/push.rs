@@ -3,25 +3,37 @@
 //! There is no queue per peer that could overflow: a slow peer's cursor falls behind, entries that were superseded
 //! in the meantime are skipped, and a peer that takes nothing for the write time-out loses its stream and pulls.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use sorcha_proto::v1::{self, NotificationType};
-use tokio::sync::watch;
-use tonic::{Code, Status, Streaming};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use tonic::{Code, Response, Status, Streaming};
 
 use super::{
     CentralNode,
+    answers::{Unread, of_entries},
+    entries::{EntryBody, Pieces},
     incoming::Connection,
-    outlet::{Inlet, Outlet, outlet},
-    stream::{Caller, EntryStream, Piece, Pieces, STREAM_BUFFER, ended, too_slow},
+    outlet::{Inlet, Outlet, TookNothing, outlet},
+    stream::{Caller, Piece, STREAM_BUFFER, ended, too_slow},
     validate,
 };
-use crate::register::{
-    entry::{Entry, SealedEntry},
-    limits,
-    names::Version,
-    view::RegisterView,
+use crate::{
+    clock::Timestamp,
+    parsing::off_the_runtime,
+    register::{
+        entry::{Entry, SealedEntry},
+        names::Version,
+        view::RegisterView,
+    },
 };
 
 fn second_stream(caller: &Caller) -> Status {
@@ -104,10 +116,11 @@ async fn send_notices(
                 continue;
             }
             sequence += 1;
-            match tokio::time::timeout(timeout, notices.send(notice(entry, kind, sequence))).await {
+            let notice = notice(entry, kind, sequence, preview(sealed).await);
+            match notices.send_within(timeout, notice).await {
                 Ok(Some(())) => guard.node.env.metrics.notice_sent(),
                 Ok(None) => return Ok(()),
-                Err(_elapsed) => return Err(too_slow(timeout)),
+                Err(TookNothing) => return Err(too_slow(timeout)),
             }
         }
         known = view;
@@ -134,41 +147,31 @@ fn wanted(filters: &v1::SubscriptionFilters, entry: &Entry, kind: NotificationTy
         && filters.metadata_filters.iter().all(|(key, value)| entry.metadata.get(key) == Some(value))
 }
 
-fn notice(entry: &Entry, kind: NotificationType, sequence_number: i64) -> v1::BlueprintNotification {
+fn notice(
+    entry: &Entry,
+    kind: NotificationType,
+    sequence_number: i64,
+    blueprint_summary: Bytes,
+) -> v1::BlueprintNotification {
     v1::BlueprintNotification {
         blueprint_id: entry.blueprint_id.to_string(),
         version: entry.version.get(),
         published_at: entry.published_at.as_millis(),
         published_by: entry.published_by.clone(),
-        blueprint_summary: summary(entry),
+        blueprint_summary,
         r#type: kind.into(),
         checksum: entry.document.checksum().to_string(),
         sequence_number,
     }
 }
 
-/// A preview of a document: its id, name, version and description, as far as 4 KB reach (U10).
-fn summary(entry: &Entry) -> Bytes {
-    #[derive(serde::Deserialize, serde::Serialize)]
-    struct Preview {
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        description: Option<serde_json::Value>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        id: Option<serde_json::Value>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        name: Option<serde_json::Value>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        version: Option<serde_json::Value>,
+/// The preview of an entry's document. It is made once, for the first subscriber that needs it.
+async fn preview(sealed: &Arc<SealedEntry>) -> Bytes {
+    if let Some(preview) = sealed.known_preview() {
+        return preview.clone();
     }
-    let Ok(mut preview) = serde_json::from_slice::<Preview>(entry.document.bytes()) else {
-        return Bytes::new();
-    };
-    let mut fits = || {
-        let bytes = serde_json_canonicalizer::to_vec(&preview).unwrap_or_default();
-        preview.description = None;
-        (bytes.len() <= limits::SUMMARY_BYTES).then(|| Bytes::from(bytes))
-    };
-    fits().or_else(fits).unwrap_or_default()
+    let made = Arc::clone(sealed);
+    off_the_runtime(sealed.encoded().len(), move || made.preview().clone()).await
 }
 
 /// `ReceivePushNotification`: whole entries from the version that the first acknowledgement names.
@@ -176,7 +179,7 @@ pub(super) async fn receive(
     node: &Arc<CentralNode>,
     mut acknowledgements: Streaming<v1::PushAcknowledgement>,
     connection: Connection,
-) -> Result<EntryStream, Status> {
+) -> Result<Response<Unread>, Status> {
     let timeout = node.config.heartbeat.timeout;
     let first = tokio::time::timeout(timeout, acknowledgements.message())
         .await
@@ -190,8 +193,9 @@ pub(super) async fn receive(
     let peer = validate::peer_id(&first.peer_id)?;
     let held = validate::version("acknowledged_version", first.acknowledged_version)?;
     let caller = node.caller(&peer, &first.session_id, &connection)?;
+    let place = node.stream_place(&peer, &connection)?;
     let guard = PushGuard::open(node, caller)?;
-    let (pieces, stream) = EntryStream::new();
+    let (pieces, body) = EntryBody::new(node.config.limits.max_message_bytes);
     let views = node.log.subscribe();
     tokio::spawn(async move {
         let end = guard.caller.end.clone();
@@ -203,14 +207,28 @@ pub(super) async fn receive(
         };
         finish(&guard, outcome, pieces);
     });
-    Ok(stream)
+    Ok(of_entries(body, place))
 }
 
 /// A peer's cursor: what was sent, and what of it is not acknowledged yet.
 struct Delivery {
     sent: Version,
-    unacknowledged: VecDeque<Arc<SealedEntry>>,
+    unacknowledged: VecDeque<Sent>,
     views: watch::Receiver<Arc<RegisterView>>,
+}
+
+/// An entry without acknowledgement. It is not kept: once superseded, it is none of the stream's business.
+struct Sent {
+    version: Version,
+    changed_at: Timestamp,
+    entry: Weak<SealedEntry>,
+}
+
+impl Sent {
+    fn of(sealed: &Arc<SealedEntry>) -> Self {
+        let (version, changed_at) = (sealed.entry().version, sealed.entry().changed_at());
+        Self { version, changed_at, entry: Arc::downgrade(sealed) }
+    }
 }
 
 impl Delivery {
@@ -221,13 +239,22 @@ impl Delivery {
         pieces: &Pieces,
     ) -> Result<(), Status> {
         let limits = &guard.node.config.limits;
+        let patience = limits.push_write_timeout;
+        // Since when the peer is waited for.
+        let mut waiting = None;
         loop {
             let view = Arc::clone(&self.views.borrow_and_update());
             let window = limits.push_window.saturating_sub(self.unacknowledged.len());
             let has_next = window > 0 && view.next_after(self.sent).is_some();
+            let is_owed = has_next || !self.unacknowledged.is_empty();
+            waiting = is_owed.then(|| waiting.unwrap_or_else(Instant::now));
+            let until = waiting.map(|since| since.max(pieces.taken_at()) + patience);
             tokio::select! {
                 acknowledgement = acknowledgements.message() => match acknowledgement.map_err(validate::unreadable)? {
-                    Some(acknowledgement) => self.acknowledged(guard, &acknowledgement)?,
+                    // One that tells nothing new buys no time.
+                    Some(acknowledgement) => if self.acknowledged(guard, &acknowledgement)? {
+                        waiting = None;
+                    },
                     None => return Ok(()),
                 },
                 permit = pieces.reserve(), if has_next => {
@@ -235,17 +262,18 @@ impl Delivery {
                     let piece = Piece::of(view.after(self.sent).take(window));
                     permit.send(piece.encoded());
                     self.sent = piece.last().unwrap_or(self.sent);
-                    self.unacknowledged.extend(piece.into_entries());
+                    self.unacknowledged.extend(piece.entries().iter().map(Sent::of));
                 }
                 changed = self.views.changed(), if !has_next => if changed.is_err() { return Ok(()) },
-                () = tokio::time::sleep(limits.push_write_timeout), if has_next || !self.unacknowledged.is_empty() => {
-                    return Err(too_slow(limits.push_write_timeout));
+                () = until_then(until) => if until.is_some_and(|until| pieces.taken_at() + patience <= until) {
+                    return Err(too_slow(patience));
                 }
             }
         }
     }
 
-    fn acknowledged(&mut self, guard: &PushGuard, message: &v1::PushAcknowledgement) -> Result<(), Status> {
+    /// Takes an acknowledgement in; whether it tells anything new.
+    fn acknowledged(&mut self, guard: &PushGuard, message: &v1::PushAcknowledgement) -> Result<bool, Status> {
         let version = validate::version("acknowledged_version", message.acknowledged_version)?;
         if version > self.sent {
             return Err(Status::invalid_argument(format!(
@@ -254,15 +282,23 @@ impl Delivery {
             )));
         }
         let now = guard.node.env.clock.now();
-        while let Some(sealed) = self.unacknowledged.pop_front_if(|sealed| sealed.entry().version <= version)
-        {
-            let entry = sealed.entry();
-            let since = Duration::from_millis(now.millis_since(entry.changed_at()).max(0).unsigned_abs());
+        let before = self.unacknowledged.len();
+        while let Some(sent) = self.unacknowledged.pop_front_if(|sent| sent.version <= version) {
+            let since = Duration::from_millis(now.millis_since(sent.changed_at).max(0).unsigned_abs());
             guard.node.env.metrics.push_acknowledged(since);
-            crate::telemetry::acknowledged(entry, &guard.caller.peer, since);
+            if let Some(sealed) = sent.entry.upgrade() {
+                crate::telemetry::acknowledged(sealed.entry(), &guard.caller.peer, since);
+            }
         }
         guard.node.sessions().advance(&guard.caller.peer, &guard.caller.session, version, now);
-        Ok(())
+        Ok(self.unacknowledged.len() < before)
+    }
+}
+
+async fn until_then(then: Option<Instant>) {
+    match then {
+        Some(then) => sleep_until(then).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -303,15 +339,16 @@ mod tests {
         assert_eq!(kind_of(&entry("a", 3), &before), NotificationType::BlueprintUpdated);
     }
 
-    #[test]
-    fn summaries_stay_below_their_limit() {
-        let with = |description: usize| {
-            let mut entry = entry("a", 1);
-            let json = format!(r#"{{"id":"a","name":"A","description":"{}"}}"#, "x".repeat(description));
-            entry.document = crate::register::canonical::Document::canonicalize(json.as_bytes()).unwrap();
-            summary(&entry)
-        };
-        assert_eq!(with(3), r#"{"description":"xxx","id":"a","name":"A"}"#);
-        assert_eq!(with(5000), r#"{"id":"a","name":"A"}"#);
+    #[tokio::test]
+    async fn a_preview_is_made_once_for_all_subscribers() {
+        let mut entry = entry("a", 1);
+        let json = format!(r#"{{"id":"a","text":"{}"}}"#, "x".repeat(1 << 20));
+        entry.document = crate::register::canonical::Document::canonicalize(json.as_bytes()).unwrap();
+        let sealed = entry.seal();
+        assert!(sealed.known_preview().is_none());
+        let previews = futures::future::join_all((0..100).map(|_| preview(&sealed))).await;
+        let made = sealed.known_preview().expect("it is kept");
+        assert_eq!(made, r#"{"id":"a"}"#);
+        assert!(previews.iter().all(|preview| preview.as_ptr() == made.as_ptr()), "a copy was made anew");
     }
 }

@@ -16,6 +16,7 @@ use tower::util::MapResponseLayer;
 
 use super::{
     CentralNode, Condition,
+    answers::Answers,
     connect::ConnectionService,
     heartbeat::HeartbeatService,
     incoming::{Connection, Tracked},
@@ -53,6 +54,7 @@ where
         .layer(MapResponseLayer::new(move |response| {
             dated(with_codes_of_the_contract(response), clock.now())
         }))
+        .layer(Answers::default())
         .http2_keepalive_interval(Some(node.config.keepalive.interval))
         .http2_keepalive_timeout(Some(node.config.keepalive.timeout))
         .max_concurrent_streams(limits.max_streams_per_connection)
@@ -106,7 +108,11 @@ impl CentralNode {
             if self.limiters.may_log_refusal() {
                 let (remote, limit) =
                     (connection.remote.map(tracing::field::display), self.config.limits.max_connections);
-                tracing::warn!(remote, limit, "connection refused: all are taken (limits.max_connections)");
+                tracing::warn!(
+                    remote,
+                    limit,
+                    "connection refused: all are taken (limits.max_connections), or all that its certificate may have (limits.identity_sessions)"
+                );
             }
         }
         admitted

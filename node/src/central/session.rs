@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::laggards::Behind;
 pub use self::laggards::{Laggard, LaggardChanges};
-use super::incoming::Connection;
+use super::incoming::{Connection, Hold};
 use crate::{
     clock::{Monotonic, Timestamp},
     register::names::{PeerId, Version},
@@ -127,6 +127,8 @@ pub struct Session {
     latencies: VecDeque<f64>,
     last_seen: Monotonic,
     connection: Connection,
+    /// The use that a live session makes of its connection.
+    hold: Option<Hold>,
     /// Ends the session's streams.
     pub end: SessionEnd,
 }
@@ -191,6 +193,14 @@ impl Session {
             0.0
         } else {
             self.latencies.iter().sum::<f64>() / self.latencies.len() as f64
+        }
+    }
+
+    /// The session uses one connection, the one that carried its newest call.
+    fn move_to(&mut self, connection: &Connection) {
+        if !connection.is_same(&self.connection) {
+            self.hold = Some(connection.hold());
+            self.connection = connection.clone();
         }
     }
 
@@ -312,7 +322,6 @@ impl SessionTable {
             None => {}
         }
         self.own_one_more(&connection)?;
-        connection.set_used(true);
         // Who leaves and comes again is no nearer to the head for it.
         let before = self.ended.remove(peer_id);
         let behind = before.and_then(|(session, _)| session.behind);
@@ -335,6 +344,7 @@ impl SessionTable {
             had_push: false,
             latencies: VecDeque::with_capacity(LATENCIES),
             last_seen: at.1,
+            hold: Some(connection.hold()),
             connection,
             end: SessionEnd::default(),
         };
@@ -357,8 +367,7 @@ impl SessionTable {
                 Err(NoSession::Foreign)
             }
             Some(session) if session.id.as_str() == id => {
-                connection.set_used(true);
-                session.connection = connection.clone();
+                session.move_to(connection);
                 Ok(session)
             }
             None if id.is_empty() => Err(NoSession::NotConnected),
@@ -381,6 +390,13 @@ impl SessionTable {
             session.latencies.pop_front();
         }
         session.latencies.push_back(beat.received_at.millis_since(beat.sent_at).max(0) as f64);
+    }
+
+    /// Notes whether the peer's replica is another one than this node's register at its version.
+    pub fn compare(&mut self, peer_id: &PeerId, id: &str, differs: bool) {
+        if let Some(session) = self.live.get_mut(peer_id).filter(|session| session.id.as_str() == id) {
+            session.differs = differs;
+        }
     }
 
     /// Notes how far a peer is: a finished stream or an acknowledgement.
@@ -471,9 +487,9 @@ impl SessionTable {
     }
 
     fn close_live(&mut self, peer_id: &PeerId, reason: EndReason) {
-        let Some(session) = self.live.remove(peer_id) else { return };
+        let Some(mut session) = self.live.remove(peer_id) else { return };
         self.own_one_less(&session.connection);
-        session.connection.set_used(false);
+        session.hold = None;
         session.end.end(reason);
         if self.ended.insert(peer_id.clone(), (session, reason)).is_none() {
             self.order.push_back(peer_id.clone());

@@ -1,21 +1,13 @@
 //! What every stream of a session has in common: whose it is, how much it holds, and how it ends.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-    vec,
-};
+use std::{sync::Arc, time::Duration};
 
-use futures::Stream;
-use sorcha_proto::EncodedEntry;
+use bytes::Bytes;
 use tonic::{Code, Status};
 
 use super::{
     CentralNode,
-    incoming::Connection,
-    outlet::{Inlet, Outlet, outlet},
+    incoming::{Connection, Hold},
     session::{EndReason, SessionEnd, SessionId},
     validate,
 };
@@ -26,44 +18,9 @@ use crate::register::{
 
 /// Messages in the hands of a stream before its peer has taken them.
 pub(super) const STREAM_BUFFER: usize = 32;
-/// Pieces in the hands of a stream of entries before its peer has taken them.
-const PIECES: usize = 2;
 /// A piece has at least one entry, and no more once it has this many or so many bytes.
 const PIECE_ENTRIES: usize = 64;
 const PIECE_BYTES: usize = 64 * 1024;
-
-/// Where the pieces of a stream go.
-pub(super) type Pieces = Outlet<Vec<EncodedEntry>>;
-
-/// A stream of encoded entries. They are handed over in pieces: a wake-up for each entry would cost more than the entry.
-pub struct EntryStream {
-    pieces: Inlet<Vec<EncodedEntry>>,
-    piece: vec::IntoIter<EncodedEntry>,
-}
-
-impl EntryStream {
-    pub(super) fn new() -> (Pieces, Self) {
-        let (outlet, pieces) = outlet(PIECES);
-        (outlet, Self { pieces, piece: Vec::new().into_iter() })
-    }
-}
-
-impl Stream for EntryStream {
-    type Item = Result<EncodedEntry, Status>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            if let Some(entry) = self.piece.next() {
-                return Poll::Ready(Some(Ok(entry)));
-            }
-            match ready!(Pin::new(&mut self.pieces).poll_next(cx)) {
-                Some(Ok(piece)) => self.piece = piece.into_iter(),
-                Some(Err(status)) => return Poll::Ready(Some(Err(status))),
-                None => return Poll::Ready(None),
-            }
-        }
-    }
-}
 
 /// Entries that go to the wire together.
 #[derive(Default)]
@@ -99,22 +56,24 @@ impl Piece {
         self.bytes
     }
 
-    pub(super) fn into_entries(self) -> Vec<Arc<SealedEntry>> {
-        self.entries
+    pub(super) fn entries(&self) -> &[Arc<SealedEntry>] {
+        &self.entries
     }
 
     /// As it goes to the wire.
-    pub(super) fn encoded(&self) -> Vec<EncodedEntry> {
-        self.entries.iter().map(|sealed| EncodedEntry(sealed.encoded().clone())).collect()
+    pub(super) fn encoded(&self) -> Vec<Bytes> {
+        self.entries.iter().map(|sealed| sealed.encoded().clone()).collect()
     }
 }
 
 /// A call of a peer that has a session.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Caller {
     pub(super) peer: PeerId,
     pub(super) session: SessionId,
     pub(super) end: SessionEnd,
+    /// What is done for the session uses the connection, also when the session's next call comes on another one.
+    pub(super) connection: Hold,
 }
 
 impl CentralNode {
@@ -129,7 +88,12 @@ impl CentralNode {
         let session = sessions
             .find(peer, session_id, connection)
             .map_err(|reason| self.no_session(reason, peer, session_id, connection))?;
-        Ok(Caller { peer: peer.clone(), session: session.id.clone(), end: session.end.clone() })
+        Ok(Caller {
+            peer: peer.clone(),
+            session: session.id.clone(),
+            end: session.end.clone(),
+            connection: connection.hold(),
+        })
     }
 }
 

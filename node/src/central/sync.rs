@@ -11,16 +11,19 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{
     CentralNode,
+    answers::{Unread, holding, of_entries},
     connect::saturated,
+    entries::{EntryBody, Pieces},
     incoming::Connection,
-    outlet::Inlet,
+    outlet::{Inlet, TookNothing},
     push,
     session::NoSession,
     slots::Pace,
-    stream::{self, Caller, EntryStream, Piece, Pieces},
+    stream::{self, Caller, Piece},
     validate,
 };
 use crate::{
+    clock::Timestamp,
     register::{
         entry::SealedEntry,
         names::{PeerId, Version},
@@ -29,24 +32,24 @@ use crate::{
     shares::Place,
 };
 
+/// Entries that are counted for a peer that has not reported how many it holds.
+const COUNTED: usize = 1024;
+
 /// The service.
 pub struct SyncService(pub Arc<CentralNode>);
 
 #[tonic::async_trait]
 impl raw::system_register_sync_server::SystemRegisterSync for SyncService {
-    type FullSyncStream = EntryStream;
-    type IncrementalSyncStream = EntryStream;
+    type FullSyncStream = Unread;
+    type IncrementalSyncStream = Unread;
     type SubscribeToPushNotificationsStream = Inlet<v1::BlueprintNotification>;
-    type ReceivePushNotificationStream = EntryStream;
+    type ReceivePushNotificationStream = Unread;
 
-    async fn full_sync(&self, request: Request<v1::SyncRequest>) -> Result<Response<EntryStream>, Status> {
+    async fn full_sync(&self, request: Request<v1::SyncRequest>) -> Result<Response<Unread>, Status> {
         self.sync(request, true).await
     }
 
-    async fn incremental_sync(
-        &self,
-        request: Request<v1::SyncRequest>,
-    ) -> Result<Response<EntryStream>, Status> {
+    async fn incremental_sync(&self, request: Request<v1::SyncRequest>) -> Result<Response<Unread>, Status> {
         self.sync(request, false).await
     }
 
@@ -58,7 +61,9 @@ impl raw::system_register_sync_server::SystemRegisterSync for SyncService {
         let request = request.into_inner();
         let peer = validate::peer_id(&request.peer_id)?;
         let caller = self.0.caller(&peer, &request.session_id, &connection)?;
-        push::notify(&self.0, caller, request.filters.unwrap_or_default()).map(Response::new)
+        let place = self.0.stream_place(&peer, &connection)?;
+        let notices = push::notify(&self.0, caller, request.filters.unwrap_or_default())?;
+        Ok(holding(notices, place))
     }
 
     async fn get_sync_checkpoint(
@@ -74,24 +79,21 @@ impl raw::system_register_sync_server::SystemRegisterSync for SyncService {
     async fn receive_push_notification(
         &self,
         request: Request<Streaming<v1::PushAcknowledgement>>,
-    ) -> Result<Response<EntryStream>, Status> {
+    ) -> Result<Response<Unread>, Status> {
         let connection = Connection::of(&request);
-        push::receive(&self.0, request.into_inner(), connection).await.map(Response::new)
+        push::receive(&self.0, request.into_inner(), connection).await
     }
 }
 
 impl SyncService {
-    async fn sync(
-        &self,
-        request: Request<v1::SyncRequest>,
-        full: bool,
-    ) -> Result<Response<EntryStream>, Status> {
+    async fn sync(&self, request: Request<v1::SyncRequest>, full: bool) -> Result<Response<Unread>, Status> {
         let connection = Connection::of(&request);
         let request = request.into_inner();
         let peer = validate::peer_id(&request.peer_id)?;
         let held = validate::version("last_known_version", request.last_known_version)?;
         let node = &self.0;
         let caller = node.caller(&peer, &request.session_id, &connection)?;
+        let place = node.stream_place(&peer, &connection)?;
         // D12: from nothing, or when told to, the active entries; else everything newer, inactive ones too.
         let full = full || request.full_sync || held == Version::ZERO;
         let slot = if full { Some(node.admit_full_sync(&peer, &connection).await?) } else { None };
@@ -108,7 +110,7 @@ impl SyncService {
             least_rate: if full { node.config.limits.full_sync_min_rate } else { 0 },
         };
         let snapshot = Arc::clone(&pull.view);
-        let mut response = Response::new(pull.start(Arc::clone(node), caller, slot));
+        let mut response = of_entries(pull.start(Arc::clone(node), caller, slot), place);
         describe(&snapshot, response.metadata_mut());
         Ok(response)
     }
@@ -140,10 +142,10 @@ struct Pull {
 }
 
 impl Pull {
-    fn start(self, node: Arc<CentralNode>, caller: Caller, slot: Option<Place>) -> EntryStream {
-        let (pieces, stream) = EntryStream::new();
+    fn start(self, node: Arc<CentralNode>, caller: Caller, slot: Option<Place>) -> EntryBody {
+        let (pieces, body) = EntryBody::new(node.config.limits.max_message_bytes);
         tokio::spawn(async move {
-            let Caller { peer, session, end } = caller;
+            let Caller { peer, session, end, connection: _until_it_ends } = caller;
             node.sessions().begin_sync(&peer, &session);
             let outcome = tokio::select! {
                 outcome = self.send(&pieces) => outcome,
@@ -158,7 +160,7 @@ impl Pull {
                 Err(status) => pieces.end(status),
             }
         });
-        stream
+        body
     }
 
     /// Streams the entries; the version that the peer is at afterwards, or `None` when it went away.
@@ -168,12 +170,15 @@ impl Pull {
         loop {
             let piece = self.piece(last, self.cap - sent);
             let Some(end) = piece.last() else { break };
-            let patience = pace.patience().filter(|patience| *patience < self.write_timeout);
-            match timeout(patience.unwrap_or(self.write_timeout), pieces.send(piece.encoded())).await {
+            let taken = pieces.send_within(self.write_timeout, piece.encoded());
+            let taken = match pace.patience() {
+                Some(patience) => timeout(patience, taken).await.map_err(|_elapsed| pace.too_slow())?,
+                None => taken.await,
+            };
+            match taken {
                 Ok(Some(())) => (sent, last) = (sent + piece.len(), end),
                 Ok(None) => return Ok(None),
-                Err(_elapsed) if patience.is_some() => return Err(pace.too_slow()),
-                Err(_elapsed) => return Err(stream::too_slow(self.write_timeout)),
+                Err(TookNothing) => return Err(stream::too_slow(self.write_timeout)),
             }
             pace.accepted(piece.bytes(), Instant::now());
         }
@@ -215,7 +220,30 @@ impl CentralNode {
         connection: &Connection,
     ) -> Result<v1::SyncCheckpoint, Status> {
         self.authorize(connection, peer)?;
-        let head = self.log.view().head();
+        let view = self.log.view();
+        let Progress { position, is_syncing, synced, count } = self.progress(peer, session_id, connection)?;
+        self.limiters.status(peer).map_err(|wait| self.exhausted("status", peer, wait))?;
+        let status = match (is_syncing, position < view.head()) {
+            (true, _) => CheckpointStatus::Syncing,
+            (false, true) => CheckpointStatus::Behind,
+            (false, false) => CheckpointStatus::UpToDate,
+        };
+        let due = synced.map(|at| at.plus(self.config.sync.interval));
+        // Until the peer reports its own count: what it holds if it holds everything up to its position.
+        let count = count.or_else(|| view.len_up_to(position, COUNTED).map(|count| saturated(count as u64)));
+        Ok(v1::SyncCheckpoint {
+            peer_id: peer.to_string(),
+            current_version: position.get(),
+            last_sync_time: synced.map_or(0, Timestamp::as_millis),
+            total_blueprints: count.unwrap_or_default(),
+            central_node_id: self.id().to_owned(),
+            next_sync_due: due.map_or(0, Timestamp::as_millis),
+            status: status.into(),
+        })
+    }
+
+    /// How far a peer is, by its session.
+    fn progress(&self, peer: &PeerId, session_id: &str, connection: &Connection) -> Result<Progress, Status> {
         let sessions = self.sessions();
         let (session, _) = sessions
             .look_up(peer, self.env.clock.monotonic())
@@ -224,29 +252,20 @@ impl CentralNode {
         if !session.is_of(connection) {
             return Err(self.foreign_session(connection, peer));
         }
-        let status = match (session.syncing > 0, session.position < head) {
-            (true, _) => CheckpointStatus::Syncing,
-            (false, true) => CheckpointStatus::Behind,
-            (false, false) => CheckpointStatus::UpToDate,
-        };
-        let synced = session.last_sync_at;
-        let due = synced.map(|at| at.plus(self.config.sync.interval));
-        let count = if session.blueprint_count > 0 {
-            session.blueprint_count
-        } else {
-            // Until the peer reports its own count: what it holds if it holds everything up to its position.
-            saturated(
-                self.log.view().iter().take_while(|e| e.entry().version <= session.position).count() as u64
-            )
-        };
-        Ok(v1::SyncCheckpoint {
-            peer_id: peer.to_string(),
-            current_version: session.position.get(),
-            last_sync_time: synced.map_or(0, crate::clock::Timestamp::as_millis),
-            total_blueprints: count,
-            central_node_id: self.id().to_owned(),
-            next_sync_due: due.map_or(0, crate::clock::Timestamp::as_millis),
-            status: status.into(),
+        Ok(Progress {
+            position: session.position,
+            is_syncing: session.syncing > 0,
+            synced: session.last_sync_at,
+            count: Some(session.blueprint_count).filter(|count| *count > 0),
         })
     }
+}
+
+/// How far a peer is, as its session shows it. The register is looked at without the table of sessions.
+struct Progress {
+    position: Version,
+    is_syncing: bool,
+    synced: Option<Timestamp>,
+    /// Entries that it says it holds.
+    count: Option<i32>,
 }

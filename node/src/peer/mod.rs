@@ -172,7 +172,11 @@ impl PeerNode {
             return tracing::warn!(%error, token, "forced full sync not durable; it will be repeated");
         }
         self.resync.complete(token.clone()).await;
-        self.status.send_modify(|status| status.force_resync = Some(token));
+        self.status.send_modify(|status| {
+            status.force_resync = Some(token);
+            // They were about what was held before.
+            status.forget_refusals(|_| true);
+        });
     }
 
     /// Hands a command to the running shell; false when none runs.

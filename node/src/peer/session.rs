@@ -11,6 +11,7 @@ mod pushing;
 mod refusal;
 mod replicate;
 mod standstill;
+mod told;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,6 +22,7 @@ use tonic::transport::Channel;
 use self::{
     pace::{Metered, Received},
     replicate::Ways,
+    told::ANSWER_BYTES,
 };
 pub(super) use self::{pulling::Request, pushing::PushesStalled};
 use super::{
@@ -95,7 +97,8 @@ impl Session {
 
     /// Tells the central node that this peer leaves; waits a moment for the answer and ignores it.
     pub(super) async fn say_goodbye(self, reason: DisconnectReason) {
-        let mut client = v1::central_node_connection_client::CentralNodeConnectionClient::new(self.channel);
+        let mut client = v1::central_node_connection_client::CentralNodeConnectionClient::new(self.channel)
+            .max_decoding_message_size(ANSWER_BYTES);
         let request = v1::DisconnectRequest {
             peer_id: self.node.id.to_string(),
             session_id: self.id,

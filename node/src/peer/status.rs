@@ -1,16 +1,19 @@
 //! What a peer knows of itself and of its central nodes: in memory, never shared, lost on restart (FR-037,
 //! contract section 7: ActivePeerInfo, CentralNodeInfo). HTTP, logs and the reporter read this snapshot.
 
-use std::{collections::VecDeque, fmt, time::Duration};
+mod refused;
+
+use std::{collections::VecDeque, time::Duration};
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub use self::refused::Refused;
 use super::machine::state::PeerState;
 use crate::{
     clock::{Moment, Monotonic, Timestamp},
     config::CentralNodeAddress,
-    register::{names::Version, succession::Contradiction},
+    register::names::Version,
     telemetry::metrics::SyncType,
 };
 
@@ -38,8 +41,10 @@ pub struct PeerStatus {
     pub isolated_since: Option<Timestamp>,
     /// A central node with a register of another lineage was met; nothing was merged.
     pub split_brain: Option<String>,
-    /// A central node's register contradicts this replica; nothing of it was taken. Until a sync brings a true continuation.
+    /// A central node's register contradicts this replica; nothing of it was taken. Until a sync with it brings a true continuation.
     pub refused: Option<Refused>,
+    /// All central nodes of which that is so, the newest last.
+    refusals: Vec<Refused>,
     /// A central node refuses this peer, and trying again can't help.
     pub configuration_fault: Option<String>,
     /// This replica is for certain ahead of its central node's register: that has lost what is held here.
@@ -91,27 +96,6 @@ pub enum Comparison {
     NotAhead,
     /// Nothing.
     Untold,
-}
-
-/// A register that this peer takes nothing of.
-#[derive(Clone, Debug)]
-pub struct Refused {
-    /// Central node that serves it.
-    pub central_node_id: String,
-    /// When that was found last.
-    pub at: Timestamp,
-    /// What it contradicts.
-    pub contradiction: Contradiction,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { central_node_id, contradiction, .. } = self;
-        write!(
-            f,
-            "the register of {central_node_id} contradicts this replica, and nothing of it is taken: {contradiction}"
-        )
-    }
 }
 
 /// Heartbeat counters of a peer.
@@ -265,6 +249,7 @@ impl PeerStatus {
             isolated_since: None,
             split_brain: None,
             refused: None,
+            refusals: Vec::new(),
             configuration_fault: None,
             ahead: false,
             behind_beats: 0,

@@ -14,6 +14,7 @@ use super::{
     canonical::Document,
     header, limits,
     names::{BlueprintId, Checksum, InvalidField, Leaf, Version, check_length},
+    preview,
 };
 use crate::clock::Timestamp;
 
@@ -107,7 +108,7 @@ impl Entry {
     pub fn seal(self) -> Arc<SealedEntry> {
         let header = self.header();
         let encoded = encode(&header, self.document.bytes());
-        Arc::new(SealedEntry { leaf: leaf_of(&header), encoded, entry: self, is_json: OnceLock::new() })
+        Arc::new(SealedEntry::of(self, encoded, leaf_of(&header)))
     }
 
     /// Everything but the document, in protobuf; the checksum stands for the document.
@@ -158,6 +159,8 @@ pub struct SealedEntry {
     leaf: Leaf,
     /// Whether the document is JSON, once that was asked.
     is_json: OnceLock<bool>,
+    /// The preview of the document, once that was asked for.
+    preview: OnceLock<Bytes>,
 }
 
 impl PartialEq for SealedEntry {
@@ -169,6 +172,10 @@ impl PartialEq for SealedEntry {
 impl Eq for SealedEntry {}
 
 impl SealedEntry {
+    const fn of(entry: Entry, encoded: Bytes, leaf: Leaf) -> Self {
+        Self { entry, encoded, leaf, is_json: OnceLock::new(), preview: OnceLock::new() }
+    }
+
     /// Decodes and checks an entry from the wire or a store.
     ///
     /// Bytes that this node would have encoded itself are kept as they are; others (unknown fields, another
@@ -205,7 +212,7 @@ impl SealedEntry {
         } else {
             encode(&header, entry.document.bytes())
         };
-        Ok(Arc::new(Self { entry, encoded, leaf, is_json: OnceLock::new() }))
+        Ok(Arc::new(Self::of(entry, encoded, leaf)))
     }
 
     /// The entry.
@@ -231,6 +238,18 @@ impl SealedEntry {
     pub fn is_json(&self) -> bool {
         let is_json = |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
         *self.is_json.get_or_init(|| std::str::from_utf8(self.entry.document.bytes()).is_ok_and(is_json))
+    }
+
+    /// The preview of the document, where it was made already.
+    #[must_use]
+    pub fn known_preview(&self) -> Option<&Bytes> {
+        self.preview.get()
+    }
+
+    /// The preview of the document that push notices carry: at most 4 KB. The document is read through once.
+    #[must_use]
+    pub fn preview(&self) -> &Bytes {
+        self.preview.get_or_init(|| preview::of(self.entry.document.bytes()))
     }
 
     /// Its digest: covers every field and, through the checksum, every byte of the document.

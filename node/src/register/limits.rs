@@ -15,6 +15,8 @@ pub const ADDRESS_CHARS: usize = 255;
 pub const HOSTNAME_CHARS: usize = 255;
 /// Longest text in a heartbeat acknowledgement, characters.
 pub const ACK_MESSAGE_CHARS: usize = 500;
+/// Longest session id that a peer takes, characters (ours: the contract names no limit).
+pub const SESSION_ID_CHARS: usize = 255;
 /// Largest blueprint document, bytes of canonical JSON.
 pub const DOCUMENT_BYTES: usize = 16 * 1024 * 1024;
 /// Largest body of a publication: a document that shrinks to its limit in canonical form, and what surrounds it.

@@ -3,6 +3,7 @@
 
 pub mod limits;
 pub mod names;
+mod preview;
 pub mod canonical;
 mod header;
 pub mod entry;

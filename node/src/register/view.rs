@@ -238,6 +238,17 @@ impl RegisterView {
         self.entries.is_empty()
     }
 
+    /// Entries held up to a version, where no more than `most` lie on one side of it: all of them can't be counted in no time.
+    #[must_use]
+    pub fn len_up_to(&self, version: Version, most: usize) -> Option<usize> {
+        let newer = self.after(version).take(most + 1).count();
+        if newer <= most {
+            return Some(self.len() - newer);
+        }
+        let older = self.entries.range(..=version).take(most + 1).count();
+        (older <= most).then_some(older)
+    }
+
     /// Active entries held.
     #[must_use]
     pub const fn active(&self) -> usize {
@@ -358,6 +369,20 @@ mod tests {
             let named = |sealed: &Arc<SealedEntry>| filled.get(&sealed.entry().blueprint_id).cloned();
             assert!(grown.iter().all(|sealed| named(sealed).as_ref() == Some(sealed)));
         }
+    }
+
+    #[test]
+    fn entries_up_to_a_version_are_counted_from_the_nearer_end_and_never_all_of_them() {
+        let entries: Vec<_> = (1..=1000).map(|v| entry(&format!("b{v}"), 2 * v).seal()).collect();
+        let view = RegisterView::with_entries(None, entries, version(3000));
+        let counted = |upto| view.len_up_to(version(upto), 10);
+        assert_eq!(
+            [counted(0), counted(1), counted(20), counted(21)],
+            [Some(0), Some(0), Some(10), Some(10)]
+        );
+        assert_eq!([counted(22), counted(1000), counted(1979)], [None, None, None]);
+        assert_eq!([counted(1980), counted(1999), counted(2000)], [Some(990), Some(999), Some(1000)]);
+        assert_eq!(view.len_up_to(Version::MAX, 0), Some(1000));
     }
 
     #[test]

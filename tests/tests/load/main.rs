@@ -7,3 +7,4 @@ mod descriptors;
 mod memory;
 mod node;
 mod probes;
+mod streams;

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 
@@ -16,6 +16,7 @@ use crate::{
 struct Quiet {
     away: AtomicBool,
     hangs: AtomicBool,
+    reads: AtomicUsize,
 }
 
 #[async_trait]
@@ -41,6 +42,7 @@ impl Store for Quiet {
     }
 
     async fn read_after(&self, _: Version, _: usize) -> Result<Vec<Arc<SealedEntry>>, StoreError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         if self.hangs.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
@@ -114,6 +116,30 @@ async fn a_look_for_more_is_never_long() {
     let started = tokio::time::Instant::now();
     assert!(!log.look_for(version).await);
     assert_eq!(started.elapsed(), Duration::ZERO, "a store that is known to be away is not asked");
+}
+
+/// Callers that claim versions beyond the head, each again as soon as it is answered.
+#[tokio::test(start_paused = true)]
+async fn however_many_callers_ask_for_more_the_store_is_read_ten_times_a_second() {
+    let store = Arc::new(Quiet::default());
+    let log = Arc::new(RegisterLog::new(Arc::clone(&store) as Arc<dyn Store>, RegisterView::new(None)));
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let log = Arc::clone(&log);
+        callers.spawn(async move {
+            loop {
+                assert!(log.look_for(Version::MAX).await, "the store told all that it has");
+            }
+        });
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let reads = store.reads.load(Ordering::Relaxed);
+    assert!((50..=110).contains(&reads), "{reads} reads in ten seconds");
+    // The tail is not behind those that wait.
+    let began = tokio::time::Instant::now();
+    log.refresh().await.unwrap();
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    callers.shutdown().await;
 }
 
 /// A store that shows what a test puts there.

@@ -161,6 +161,43 @@ fn a_proven_owner_replaces_its_session_and_nobody_else_uses_it() {
     assert_eq!(table.close(&peer("a-0"), id.as_str(), &of(&edge)), Ok(()));
 }
 
+/// One session on ever other connections would keep all of them from being cut.
+#[test]
+fn a_session_uses_one_connection_and_a_connection_may_have_several_sessions() {
+    let mut table = table();
+    let (first, second) = (Tracked::new((), None), Tracked::new((), None));
+    let (id, other) = (SessionId::from_bits(1), SessionId::from_bits(2));
+    table.open(id.clone(), &peer("a"), Version::ZERO, of(&first), at(0)).unwrap();
+    table.open(other.clone(), &peer("b"), Version::ZERO, of(&first), at(0)).unwrap();
+    let used = || (of(&first).is_used(), of(&second).is_used());
+    table.find(&peer("a"), id.as_str(), &of(&second)).unwrap();
+    assert_eq!(used(), (true, true), "the other session is where it was");
+    table.find(&peer("b"), other.as_str(), &of(&second)).unwrap();
+    assert_eq!(used(), (false, true), "nothing uses the first connection any more");
+    table.close(&peer("a"), id.as_str(), &of(&second)).unwrap();
+    assert_eq!(used(), (false, true), "another session uses it");
+    table.close(&peer("b"), other.as_str(), &of(&second)).unwrap();
+    assert_eq!(used(), (false, false));
+    // A stream of the session goes on where it began.
+    let stream = of(&first).hold();
+    assert_eq!(used(), (true, false));
+    drop(stream);
+    assert_eq!(used(), (false, false));
+}
+
+#[test]
+fn what_a_comparison_tells_moves_no_session() {
+    let mut table = table();
+    let (first, second) = (Tracked::new((), None), Tracked::new((), None));
+    let id = SessionId::from_bits(1);
+    table.open(id.clone(), &peer("a"), Version::ZERO, of(&first), at(0)).unwrap();
+    table.find(&peer("a"), id.as_str(), &of(&second)).unwrap();
+    table.compare(&peer("a"), id.as_str(), true);
+    assert!(table.live[&peer("a")].differs && of(&second).is_used() && !of(&first).is_used());
+    table.compare(&peer("a"), "another", false);
+    assert!(table.live[&peer("a")].differs);
+}
+
 /// A stolen key of a SorchaPeer may name a new peer at each connect.
 #[test]
 fn one_certificate_has_so_many_sessions_and_no_more() {

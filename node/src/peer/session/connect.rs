@@ -8,7 +8,12 @@ use tokio::sync::mpsc;
 use tonic::Status;
 use tracing::Instrument as _;
 
-use super::{Rhythm, Session, faults, pace::Received, refusal};
+use super::{
+    Rhythm, Session, faults,
+    pace::Received,
+    refusal,
+    told::{ANSWER_BYTES, told},
+};
 use crate::{
     config::CentralNodeAddress,
     peer::{
@@ -46,7 +51,7 @@ pub(in crate::peer) struct Refusal {
 
 impl Refusal {
     fn new(fault: Fault, message: impl Into<String>) -> Self {
-        Self { fault, message: message.into(), retry_after: None, split_brain: false }
+        Self { fault, message: told(&message.into()), retry_after: None, split_brain: false }
     }
 
     pub(in crate::peer) fn passing(message: impl Into<String>) -> Self {
@@ -68,7 +73,7 @@ impl From<Status> for Refusal {
     fn from(status: Status) -> Self {
         Self {
             fault: faults::fault(status.code()),
-            message: format!("{:?}: {}", status.code(), status.message()),
+            message: told(&format!("{:?}: {}", status.code(), status.message())),
             retry_after: faults::retry_after(&status),
             split_brain: status.metadata().contains_key(sorcha_proto::metadata::LINEAGE),
         }
@@ -152,7 +157,8 @@ async fn call(node: &PeerNode, dialled: &Dialled) -> Result<v1::ConnectionRespon
         connection_time: node.env.clock.now().as_millis(),
         lineage: lineage.map(|lineage| Bytes::copy_from_slice(lineage.as_bytes())).unwrap_or_default(),
     };
-    let mut client = CentralNodeConnectionClient::new(dialled.channel.clone());
+    let mut client =
+        CentralNodeConnectionClient::new(dialled.channel.clone()).max_decoding_message_size(ANSWER_BYTES);
     let answer = client.connect_to_central_node(request).await;
     let response = answer.map_err(|status| refusal(status, dialled))?.into_inner();
     if response.success { Ok(response) } else { Err(Refusal::passing(response.message)) }
@@ -163,7 +169,7 @@ async fn call(node: &PeerNode, dialled: &Dialled) -> Result<v1::ConnectionRespon
 fn refusal(status: Status, dialled: &Dialled) -> Refusal {
     let broken = status.source().map(|cause| dialled.fault().map_or_else(|| chain(cause), str::to_owned));
     let refusal = Refusal::from(status);
-    Refusal { message: broken.unwrap_or(refusal.message), ..refusal }
+    Refusal { message: broken.map_or(refusal.message, |broken| told(&broken)), ..refusal }
 }
 
 /// What a central node's answer amounts to.
@@ -179,9 +185,7 @@ fn accept(
     address: &CentralNodeAddress,
     response: v1::ConnectionResponse,
 ) -> Result<Accepted, Refusal> {
-    if response.session_id.is_empty() {
-        return Err(Refusal::fatal("the central node gave no session_id"));
-    }
+    check_session_id(&response.session_id)?;
     let central_version =
         Version::new("current_system_register_version", response.current_system_register_version)
             .map_err(|error| Refusal::fatal(error.to_string()))?;
@@ -203,6 +207,20 @@ fn accept(
     let info =
         SessionInfo { session: SessionId::new(response.session_id), central_version, lineage, replica };
     Ok(Accepted { info, genesis, is_level, rhythm })
+}
+
+fn check_session_id(id: &str) -> Result<(), Refusal> {
+    let chars = id.chars().count();
+    if chars == 0 {
+        return Err(Refusal::fatal("the central node gave no session_id"));
+    }
+    if chars > limits::SESSION_ID_CHARS {
+        let most = limits::SESSION_ID_CHARS;
+        return Err(Refusal::fatal(format!(
+            "the central node gave a session_id of {chars} characters; it may have {most}"
+        )));
+    }
+    Ok(())
 }
 
 /// Whether a register is the one that is held, by its lineage, version and digest.
@@ -276,7 +294,8 @@ fn relation(
 pub(in crate::peer) async fn probe(node: &PeerNode, address: &CentralNodeAddress) -> bool {
     let Ok(dialled) = dial(node, address).await else { return false };
     let request = v1::StatusRequest { peer_id: node.id.to_string(), include_peer_list: false };
-    let mut client = CentralNodeConnectionClient::new(dialled.channel);
+    let mut client =
+        CentralNodeConnectionClient::new(dialled.channel).max_decoding_message_size(ANSWER_BYTES);
     let answer =
         tokio::time::timeout(node.config.connect.timeout, client.get_central_node_status(request)).await;
     matches!(answer, Ok(Ok(status)) if matches!(status.get_ref().health(), v1::NodeHealth::Healthy | v1::NodeHealth::Degraded))

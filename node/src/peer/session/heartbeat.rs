@@ -12,6 +12,7 @@ use super::{
     Session,
     faults::{Meaning, meaning},
     standstill::Standstill,
+    told::{ANSWER_BYTES, told},
 };
 use crate::{
     peer::{
@@ -28,7 +29,7 @@ const JITTER: f64 = 0.1;
 
 /// Beats until the session ends: the first at once, for the round trip and the comparison of digests.
 pub(super) async fn run(session: Session, mut slowdown: watch::Receiver<u32>) {
-    let mut client = HeartbeatClient::new(session.channel.clone());
+    let mut client = HeartbeatClient::new(session.channel.clone()).max_decoding_message_size(ANSWER_BYTES);
     let mut standstill = Standstill::since(session.node.env.clock.monotonic());
     loop {
         let sent = Instant::now();
@@ -126,7 +127,7 @@ async fn acknowledged(
         status.heartbeat.acknowledge(now.wall, round_trip);
         if let Ok(central) = central {
             status.hear_of(central, node.replica.head(), equal, now);
-            status.compare(central, sent, told(replica));
+            status.compare(central, sent, compared(replica));
         }
     });
     node.env.metrics.heartbeat_acknowledged(&session.central, round_trip);
@@ -152,7 +153,7 @@ async fn acknowledged(
     session.tell(Event::HeartbeatAcked { epoch: session.epoch, action }).await;
 }
 
-const fn told(replica: ReplicaComparison) -> Comparison {
+const fn compared(replica: ReplicaComparison) -> Comparison {
     match replica {
         ReplicaComparison::Ahead => Comparison::Ahead,
         ReplicaComparison::Equal | ReplicaComparison::Diverged => Comparison::NotAhead,
@@ -177,6 +178,7 @@ async fn failed(session: &Session, sequence: i64, status: &Status) {
 }
 
 async fn missed(session: &Session, sequence: i64, reason: &str) {
+    let reason = told(reason);
     tracing::warn!(
         central_node_id = session.central,
         session_id = session_name(&session.id),
@@ -184,7 +186,7 @@ async fn missed(session: &Session, sequence: i64, reason: &str) {
         reason,
         "heartbeat missed"
     );
-    session.node.status.send_modify(|status| status.heartbeat.miss(reason));
+    session.node.status.send_modify(|status| status.heartbeat.miss(&reason));
     session.node.env.metrics.heartbeat_missed(&session.central);
     session.tell(Event::HeartbeatMissed { epoch: session.epoch }).await;
 }

@@ -11,6 +11,7 @@ pub(super) use self::whole::{Partial, full};
 use super::{
     Session,
     pace::{Pace, Stalled},
+    told::told,
 };
 use crate::{
     peer::replica::{Batch, NotTaken},
@@ -30,7 +31,7 @@ const NO_CAP: u32 = u32::MAX;
 /// Why a pull failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PullError {
-    #[error("{:?}: {}", .0.code(), .0.message())]
+    #[error("{:?}: {}", .0.code(), told(.0.message()))]
     Call(#[from] Status),
     #[error("the central node sent a bad entry: {0}")]
     Entry(String),
@@ -259,7 +260,8 @@ fn next_entry(
     last: Option<Version>,
     head: Option<Version>,
 ) -> Result<Arc<SealedEntry>, PullError> {
-    let sealed = SealedEntry::decode(encoded.0).map_err(|error| PullError::Entry(error.to_string()))?;
+    let sealed =
+        SealedEntry::decode(encoded.0).map_err(|error| PullError::Entry(told(&error.to_string())))?;
     let version = sealed.entry().version;
     let id = || sealed.entry().blueprint_id.clone();
     if let Some(after) = last.filter(|last| version <= *last) {

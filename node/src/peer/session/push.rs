@@ -9,7 +9,7 @@ use tokio::{sync::watch, time::timeout};
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Code, Response, Status, Streaming};
 
-use super::{Session, pull::PullError};
+use super::{Session, pull::PullError, told::told};
 use crate::{
     peer::replica::Batch,
     register::{entry::SealedEntry, names::Version},
@@ -136,7 +136,7 @@ pub(super) enum First {
 }
 
 fn decode(entry: EncodedEntry) -> Result<Arc<SealedEntry>, PullError> {
-    SealedEntry::decode(entry.0).map_err(|error| PullError::Entry(error.to_string()))
+    SealedEntry::decode(entry.0).map_err(|error| PullError::Entry(told(&error.to_string())))
 }
 
 async fn store(

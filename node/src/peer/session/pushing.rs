@@ -17,6 +17,7 @@ use super::{
     pull::PullError,
     push::{self, Arrival, Push},
     replicate::{Failed, Ways},
+    told::told,
 };
 use crate::{
     peer::machine::event::{Event, Fault},
@@ -173,7 +174,7 @@ impl Pushing {
                 self.ways.pull_within(Duration::ZERO);
                 return;
             }
-            (Code::DeadlineExceeded, _) => return self.stalled(status.message()).await,
+            (Code::DeadlineExceeded, _) => return self.stalled(&told(status.message())).await,
             (_, Meaning::Lost(loss)) => {
                 return self.session.tell(Event::ConnectionLost { epoch, loss }).await;
             }
@@ -182,7 +183,7 @@ impl Pushing {
                 tracing::warn!(
                     central_node_id = self.session.central,
                     ?code,
-                    reason = status.message(),
+                    reason = told(status.message()),
                     "push stream closed"
                 );
             }

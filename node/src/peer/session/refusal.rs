@@ -30,7 +30,7 @@ pub(super) fn tell(node: &PeerNode, central: &str, contradiction: &Contradiction
             info.consecutive_failures += 1;
             info.last_error = Some(contradiction.to_string());
         }
-        status.refused = Some(refused);
+        status.refuse(refused);
     });
 }
 
@@ -39,10 +39,11 @@ pub(super) fn settle(node: &PeerNode, central: &str) {
     if node.status.borrow().refused.is_none() {
         return;
     }
-    tracing::info!(central_node_id = central, "the central node's register continues this replica");
     let now = node.env.clock.now();
     node.status.send_modify(|status| {
-        status.refused = None;
-        status.push_transition(now, format!("the register of {central} continues this replica"));
+        if status.settle(central, now) {
+            tracing::info!(central_node_id = central, "the central node's register continues this replica");
+            status.push_transition(now, format!("the register of {central} continues this replica"));
+        }
     });
 }

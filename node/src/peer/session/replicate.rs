@@ -200,7 +200,7 @@ fn push_resumes(session: &Session) -> bool {
         && !config.force_full_on_startup
         && replica.findings().is_empty()
         && session.genesis.is_some()
-        && status.refused.is_none()
+        && !status.refuses(&session.central)
         && status.last_sync_error.is_none()
 }
 

@@ -95,6 +95,7 @@ impl Shell {
                 .iter()
                 .map(|a| kept(a).unwrap_or_else(|| CentralNodeInfo::new(a.clone())))
                 .collect();
+            status.forget_refusals(|refused| addresses.iter().all(|a| a.id() != refused.central_node_id));
         });
         self.handle(Event::CentralNodesChanged(ids(addresses)));
     }
