@@ -122,7 +122,8 @@ async fn nothing_of_a_secret_gets_into_a_message_when_its_line_breaks_were_lost(
             (call.method == "GET" && call.path.ends_with("/secrets/any"))
                 .then(|| (200, json!({"metadata": {"name": "any", "namespace": "shop"}, "data": data})))
         });
-        let edge = peer_with("edge", &json!({"tls": {"trust": [{"secretRef": {"name": "any", "key": "k"}}]}}));
+        let edge =
+            peer_with("edge", &json!({"tls": {"trust": [{"secretRef": {"name": "any", "key": "k"}}]}}));
         let error = reconcile(Arc::new(edge), Arc::clone(&scene.ctx)).await.expect_err("no authority");
         let calls = scene.take_calls();
         assert!(calls.iter().any(|call| call.path.ends_with("/status")));
