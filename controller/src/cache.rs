@@ -4,6 +4,8 @@
 //! custom resources and pods are watched by the label `managed-by`; field managers' records and documents are not kept.
 
 mod blueprints;
+mod budget;
+mod networks;
 mod strip;
 mod tap;
 
@@ -24,15 +26,18 @@ use kube::{
     Client, Resource, ResourceExt as _,
     runtime::reflector::{self, ObjectRef, Store, store::Writer},
 };
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use sorcha_crds::{SorchaBlueprint, SorchaCentralNode, SorchaPeer};
 use tokio::{
     sync::{Notify, mpsc},
     time::timeout,
 };
 
+pub use self::networks::Networks;
 use self::{
-    strip::{keep, strip_blueprint, strip_config_map, strip_pod, strip_resource, strip_secret},
+    budget::Budget,
+    networks::Concerned,
+    strip::{keep, strip_config_map, strip_pod, strip_resource, strip_secret},
     tap::Tap,
 };
 use crate::{
@@ -46,6 +51,7 @@ pub trait Watched:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Clone
     + Debug
+    + Serialize
     + DeserializeOwned
     + Send
     + Sync
@@ -57,6 +63,7 @@ impl<K> Watched for K where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
         + Debug
+        + Serialize
         + DeserializeOwned
         + Send
         + Sync
@@ -80,6 +87,8 @@ macro_rules! caches {
         )*
             /// Objects that can't be read.
             pub(crate) unreadables: Arc<Unreadables>,
+            /// What is kept of each namespace.
+            budget: Arc<Budget>,
         }
 
         /// The other ends of the caches, filled by watches or by a test.
@@ -93,7 +102,7 @@ macro_rules! caches {
         pub fn caches() -> (Caches, Writers) {
             $( let $field = reflector::store(); )*
             (
-                Caches { $($field: $field.0,)* unreadables: Arc::default() },
+                Caches { $($field: $field.0,)* unreadables: Arc::default(), budget: Arc::default() },
                 Writers { $($field: $field.1),* },
             )
         }
@@ -172,8 +181,10 @@ pub struct Triggers {
     pub peer: mpsc::UnboundedSender<ObjectRef<SorchaPeer>>,
     /// Blueprints.
     pub blueprint: mpsc::UnboundedSender<ObjectRef<SorchaBlueprint>>,
-    /// Told when a central node comes, changes or goes.
+    /// Told when a central node, or the ServiceAccount of one, comes, changes or goes.
     pub nodes: Arc<Notify>,
+    /// Networks that have changed.
+    pub networks: Arc<Networks>,
 }
 
 impl Triggers {
@@ -220,7 +231,7 @@ impl Triggers {
 
     /// The resource that a Secret is for; all of a network, when it is their authority's. Those that cert-manager fills are
     /// not owned by the resource.
-    fn touch_by_secret(&self, caches: &Caches, secret: &Secret) {
+    fn touch_by_secret(&self, secret: &Secret) {
         let labels = secret.labels();
         if labels.get(label::COMPONENT).is_none_or(|component| component != names::AUTHORITY) {
             return self.touch_resource_of(secret);
@@ -228,30 +239,16 @@ impl Triggers {
         let (Some(namespace), Some(network)) = (secret.namespace(), labels.get(label::NETWORK)) else {
             return;
         };
-        for node in caches.central_nodes.state() {
-            if node.namespace().as_ref() == Some(&namespace) && node.spec.network == *network {
-                self.touch(Component::CentralNode, &namespace, &node.name_any());
-            }
-        }
-        for peer in caches.peers.state() {
-            if peer.namespace().as_ref() == Some(&namespace) && peer.spec.network == *network {
-                self.touch(Component::Peer, &namespace, &peer.name_any());
-            }
-        }
+        self.networks.changed(&namespace, network, Concerned::All);
     }
 
     /// A central node, the others of its network, which share endpoints and take turns, and the blueprints that wait for
-    /// one or spread. Settled ones are left alone: central nodes report often, and there may be many blueprints.
-    fn touch_network(&self, caches: &Caches, node: &SorchaCentralNode) {
+    /// one or spread.
+    fn touch_network(&self, node: &SorchaCentralNode) {
         let Some(namespace) = node.namespace() else { return };
         self.nodes.notify_one();
         self.touch(Component::CentralNode, &namespace, &node.name_any());
-        for other in caches.central_nodes.state() {
-            if other.namespace().as_ref() == Some(&namespace) && other.spec.network == node.spec.network {
-                self.touch(Component::CentralNode, &namespace, &other.name_any());
-            }
-        }
-        self.touch_blueprints(caches, &namespace, &node.spec.network);
+        self.networks.changed(&namespace, &node.spec.network, Concerned::CentralNodes);
     }
 }
 
@@ -271,17 +268,20 @@ pub async fn run(
         };
     }
     futures::join!(
-        tap.follow(None, writers.central_nodes, strip_resource, |node| triggers.touch_network(&caches, node)),
+        triggers.follow_networks(&caches),
+        tap.follow(None, writers.central_nodes, strip_resource, |node| triggers.touch_network(node)),
         tap.follow(None, writers.peers, strip_resource, |peer| {
             triggers.touch(Component::Peer, &peer.namespace().unwrap_or_default(), &peer.name_any());
         }),
-        tap.follow(None, writers.blueprints, strip_blueprint, |blueprint| triggers
-            .touch_blueprint(blueprint)),
+        tap.follow(None, writers.blueprints, strip_resource, |blueprint| triggers.touch_blueprint(blueprint)),
         tap.follow(Some(names::SELECTOR), writers.pods, strip_pod, |pod| triggers.touch_resource_of(pod)),
         tap.follow(Some(names::SELECTOR), writers.secrets, strip_secret, |secret| {
-            triggers.touch_by_secret(&caches, secret);
+            triggers.touch_by_secret(secret);
         }),
-        owned!(service_accounts, keep),
+        tap.follow(Some(names::SELECTOR), writers.service_accounts, keep, |account| {
+            triggers.nodes.notify_one();
+            triggers.touch_owners(account);
+        }),
         owned!(roles, keep),
         owned!(role_bindings, keep),
         owned!(config_maps, strip_config_map),

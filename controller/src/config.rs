@@ -45,8 +45,8 @@ pub struct Settings {
     /// Resources reconciled at once, of each kind
     #[arg(long, env = "SORCHA_CONTROLLER_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
-    /// Every resource is looked at again after this time, whatever happens
-    #[arg(long, env = "SORCHA_CONTROLLER_RESYNC", default_value = "10m", value_parser = humantime::parse_duration)]
+    /// Every resource is looked at again after this time, whatever happens; at least 10s
+    #[arg(long, env = "SORCHA_CONTROLLER_RESYNC", default_value = "10m", value_parser = resync)]
     pub resync: Duration,
     /// ServiceAccount whose tokens publish SorchaBlueprints: it may `publish` on SorchaCentralNodes, and nothing else
     #[arg(
@@ -77,6 +77,17 @@ pub struct Settings {
     /// Form of log lines
     #[arg(long, env = "SORCHA_CONTROLLER_LOG_FORMAT", value_enum, default_value = "human")]
     pub log_format: LogFormat,
+}
+
+/// Shortest time after which everything is looked at again: a look costs calls to the API server and to registers.
+const SHORTEST_RESYNC: Duration = Duration::from_secs(10);
+
+fn resync(text: &str) -> Result<Duration, String> {
+    let resync = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if resync < SHORTEST_RESYNC {
+        return Err(format!("at least {}", humantime::format_duration(SHORTEST_RESYNC)));
+    }
+    Ok(resync)
 }
 
 /// How long certificates live, and how soon nodes use new ones.
@@ -202,6 +213,8 @@ mod tests {
             (&["--ca-lifetime=60d"], "--ca-lifetime is 60d"),
             (&["--certificate-lifetime=30s", "--certificate-settle=1s"], "at least 1m"),
             (&["--ca-lifetime=soon"], "--ca-lifetime"),
+            (&["--resync=0s"], "at least 10s"),
+            (&["--resync=9999ms"], "at least 10s"),
         ] {
             let error = checked(flags).expect_err("refused");
             assert!(error.contains(named), "{flags:?}: {error}");

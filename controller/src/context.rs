@@ -20,6 +20,8 @@ use crate::{
     apply::{self, Applier},
     cache::{Cached, Caches},
     config::Settings,
+    failures::Failures,
+    leader::fence::Fence,
     memo::{Data, Memo, ObjectKey},
     metrics::Metrics,
     names::MANAGER,
@@ -55,6 +57,8 @@ pub struct Ctx {
     pub foreign: Memo<ObjectKey, Arc<Data>>,
     /// cert-manager's Certificates by namespace and name, as they were seen.
     pub certificates: Memo<(String, String), Arc<serde_json::Value>>,
+    /// Resources that can't be reconciled.
+    pub failures: Failures,
     /// Where the peers of a resource were seen last, by its uid.
     pub(crate) places: Memo<String, Arc<Places>>,
     /// Faults of a resource's start that were not told yet, by its uid.
@@ -84,7 +88,7 @@ impl std::fmt::Debug for Ctx {
 }
 
 impl Ctx {
-    /// A context over caches that somebody else fills.
+    /// A context over caches that others fill. Behind the fence nothing is written once it is closed.
     #[must_use]
     pub fn new(
         client: Client,
@@ -92,16 +96,18 @@ impl Ctx {
         caches: Caches,
         metrics: Metrics,
         instance: String,
+        fence: Fence,
     ) -> Self {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(instance) };
         Self {
             applier: Applier::new(client.clone(), caches.clone(), metrics.clone()),
-            publisher: publisher(&client, &settings, &metrics),
+            publisher: publisher(&client, &settings, &metrics, fence),
             recorder: Recorder::new(client.clone(), reporter),
             turns: Mutex::default(),
             reviews: Reviews::new(settings.node_reviews_binding.as_deref()),
             foreign: Memo::new(settings.certificates.foreign_refresh),
             certificates: Memo::new(settings.certificates.foreign_refresh),
+            failures: Failures::default(),
             places: Memo::new(REMEMBERED),
             held_back: Memo::new(REMEMBERED),
             written: Memo::new(apply::CACHE_LAG),
@@ -160,7 +166,7 @@ impl Ctx {
         self.metrics.called("create", "events");
         self.metrics.sent_event(&event.reason);
         if let Err(error) = self.recorder.publish(event, about).await {
-            tracing::warn!(error = reconcile::told(&error), reason = event.reason, "event not sent");
+            tracing::warn!(error = reconcile::logged(&error), reason = event.reason, "event not sent");
         }
     }
 
@@ -171,12 +177,12 @@ impl Ctx {
     }
 }
 
-fn publisher(client: &Client, settings: &Settings, metrics: &Metrics) -> Publisher {
+fn publisher(client: &Client, settings: &Settings, metrics: &Metrics, fence: Fence) -> Publisher {
     let namespace = settings.publisher_service_account_namespace.clone();
     let account = namespace.zip(settings.publisher_service_account.clone());
     let account = account.map(|(namespace, name)| Account { namespace, name });
     let tokens = Tokens::new(client.clone(), account, metrics.clone());
-    Publisher::new(tokens, settings.publish_timeout, settings.central_urls.clone())
+    Publisher::new(tokens, settings.publish_timeout, settings.central_urls.clone(), fence)
 }
 
 fn written_key<S: Cached>(object: &S) -> String {

@@ -23,6 +23,7 @@ use crate::{
     cache::{self, Watched, Writers},
     config::{Certificates, LogFormat, Settings},
     context::Ctx,
+    leader::fence::Fence,
     metrics::Metrics,
 };
 
@@ -187,7 +188,11 @@ impl Scene {
         let (caches, writers) = cache::caches();
         let metrics = Metrics::new().expect("metrics");
         let client = Client::new(service, "shop");
-        Self { ctx: Arc::new(Ctx::new(client, settings, caches, metrics, "test".into())), writers, calls }
+        Self {
+            ctx: Arc::new(Ctx::new(client, settings, caches, metrics, "test".into(), Fence::open())),
+            writers,
+            calls,
+        }
     }
 
     /// The calls since the last time.

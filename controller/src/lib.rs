@@ -19,6 +19,7 @@ pub mod apply;
 pub mod reports;
 pub mod events;
 pub mod memo;
+pub mod failures;
 pub mod publication;
 pub mod reviews;
 pub mod context;

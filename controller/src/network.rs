@@ -4,6 +4,7 @@
 //! resources are right that contradict each other.
 
 mod contradiction;
+mod lineage;
 
 use std::sync::Arc;
 
@@ -16,7 +17,11 @@ use sorcha_crds::{
     conditions::{READY, is_true},
 };
 
-pub use self::contradiction::{Contradiction, age};
+use self::contradiction::Older;
+pub use self::{
+    contradiction::{Contradiction, NODES, age},
+    lineage::Lineage,
+};
 use crate::names::{self, GRPC_PORT};
 
 /// A central node as `central_nodes_file` of the node wants it.
@@ -54,6 +59,8 @@ pub struct Network {
     /// Its central nodes by priority, then name. Those that are being deleted are not among them, nor those that contradict
     /// an older one.
     pub nodes: Vec<Arc<SorchaCentralNode>>,
+    /// Whose register is the network's, if that was looked at and is known.
+    pub lineage: Option<Lineage>,
 }
 
 impl Network {
@@ -62,30 +69,44 @@ impl Network {
     pub fn new(name: &str, namespace: &str, mut nodes: Vec<Arc<SorchaCentralNode>>) -> Self {
         nodes.retain(|node| node.metadata.deletion_timestamp.is_none());
         nodes.sort_by_cached_key(|node| age(&**node));
-        let mut network = Self { name: name.to_owned(), namespace: namespace.to_owned(), nodes: Vec::new() };
-        for node in nodes {
-            if contradiction::find(name, &node, &network.nodes).is_none() {
-                network.nodes.push(node);
+        let mut older = Older::default();
+        let mut taken = Vec::new();
+        for node in &nodes {
+            if older.against(name, node).is_none() {
+                older.add(node);
+                taken.push(Arc::clone(node));
             }
         }
-        network.nodes.sort_by_cached_key(|node| (node.spec.priority, node.name_any()));
-        network
+        taken.sort_by_cached_key(|node| (node.spec.priority, node.name_any()));
+        Self { name: name.to_owned(), namespace: namespace.to_owned(), nodes: taken, lineage: None }
+    }
+
+    /// The same with the lineage of its register. `recorded`: what it was; `lives`: whether what a central node reported last
+    /// is of a process that runs.
+    #[must_use]
+    pub fn with_lineage(
+        mut self,
+        recorded: Option<&str>,
+        lives: impl Fn(&SorchaCentralNode) -> bool,
+    ) -> Self {
+        self.lineage = lineage::of(&self.nodes, recorded, lives);
+        self
     }
 
     /// Its central nodes that hold the network's register; one with a register of another lineage is not published.
     fn published(&self) -> impl Iterator<Item = &Arc<SorchaCentralNode>> {
-        self.nodes.iter().filter(|node| contradiction::of_lineage(node, &self.nodes).is_none())
+        self.nodes.iter().filter(|node| self.check_lineage(node).is_ok())
     }
 
-    /// The highest version of the register that its ready central nodes report, but for one of them. It bounds what that one
-    /// and peers may say.
+    /// The highest version of the register that its ready central nodes have, as far as that was believed. It bounds what peers
+    /// may say; `than` a central node, what older ones have, which bounds what that one may say.
     #[must_use]
-    pub fn head(&self, but: Option<&str>) -> Option<i64> {
-        let others = self.nodes.iter().filter(|node| but != Some(node.name_any().as_str()));
-        let ready = others
-            .filter_map(|node| node.status.as_ref())
-            .filter(|status| is_true(&status.conditions, READY));
-        ready.filter_map(|status| status.node.as_ref()?.version).max()
+    pub fn head(&self, than: Option<&SorchaCentralNode>) -> Option<i64> {
+        let mine = than.map(age);
+        let older = self.nodes.iter().filter(|node| mine.as_ref().is_none_or(|mine| age(&***node) < *mine));
+        let ready =
+            older.filter_map(|node| node.status.as_ref()).filter(|status| is_true(&status.conditions, READY));
+        ready.filter_map(|status| status.version).max()
     }
 
     /// Endpoints for peers in this cluster: the Services' names, which never change.
@@ -121,17 +142,20 @@ impl Network {
     /// [`Contradiction`], which names the older one and the remedy.
     pub fn check(&self, node: &SorchaCentralNode) -> Result<(), Contradiction> {
         let (me, mine) = (node.name_any(), age(node));
-        let older: Vec<_> =
-            self.nodes.iter().filter(|o| o.name_any() != me && age(&***o) < mine).cloned().collect();
-        contradiction::find(&self.name, node, &older).map_or(Ok(()), Err)
+        let mut sorted: Vec<_> = self.nodes.iter().map(|other| (age(&**other), other)).collect();
+        sorted.retain(|(age, other)| other.name_any() != me && *age < mine);
+        sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut older = Older::default();
+        sorted.iter().for_each(|(_, other)| older.add(other));
+        older.against(&self.name, node).map_or(Ok(()), Err)
     }
 
-    /// Checks that a central node holds the register that the others hold, as they report it.
+    /// Checks that a central node holds the network's register, as it reports it.
     ///
     /// # Errors
     /// [`Contradiction::Lineage`].
     pub fn check_lineage(&self, node: &SorchaCentralNode) -> Result<(), Contradiction> {
-        contradiction::of_lineage(node, &self.nodes).map_or(Ok(()), Err)
+        self.lineage.as_ref().and_then(|lineage| lineage.against(node)).map_or(Ok(()), Err)
     }
 }
 

@@ -14,6 +14,7 @@ use serde_json::json;
 use sorcha_crds::{
     CONTROLLER_FIELD_MANAGER, PAUSED_ANNOTATION,
     conditions::{Finding, PAUSED},
+    text::{SAID, cut},
 };
 use tokio::time::Instant;
 
@@ -28,11 +29,10 @@ use crate::{
     },
     network::{Contradiction, age},
     pki,
+    publication::decide::retry,
 };
 
-/// Wait before a failed reconcile is tried again.
-const RETRY: Duration = Duration::from_secs(5);
-/// Wait before something that only a user can mend is looked at again.
+/// Shortest wait before something that only a change of a resource can mend is looked at again.
 const RETRY_INVALID: Duration = Duration::from_secs(30);
 
 /// Why a resource is not as its spec wants it. The text tells the remedy where a user has one.
@@ -84,20 +84,29 @@ impl Error {
         }
     }
 
-    const fn retry(&self) -> Duration {
+    /// What may be logged. What speaks of a resource's values or of a Secret stands in the status alone.
+    fn logged(&self) -> Option<String> {
+        match self {
+            Self::Read(error) => Some(logged(error)),
+            Self::Apply(apply::Error::Api { source, .. }) => Some(logged(source)),
+            Self::Status(fault) => Some(fault.logged()),
+            Self::Invalid(_) | Self::SecretMissing { .. } | Self::Certificate { .. } | Self::Apply(_) => None,
+        }
+    }
+
+    /// Wait before the next attempt, after so many failures in a row.
+    fn retry(&self, failures: u32) -> Duration {
+        let wait = retry(failures, rand::random());
         match self {
             Self::Invalid(_) | Self::Apply(apply::Error::Rejected { .. } | apply::Error::Taken { .. }) => {
-                RETRY_INVALID
+                wait.max(RETRY_INVALID)
             }
-            _ => RETRY,
+            _ => wait,
         }
     }
 }
 
-/// Longest message of the API server that is passed on, characters.
-const MESSAGE_CHARS: usize = 500;
-
-/// What went wrong, without any text of an object: what the library says of an answer that it can't read quotes it.
+/// What went wrong, without any answer's text: what the library says of an answer that it can't read quotes it.
 #[must_use]
 pub fn told(error: &kube::Error) -> String {
     match error {
@@ -105,12 +114,27 @@ pub fn told(error: &kube::Error) -> String {
             format!("the API server answers {} and does not say why", status.code)
         }
         kube::Error::Api(status) => {
-            let message: String = status.message.chars().take(MESSAGE_CHARS).collect();
-            format!("the API server answers {} {}: {message}", status.code, status.reason)
+            format!("the API server answers {} {}: {}", status.code, status.reason, said(status))
         }
         kube::Error::SerdeError(error) => format!("the API server's answer {}", form(error)),
         kube::Error::FromUtf8(_) => "the API server's answer is not UTF-8".to_owned(),
         other => other.to_string(),
+    }
+}
+
+/// What the API server says, shortened: it quotes the values that it refuses.
+pub(crate) fn said(status: &kube::core::Status) -> String {
+    cut(&status.message, SAID)
+}
+
+/// The same for the log, where nothing is quoted.
+#[must_use]
+pub(crate) fn logged(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if matches!(status.code, 400 | 422) => {
+            format!("the API server answers {} {}", status.code, status.reason)
+        }
+        other => told(other),
     }
 }
 
@@ -155,6 +179,7 @@ pub trait Subject: Cached + Serialize {
 pub async fn reconcile<S: Subject>(subject: Arc<S>, ctx: Arc<Ctx>) -> Result<Action, Error> {
     // Garbage collection follows the owner references; nothing is left to do.
     if subject.meta().deletion_timestamp.is_some() {
+        ctx.failures.forget(&subject.uid().unwrap_or_default());
         return Ok(Action::await_change());
     }
     let subject = ctx.newest(subject);
@@ -172,7 +197,10 @@ pub async fn reconcile<S: Subject>(subject: Arc<S>, ctx: Arc<Ctx>) -> Result<Act
     let now = Ctx::now();
     let next = soonest(usual, subject.look_again(&ctx, &now), &now);
     let next = soonest(next, start_ends(&*subject).filter(|end| end.0 > now.0), &now);
-    result.map(|_progress| Action::requeue(next))
+    result.map(|_progress| {
+        ctx.failures.forget(&subject.uid().unwrap_or_default());
+        Action::requeue(next)
+    })
 }
 
 /// The usual time, or that until an instant if it is shorter; a second at least.
@@ -182,14 +210,16 @@ fn soonest(usual: Duration, at: Option<Time>, now: &Time) -> Duration {
     usual.min(Duration::from_secs(u64::try_from(seconds).unwrap_or_default().saturating_add(1)))
 }
 
-/// When a failed reconcile is tried again; it was told in the status, and is logged here.
+/// When a failed reconcile is tried again; it was told in the status, and is logged here without the status's words.
 #[expect(clippy::needless_pass_by_value, reason = "the runtime's signature")]
-pub fn on_error<S: Cached>(subject: Arc<S>, error: &Error, _: Arc<Ctx>) -> Action {
+pub fn on_error<S: Cached>(subject: Arc<S>, error: &Error, ctx: Arc<Ctx>) -> Action {
     tracing::warn!(
-        kind = %S::kind(&()), namespace = subject.namespace(), name = subject.name_any(), reason = error.reason(), %error,
-        "not reconciled"
+        kind = %S::kind(&()), namespace = subject.namespace(), name = subject.name_any(), reason = error.reason(),
+        error = error.logged(), "not reconciled"
     );
-    Action::requeue(error.retry())
+    let failures =
+        ctx.failures.count(&subject.uid().unwrap_or_default(), subject.meta().generation, error.reason());
+    Action::requeue(error.retry(failures))
 }
 
 fn paused<S: Subject>(subject: &S) -> Option<&'static str> {
@@ -217,13 +247,17 @@ async fn write_status<S: Subject>(
         return Ok(());
     }
     ctx.metrics.called("apply", &format!("{}/status", S::plural(&())));
-    if let Some(written) = patch_status(subject, ctx, CONTROLLER_FIELD_MANAGER, &json!(after)).await? {
+    let written = match patch_status(subject, ctx, CONTROLLER_FIELD_MANAGER, &json!(after)).await? {
+        Written::Not => return Ok(()),
+        Written::As(written) => written,
+    };
+    if let Some(written) = written {
         // Conditions that others added stay when ours are applied.
         let ours = S::conditions(&after);
         if S::conditions(&written.written()).iter().any(|held| ours.iter().all(|c| c.type_ != held.type_)) {
-            remove_from_status(&written, ctx, &json!({"conditions": ours})).await?;
+            remove_from_status(&*written, ctx, &json!({"conditions": ours})).await?;
         } else {
-            ctx.remember(written);
+            ctx.remember(*written);
         }
     }
     let told = events::transitions(S::conditions(&before), S::conditions(&after), is_new);
@@ -257,8 +291,15 @@ async fn tell_overdue<S: Cached>(subject: &S, ctx: &Ctx, now: &[Condition]) {
     }
 }
 
-/// Applies a part of a resource's status under a field manager's name; the resource as it is then, if it can be read. One that
-/// is gone is no error.
+/// What came of a write of a status.
+pub(crate) enum Written<S> {
+    /// Nothing: the resource is gone, or is another one now.
+    Not,
+    /// The resource as it is then, if it can be read.
+    As(Option<Box<S>>),
+}
+
+/// Applies a part of a resource's status under a field manager's name. A resource that is gone is no error.
 ///
 /// # Errors
 /// When the API server does not answer, or not to us.
@@ -267,7 +308,7 @@ pub(crate) async fn patch_status<S: Cached>(
     ctx: &Ctx,
     manager: &str,
     status: &serde_json::Value,
-) -> Result<Option<S>, Fault> {
+) -> Result<Written<S>, Fault> {
     let body = json!({
         "apiVersion": S::api_version(&()), "kind": S::kind(&()),
         // That of one that was made anew under the name is left alone.
@@ -277,9 +318,11 @@ pub(crate) async fn patch_status<S: Cached>(
     let request = Request::new(S::url_path(&(), Some(&subject.namespace().unwrap_or_default())));
     let parameters = PatchParams::apply(manager).force();
     let request = request.patch_subresource("status", &subject.name_any(), &parameters, &Patch::Apply(body));
-    let text = object_as_it_was(ctx, request).await?;
-    let read = text.and_then(|text| object::read(&text, Cut::Document).ok());
-    Ok(read.and_then(|seen| if let Seen::Readable(object) = seen { Some(object) } else { None }))
+    let Some(text) = object_as_it_was(ctx, request).await? else { return Ok(Written::Not) };
+    Ok(Written::As(match object::read(&text, Cut::Document) {
+        Ok(Seen::Readable(object)) => Some(Box::new(object)),
+        Ok(Seen::Unreadable(_)) | Err(_) => None,
+    }))
 }
 
 /// Checks that no older resource of the other kind has the name: their objects would have the same names.
@@ -366,6 +409,35 @@ pub fn shared_reference<S: Subject>(subject: &S) -> OwnerReference {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The API server quotes what it refuses.
+    #[test]
+    fn no_value_of_a_resource_is_logged_and_messages_are_short() {
+        let status = |code: u16| {
+            let status =
+                json!({"status": "Failure", "code": code, "reason": "R", "message": "V".repeat(60_000)});
+            kube::Error::Api(Box::new(serde_json::from_value(status).expect("a status")))
+        };
+        for code in [400, 422] {
+            let refused = Error::Apply(apply::Error::of("Service", "n0", status(code)));
+            assert_eq!((refused.reason(), refused.logged()), ("InvalidSpec", None));
+            assert!(refused.to_string().len() < 1_000);
+            assert!(!Error::Read(status(code)).logged().expect("a text").contains('V'));
+        }
+        assert!(Error::Read(status(403)).logged().expect("a text").contains("VVV"));
+        let certificate = Error::Certificate { reason: "TrustUnusable", message: "V".to_owned() };
+        assert_eq!(certificate.logged(), None);
+    }
+
+    #[test]
+    fn one_that_keeps_failing_is_tried_ever_less_often() {
+        let missing =
+            Error::SecretMissing { name: "a".to_owned(), key: "b".to_owned(), namespace: "c".to_owned() };
+        let seconds = |failures| missing.retry(failures).as_secs();
+        assert!((5..8).contains(&seconds(1)) && (120..181).contains(&seconds(20)));
+        let invalid = Error::Invalid(Contradiction::TooMany { network: "a".to_owned() });
+        assert!(invalid.retry(1) == RETRY_INVALID && invalid.retry(20).as_secs() >= 120);
+    }
 
     #[test]
     fn the_next_look_is_the_soonest() {

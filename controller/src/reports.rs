@@ -1,12 +1,14 @@
 //! What nodes say of themselves, bounded: a node is believed what it says of itself, within what can be true; pure.
 //!
-//! A value that can't be true is left out or cut to what can, and the condition that rests on it says so. Nothing that
-//! follows from a report outlives the report.
+//! A version or time that can't be true is left out, a number or text that is too large is cut, and the condition that rests
+//! on it says so. Nothing that follows from a report outlives the report. Each field is named here, so that one that is added to
+//! a report does not get past these bounds.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sorcha_crds::{
     central_node::{CentralNodeReport, PeerCounts},
     peer::PeerReport,
+    text::{NAME, SAID, cut},
 };
 
 /// Highest number that is taken for a version or a count: what JSON carries exactly. At a million publications a second a
@@ -16,10 +18,8 @@ const MOST: i64 = (1 << 53) - 1;
 const MOST_PEERS: i64 = 100_000;
 /// Reports of different nodes are of different moments: one may be so many publications ahead of another.
 const AHEAD: i64 = 100_000;
-/// Longest text that is repeated in a condition, characters; nodes write 512 at most.
-const TEXT: usize = 512;
-/// Longest name or hash, characters.
-const NAME: usize = 253;
+/// Longest request for a resync that the schema takes, characters.
+const RESYNC: usize = 100;
 /// Longest round trip, milliseconds.
 const ROUND_TRIP: f64 = 600_000.0;
 /// Clocks of nodes may be ahead by this, seconds.
@@ -53,14 +53,14 @@ impl Bounds {
         cut
     }
 
+    /// A version that a register can have. One that it can't have is no version: a lower one would be claimed for the node.
     fn version(&mut self, value: Option<i64>, head: Option<i64>) -> Option<i64> {
-        let most = head.map_or(MOST, |head| head.clamp(0, MOST - AHEAD));
         let value = value?;
-        // Reports don't come at once: a little ahead is usual.
-        if head.is_some() && (0..=most + AHEAD).contains(&value) {
+        if (0..=most(head)).contains(&value) {
             return Some(value);
         }
-        Some(self.number("version", value, most))
+        self.faults.push(format!("version {value} is not taken"));
+        None
     }
 
     /// An instant that is not in the future.
@@ -78,70 +78,116 @@ impl Bounds {
     }
 }
 
-fn cut(text: Option<String>, most: usize) -> Option<String> {
-    text.map(|text| match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    })
+/// The highest version that a register with this head can have: reports don't come at once, a little ahead is usual.
+fn most(head: Option<i64>) -> i64 {
+    head.map_or(MOST, |head| head.clamp(0, MOST - AHEAD) + AHEAD)
+}
+
+fn short(text: Option<&String>, most: usize) -> Option<String> {
+    text.map(|text| cut(text, most))
 }
 
 /// A peer's report. `head`: the highest version that the network's central nodes report, where they are known.
 #[must_use]
 pub fn peer(report: &PeerReport, head: Option<i64>, now: &Time) -> Bounded<PeerReport> {
-    let (mut bounds, told) = (Bounds::default(), report.clone());
-    let state = told.state.filter(|state| {
+    let PeerReport {
+        name,
+        state,
+        since,
+        central_node,
+        version,
+        lag,
+        ahead,
+        fresh_as_of,
+        missed_heartbeats,
+        failovers,
+        rtt_ms,
+        digest,
+        lineage,
+        split_brain,
+        refused,
+        refusal,
+        findings,
+        replication_fault,
+        force_resync,
+        certificate_not_after,
+        message,
+    } = report;
+    let mut bounds = Bounds::default();
+    let state = state.clone().filter(|state| {
         let known = PEER_STATES.contains(&state.as_str());
         if !known {
             bounds.faults.push("its state is none that a peer can be in".to_owned());
         }
         known
     });
-    let most = head.map_or(MOST, |head| head.clamp(0, MOST - AHEAD) + AHEAD);
     let report = PeerReport {
+        name: cut(name, NAME),
         state,
-        since: bounds.past("since", told.since, now),
-        central_node: cut(told.central_node, NAME),
-        version: bounds.version(told.version, head),
-        lag: told.lag.map(|lag| bounds.number("lag", lag, most)),
-        fresh_as_of: bounds.past("freshAsOf", told.fresh_as_of, now),
-        failovers: told.failovers.map(|count| bounds.number("failovers", count, MOST)),
-        rtt_ms: told.rtt_ms.filter(|rtt| (0.0..=ROUND_TRIP).contains(rtt)),
-        digest: cut(told.digest, NAME),
-        lineage: cut(told.lineage, NAME),
-        split_brain: cut(told.split_brain, NAME),
-        findings: told.findings.map(|count| bounds.number("findings", count, MOST)),
-        message: cut(told.message, TEXT),
-        refused: cut(told.refused, TEXT),
-        refusal: cut(told.refusal, TEXT),
-        replication_fault: cut(told.replication_fault, TEXT),
-        ..told
+        since: bounds.past("since", since.clone(), now),
+        central_node: short(central_node.as_ref(), NAME),
+        version: bounds.version(*version, head),
+        lag: lag.map(|lag| bounds.number("lag", lag, most(head))),
+        ahead: ahead.map(|ahead| bounds.number("ahead", ahead, MOST)),
+        fresh_as_of: bounds.past("freshAsOf", fresh_as_of.clone(), now),
+        missed_heartbeats: missed_heartbeats.map(|missed| missed.max(0)),
+        failovers: failovers.map(|count| bounds.number("failovers", count, MOST)),
+        rtt_ms: rtt_ms.filter(|rtt| (0.0..=ROUND_TRIP).contains(rtt)),
+        digest: short(digest.as_ref(), NAME),
+        lineage: short(lineage.as_ref(), NAME),
+        split_brain: short(split_brain.as_ref(), NAME),
+        refused: short(refused.as_ref(), NAME),
+        refusal: short(refusal.as_ref(), SAID),
+        findings: findings.map(|count| bounds.number("findings", count, MOST)),
+        replication_fault: short(replication_fault.as_ref(), SAID),
+        force_resync: short(force_resync.as_ref(), RESYNC),
+        certificate_not_after: certificate_not_after.clone(),
+        message: short(message.as_ref(), SAID),
     };
     Bounded { report, fault: bounds.end() }
 }
 
-/// A central node's report. `head`: the highest version that the other central nodes of its network report, where they are
-/// ready.
+/// A central node's report. `head`: the highest version that older central nodes of its network report, where they are ready.
 #[must_use]
 pub fn central(report: &CentralNodeReport, head: Option<i64>) -> Bounded<CentralNodeReport> {
-    let (mut bounds, told) = (Bounds::default(), report.clone());
+    let CentralNodeReport {
+        name,
+        state,
+        message,
+        since,
+        version,
+        lineage,
+        digest,
+        peers,
+        store_reachable,
+        store_message,
+        findings,
+        refusal,
+        register_fault,
+        certificate_not_after,
+    } = report;
+    let mut bounds = Bounds::default();
     let peers = {
-        let connected = bounds.number("peers.connected", told.peers.connected, MOST_PEERS);
-        let up_to_date = bounds.number("peers.upToDate", told.peers.up_to_date, MOST_PEERS);
-        let lagging = bounds.number("peers.lagging", told.peers.lagging, MOST_PEERS);
+        let connected = bounds.number("peers.connected", peers.connected, MOST_PEERS);
+        let up_to_date = bounds.number("peers.upToDate", peers.up_to_date, MOST_PEERS);
+        let lagging = bounds.number("peers.lagging", peers.lagging, MOST_PEERS);
         PeerCounts { connected, up_to_date: up_to_date.min(connected), lagging: lagging.min(connected) }
     };
     let report = CentralNodeReport {
-        state: cut(Some(told.state), NAME).unwrap_or_default(),
-        message: cut(told.message, TEXT),
-        version: bounds.version(told.version, head),
-        lineage: cut(told.lineage, NAME),
-        digest: cut(told.digest, NAME),
+        name: cut(name, NAME),
+        state: cut(state, NAME),
+        message: short(message.as_ref(), SAID),
+        since: since.clone(),
+        version: bounds.version(*version, head),
+        lineage: short(lineage.as_ref(), NAME),
+        digest: short(digest.as_ref(), NAME),
         peers,
-        store_message: cut(told.store_message, TEXT),
-        findings: told.findings.map(|count| bounds.number("findings", count, MOST)),
-        refusal: cut(told.refusal, TEXT),
-        register_fault: cut(told.register_fault, NAME),
-        ..told
+        store_reachable: *store_reachable,
+        store_message: short(store_message.as_ref(), SAID),
+        findings: findings.map(|count| bounds.number("findings", count, MOST)),
+        refusal: short(refusal.as_ref(), SAID),
+        register_fault: short(register_fault.as_ref(), NAME),
+        certificate_not_after: certificate_not_after.clone(),
     };
     Bounded { report, fault: bounds.end() }
 }
@@ -177,33 +223,37 @@ mod tests {
     }
 
     #[test]
-    fn a_version_that_no_register_has_is_cut_and_told() {
-        for (version, head, taken) in [
-            (i64::MAX, None, MOST),
-            (i64::MAX, Some(17), 17),
-            (i64::MAX, Some(i64::MAX), MOST - AHEAD),
-            (17 + AHEAD + 1, Some(17), 17),
-            (-1, Some(17), 0),
-            (i64::MIN, None, 0),
+    fn a_version_that_no_register_has_is_not_taken_and_told() {
+        for (version, head) in [
+            (i64::MAX, None),
+            (i64::MAX, Some(17)),
+            (i64::MAX, Some(i64::MAX)),
+            (17 + AHEAD + 1, Some(17)),
+            (-1, Some(17)),
+            (i64::MIN, None),
         ] {
             let bounded = peer(&peer_report(json!({"name": "edge-0", "version": version})), head, &now());
-            assert_eq!(bounded.report.version, Some(taken), "{version} {head:?}");
+            assert_eq!(bounded.report.version, None, "{version} {head:?}");
             assert!(bounded.fault.is_some_and(|fault| fault.contains(&version.to_string())));
             let report: CentralNodeReport =
                 serde_json::from_value(json!({"name": "n0-0", "version": version})).expect("a report");
             let bounded = central(&report, head);
-            assert_eq!((bounded.report.version, bounded.fault.is_some()), (Some(taken), true));
+            assert_eq!((bounded.report.version, bounded.fault.is_some()), (None, true));
         }
+        let ahead = peer_report(json!({"name": "edge-0", "version": 17 + AHEAD}));
+        assert_eq!(peer(&ahead, Some(17), &now()).report.version, Some(17 + AHEAD));
     }
 
+    /// Whatever fields a report has: the longest text in each makes a short report.
     #[test]
     fn texts_numbers_and_times_are_bounded() {
         let long = "ä".repeat(100_000);
         let bounded = peer(
             &peer_report(json!({
-                "name": "edge-0", "state": long, "centralNode": long, "splitBrain": long, "message": long, "digest": long,
-                "lag": i64::MIN, "failovers": i64::MAX, "rttMs": 1e300, "freshAsOf": "9999-01-01T00:00:00Z",
-                "since": "9999-01-01T00:00:00Z",
+                "name": long, "state": long, "centralNode": long, "splitBrain": long, "message": long, "digest": long,
+                "lineage": long, "refused": long, "refusal": long, "replicationFault": long, "forceResync": long,
+                "lag": i64::MIN, "ahead": i64::MIN, "failovers": i64::MAX, "missedHeartbeats": i32::MIN, "rttMs": 1e300,
+                "freshAsOf": "9999-01-01T00:00:00Z", "since": "9999-01-01T00:00:00Z",
             })),
             Some(5),
             &now(),
@@ -213,10 +263,18 @@ mod tests {
             (&report.state, &report.fresh_as_of, &report.since, report.rtt_ms),
             (&None, &None, &None, None)
         );
-        assert_eq!((report.lag, report.failovers), (Some(0), Some(MOST)));
-        let texts = [&report.central_node, &report.split_brain, &report.message, &report.digest];
-        assert!(texts.iter().all(|text| text.as_ref().is_some_and(|text| text.chars().count() <= TEXT + 1)));
+        assert_eq!((report.lag, report.ahead, report.failovers), (Some(0), Some(0), Some(MOST)));
+        assert_eq!(report.missed_heartbeats, Some(0));
+        let length = json!(report).to_string().chars().count();
+        assert!(length < 4_000, "{length}");
         assert!(bounded.fault.is_some_and(|fault| fault.len() < 1_000), "no text of the node is in it");
+        let report: CentralNodeReport = serde_json::from_value(json!({
+            "name": long, "state": long, "message": long, "lineage": long, "digest": long, "storeMessage": long,
+            "refusal": long, "registerFault": long,
+        }))
+        .expect("a report");
+        let length = json!(central(&report, None).report).to_string().chars().count();
+        assert!(length < 4_000, "{length}");
     }
 
     #[test]

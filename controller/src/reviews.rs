@@ -5,12 +5,15 @@
 //! ServiceAccounts of all central nodes that there are. Helm does not know of the list and leaves it alone.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Subject};
+use k8s_openapi::api::{
+    core::v1::ServiceAccount,
+    rbac::v1::{ClusterRoleBinding, Subject},
+};
 use kube::{
     Api, Resource as _, ResourceExt as _,
     api::{Patch, PatchParams},
@@ -19,10 +22,20 @@ use serde_json::json;
 use sorcha_crds::{CONTROLLER_FIELD_MANAGER, SorchaCentralNode};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::{cache::Triggers, context::Ctx, reconcile::told};
+use crate::{
+    apply::{is_conflict, owner::Claim},
+    cache::{Caches, Triggers},
+    context::Ctx,
+    network::age,
+    reconcile::told,
+};
 
 /// Central nodes that come at once are written at once.
 const GATHER: Duration = Duration::from_millis(200);
+/// Central nodes of one namespace that may ask: one object holds the accounts of all namespaces, and may have 1.5 MB.
+pub const OF_NAMESPACE: usize = 128;
+/// How often the binding is looked at again because others wrote it in between.
+const ATTEMPTS: usize = 4;
 /// Wait before a failed write is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -42,6 +55,7 @@ pub enum State {
 pub struct Reviews {
     binding: Option<String>,
     state: Mutex<State>,
+    left_out: Mutex<BTreeSet<Account>>,
 }
 
 impl Reviews {
@@ -49,7 +63,13 @@ impl Reviews {
     #[must_use]
     pub fn new(binding: Option<&str>) -> Self {
         let state = if binding.is_some() { State::Given } else { State::NotHere };
-        Self { binding: binding.map(str::to_owned), state: Mutex::new(state) }
+        Self { binding: binding.map(str::to_owned), state: Mutex::new(state), left_out: Mutex::default() }
+    }
+
+    /// One that stands so.
+    #[cfg(test)]
+    pub(crate) fn of(state: State) -> Self {
+        Self { binding: None, state: Mutex::new(state), left_out: Mutex::default() }
     }
 
     /// How it stands.
@@ -58,23 +78,68 @@ impl Reviews {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether an account is left out, because its namespace has too many.
+    #[must_use]
+    pub fn leaves_out(&self, namespace: &str, name: &str) -> bool {
+        let left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        !left_out.is_empty() && left_out.contains(&(namespace.to_owned(), name.to_owned()))
+    }
+
     /// Whether that is news.
-    fn set(&self, state: &State) -> bool {
+    fn set(&self, state: &State, left_out: &BTreeSet<Account>) -> bool {
         if let State::Fault(fault) = state {
             tracing::warn!(fault, "central nodes can't ask about publishers' tokens");
         }
         let mut held = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *held, state.clone()) != *state
+        let mut others = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_same = *held == *state && *others == *left_out;
+        held.clone_from(state);
+        others.clone_from(left_out);
+        !is_same
     }
 }
 
-/// The ServiceAccounts, as namespace and name, of the central nodes that ask about tokens.
-fn accounts(nodes: &[Arc<SorchaCentralNode>]) -> BTreeSet<(String, String)> {
-    let asking = nodes.iter().filter(|node| node.spec.publishers.kubernetes.enabled);
-    asking.map(|node| (node.namespace().unwrap_or_default(), node.name_any())).collect()
+/// A ServiceAccount: namespace and name.
+type Account = (String, String);
+
+/// Who is to be on the list, and who is left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Wanted {
+    accounts: BTreeSet<Account>,
+    left_out: BTreeSet<Account>,
 }
 
-fn held(binding: &ClusterRoleBinding) -> BTreeSet<(String, String)> {
+/// The ServiceAccounts of the central nodes that ask about tokens: those that a central node owns, and no others that have the
+/// name of one. Of one namespace the oldest central nodes' are taken.
+fn accounts(caches: &Caches) -> Wanted {
+    let asks = |node: &&Arc<SorchaCentralNode>| node.spec.publishers.kubernetes.enabled;
+    let mut nodes = caches.central_nodes.state();
+    nodes.sort_by_cached_key(|node| age(&**node));
+    let asking = nodes.iter().filter(asks).map(|node| (node.namespace(), node.name_any(), node.uid()));
+    // One that can't be read runs on as it did.
+    let unreadable = caches.unreadables.identities(&SorchaCentralNode::kind(&()));
+    let unreadable = unreadable.into_iter().map(|(namespace, name, uid)| (Some(namespace), name, Some(uid)));
+    let (mut wanted, mut counts) = (Wanted::default(), HashMap::<String, usize>::new());
+    for (namespace, name, uid) in asking.chain(unreadable) {
+        let account = (namespace.unwrap_or_default(), name);
+        if !owns(caches, &account, uid.as_deref().unwrap_or_default()) {
+            continue;
+        }
+        let count = counts.entry(account.0.clone()).or_default();
+        *count += 1;
+        let list = if *count > OF_NAMESPACE { &mut wanted.left_out } else { &mut wanted.accounts };
+        list.insert(account);
+    }
+    wanted
+}
+
+/// Whether the central node of this uid is the controller of a ServiceAccount of its name.
+fn owns(caches: &Caches, (namespace, name): &Account, uid: &str) -> bool {
+    let account = caches.get::<ServiceAccount>(namespace, name);
+    account.is_some_and(|account| Claim::Resource(uid.to_owned()).check(&account.metadata).is_ok())
+}
+
+fn held(binding: &ClusterRoleBinding) -> BTreeSet<Account> {
     let account = |subject: &Subject| (subject.namespace.clone().unwrap_or_default(), subject.name.clone());
     binding.subjects.iter().flatten().map(account).collect()
 }
@@ -84,15 +149,13 @@ pub async fn run(ctx: &Ctx, triggers: &Triggers) {
     let Some(binding) = &ctx.reviews.binding else { return };
     let (mut applied, mut next_look) = (None, Instant::now());
     loop {
-        let mut wanted = accounts(&ctx.caches.central_nodes.state());
-        // One that can't be read runs on as it did.
-        wanted.extend(ctx.caches.unreadables.names(&SorchaCentralNode::kind(&())));
+        let wanted = accounts(&ctx.caches);
         if applied.as_ref() != Some(&wanted) {
-            let state = match keep(ctx, binding, &wanted, applied.is_some()).await {
+            let state = match keep(ctx, binding, &wanted.accounts).await {
                 Ok(()) => State::Given,
-                Err(error) => State::Fault(fault(binding, &error)),
+                Err(why) => State::Fault(fault(binding, &why)),
             };
-            if ctx.reviews.set(&state) {
+            if ctx.reviews.set(&state, &wanted.left_out) {
                 triggers.touch_central_nodes(&ctx.caches);
             }
             if state != State::Given {
@@ -104,26 +167,37 @@ pub async fn run(ctx: &Ctx, triggers: &Triggers) {
             next_look = Instant::now() + ctx.settings.resync;
         }
         if timeout_at(next_look, triggers.nodes.notified()).await.is_err() {
-            // Somebody may have changed the list meanwhile: it is looked at.
+            // Others may have changed the list meanwhile: it is looked at.
             applied = None;
         }
         sleep(GATHER).await;
     }
 }
 
-/// Writes the list, unless it is looked at first and found as it should be.
-async fn keep(
-    ctx: &Ctx,
-    name: &str,
-    wanted: &BTreeSet<(String, String)>,
-    is_known: bool,
-) -> kube::Result<()> {
-    let api: Api<ClusterRoleBinding> = Api::all(ctx.client.clone());
-    if !is_known {
-        ctx.metrics.called("get", "clusterrolebindings");
-        if held(&api.get(name).await?) == *wanted {
-            return Ok(());
+/// Brings the list to what is wanted. Where others write it at the same time, it is looked at again.
+async fn keep(ctx: &Ctx, name: &str, wanted: &BTreeSet<Account>) -> Result<(), String> {
+    for _ in 1..ATTEMPTS {
+        if let Some(result) = keep_once(ctx, name, wanted).await {
+            return result;
         }
+    }
+    keep_once(ctx, name, wanted).await.unwrap_or_else(|| Err("others write it all the time".to_owned()))
+}
+
+/// The binding must be the chart's: it is looked at first, and written only as it was then. `None`: others wrote it meanwhile.
+async fn keep_once(ctx: &Ctx, name: &str, wanted: &BTreeSet<Account>) -> Option<Result<(), String>> {
+    let api: Api<ClusterRoleBinding> = Api::all(ctx.client.clone());
+    ctx.metrics.called("get", "clusterrolebindings");
+    let binding = match api.get(name).await {
+        Ok(binding) => binding,
+        Err(error) => return Some(Err(told(&error))),
+    };
+    let role = &binding.role_ref;
+    if (role.kind.as_str(), role.name.as_str()) != ("ClusterRole", name) {
+        return Some(Err(format!("it gives {} {}, and not ClusterRole {name}", role.kind, role.name)));
+    }
+    if held(&binding) == *wanted {
+        return Some(Ok(()));
     }
     let subjects: Vec<_> = wanted
         .iter()
@@ -131,21 +205,26 @@ async fn keep(
         .collect();
     let body = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-        "metadata": {"name": name}, "subjects": subjects,
+        // What was looked at, and nothing that has come in its place.
+        "metadata": {"name": name, "uid": binding.uid(), "resourceVersion": binding.resource_version()},
+        "subjects": subjects,
     });
     ctx.metrics.called("apply", "clusterrolebindings");
     let parameters = PatchParams::apply(CONTROLLER_FIELD_MANAGER).force();
-    api.patch(name, &parameters, &Patch::Apply(body)).await?;
+    match api.patch(name, &parameters, &Patch::Apply(body)).await {
+        Ok(_) => {}
+        Err(error) if is_conflict(&error) => return None,
+        Err(error) => return Some(Err(told(&error))),
+    }
     tracing::info!(
         binding = name,
         central_nodes = wanted.len(),
         "central nodes may ask about publishers' tokens"
     );
-    Ok(())
+    Some(Ok(()))
 }
 
-fn fault(binding: &str, error: &kube::Error) -> String {
-    let why = told(error);
+fn fault(binding: &str, why: &str) -> String {
     format!(
         "users of the cluster can't publish: the ServiceAccounts of the central nodes are not in ClusterRoleBinding {binding}: \
          {why}; `helm upgrade` of the chart makes it and the controller's right to change it"

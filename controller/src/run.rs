@@ -95,7 +95,7 @@ async fn lead(
         ready.send_replace(true);
         metrics.leads(true);
         tokio::select! {
-            () = reconcile(client, settings, identity, metrics) => {}
+            () = reconcile(client, settings, identity, metrics, Fence::open()) => {}
             () = shutdown => {}
         }
         return Ok(());
@@ -103,13 +103,13 @@ async fn lead(
     let fence = Fence::closed();
     let client = ClientBuilder::try_from(cluster.clone())?.with_layer(&fence).build();
     // What is behind the fence can't open it.
-    let mut leadership = Leadership::new(Client::try_from(cluster)?, &settings, &identity, fence);
+    let mut leadership = Leadership::new(Client::try_from(cluster)?, &settings, &identity, fence.clone());
     leadership.campaign().await.map_err(RunError::Lease)?;
     // A standby is ready: it can take over.
     ready.send_replace(true);
     tracing::info!(identity, lease = settings.lease_name, "waiting for the lease");
     let result = tokio::select! {
-        result = while_leading(&mut leadership, client, settings, identity, metrics) => result,
+        result = while_leading(&mut leadership, client, settings, identity, metrics, fence) => result,
         () = shutdown => Ok(()),
     };
     // What a lost lease has left under way may still arrive: its time is left to run out.
@@ -125,23 +125,24 @@ async fn while_leading(
     settings: Settings,
     identity: String,
     metrics: Metrics,
+    fence: Fence,
 ) -> Result<(), RunError> {
     leadership.gained().await;
     metrics.leads(true);
     tracing::info!(identity, namespace = settings.namespace, "reconciling");
     tokio::select! {
-        () = reconcile(client, settings, identity, metrics) => Ok(()),
+        () = reconcile(client, settings, identity, metrics, fence) => Ok(()),
         () = leadership.lost() => Err(RunError::LeaseLost),
     }
 }
 
-/// Watches and reconciles, for ever.
-pub async fn reconcile(client: Client, settings: Settings, identity: String, metrics: Metrics) {
+/// Watches and reconciles, for ever; `client` and what is sent to registers are behind the fence.
+pub async fn reconcile(client: Client, settings: Settings, identity: String, metrics: Metrics, fence: Fence) {
     let (caches, writers) = cache::caches();
     let (central, central_requests) = mpsc::unbounded_channel();
     let (peer, peer_requests) = mpsc::unbounded_channel();
     let (blueprint, blueprint_requests) = mpsc::unbounded_channel();
-    let triggers = Triggers { central, peer, blueprint, nodes: Arc::default() };
+    let triggers = Triggers { central, peer, blueprint, nodes: Arc::default(), networks: Arc::default() };
     let watches = cache::run(
         client.clone(),
         settings.namespace.clone(),
@@ -153,7 +154,7 @@ pub async fn reconcile(client: Client, settings: Settings, identity: String, met
     if let Err(error) = certificates::measure(metrics.registry(), caches.clone()) {
         tracing::warn!(%error, "certificates are not measured");
     }
-    let ctx = Arc::new(Ctx::new(client, settings, caches.clone(), metrics, identity));
+    let ctx = Arc::new(Ctx::new(client, settings, caches.clone(), metrics, identity, fence));
     // Before its caches are full, everything would look as if it were missing. None waits for those of others.
     let nodes = async {
         caches.ready_for_nodes().await;
@@ -176,7 +177,10 @@ pub async fn reconcile(client: Client, settings: Settings, identity: String, met
         );
     };
     let reviews = async {
-        if caches.central_nodes.wait_until_ready().await.is_ok() {
+        // Before they are known, the list would be emptied.
+        let known =
+            tokio::join!(caches.central_nodes.wait_until_ready(), caches.service_accounts.wait_until_ready());
+        if known.0.is_ok() && known.1.is_ok() {
             reviews::run(&ctx, &triggers).await;
         }
     };

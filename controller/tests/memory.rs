@@ -19,7 +19,9 @@ use axum::{
 use clap::Parser;
 use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
-use sorcha_controller::{config::Settings, metrics::Metrics, publication::document::Document, run};
+use sorcha_controller::{
+    config::Settings, leader::fence::Fence, metrics::Metrics, publication::document::Document, run,
+};
 use tokio::time::{Duration, timeout};
 
 const BLUEPRINTS: usize = 1_000;
@@ -151,7 +153,13 @@ async fn a_thousand_documents_of_one_megabyte_fit_into_the_charts_limit() {
         &format!("--central-url=n0=http://{address}"),
     ];
     let settings = Cli::try_parse_from(flags).expect("settings").settings;
-    let controller = run::reconcile(api(document), settings, "test".into(), Metrics::new().expect("metrics"));
+    let controller = run::reconcile(
+        api(document),
+        settings,
+        "test".into(),
+        Metrics::new().expect("metrics"),
+        Fence::open(),
+    );
     let all = async {
         while published.load(Ordering::Relaxed) < BLUEPRINTS {
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -119,18 +119,21 @@ pub struct SorchaBlueprintStatus {
     /// Checksum of the published document, `sha256:` and the hex SHA-256 of its canonical form. From then on a document
     /// with another one is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub checksum: Option<String>,
     /// When it was published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published_at: Option<Time>,
     /// Who published it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
     pub published_by: Option<String>,
     /// Whether it is active in the register.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<bool>,
     /// Central node that was asked last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub central_node: Option<String>,
     /// Connected peers known to hold the version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -140,6 +143,7 @@ pub struct SorchaBlueprintStatus {
     pub peers_total: Option<i64>,
     /// Both counts, such as `2/3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub peers: Option<String>,
     /// Conditions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

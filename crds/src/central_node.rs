@@ -396,6 +396,7 @@ pub struct SorchaCentralNodeStatus {
     pub observed_generation: Option<i64>,
     /// gRPC address for peers outside this namespace, `host:port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
     pub endpoint: Option<String>,
     /// Connected peers; zero while the node does not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -408,9 +409,11 @@ pub struct SorchaCentralNodeStatus {
     pub converged_version: Option<i64>,
     /// Lineage of the register: hash of its genesis, its first 12 digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub lineage: Option<String>,
     /// Digest of the register's content at its version, its first 12 digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub digest: Option<String>,
     /// Certificate that the node is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -433,12 +436,15 @@ pub struct SorchaCentralNodeStatus {
 pub struct PeerCounts {
     /// With a live session.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     pub connected: i64,
     /// Of these, known to hold the newest version.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     pub up_to_date: i64,
     /// Of these, behind for longer than an hour, or what `limits.lagging_after` of the node says.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     pub lagging: i64,
 }
 
@@ -489,9 +495,11 @@ pub struct CentralNodeReport {
     pub findings: Option<i64>,
     /// Why entries of the store are not served: they contradict what is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
     pub refusal: Option<String>,
     /// `RegisterLost`, `RegisterExchanged` or `RegisterRolledBack` while the database does not hold the register served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub register_fault: Option<String>,
     /// End of the node's TLS certificate; absent where gRPC is plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]

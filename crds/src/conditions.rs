@@ -2,6 +2,11 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use crate::text::cut;
+
+/// Longest message of a condition, characters: texts of others stand in it, and a status has many.
+pub const MESSAGE_CHARS: usize = 1000;
+
 /// The resource does what its spec asks for. kstatus, `kubectl wait`, Argo CD and Flux read this one.
 pub const READY: &str = "Ready";
 /// The objects of the resource are being brought to the spec, or wait for their turn.
@@ -80,15 +85,15 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding.
+    /// A finding; a message that is too long is cut.
     #[must_use]
     pub fn new(
         type_: &'static str,
         status: impl Into<ConditionStatus>,
         reason: &'static str,
-        message: impl Into<String>,
+        message: impl AsRef<str>,
     ) -> Self {
-        Self { type_, status: status.into(), reason, message: message.into() }
+        Self { type_, status: status.into(), reason, message: cut(message.as_ref(), MESSAGE_CHARS) }
     }
 }
 
@@ -144,6 +149,12 @@ mod tests {
         assert_eq!((message[0].message.as_str(), message[0].observed_generation), ("1 of 3", Some(2)));
         let flipped = merge(&message, vec![Finding::new(READY, true, "Ready", "3 of 3")], Some(2), &second);
         assert_eq!(flipped[0].last_transition_time, second);
+    }
+
+    #[test]
+    fn a_message_is_bounded_whoever_wrote_it() {
+        let finding = Finding::new(READY, false, "Rejected", "é".repeat(700_000));
+        assert_eq!(finding.message.chars().count(), MESSAGE_CHARS);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod conditions;
 pub mod peer;
 pub mod blueprint;
 pub mod shared;
+pub mod text;
 pub mod tls;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -89,6 +90,33 @@ mod tests {
             let schema = &value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
             let mut found = Vec::new();
             undescribed(&crd.spec.names.kind, schema, &mut found);
+            assert_eq!(found, Vec::<String>::new());
+        }
+    }
+
+    /// Whoever writes a status: the API server keeps no text in it that is as long as an object may be.
+    #[test]
+    fn every_text_of_a_status_is_bounded() {
+        fn unbounded(path: &str, schema: &serde_json::Value, found: &mut Vec<String>) {
+            let is_text = schema["type"] == "string" && schema["format"] != "date-time";
+            if is_text && schema.get("maxLength").is_none() && schema.get("enum").is_none() {
+                found.push(path.to_owned());
+            }
+            for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+                // Conditions have the schema of Kubernetes.
+                if name != "conditions" {
+                    unbounded(&format!("{path}.{name}"), field, found);
+                }
+            }
+            if let Some(items) = schema.get("items") {
+                unbounded(&format!("{path}[]"), items, found);
+            }
+        }
+        for crd in all_crds() {
+            let value = serde_json::to_value(&crd).expect("a definition is JSON");
+            let schema = &value["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"];
+            let mut found = Vec::new();
+            unbounded(&crd.spec.names.kind, schema, &mut found);
             assert_eq!(found, Vec::<String>::new());
         }
     }

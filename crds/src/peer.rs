@@ -271,6 +271,7 @@ pub struct SorchaPeerStatus {
     pub ready_replicas: Option<i32>,
     /// Ready pods of those asked for, such as `2/3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub ready: Option<String>,
     /// Peers with a session at a central node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -280,9 +281,11 @@ pub struct SorchaPeerStatus {
     pub isolated: Option<i32>,
     /// State of all peers' connections, or the worst one with its count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub state: Option<String>,
     /// Central node of all peers, or `mixed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub central: Option<String>,
     /// Version that every peer holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -298,18 +301,22 @@ pub struct SorchaPeerStatus {
     pub failovers: Option<i64>,
     /// Longest mean round trip of heartbeats, such as `1.8ms`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub rtt: Option<String>,
     /// Digest of all peers' content, its first 12 digits, or `differs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub digest: Option<String>,
     /// Newest value of `spec.forceResync` that every peer has done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub force_resync: Option<String>,
     /// Certificate that the peers are given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateStatus>,
     /// Selector of the pods, for the scale subresource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
     pub selector: Option<String>,
     /// What each peer reported last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -350,6 +357,7 @@ pub struct PeerReport {
     pub lag: Option<i64>,
     /// Versions that the central node's register has lost and the replica still holds; absent while there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub ahead: Option<i64>,
     /// The replica was last known to equal its central node's head at this instant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -364,6 +372,7 @@ pub struct PeerReport {
     pub failovers: Option<i64>,
     /// Mean round trip of the last heartbeats, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub rtt_ms: Option<f64>,
     /// Digest of the replica's content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -379,9 +388,11 @@ pub struct PeerReport {
     pub split_brain: Option<String>,
     /// Central node whose register contradicts the replica; nothing of it was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub refused: Option<String>,
     /// What that register contradicts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
     pub refusal: Option<String>,
     /// Integrity findings that are not repaired yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -389,6 +400,7 @@ pub struct PeerReport {
     pub findings: Option<i64>,
     /// Why the replica does not follow its central node, though they are connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
     pub replication_fault: Option<String>,
     /// Last value of `spec.forceResync` that was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]

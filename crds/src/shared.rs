@@ -182,7 +182,7 @@ pub struct PodOverrides {
     /// Labels added to the pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Annotations added to the pods.
+    /// Annotations added to the pods. Those by which a container gets another confinement (AppArmor, seccomp, CRI-O) are refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// Labels that a machine must have to run the pods.

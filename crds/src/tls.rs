@@ -126,8 +126,10 @@ pub struct CertificateStatus {
     pub not_after: Option<Time>,
     /// Who signed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub issuer: Option<String>,
     /// Secret that holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub secret_name: Option<String>,
 }

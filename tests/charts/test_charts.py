@@ -12,22 +12,24 @@ from manifests import NAMESPACE, ROOT, helm, render
 VALUES = sorted((ROOT / "tests/charts/values").glob("*.yaml"))
 # ClusterRole and binding of the central nodes.
 REVIEWS = "sorcha-node-reviews"
-OWNED = {"get", "list", "watch", "create", "patch", "delete"}
+OWNED = {"get", "list", "watch", "create", "patch"}
+# What is not always wanted.
+DELETED = OWNED | {"delete"}
 # (group, resource): verbs that the controller needs, no more.
 NEEDED = {
-    ("sorcha.dev", "sorchacentralnodes"): {"get", "list", "watch", "patch"},
-    ("sorcha.dev", "sorchapeers"): {"get", "list", "watch", "patch"},
-    **{("sorcha.dev", f"{kind}/status"): {"get", "patch", "update"} for kind in ("sorchacentralnodes", "sorchapeers")},
+    **{("sorcha.dev", kind): {"list", "watch"} for kind in ("sorchacentralnodes", "sorchapeers")},
+    **{("sorcha.dev", f"{kind}/status"): {"patch"} for kind in ("sorchacentralnodes", "sorchapeers")},
     **{("sorcha.dev", f"{kind}/finalizers"): {"update"} for kind in ("sorchacentralnodes", "sorchapeers")},
     ("sorcha.dev", "sorchablueprints"): {"get", "list", "watch", "patch"},
     ("sorcha.dev", "sorchablueprints/status"): {"patch"},
     **{("", kind): OWNED for kind in ("services", "configmaps", "serviceaccounts")},
-    ("", "secrets"): {"get", "list", "watch", "create", "update", "patch", "delete"},
+    ("", "secrets"): {"get", "list", "watch", "create", "update", "patch"},
     ("cert-manager.io", "certificates"): {"get", "create", "patch"},
-    **{("", kind): {"get", "list", "watch"} for kind in ("pods", "persistentvolumeclaims")},
+    ("", "pods"): {"list", "watch"},
+    ("", "persistentvolumeclaims"): {"get"},
     ("apps", "statefulsets"): OWNED,
-    ("batch", "cronjobs"): OWNED,
-    ("policy", "poddisruptionbudgets"): OWNED,
+    ("batch", "cronjobs"): DELETED,
+    ("policy", "poddisruptionbudgets"): DELETED,
     ("networking.k8s.io", "networkpolicies"): OWNED,
     **{("rbac.authorization.k8s.io", kind): OWNED for kind in ("roles", "rolebindings")},
     ("events.k8s.io", "events"): {"create", "patch"},
@@ -97,6 +99,18 @@ class Values(unittest.TestCase):
                 done = helm("template", "sorcha", "charts/sorcha", *shlex.split(args, posix=False))
                 self.assertNotEqual(done.returncode, 0, "it was accepted")
                 self.assertIn(expected, done.stderr)
+
+    def test_times_that_do_not_go_together_are_refused_by_name(self):
+        for setting, value in [("resync", "0s"), ("resync", "9s"), ("resync", "9999ms"), ("certificates.settle", "200h"), ("certificates.lifetime", "59s"),
+                               ("certificates.caLifetime", "800h"), ("certificates.lifetime", "3000h")]:
+            with self.subTest((setting, value)):
+                done = helm("template", "sorcha", str(ROOT / "charts/sorcha"), "--namespace", NAMESPACE, "--set", f"controller.{setting}={value}")
+                self.assertNotEqual(done.returncode, 0)
+                self.assertIn(f"controller.{setting}", done.stderr)
+        for setting, value in [("resync", "10s"), ("resync", "1h30m5s500ms"), ("resync", "0h010m"), ("certificates.settle", "120h"), ("log.filter", "info,[span{a=1}]=debug")]:
+            with self.subTest((setting, value)):
+                done = helm("template", "sorcha", str(ROOT / "charts/sorcha"), "--namespace", NAMESPACE, "--set-string", f"controller.{setting}={value}".replace(",", "\\,"))
+                self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_every_value_is_in_the_schema_which_is_strict(self):
         schema = json.loads((ROOT / "charts/sorcha/values.schema.json").read_text())

@@ -157,6 +157,15 @@ seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
+{{- /* Seconds of a duration such as 1h30m, without a part of a second. */ -}}
+{{- define "sorcha.dev/seconds" -}}
+{{- $whole := regexReplaceAll "[0-9]+ms$" . "" }}
+{{- $hours := regexFind "[0-9]+h" $whole | trimSuffix "h" | default "0" }}
+{{- $minutes := regexFind "[0-9]+m" $whole | trimSuffix "m" | default "0" }}
+{{- $seconds := regexFind "[0-9]+s" $whole | trimSuffix "s" | default "0" }}
+{{- add (mul (atoi (regexReplaceAll "^0+([0-9])" $hours "${1}")) 3600) (mul (atoi (regexReplaceAll "^0+([0-9])" $minutes "${1}")) 60) (atoi (regexReplaceAll "^0+([0-9])" $seconds "${1}")) }}
+{{- end }}
+
 {{- /* What no schema of single values shows. */ -}}
 {{- define "sorcha.dev/validate" -}}
 {{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" .Release.Namespace) }}
@@ -167,6 +176,18 @@ seccompProfile:
 {{- end }}
 {{- if and (gt (int .Values.replicas) 1) (not .Values.controller.leaderElection) }}
 {{- fail "replicas is greater than 1, so controller.leaderElection must be true: without it every replica reconciles" }}
+{{- end }}
+{{- if lt (include "sorcha.dev/seconds" .Values.controller.resync | int64) 10 }}
+{{- fail (printf "controller.resync is %s: at least 10s, since each look costs calls" .Values.controller.resync) }}
+{{- end }}
+{{- $certificates := .Values.controller.certificates }}
+{{- $settle := include "sorcha.dev/seconds" $certificates.settle | int64 }}
+{{- $lifetime := include "sorcha.dev/seconds" $certificates.lifetime | int64 }}
+{{- if lt $lifetime (max 60 (mul 6 $settle)) }}
+{{- fail (printf "controller.certificates.lifetime is %s: at least 1m, and six times controller.certificates.settle, which is %s" $certificates.lifetime $certificates.settle) }}
+{{- end }}
+{{- if lt (include "sorcha.dev/seconds" $certificates.caLifetime | int64) (mul 3 $lifetime) }}
+{{- fail (printf "controller.certificates.caLifetime is %s: at least three times controller.certificates.lifetime, which is %s" $certificates.caLifetime $certificates.lifetime) }}
 {{- end }}
 {{- if and .Values.watchNamespace (ne .Values.scope "Namespace") }}
 {{- fail "watchNamespace is set, so scope must be Namespace" }}

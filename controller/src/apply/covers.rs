@@ -11,7 +11,7 @@ use crate::cache::Cached;
 /// Maps whose values are quantities.
 const QUANTITY_MAPS: [&str; 2] = ["limits", "requests"];
 /// Fields that are quantities.
-const QUANTITIES: [&str; 2] = ["sizeLimit", "divisor"];
+const QUANTITIES: [&str; 3] = ["sizeLimit", "divisor", "size"];
 
 /// What else the lists of an object may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -60,7 +60,7 @@ impl Error {
         match &error {
             kube::Error::Api(status) if status.code == 409 => Self::Contended { kind, name },
             kube::Error::Api(status) if matches!(status.code, 400 | 422) => {
-                Self::Rejected { kind, name, message: status.message.clone() }
+                Self::Rejected { kind, name, message: crate::reconcile::said(status) }
             }
             _ => Self::Api { kind, name, source: Box::new(error) },
         }

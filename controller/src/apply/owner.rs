@@ -60,7 +60,8 @@ impl Claim {
     }
 }
 
-fn is_of_sorcha(owner: &OwnerReference) -> bool {
+/// Whether an owner is a resource of Sorcha.
+pub(crate) fn is_of_sorcha(owner: &OwnerReference) -> bool {
     owner.api_version.split('/').next() == Some(GROUP)
 }
 

@@ -2,13 +2,13 @@
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::SignedDuration};
 use kube::ResourceExt as _;
-use sorcha_crds::{SorchaBlueprint, blueprint::BlueprintDeletionPolicy};
+use sorcha_crds::{SorchaBlueprint, blueprint::BlueprintDeletionPolicy, conditions::READY};
 
 use super::{
     Pass, Turn,
     finalizer::{has_finalizer, set_finalizer},
     nobody, proof, ready, source,
-    status::Standing,
+    status::{DEPRECATING, LONGEST, Standing},
 };
 use crate::{
     context::Ctx,
@@ -43,24 +43,43 @@ pub(super) async fn leave(blueprint: &SorchaBlueprint, ctx: &Ctx, network: &Netw
         ctx.publisher.memory.forget(&uid);
         return Ok(Turn::Over);
     }
-    let Some(_lane) = ctx.publisher.lanes.enter(&network.namespace) else {
-        return Ok(Turn::Later);
-    };
     let now = Ctx::now();
     let until = deadline(blueprint, ctx, &now);
-    if farewell(blueprint.spec.deletion_policy, network.nodes.len()) == Farewell::Deprecate
-        && let Err((why, next)) = deprecate(blueprint, ctx, network).await
-    {
-        let left = until.0.duration_since(now.0);
-        if left > SignedDuration::ZERO {
-            let next = next.min(left.unsigned_abs());
-            return Ok(Turn::Taken(Pass::quiet(Standing::Leaving { why, until }, next)));
+    let left = until.0.duration_since(now.0);
+    if farewell(blueprint.spec.deletion_policy, network.nodes.len()) == Farewell::Deprecate {
+        let is_over = left <= SignedDuration::ZERO;
+        let why = match tried(blueprint).filter(|_| is_over) {
+            // It waits for no further turn.
+            Some(why) => Some(why),
+            None => {
+                let Some(_lane) = ctx.publisher.lanes.enter(&network.namespace) else {
+                    return Ok(Turn::Later);
+                };
+                match deprecate(blueprint, ctx, network).await {
+                    Ok(()) => None,
+                    Err((why, _)) if is_over => Some(why),
+                    Err((why, next)) => {
+                        let next = next.min(left.unsigned_abs());
+                        return Ok(Turn::Taken(Pass::quiet(Standing::Leaving { why, until }, next)));
+                    }
+                }
+            }
+        };
+        if let Some(why) = why {
+            let message = format!("{} stays active in the register: {why}", blueprint.blueprint_id());
+            ctx.send(blueprint, &note("NotDeprecated".to_owned(), message, false)).await;
         }
-        let message = format!("{} stays active in the register: {why}", blueprint.blueprint_id());
-        ctx.send(blueprint, &note("NotDeprecated".to_owned(), message, false)).await;
     }
     set_finalizer(blueprint, ctx, false).await?;
     Ok(Turn::Over)
+}
+
+/// What became of attempts to deprecate it, if there were any.
+fn tried(blueprint: &SorchaBlueprint) -> Option<String> {
+    let conditions = &blueprint.status.as_ref()?.conditions;
+    let ready = conditions.iter().find(|condition| condition.type_ == READY)?;
+    let why = ready.message.split_once(LONGEST).map_or(ready.message.as_str(), |(_, why)| why);
+    (ready.reason == DEPRECATING).then(|| why.to_owned())
 }
 
 fn deadline(blueprint: &SorchaBlueprint, ctx: &Ctx, now: &Time) -> Time {
@@ -90,7 +109,7 @@ async fn deprecate(
         },
         Err(why) => why,
     };
-    let outcome = Outcome::Waiting(why.clone());
+    let outcome = Outcome::waiting(&why);
     let wait = memory.keep(&uid, circumstances, &outcome, None, ctx.settings.resync);
     Err((why, wait))
 }

@@ -64,7 +64,7 @@ pub(super) async fn look(
     look: &mut Look<'_>,
 ) -> Outcome {
     if look.ready.is_empty() {
-        return Outcome::Waiting(nobody(network));
+        return Outcome::waiting(&nobody(network));
     }
     let pinned = blueprint.status.as_ref().and_then(|status| status.checksum.clone());
     let wanted = |document| Wanted {
@@ -84,7 +84,7 @@ pub(super) async fn look(
         // Nothing in the register could make up for that.
         Ok(Err(missing)) if pinned.is_none() => Outcome::Refused(missing.into()),
         Ok(document) => ask(blueprint, ctx, network, &wanted(document), look).await,
-        Err(why) => Outcome::Waiting(why),
+        Err(why) => Outcome::waiting(&why),
     }
 }
 
@@ -129,5 +129,5 @@ async fn ask(
             }
         }
     }
-    own.map_or_else(|| Outcome::Waiting(away.join("; ")), Outcome::Refused)
+    own.map_or_else(|| Outcome::waiting(&away.join("; ")), Outcome::Refused)
 }

@@ -33,9 +33,9 @@ use self::{
 use crate::{
     central,
     context::Ctx,
-    network::Network,
+    network::{Network, age},
     publication::{Outcome, Refusal, memory::Circumstances, publisher::Made, register::Fault},
-    reconcile::{Error, patch_status},
+    reconcile::{Error, Written, patch_status},
 };
 
 pub(crate) use self::{
@@ -60,9 +60,10 @@ enum Turn {
     Over,
 }
 
-/// Until a turn that was not had. Many who wait do not come at once.
-fn later() -> Duration {
-    Duration::from_secs(1).mul_f64(0.5 + rand::random::<f64>())
+/// Until a turn that was not had. Many who wait do not come at once, nor more than some hundred a second together.
+fn later(blueprints: usize) -> Duration {
+    let seconds = u64::try_from(blueprints / 256).unwrap_or(u64::MAX).clamp(1, 120);
+    Duration::from_secs(seconds).mul_f64(0.5 + rand::random::<f64>())
 }
 
 impl Pass {
@@ -89,9 +90,11 @@ pub async fn reconcile(blueprint: Arc<SorchaBlueprint>, ctx: Arc<Ctx>) -> Result
         Err(error) => error.reason(),
     };
     ctx.metrics.reconciled(&SorchaBlueprint::kind(&()), label, started.elapsed());
-    let pass = match result? {
+    let result = result?;
+    ctx.failures.forget(&blueprint.uid().unwrap_or_default());
+    let pass = match result {
         Turn::Taken(pass) => pass,
-        Turn::Later => return Ok(Action::requeue(later())),
+        Turn::Later => return Ok(Action::requeue(later(ctx.caches.blueprints.len()))),
         Turn::Over => return Ok(Action::await_change()),
     };
     let next = write_status(&blueprint, &ctx, &network, &pass).await?;
@@ -149,7 +152,6 @@ async fn stay(blueprint: &SorchaBlueprint, ctx: &Ctx, network: &Network) -> Resu
 
 /// Two resources of one id would undo each other's changes: the older one has it.
 fn duplicate(blueprint: &SorchaBlueprint, ctx: &Ctx) -> Option<Refusal> {
-    let age = |blueprint: &SorchaBlueprint| (blueprint.creation_timestamp(), blueprint.name_any());
     let mine = age(blueprint);
     let older = ctx.caches.blueprints.find(|other| {
         other.blueprint_id() == blueprint.blueprint_id()
@@ -183,13 +185,12 @@ fn tell(blueprint: &SorchaBlueprint, ctx: &Ctx, made: &[Made], outcome: &Outcome
         ctx.metrics.published(action, result);
         tracing::info!(namespace, name, id, action, result, "publication");
     }
-    let why = match outcome {
-        Outcome::InRegister { .. } => return,
-        Outcome::Refused(refusal) => refusal.to_string(),
-        Outcome::Waiting(why) => why.clone(),
-    };
+    if matches!(outcome, Outcome::InRegister { .. }) {
+        return;
+    }
     ctx.metrics.published("look", outcome.reason());
-    tracing::warn!(namespace, name, id, reason = outcome.reason(), why, "register not as wanted");
+    // Why stands in the status: keys of documents and words of central nodes are in it.
+    tracing::warn!(namespace, name, id, reason = outcome.reason(), "register not as wanted");
 }
 
 /// The finalizer is there as long as there is something to deprecate, and the policy asks for it.
@@ -212,7 +213,11 @@ async fn ensure_finalizer(
                 Ok(at) => ctx.publisher.retire(&at, id, Some(&entry.checksum)).await.map(drop),
                 Err(refusal) => Err(Fault::Refused(refusal)),
             };
-            tracing::info!(name = blueprint.name_any(), ?retired, "deleted while it was published");
+            tracing::info!(
+                name = blueprint.name_any(),
+                retired = retired.is_ok(),
+                "deleted while it was published"
+            );
         }
         Finalizer::Gone | Finalizer::Set => {}
     }
@@ -239,7 +244,10 @@ async fn write_status(
         Difference::Real => {}
     }
     ctx.metrics.called("apply", "sorchablueprints/status");
-    patch_status(blueprint, ctx, CONTROLLER_FIELD_MANAGER, &json!(after)).await.map_err(Error::Status)?;
+    let written = patch_status(blueprint, ctx, CONTROLLER_FIELD_MANAGER, &json!(after)).await;
+    if matches!(written.map_err(Error::Status)?, Written::Not) {
+        return Ok(pass.next);
+    }
     send(blueprint, ctx, status::events(&pass.made, &before, &after)).await;
     Ok(pass.next)
 }

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Secret, Service};
 use kube::ResourceExt as _;
-use sorcha_crds::{SorchaCentralNode, tls::TlsMode};
+use sorcha_crds::{SorchaCentralNode, conditions::MESSAGE_CHARS, text::cut, tls::TlsMode};
 
 use crate::{
     context::Ctx,
@@ -22,7 +22,11 @@ use crate::{
 /// [`Refusal::Unproven`], which tells the remedy.
 pub(super) async fn at<'a>(ctx: &Ctx, network: &'a Network, central: &'a str) -> Result<At<'a>, Refusal> {
     let trust = trust(ctx, network, central).await;
-    let trust = trust.map_err(|message| Refusal::Unproven { central: central.to_owned(), message })?;
+    let unproven = |message: String| Refusal::Unproven {
+        central: central.to_owned(),
+        message: cut(&message, MESSAGE_CHARS),
+    };
+    let trust = trust.map_err(unproven)?;
     Ok(At { namespace: &network.namespace, network: &network.name, central, trust })
 }
 

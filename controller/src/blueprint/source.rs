@@ -65,6 +65,7 @@ async fn own(blueprint: &SorchaBlueprint, ctx: &Ctx) -> Result<Result<Document, 
         |text: &&Vec<u8>| object::identity(text).is_some_and(|held| Some(held.uid) == blueprint.uid());
     let text = text.as_ref().filter(is_same).ok_or("the resource is another one now")?;
     let document = object::document(text).ok_or("the resource has no document now")?;
+    let _reading = ctx.publisher.reading().await;
     Ok(Document::inline(document, IN_RESOURCE))
 }
 
@@ -88,6 +89,7 @@ async fn from_config_map(
     let value =
         map.data.unwrap_or_default().get(key.as_str()).and_then(|raw| serde_json::from_str(raw.get()).ok());
     let value: Option<Cow<'_, str>> = value;
+    let _reading = ctx.publisher.reading().await;
     Ok(match value {
         Some(text) => Document::parse(&text, &format!("key {key} of ConfigMap {name}")),
         None => Err(Missing::ConfigMap { name, key, namespace }),

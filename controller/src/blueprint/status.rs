@@ -10,6 +10,7 @@ use kube::runtime::events::Event;
 use sorcha_crds::{
     SorchaBlueprint, SorchaBlueprintStatus, SorchaCentralNode,
     conditions::{self, CONVERGED, ConditionStatus, Finding, PAUSED, PUBLISHED, READY},
+    text::{NAME, cut},
 };
 
 use super::spread::{Spread, converged, spread};
@@ -17,6 +18,11 @@ use crate::{
     events::note,
     publication::{Entry, Outcome, Refusal, publisher::Made},
 };
+
+/// Reason of `Ready` while a deleted resource waits for its blueprint to be deprecated.
+pub(super) const DEPRECATING: &str = "Deprecating";
+/// In its message, between the limit and what is waited for.
+pub(super) const LONGEST: &str = " at the longest: ";
 
 /// What is known of a blueprint now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +69,8 @@ pub(super) fn status(
 
 fn held(entry: &Entry, central: &str, before: &SorchaBlueprintStatus) -> SorchaBlueprintStatus {
     // The answer to a publication does not tell who published; an earlier look may have.
-    let known = before.published_by.clone().filter(|_| before.checksum.as_ref() == Some(&entry.checksum));
+    let known = before.published_by.as_deref().filter(|_| before.checksum.as_ref() == Some(&entry.checksum));
+    let known = known.map(|by| cut(by, NAME));
     SorchaBlueprintStatus {
         version: Some(entry.version),
         checksum: Some(entry.checksum.clone()),
@@ -98,9 +105,8 @@ fn ready(blueprint: &SorchaBlueprint, standing: &Standing, status: &SorchaBluepr
     };
     match standing {
         Standing::Leaving { why, until } => {
-            let message =
-                format!("deleted; deprecates the blueprint first, until {} at the longest: {why}", until.0);
-            Finding::new(READY, false, "Deprecating", message)
+            let message = format!("deleted; deprecates the blueprint first, until {}{LONGEST}{why}", until.0);
+            Finding::new(READY, false, DEPRECATING, message)
         }
         Standing::Looked(Outcome::Refused(refusal)) => {
             Finding::new(READY, false, refusal.reason(), refusal.to_string())

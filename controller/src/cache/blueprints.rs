@@ -1,6 +1,6 @@
 //! Which blueprints are looked at again when a central node reports.
 
-use kube::runtime::reflector::ObjectRef;
+use kube::{ResourceExt as _, runtime::reflector::ObjectRef};
 use sorcha_crds::{
     SorchaBlueprint,
     conditions::{CONVERGED, READY, is_true},
@@ -9,13 +9,12 @@ use sorcha_crds::{
 use super::{Caches, Triggers};
 
 impl Triggers {
-    /// The blueprints of a network that wait for a central node, or spread. Settled ones are left alone: central nodes
+    /// The blueprints of networks that wait for a central node, or spread. Settled ones are left alone: central nodes
     /// report often, and there may be many blueprints.
-    pub(super) fn touch_blueprints(&self, caches: &Caches, namespace: &str, network: &str) {
+    pub(super) fn touch_blueprints(&self, caches: &Caches, concerned: impl Fn(String, &str) -> bool) {
         for blueprint in caches.blueprints.state() {
-            if blueprint.metadata.namespace.as_deref() == Some(namespace)
-                && blueprint.spec.network == network
-                && !is_settled(&blueprint)
+            if !is_settled(&blueprint)
+                && concerned(blueprint.namespace().unwrap_or_default(), &blueprint.spec.network)
             {
                 self.touch_blueprint(&blueprint);
             }
@@ -70,6 +69,7 @@ mod tests {
             peer: peer_requests,
             blueprint: blueprint_requests,
             nodes: Default::default(),
+            networks: Default::default(),
         };
         let mut other_network = stands("other-network", false, false);
         other_network.spec.network = "other.test".into();
@@ -92,7 +92,8 @@ mod tests {
         ] {
             put(&mut writers.blueprints, blueprint);
         }
-        triggers.touch_network(&caches, &central("n0", 0));
+        triggers.touch_network(&central("n0", 0));
+        triggers.touch_networks(&caches);
         let mut names: Vec<String> = std::iter::from_fn(|| touched.try_recv().ok()).map(|o| o.name).collect();
         names.sort();
         assert_eq!(names, ["changed", "deleted", "new", "spreads", "waits"]);

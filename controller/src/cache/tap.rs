@@ -11,11 +11,15 @@ use kube::{
 };
 use sorcha_crds::{
     SorchaBlueprint,
-    conditions::{PUBLISHED, READY},
+    conditions::{MESSAGE_CHARS, PUBLISHED, READY},
+    text::{NAME, cut},
 };
 use tokio::time::{Duration, Instant};
 
-use super::{Cached, Caches, Watched};
+use super::{
+    Cached, Caches, Watched,
+    budget::{Kept, NAMESPACE_BYTES},
+};
 use crate::{
     blueprint::FINALIZER,
     feed::{
@@ -63,7 +67,8 @@ impl Tap<'_> {
         let source =
             Source { path: K::url_path(&(), self.namespace), selector, page, cut, metadata_only: false };
         let health = Health { kind: K::kind(&()).into_owned(), logged: None, failures: 0 };
-        let mut filler = Filler { tap: self, writer, strip, listed: HashSet::new(), health };
+        let (listed, kept) = (HashSet::new(), Kept::default());
+        let mut filler = Filler { tap: self, writer, strip, listed, kept, health };
         feed::follow(self.client, &source, |event| {
             if let Some(object) = filler.take(event) {
                 touched(&object);
@@ -82,6 +87,8 @@ where
     strip: fn(&mut K),
     /// Those of the list that is under way that can't be read.
     listed: HashSet<(String, String)>,
+    /// What of the namespaces' room this kind takes.
+    kept: Kept,
     health: Health,
 }
 
@@ -94,16 +101,21 @@ where
         match event {
             Event::Begin => {
                 self.listed.clear();
+                self.kept.begin();
                 self.writer.apply_watcher_event(&watcher::Event::Init);
                 None
             }
-            Event::Listed(Seen::Readable(object)) => self.put(object, watcher::Event::InitApply),
+            Event::Listed(Seen::Readable(object)) => match self.admit(object) {
+                Seen::Readable(object) => self.put(object, watcher::Event::InitApply),
+                unreadable @ Seen::Unreadable(_) => self.take(Event::Listed(unreadable)),
+            },
             Event::Listed(Seen::Unreadable(object)) => {
                 self.listed.insert((object.namespace.clone(), object.name.clone()));
                 self.unreadable(*object);
                 None
             }
             Event::Complete => {
+                self.kept.complete(&self.tap.caches.budget);
                 self.tap.caches.unreadables.keep(&self.health.kind, &self.listed);
                 self.writer.apply_watcher_event(&watcher::Event::InitDone);
                 self.health.well(self.tap.metrics);
@@ -129,7 +141,37 @@ where
         }
     }
 
+    /// Strips an object. One for which its namespace has no room left is as good as one that can't be read.
+    fn admit(&mut self, mut object: K) -> Seen<K> {
+        object.meta_mut().managed_fields = None;
+        (self.strip)(&mut object);
+        let key = (object.namespace().unwrap_or_default(), object.name_any());
+        if self.kept.take(&self.tap.caches.budget, key, &object) {
+            return Seen::Readable(object);
+        }
+        let status = serde_json::to_value(&object).unwrap_or_default();
+        let conditions = status.pointer("/status/conditions").cloned().unwrap_or_default();
+        let meta = object.meta();
+        Seen::Unreadable(Box::new(Unreadable {
+            namespace: meta.namespace.clone().unwrap_or_default(),
+            name: object.name_any(),
+            uid: meta.uid.clone().unwrap_or_default(),
+            version: meta.resource_version.clone().unwrap_or_default(),
+            generation: meta.generation,
+            deleted: meta.deletion_timestamp.clone(),
+            finalizers: meta.finalizers.clone().unwrap_or_default(),
+            conditions: serde_json::from_value(conditions).unwrap_or_default(),
+            problem: format!(
+                "the objects of this namespace are longer than {NAMESPACE_BYTES} bytes together: delete some, then change this one"
+            ),
+        }))
+    }
+
     fn changed(&mut self, seen: Seen<K>) -> Option<K> {
+        let seen = match seen {
+            Seen::Readable(object) => self.admit(object),
+            unreadable @ Seen::Unreadable(_) => unreadable,
+        };
         match seen {
             Seen::Readable(object) => {
                 self.readable(&object);
@@ -148,6 +190,7 @@ where
         match seen {
             Seen::Readable(object) => {
                 self.readable(&object);
+                self.release(&object.namespace().unwrap_or_default(), &object.name_any());
                 self.put(object, watcher::Event::Delete)
             }
             Seen::Unreadable(object) => {
@@ -157,14 +200,17 @@ where
         }
     }
 
-    fn put(&mut self, mut object: K, event: fn(K) -> watcher::Event<K>) -> Option<K> {
-        object.meta_mut().managed_fields = None;
-        (self.strip)(&mut object);
+    fn put(&mut self, object: K, event: fn(K) -> watcher::Event<K>) -> Option<K> {
         self.writer.apply_watcher_event(&event(object.clone()));
         Some(object)
     }
 
+    fn release(&mut self, namespace: &str, name: &str) {
+        self.kept.release(&self.tap.caches.budget, &(namespace.to_owned(), name.to_owned()));
+    }
+
     fn remove(&mut self, namespace: &str, name: &str) -> Option<K> {
+        self.release(namespace, name);
         let held = K::store(self.tap.caches).get(&ObjectRef::new(name).within(namespace))?;
         self.writer.apply_watcher_event(&watcher::Event::Delete((*held).clone()));
         Some((*held).clone())
@@ -179,6 +225,10 @@ where
     fn unreadable(&self, mut object: Unreadable) {
         object.finalizers.retain(|name| name == FINALIZER);
         object.conditions.retain(|condition| [READY, PUBLISHED].contains(&condition.type_.as_str()));
+        for condition in &mut object.conditions {
+            condition.message = cut(&condition.message, MESSAGE_CHARS);
+            condition.reason = cut(&condition.reason, NAME);
+        }
         self.tap.caches.unreadables.put(&self.health.kind, object);
     }
 }

@@ -108,7 +108,12 @@ fn mongodb_uri(node: &SorchaCentralNode) -> Option<SecretKeyRef> {
 pub(super) fn shared(ctx: &Ctx, network: &Network) -> Shared {
     let external = network.external(|name| ctx.caches.get(&network.namespace, name));
     Shared {
-        config_map: network_config_map(&central_owner(network), &network.internal(), &external),
+        config_map: network_config_map(
+            &central_owner(network),
+            &network.internal(),
+            &external,
+            network.lineage.as_ref().map(|lineage| lineage.lineage.as_str()),
+        ),
         budget: ctx.settings.disruption_budgets.then(|| budget(network)),
         mongodb: network.managed().map(|(_, server)| {
             managed_server(&mongodb_owner(network), server, managed_deletion_policy(network))

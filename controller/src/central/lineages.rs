@@ -7,28 +7,23 @@ use sorcha_crds::{
     conditions::{CONVERGED, Finding, LINEAGES_DIFFER},
 };
 
-use super::{
-    observe::{Observed, network},
-    status::is_live,
-};
-use crate::{context::Ctx, reconcile::short};
+use super::observe::live;
+use crate::{context::Ctx, network::Network};
 
-/// `Converged=False` while another running central node serves a register of another lineage than this one.
+/// `Converged=False` while this one, or another running central node, serves a register of another lineage than the network's.
+/// Both say what `Ready` of the one that is not published says.
 pub(super) fn finding(
     ctx: &Ctx,
+    network: &Network,
     node: &SorchaCentralNode,
     report: Option<&CentralNodeReport>,
 ) -> Option<Finding> {
-    let ours = report?.lineage.as_deref()?;
-    network(&ctx.caches, node).nodes.iter().find_map(|other| {
-        let report = other.status.as_ref()?.node.as_ref()?;
-        let live = Some(report).filter(|report| is_live(other, report, &Observed::of(ctx, other)))?;
-        let theirs = live.lineage.as_deref()?;
-        let message = format!(
-            "{} serves lineage {}, {} serves lineage {}: peers are in step with one of them only. Find out which register is \
-             right, and give the other node its database",
-            node.name_any(), short(ours), other.name_any(), short(theirs)
-        );
-        (theirs != ours).then(|| Finding::new(CONVERGED, false, LINEAGES_DIFFER, message))
-    })
+    report?.lineage.as_ref()?;
+    let differs = |node: &SorchaCentralNode| {
+        let contradiction = network.check_lineage(node).err()?;
+        Some(format!("{}: {contradiction}", node.name_any()))
+    };
+    let others = || network.nodes.iter().filter(|other| live(&ctx.caches, other).is_some());
+    let message = differs(node).or_else(|| others().find_map(|other| differs(other)))?;
+    Some(Finding::new(CONVERGED, false, LINEAGES_DIFFER, message))
 }

@@ -25,7 +25,7 @@ use crate::{
     apply::owner::Claim,
     claims,
     context::Ctx,
-    desired::{Desired, Shared, new_secret},
+    desired::{Desired, Shared, confinement, new_secret},
     names,
     network::Network,
     pki::{self, holder::Holder},
@@ -57,6 +57,7 @@ impl Subject for SorchaCentralNode {
 
     async fn converge(&self, ctx: &Ctx) -> Result<Progress, Error> {
         check_name::<Self, SorchaPeer>(self, ctx)?;
+        confinement::check(&self.name_any(), &self.spec.pod.annotations)?;
         let desired = desired::node(ctx, self);
         ctx.applier.check(&desired)?;
         let (network, observed) = (observe::network(&ctx.caches, self), Observed::of(ctx, self));

@@ -5,19 +5,20 @@ use std::sync::Arc;
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     batch::v1::CronJob,
-    core::v1::{Pod, Service},
+    core::v1::{ConfigMap, Pod, Service},
 };
 use kube::ResourceExt as _;
-use sorcha_crds::SorchaCentralNode;
+use sorcha_crds::{SorchaCentralNode, central_node::CentralNodeReport};
 
 use crate::{
     apply::HASH_ANNOTATION,
     cache::Caches,
     context::{Ctx, Holder},
+    desired::LINEAGE_ANNOTATION,
     names::{self, Component},
     network::Network,
     rollout::{self, Member, Turn},
-    workload::{is_of, is_ready, is_settled},
+    workload::{is_of, is_ready, is_running, is_settled},
 };
 
 /// One central node in the cluster.
@@ -36,10 +37,7 @@ impl Observed {
             stateful_set: ctx.caches.get(&namespace, &name),
             service: ctx.caches.get(&namespace, &name),
             backup: ctx.caches.get(&namespace, &names::backup(&name)),
-            pod: ctx
-                .caches
-                .get::<Pod>(&namespace, &names::pod(&name, 0))
-                .filter(|pod| is_of(pod, Component::CentralNode, &name)),
+            pod: pod(&ctx.caches, node),
         }
     }
 
@@ -56,6 +54,31 @@ impl Observed {
     }
 }
 
+fn pod(caches: &Caches, node: &SorchaCentralNode) -> Option<Arc<Pod>> {
+    let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
+    let pod = caches.get::<Pod>(&namespace, &names::pod(&name, 0));
+    pod.filter(|pod| is_of(pod, Component::CentralNode, &name))
+}
+
+/// Whether a report is of the process that runs; what a dead one said last is no state.
+pub(super) fn is_live(node: &SorchaCentralNode, report: &CentralNodeReport, pod: Option<&Pod>) -> bool {
+    let started = || {
+        let container =
+            pod.filter(|pod| is_running(pod))?.status.as_ref()?.container_statuses.as_ref()?.first()?;
+        Some(container.state.as_ref()?.running.as_ref()?.started_at.as_ref()?.0.as_second())
+    };
+    // A report from before the container started speaks of its predecessor.
+    let is_current =
+        |started: i64| report.since.as_ref().is_none_or(|since| since.0.as_second() + 1 >= started);
+    started().is_some_and(is_current) && report.name == names::pod(&node.name_any(), 0)
+}
+
+/// What a central node's process reports, while it runs.
+pub(super) fn live<'a>(caches: &Caches, node: &'a SorchaCentralNode) -> Option<&'a CentralNodeReport> {
+    let report = node.status.as_ref()?.node.as_ref()?;
+    is_live(node, report, pod(caches, node).as_deref()).then_some(report)
+}
+
 /// The central nodes of the network that a central node belongs to.
 #[must_use]
 pub fn network(caches: &Caches, node: &SorchaCentralNode) -> Network {
@@ -68,7 +91,10 @@ pub fn network_named(caches: &Caches, namespace: &str, name: &str) -> Network {
     let nodes = caches.central_nodes.state_filter(|node| {
         node.metadata.namespace.as_deref() == Some(namespace) && node.spec.network == name
     });
+    let map = caches.get::<ConfigMap>(namespace, &names::network_config_map(name));
+    let recorded = map.as_ref().and_then(|map| map.annotations().get(LINEAGE_ANNOTATION));
     Network::new(name, namespace, nodes)
+        .with_lineage(recorded.map(String::as_str), |node| live(caches, node).is_some())
 }
 
 /// Whether this central node may change its pod now; if so, the turn is its own until its pod is ready again.

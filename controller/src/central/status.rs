@@ -13,7 +13,7 @@ use sorcha_crds::{
 
 use super::{
     backups, lineages,
-    observe::{Observed, network},
+    observe::{Observed, is_live, network},
     publishers,
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     pki::{finding, holder::Holder},
     reconcile::{Error, Progress, paused_finding, short},
     reports,
-    workload::{is_ready, is_running, is_settled, why_not_ready},
+    workload::{is_ready, is_settled, why_not_ready},
 };
 
 /// The controller's part of the status.
@@ -36,11 +36,11 @@ pub(super) fn status(
 ) -> SorchaCentralNodeStatus {
     let before = node.status.clone().unwrap_or_default();
     let network = network(&ctx.caches, node);
-    let told = before.node.as_ref().map(|told| reports::central(told, network.head(Some(&node.name_any()))));
+    let told = before.node.as_ref().map(|told| reports::central(told, network.head(Some(node))));
     let (last, fault) = told.map_or((None, None), |told| (Some(told.report), told.fault));
-    let report = last.as_ref().filter(|report| is_live(node, report, observed));
-    let converged =
-        lineages::finding(ctx, node, report).unwrap_or_else(|| converged(report, fault.as_deref(), observed));
+    let report = last.as_ref().filter(|report| is_live(node, report, observed.pod.as_deref()));
+    let converged = lineages::finding(ctx, &network, node, report)
+        .unwrap_or_else(|| converged(report, fault.as_deref(), observed));
     let lineage = last.as_ref().and_then(|report| report.lineage.as_deref()).map(short);
     let version = last.as_ref().and_then(|report| report.version);
     let reached = reached(&before, lineage.as_ref(), version);
@@ -56,7 +56,7 @@ pub(super) fn status(
         store_reachable(report),
         register_valid(report),
         converged,
-        publishers::finding(node, &ctx.reviews.state()),
+        publishers::finding(node, &ctx.reviews),
         certificate.finding,
         paused_finding(result),
     ];
@@ -83,19 +83,6 @@ pub(super) fn status(
 fn reached(before: &SorchaCentralNodeStatus, lineage: Option<&String>, head: Option<i64>) -> Option<i64> {
     let same = lineage == before.lineage.as_ref();
     before.converged_version.filter(|reached| same && head.is_none_or(|head| *reached <= head))
-}
-
-/// Whether a report is of the process that runs; what a dead one said last is no state.
-pub(super) fn is_live(node: &SorchaCentralNode, report: &CentralNodeReport, observed: &Observed) -> bool {
-    let started = || {
-        let pod = observed.pod.as_deref().filter(|pod| is_running(pod))?;
-        let container = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
-        Some(container.state.as_ref()?.running.as_ref()?.started_at.as_ref()?.0.as_second())
-    };
-    // A report from before the container started speaks of its predecessor.
-    let is_current =
-        |started: i64| report.since.as_ref().is_none_or(|since| since.0.as_second() + 1 >= started);
-    started().is_some_and(is_current) && report.name == names::pod(&node.name_any(), 0)
 }
 
 fn ready(

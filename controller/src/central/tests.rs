@@ -13,7 +13,7 @@ use crate::{
     fixtures::{Call, IMAGE, Scene, central, central_with, pod, put, settle},
     network::{self, Contradiction, Network},
     reconcile::{Progress, Subject as _, reconcile},
-    reviews::State,
+    reviews::{Reviews, State},
 };
 
 fn secret(call: &Call) -> Option<(u16, Value)> {
@@ -272,7 +272,7 @@ fn who_may_publish_is_told_as_it_is() {
         ),
     ] {
         let node = central_with("n0", &json!({"store": {"embedded": {}}, "publishers": publishers}));
-        let finding = publishers::finding(&node, &reviews);
+        let finding = publishers::finding(&node, &Reviews::of(reviews));
         assert_eq!((finding.status, finding.reason), (status.into(), reason), "{publishers}");
         assert!(parts.iter().all(|part| finding.message.contains(part)), "{}", finding.message);
     }
@@ -359,16 +359,23 @@ async fn a_version_that_no_register_has_does_not_stick() {
 async fn a_version_far_beyond_that_of_the_other_central_nodes_is_not_taken() {
     let mut scene = Scene::new(|_| None);
     let ready = json!({"type": "Ready", "status": "True", "reason": "Serving", "message": "", "lastTransitionTime": "2026-11-22T10:00:00Z"});
-    let mut other = central("n1", 1);
-    other.status =
-        serde_json::from_value(json!({"node": {"name": "n1-0", "version": 17}, "conditions": [ready]}))
-            .expect("a status");
-    put(&mut scene.writers.central_nodes, other);
-    let lie = reported(central("n0", 0), &bounded_report(1 << 40));
+    let mut other = made(central("n1", 1), "2026-11-22T10:00:00Z");
+    other.status = serde_json::from_value(
+        json!({"node": {"name": "n1-0", "version": 17}, "version": 17, "conditions": [ready]}),
+    )
+    .expect("a status");
+    put(&mut scene.writers.central_nodes, other.clone());
+    let younger = || made(central("n0", 0), "2026-11-22T10:00:01Z");
+    let lie = reported(younger(), &bounded_report(1 << 40));
     running(&mut scene, &lie, true);
     let status = status_of(&scene, &lie);
-    assert_eq!((status.version, status.converged_version), (Some(17), None));
-    let near = reported(central("n0", 0), &bounded_report(20));
+    assert_eq!((status.version, status.converged_version), (None, None), "no lower one is claimed for it");
+    // What a younger one says bounds an older one neither way.
+    let mut network = crate::central::network(&scene.ctx.caches, &other);
+    assert_eq!((network.head(Some(&other)), network.head(None)), (None, Some(17)));
+    network.nodes.retain(|node| node.metadata.name.as_deref() == Some("n0"));
+    assert_eq!(network.head(None), None, "what was not believed is no head");
+    let near = reported(younger(), &bounded_report(20));
     running(&mut scene, &near, true);
     assert_eq!(status_of(&scene, &near).converged_version, Some(20), "reports don't come at once");
 }

@@ -20,14 +20,24 @@ struct File<'a> {
     central_nodes: &'a [Endpoint],
 }
 
+/// Annotation of a network's endpoints: lineage of the register that they lead to.
+pub const LINEAGE_ANNOTATION: &str = "sorcha.dev/lineage";
+
 /// Endpoints of a network: for peers in the cluster, which mount the first file, and for peers elsewhere.
 #[must_use]
-pub fn network_config_map(owner: &Owner, internal: &[Endpoint], external: &[Endpoint]) -> ConfigMap {
+pub fn network_config_map(
+    owner: &Owner,
+    internal: &[Endpoint],
+    external: &[Endpoint],
+    lineage: Option<&str>,
+) -> ConfigMap {
     let file = |central_nodes| serde_json::to_string_pretty(&File { central_nodes }).unwrap_or_default();
     let data = BTreeMap::from([
         ("central-nodes.json".to_owned(), file(internal)),
         ("central-nodes-external.json".to_owned(), file(external)),
     ]);
-    let metadata = owner.meta(names::network_config_map(&owner.network));
+    let mut metadata = owner.meta(names::network_config_map(&owner.network));
+    let lineage = lineage.map(|lineage| (LINEAGE_ANNOTATION.to_owned(), lineage.to_owned()));
+    metadata.annotations = lineage.map(|annotation| [annotation].into());
     ConfigMap { metadata, data: Some(data), ..ConfigMap::default() }
 }

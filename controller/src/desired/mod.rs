@@ -5,6 +5,7 @@
 
 mod backup;
 mod config_map;
+pub mod confinement;
 mod meta;
 mod mongodb;
 mod network_policy;
@@ -26,7 +27,7 @@ use k8s_openapi::api::{
 
 pub use self::{
     backup::backup,
-    config_map::network_config_map,
+    config_map::{LINEAGE_ANNOTATION, network_config_map},
     meta::Owner,
     mongodb::{ManagedServer, managed_server, new_secret},
     network_policy::{admit_controller, central_network_policy, peer_network_policy},

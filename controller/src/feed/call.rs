@@ -7,15 +7,14 @@ use http::{HeaderValue, Request, header::ACCEPT};
 use http_body_util::BodyExt as _;
 use kube::{Client, client::Body};
 use serde::Deserialize;
+use sorcha_crds::text::{NAME, SAID, cut};
 
 use super::split::OBJECT_BYTES;
 
-/// Longest message of the API server that is passed on, characters.
-const MESSAGE_CHARS: usize = 500;
 /// Longest refusal that is read, bytes.
 const REFUSAL_BYTES: usize = 64 * 1024;
 
-/// Why a call did not do it. No text of an object is in it.
+/// Why a call did not do it. No answer's text is in it but the API server's own message, shortened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The API server refuses.
@@ -37,6 +36,15 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// What may be logged: a refusal of what was sent quotes it.
+    #[must_use]
+    pub fn logged(&self) -> String {
+        match self {
+            Self::Refused { code: code @ (400 | 422), .. } => format!("the API server answers {code}"),
+            other => other.to_string(),
+        }
+    }
+
     /// Its code, if it is the API server's.
     #[must_use]
     pub const fn code(&self) -> Option<u16> {
@@ -59,7 +67,7 @@ pub(crate) fn refused(code: u16, body: &[u8]) -> Fault {
     let told: Refusal = serde_json::from_slice(body).unwrap_or_default();
     let code = if code == 0 { told.code } else { code };
     let message = if told.message.is_empty() { "it does not say why".to_owned() } else { told.message };
-    Fault::Refused { code, reason: told.reason, message: message.chars().take(MESSAGE_CHARS).collect() }
+    Fault::Refused { code, reason: cut(&told.reason, NAME), message: cut(&message, SAID) }
 }
 
 fn away(error: &kube::Error) -> Fault {

@@ -79,10 +79,11 @@ impl Unreadables {
         self.known().retain(|key, _| key.0 != kind || listed.contains(&(key.1.clone(), key.2.clone())));
     }
 
-    /// Namespaces and names of those of a kind.
-    pub(crate) fn names(&self, kind: &str) -> Vec<(String, String)> {
+    /// Namespaces, names and uids of those of a kind.
+    pub(crate) fn identities(&self, kind: &str) -> Vec<(String, String, String)> {
         let known = self.known();
-        known.keys().filter(|key| key.0 == kind).map(|key| (key.1.clone(), key.2.clone())).collect()
+        let of_kind = known.iter().filter(|(key, _)| key.0 == kind);
+        of_kind.map(|(key, known)| (key.1.clone(), key.2.clone(), known.object.uid.clone())).collect()
     }
 
     fn untold(&self) -> Vec<(Key, Unreadable)> {
@@ -111,7 +112,13 @@ pub(crate) async fn run(ctx: &Ctx) {
                 Err(fault) => {
                     failed = true;
                     let (kind, namespace, name) = &key;
-                    tracing::warn!(kind, namespace, name, %fault, "its status does not say that it can't be read");
+                    tracing::warn!(
+                        kind,
+                        namespace,
+                        name,
+                        fault = fault.logged(),
+                        "its status does not say that it can't be read"
+                    );
                 }
             }
         }
@@ -168,7 +175,8 @@ async fn tell(ctx: &Ctx, kind: &str, object: &Unreadable) -> Result<(), Fault> {
         return Ok(());
     }
     let body = json!({
-        "apiVersion": told.api_version, "kind": kind, "metadata": {"name": object.name},
+        "apiVersion": told.api_version, "kind": kind, // One that was made anew under the name is left alone.
+        "metadata": {"name": object.name, "uid": (!object.uid.is_empty()).then_some(&object.uid)},
         "status": {"conditions": after},
     });
     ctx.metrics.called("apply", &format!("{}/status", told.plural));

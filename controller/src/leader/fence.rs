@@ -1,4 +1,4 @@
-//! Lets calls through to the API server only while this process leads.
+//! Lets calls through, to the API server and to registers, only while this process leads.
 //!
 //! The clock is asked when a call is made and while it is under way, in the very task that makes it: a process that was
 //! stopped for a while, or whose threads are busy, sends nothing more once its time is over.
@@ -16,6 +16,9 @@ use std::{
 use kube::client::Body;
 use tokio::time::{Instant, timeout_at};
 use tower::{BoxError, Layer, Service};
+
+/// Microseconds of a time that does not end within the life of a process.
+const ALWAYS: u64 = 1 << 60;
 
 /// The time until when this process leads; shared by all clients and the election.
 #[derive(Clone, Debug)]
@@ -37,10 +40,31 @@ impl Fence {
         Self { start: Instant::now(), until: Arc::default() }
     }
 
+    /// One of a process that has nobody beside it.
+    #[must_use]
+    pub fn open() -> Self {
+        Self { start: Instant::now(), until: Arc::new(AtomicU64::new(ALWAYS)) }
+    }
+
+    /// What comes of a call that is made and waited for while it is open.
+    ///
+    /// # Errors
+    /// [`NotLeading`].
+    pub async fn within<T>(&self, call: impl Future<Output = T>) -> Result<T, NotLeading> {
+        let mut call = std::pin::pin!(call);
+        loop {
+            // Renewed meanwhile, it may go on.
+            let until = self.open_until(Instant::now()).ok_or(NotLeading)?;
+            if let Ok(answer) = timeout_at(until, call.as_mut()).await {
+                return Ok(answer);
+            }
+        }
+    }
+
     /// Opens it until an instant, or closes it.
     pub fn set(&self, until: Option<Instant>) {
         let micros = until.map_or(0, |until| {
-            u64::try_from(until.saturating_duration_since(self.start).as_micros()).unwrap_or(u64::MAX)
+            u64::try_from(until.saturating_duration_since(self.start).as_micros()).unwrap_or(ALWAYS)
         });
         self.until.store(micros, Ordering::SeqCst);
     }
@@ -84,20 +108,11 @@ where
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let Some(until) = self.fence.open_until(Instant::now()) else {
+        if self.fence.open_until(Instant::now()).is_none() {
             return Box::pin(async { Err(NotLeading.into()) });
-        };
+        }
         let fence = self.fence.clone();
         let answer = self.inner.call(request);
-        Box::pin(async move {
-            let (mut until, mut answer) = (until, std::pin::pin!(answer));
-            loop {
-                match timeout_at(until, answer.as_mut()).await {
-                    Ok(answer) => return answer.map_err(Into::into),
-                    // Renewed meanwhile, it may go on.
-                    Err(_) => until = fence.open_until(Instant::now()).ok_or(NotLeading)?,
-                }
-            }
-        })
+        Box::pin(async move { fence.within(answer).await?.map_err(Into::into) })
     }
 }

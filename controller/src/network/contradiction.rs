@@ -1,13 +1,17 @@
 //! Resources that are each valid but contradict each other: the older one is right; pure.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use sorcha_crds::SorchaCentralNode;
+use serde_json::json;
+use sorcha_crds::{SorchaCentralNode, central_node::ManagedMongoDb};
 
 use super::{hostname, managed};
-use crate::reconcile::short;
+use crate::apply::covers_open;
+
+/// Central nodes that one network may have in a namespace: each is compared with the others at every look.
+pub const NODES: usize = 64;
 
 /// Why a resource that the schema accepts is refused. The text names the other resource and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,10 +69,18 @@ pub enum Contradiction {
         /// The older one.
         other: String,
     },
+    /// Too many central nodes.
+    #[error(
+        "network {network} has {NODES} older central nodes in this namespace, and no more are taken: delete one"
+    )]
+    TooMany {
+        /// The network.
+        network: String,
+    },
     /// Two registers, as the nodes report them.
     #[error(
-        "its register has the lineage {mine}, but that of {other} has {theirs}: central nodes of a network share one \
-         register, so it is not published to peers; name the same database in both, or see `sorcha-node register restore`"
+        "its register has the lineage {mine}, but that of the network is {theirs}, as {other} reports: central nodes of a network \
+         share one register, so it is not published to peers; name the same database in both, or see `sorcha-node register restore`"
     )]
     Lineage {
         /// Lineage that the node reports.
@@ -99,64 +111,67 @@ pub fn age<K: kube::Resource>(resource: &K) -> (Option<Timestamp>, String, Strin
     (created, resource.uid().unwrap_or_default(), resource.name_any())
 }
 
-/// What stands between a central node and older ones of its network that don't contradict each other.
-pub(super) fn find(
-    network: &str,
-    node: &SorchaCentralNode,
-    older: &[Arc<SorchaCentralNode>],
-) -> Option<Contradiction> {
-    let mine = hostname(node);
-    if let Some(other) = older.iter().find(|other| hostname(other) == mine) {
-        return Some(Contradiction::Hostname { hostname: mine, other: other.name_any() });
-    }
-    let embedded = |node: &SorchaCentralNode| node.spec.store.embedded.is_some();
-    if let Some(other) = older.iter().find(|other| embedded(node) || embedded(other)) {
-        return Some(Contradiction::Embedded { network: network.to_owned(), other: other.name_any() });
-    }
-    if let Some(mine) = managed(node)
-        && let Some(other) = older.iter().find(|other| managed(other).is_some_and(|theirs| theirs != mine))
-    {
-        return Some(Contradiction::Managed { other: other.name_any() });
-    }
-    let database = |node: &SorchaCentralNode| Some(node.spec.store.mongodb.as_ref()?.database.clone());
-    let mine = database(node)?;
-    older.iter().find_map(|other| {
-        let theirs = database(other).filter(|theirs| *theirs != mine)?;
-        Some(Contradiction::Database { mine: mine.clone(), theirs, other: other.name_any() })
-    })
+/// Central nodes of a network that don't contradict each other, from the oldest on, as far as the next one is compared with
+/// them. All of them are alike in what must be alike, so that one stands for all.
+#[derive(Default)]
+pub(super) struct Older<'a> {
+    count: usize,
+    oldest: Option<&'a SorchaCentralNode>,
+    hostnames: HashMap<String, &'a SorchaCentralNode>,
+    managed: Option<(&'a SorchaCentralNode, &'a ManagedMongoDb)>,
+    database: Option<(&'a SorchaCentralNode, &'a str)>,
 }
 
-/// Whether a central node reports a register of another lineage than the network's: the one that most of its central nodes
-/// report, so that one of them alone can't unpublish the others; where as many report another one, that of the oldest.
-pub(super) fn of_lineage(
-    node: &SorchaCentralNode,
-    nodes: &[Arc<SorchaCentralNode>],
-) -> Option<Contradiction> {
-    let mine = lineage(node)?;
-    let mut holders: BTreeMap<&str, Vec<&SorchaCentralNode>> = BTreeMap::new();
-    for other in nodes {
-        if let Some(lineage) = lineage(other) {
-            holders.entry(lineage).or_default().push(other);
+fn database(node: &SorchaCentralNode) -> Option<&str> {
+    node.spec.store.mongodb.as_ref().map(|mongodb| mongodb.database.as_str())
+}
+
+impl<'a> Older<'a> {
+    /// What stands between these and a younger one.
+    pub(super) fn against(&self, network: &str, node: &SorchaCentralNode) -> Option<Contradiction> {
+        let mine = hostname(node);
+        if let Some(other) = self.hostnames.get(&mine) {
+            return Some(Contradiction::Hostname { hostname: mine, other: other.name_any() });
         }
+        let embedded = |node: &SorchaCentralNode| node.spec.store.embedded.is_some();
+        if let Some(other) = self.oldest.filter(|other| embedded(node) || embedded(other)) {
+            return Some(Contradiction::Embedded { network: network.to_owned(), other: other.name_any() });
+        }
+        if let (Some(mine), Some((other, theirs))) = (managed(node), self.managed)
+            && !is_same(mine, theirs)
+        {
+            return Some(Contradiction::Managed { other: other.name_any() });
+        }
+        if let (Some(mine), Some((other, theirs))) = (database(node), self.database)
+            && mine != theirs
+        {
+            let (mine, theirs) = (mine.to_owned(), theirs.to_owned());
+            return Some(Contradiction::Database { mine, theirs, other: other.name_any() });
+        }
+        (self.count >= NODES).then(|| Contradiction::TooMany { network: network.to_owned() })
     }
-    let oldest = |held: &[&SorchaCentralNode]| held.iter().map(|node| age(*node)).min();
-    let (theirs, held) = holders
-        .into_iter()
-        .max_by(|(_, a), (_, b)| a.len().cmp(&b.len()).then_with(|| oldest(b).cmp(&oldest(a))))?;
-    if theirs == mine {
-        return None;
+
+    /// One that does not contradict them.
+    pub(super) fn add(&mut self, node: &'a SorchaCentralNode) {
+        self.count += 1;
+        self.oldest.get_or_insert(node);
+        self.hostnames.insert(hostname(node), node);
+        self.managed = self.managed.or_else(|| Some((node, managed(node)?)));
+        self.database = self.database.or_else(|| Some((node, database(node)?)));
     }
-    let other = held.iter().min_by_key(|node| age(**node))?;
-    Some(Contradiction::Lineage { mine: short(mine), theirs: short(theirs), other: other.name_any() })
 }
 
-fn lineage(node: &SorchaCentralNode) -> Option<&str> {
-    node.status.as_ref()?.node.as_ref()?.lineage.as_deref()
+/// Whether two specs ask for the same server, however they write its quantities.
+fn is_same(a: &ManagedMongoDb, b: &ManagedMongoDb) -> bool {
+    let (a, b) = (json!(a), json!(b));
+    covers_open(&a, &b) && covers_open(&b, &a)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use std::sync::Arc;
+
+    use serde_json::json;
 
     use super::{super::Network, *};
     use crate::fixtures::{central, central_with};
@@ -222,21 +237,40 @@ mod tests {
     }
 
     #[test]
-    fn a_register_of_another_lineage_is_not_published() {
-        let reports = |name: &str, second: i64, lineage: Value| {
-            let mut node = central(name, 0);
-            let status = json!({"node": {"name": format!("{name}-0"), "lineage": lineage}});
-            node.status = serde_json::from_value(status).expect("a status");
-            aged(node, second)
+    fn quantities_are_equal_however_they_are_written() {
+        let managed = |size: &str, cpu: &str| {
+            let limits = json!({"cpu": cpu, "memory": "1Gi"});
+            json!({"store": {"mongodb": {"managed": {"storage": {"size": size}, "resources": {"limits": limits}}}}})
         };
-        let (old, new) = (reports("n9", 1, json!("aaaa")), reports("n0", 2, json!("bbbb")));
-        let two = network(&[&new, &old]);
-        assert_eq!(names(&two), ["n9"]);
-        let told = two.check_lineage(&new).expect_err("another lineage").to_string();
-        assert!(told.contains("aaaa") && told.contains("bbbb") && told.contains("n9"), "{told}");
-        assert_eq!(two.check_lineage(&old), Ok(()));
-        // One that lies does not unpublish the others, however old it is.
-        let (n1, n2) = (reports("n1", 3, json!("bbbb")), reports("n2", 4, Value::Null));
-        assert_eq!(names(&network(&[&new, &old, &n1, &n2])), ["n0", "n1", "n2"]);
+        let older = aged(central_with("n0", &managed("1Gi", "1")), 1);
+        for (size, cpu, well) in
+            [("1024Mi", "1000m", true), ("1073741824", "1.0", true), ("2Gi", "1", false), ("1Gi", "2", false)]
+        {
+            let newer = aged(central_with("n1", &managed(size, cpu)), 2);
+            assert_eq!(network(&[&older, &newer]).check(&newer).is_ok(), well, "{size} {cpu}");
+        }
+    }
+
+    /// Thousands of resources of a network cost no more than to look at each, and the oldest ones go on.
+    #[test]
+    fn a_network_has_only_so_many() {
+        let named = |number: usize| {
+            let secret = json!({"name": format!("db-{number}"), "key": "uri"});
+            let node =
+                central_with(&format!("n{number}"), &json!({"store": {"mongodb": {"uriSecretRef": secret}}}));
+            aged(node, i64::try_from(number).expect("small"))
+        };
+        let all: Vec<_> = (0..3_000).map(named).collect();
+        let started = std::time::Instant::now();
+        let network = Network::new("sorcha.dev", "shop", all.clone());
+        assert_eq!(network.nodes.len(), NODES);
+        assert!(all[..NODES].iter().all(|node| network.check(node).is_ok()));
+        let refused = network.check(&all[NODES]).expect_err("too many");
+        assert_eq!(
+            (refused.reason(), refused),
+            ("Conflict", Contradiction::TooMany { network: "sorcha.dev".into() })
+        );
+        let took = started.elapsed();
+        assert!(took < std::time::Duration::from_secs(2), "{took:?}");
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     apply::owner::Claim,
     central, claims,
     context::Ctx,
+    desired::confinement,
     pki::{self, holder::Holder},
     reconcile::{Error, Progress, Subject, check_name, remove_from_status},
 };
@@ -47,6 +48,7 @@ impl Subject for SorchaPeer {
     async fn converge(&self, ctx: &Ctx) -> Result<Progress, Error> {
         tell::first_look(self, ctx);
         check_name::<Self, SorchaCentralNode>(self, ctx)?;
+        confinement::check(&self.name_any(), &self.spec.pod.annotations)?;
         let desired = desired::peer(ctx, self);
         ctx.applier.check(&desired)?;
         let observed = Observed::of(ctx, self);

@@ -151,6 +151,25 @@ fn writes(calls: &[Call]) -> Vec<String> {
         .collect()
 }
 
+/// A resource that was made anew under the name: nothing was written into it, and nothing is told of it.
+#[tokio::test]
+async fn what_was_not_written_is_not_told() {
+    for (code, told) in [(409, false), (200, true)] {
+        let scene = Scene::new(move |call| {
+            let refused = json!({"kind": "Status", "code": 409, "reason": "Conflict", "message": "uid"});
+            (code == 409 && call.path.ends_with("/sorchapeers/edge/status")).then(|| (409, refused))
+        });
+        let mut edge = peer("edge", 1);
+        edge.metadata.creation_timestamp =
+            Some(serde_json::from_value(json!("2026-11-22T10:00:00Z")).expect("a time"));
+        let ready = json!({"type": "Ready", "status": "True", "reason": "Serving", "message": "", "lastTransitionTime": "2026-11-22T10:00:00Z"});
+        edge.status = Some(serde_json::from_value(json!({"conditions": [ready]})).expect("a status"));
+        reconcile(Arc::new(edge), Arc::clone(&scene.ctx)).await.expect("reconciled");
+        let events = scene.take_calls().iter().filter(|call| call.path.ends_with("/events")).count();
+        assert_eq!(events > 0, told, "{code}");
+    }
+}
+
 /// The cache is behind: what was written a moment ago is neither written nor told again.
 #[tokio::test]
 async fn a_transition_is_told_once() {
@@ -368,12 +387,13 @@ async fn what_a_peer_says_that_can_not_be_true_is_told_and_does_not_count() {
     settle_in(&mut scene.writers, &edge);
     let mut central = crate::fixtures::central("n0", 0);
     let ready = json!({"type": "Ready", "status": "True", "reason": "Serving", "message": "", "lastTransitionTime": "2026-11-22T10:00:00Z"});
-    central.status =
-        serde_json::from_value(json!({"node": {"name": "n0-0", "version": 17}, "conditions": [ready]}))
-            .expect("a status");
+    central.status = serde_json::from_value(
+        json!({"node": {"name": "n0-0", "version": 17}, "version": 17, "conditions": [ready]}),
+    )
+    .expect("a status");
     put(&mut scene.writers.central_nodes, central);
     let status = status_of(&scene, &edge);
-    assert_eq!(status.min_version, Some(17));
+    assert_eq!(status.min_version, None, "what one of them holds is not known");
     let synced = status.conditions.iter().find(|condition| condition.type_ == SYNCED).expect("a condition");
     assert_eq!((synced.status.as_str(), synced.reason.as_str()), ("False", "ImplausibleReport"));
     assert!(

@@ -15,9 +15,11 @@ use crate::{
     apply::{covers_open, gate::Permit, is_conflict, owner::Claim},
     context::Ctx,
     names,
-    reconcile::Error,
+    reconcile::{Error, said},
 };
 
+/// Longest Certificate that is remembered.
+const REMEMBERED_BYTES: usize = 32 * 1024;
 /// API version of the resource that is asked for.
 pub const API_VERSION: &str = "cert-manager.io/v1";
 
@@ -105,7 +107,10 @@ async fn ask(ctx: &Ctx, holder: &Holder, wanted: &Value) -> Result<Arc<Value>, E
             },
         };
         let value = Arc::new(value);
-        ctx.certificates.put(key, Arc::clone(&value));
+        // A long one is read again: others may write what they like into it.
+        if value.to_string().len() <= REMEMBERED_BYTES {
+            ctx.certificates.put(key, Arc::clone(&value));
+        }
         return Ok(value);
     }
     Err(place.contended().into())
@@ -164,7 +169,7 @@ fn not_installed(holder: &Holder) -> Error {
 fn refused(error: kube::Error) -> Error {
     match error {
         kube::Error::Api(status) if matches!(status.code, 400 | 422) => {
-            let message = format!("cert-manager's Certificate is refused: {}", status.message);
+            let message = format!("cert-manager's Certificate is refused: {}", said(&status));
             Error::Certificate { reason: "CertificateRefused", message }
         }
         error => Error::Read(error),

@@ -12,10 +12,17 @@ use super::{
     secret,
     x509::{self, Certificate, Fault},
 };
-use crate::{context::Ctx, memo::Data, names, reconcile::Error};
+use crate::{
+    context::Ctx,
+    memo::{Data, ObjectKey},
+    names,
+    reconcile::Error,
+};
 
 /// Longest content that is remembered.
 const REMEMBERED_BYTES: usize = 32 * 1024;
+/// The contents of one namespace that are remembered, together.
+const NAMESPACE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Looks at an object, at most once in `--foreign-refresh` while it is there.
 pub(crate) async fn look(
@@ -43,10 +50,16 @@ pub(crate) async fn look(
         return Ok(None);
     };
     // Long ones are read again: there may be many of them.
-    if data.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() <= REMEMBERED_BYTES {
-        ctx.foreign.put(key, Arc::clone(&data));
+    if size(&data) <= REMEMBERED_BYTES {
+        let of_namespace =
+            |key: &ObjectKey, data: &Arc<Data>| if key.1 == namespace { size(data) } else { 0 };
+        ctx.foreign.put_within(key, Arc::clone(&data), NAMESPACE_BYTES, of_namespace);
     }
     Ok(Some(data))
+}
+
+fn size(data: &Data) -> usize {
+    data.iter().map(|(key, value)| key.len() + value.len()).sum()
 }
 
 fn data_of(secret: &Secret) -> Data {

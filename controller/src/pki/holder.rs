@@ -51,7 +51,8 @@ pub struct Holder {
 }
 
 fn token(object: &impl kube::ResourceExt) -> Option<String> {
-    object.annotations().get(ROTATE_CERTIFICATE_ANNOTATION).filter(|value| !value.is_empty()).cloned()
+    let value = object.annotations().get(ROTATE_CERTIFICATE_ANNOTATION)?;
+    (!value.is_empty()).then(|| secret::token(value))
 }
 
 impl Holder {

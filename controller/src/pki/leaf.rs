@@ -54,8 +54,8 @@ pub enum Why {
     Damaged(String),
     /// It stands for other names.
     Names,
-    /// Somebody asked for it.
-    Asked(String),
+    /// The annotation asks for it.
+    Asked,
     /// Another authority signs now.
     Authority,
     /// Two thirds of its validity are over.
@@ -68,9 +68,7 @@ impl fmt::Display for Why {
             Self::Missing => f.write_str("there was none"),
             Self::Damaged(why) => write!(f, "the Secret could not be used: {why}"),
             Self::Names => f.write_str("the names that it stands for have changed"),
-            Self::Asked(token) => {
-                write!(f, "annotation {}={token}", sorcha_crds::ROTATE_CERTIFICATE_ANNOTATION)
-            }
+            Self::Asked => write!(f, "annotation {}", sorcha_crds::ROTATE_CERTIFICATE_ANNOTATION),
             Self::Authority => f.write_str("the network's authority has changed"),
             Self::Due => f.write_str("the old one was due"),
         }
@@ -134,8 +132,8 @@ fn replaced(leaf: &Leaf, wanted: &Wanted, authority: &Authority, now: Timestamp)
     if by_lost && now < certificate.not_after {
         return None;
     }
-    if let Some(token) = wanted.token.as_ref().filter(|token| leaf.token.as_ref() != Some(token)) {
-        return Some(Why::Asked(token.clone()));
+    if wanted.token.is_some() && wanted.token != leaf.token {
+        return Some(Why::Asked);
     }
     (now >= due(certificate, &wanted.names)).then_some(Why::Due)
 }

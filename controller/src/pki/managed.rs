@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{ResourceExt as _, api::ObjectMeta};
 
 use super::{
-    authority::{Authority, Held, Step, step},
+    authority::{Authority, Held, Phase, Step, step},
     holder::{self, Holder, Member},
     issue,
     leaf::{Decision, Leaf, Wanted, Why, decide},
@@ -150,7 +150,7 @@ fn next(
     let policy = ctx.settings.certificates.policy();
     let name = names::authority(&holder.network);
     let authority = secret::read_authority(held).map_err(|fault| unreadable(&name, &fault))?;
-    Ok(match step(&authority, &known(ctx, holder, members), requests, &policy, now) {
+    Ok(match step(&authority, &known(ctx, holder, &authority, members), requests, &policy, now) {
         Step::Wait(..) => (authority, None),
         Step::Begin => {
             let newest =
@@ -161,8 +161,11 @@ fn next(
     })
 }
 
-/// What the resources' Secrets hold. One that is missing counts where pods may still use what it held.
-fn known(ctx: &Ctx, holder: &Holder, members: &[Member]) -> Vec<Held> {
+/// What the resources' Secrets hold, which only a change of authorities asks about. One that is missing counts where pods may still use what it held.
+fn known(ctx: &Ctx, holder: &Holder, authority: &Authority, members: &[Member]) -> Vec<Held> {
+    if authority.phase == Phase::Stable {
+        return Vec::new();
+    }
     let held = members.iter().map(|member| (member, member.secret(&ctx.caches, &holder.namespace)));
     held.filter(|(member, secret)| member.runs || secret.is_some())
         .map(|(member, secret)| secret::held(&member.name, secret.as_deref()))
@@ -177,7 +180,7 @@ pub(super) fn waits(ctx: &Ctx, holder: &Holder, now: Timestamp) -> (Option<Times
     };
     let Ok(authority) = secret::read_authority(&secret) else { return (None, None) };
     let members = holder::members(&ctx.caches, &holder.namespace, &holder.network);
-    let held = known(ctx, holder, &members);
+    let held = known(ctx, holder, &authority, &members);
     // A request is noticed when it is made; here only what time brings about counts.
     match step(&authority, &held, &BTreeSet::new(), &ctx.settings.certificates.policy(), now) {
         Step::Wait(at, why) => (at, why.map(|why| format!("{} {why}", authority.newest.certificate.subject))),

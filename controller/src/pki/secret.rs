@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::ResourceExt as _;
+use sha2::{Digest as _, Sha256};
 use sorcha_crds::{ROTATE_CA_ANNOTATION, ROTATE_CERTIFICATE_ANNOTATION};
 
 use super::{
@@ -127,10 +128,23 @@ pub fn authority_content(authority: &Authority) -> Content {
     content
 }
 
+/// Longest value of an annotation that is kept as it is, bytes.
+const TOKEN_BYTES: usize = 128;
+
+/// The value of an annotation that asks for something, by which one request is told from another; of a long one its hash.
+#[must_use]
+pub fn token(value: &str) -> String {
+    if value.len() <= TOKEN_BYTES {
+        return value.to_owned();
+    }
+    format!("sha256:{}", hex::encode(Sha256::digest(value)))
+}
+
 /// Requests for a new authority that stand on objects.
 #[must_use]
 pub fn request(object: &impl kube::ResourceExt) -> Option<String> {
-    object.annotations().get(ROTATE_CA_ANNOTATION).filter(|value| !value.is_empty()).cloned()
+    let value = object.annotations().get(ROTATE_CA_ANNOTATION)?;
+    (!value.is_empty()).then(|| token(value))
 }
 
 /// All requests: on the resources, and on the Secret.

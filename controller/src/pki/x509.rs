@@ -6,10 +6,14 @@ use jiff::Timestamp;
 use rustls::{
     RootCertStore,
     crypto::{CryptoProvider, ring},
-    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _},
+    pki_types::{
+        CertificateDer, PrivateKeyDer, UnixTime,
+        pem::{self, PemObject as _},
+    },
     server::WebPkiClientVerifier,
     sign::CertifiedKey,
 };
+use sorcha_crds::text::{NAME, cut};
 use x509_cert::{
     Certificate as Parsed,
     der::{Decode as _, EncodePem as _, pem::LineEnding},
@@ -17,7 +21,8 @@ use x509_cert::{
     name::Name,
 };
 
-/// Why something is no certificate, no key, or not accepted. The text never holds a key.
+/// Why something is no certificate, no key, or not accepted. What a library says of a text that it can't read may quote it,
+/// and any key of any Secret may be named: such texts are said in words of our own.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Fault(pub String);
@@ -64,9 +69,9 @@ impl Certificate {
     /// # Errors
     /// When it is none.
     pub fn parse(der: CertificateDer<'static>) -> Result<Self, Fault> {
-        let parsed = Parsed::from_der(&der).map_err(|error| Fault(format!("not a certificate: {error}")))?;
+        let parsed = Parsed::from_der(&der).map_err(|_| Fault("not a certificate (X.509)".to_owned()))?;
         let body = parsed.tbs_certificate();
-        let extension = |error| Fault(format!("not a certificate: {error}"));
+        let extension = |_| Fault("not a certificate: an extension can't be read".to_owned());
         let names = body.get_extension::<SubjectAltName>().map_err(extension)?;
         let constraints = body.get_extension::<BasicConstraints>().map_err(extension)?;
         Ok(Self {
@@ -95,8 +100,8 @@ fn instant(since_epoch: Duration) -> Timestamp {
 
 fn text(name: &Name) -> String {
     match name.common_name() {
-        Ok(Some(common)) => common.value().into_owned(),
-        _ => name.to_string(),
+        Ok(Some(common)) => cut(&common.value(), NAME),
+        _ => cut(&name.to_string(), NAME),
     }
 }
 
@@ -130,12 +135,23 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 /// When there is none, or one can't be read.
 pub fn read(pem: &[u8]) -> Result<Vec<Certificate>, Fault> {
     let certificates = CertificateDer::pem_slice_iter(pem)
-        .map(|der| Certificate::parse(der.map_err(|error| Fault(format!("not PEM: {error}")))?))
+        .map(|der| Certificate::parse(der.map_err(|error| malformed(&error))?))
         .collect::<Result<Vec<_>, _>>()?;
     if certificates.is_empty() {
         return Err(Fault("there is no certificate (PEM) in it".to_owned()));
     }
     Ok(certificates)
+}
+
+/// What is wrong with PEM. A Secret whose line breaks were lost is one line, which the library's error holds.
+fn malformed(error: &pem::Error) -> Fault {
+    let what = match error {
+        pem::Error::MissingSectionEnd { .. } => "a section has no END line",
+        pem::Error::IllegalSectionStart { .. } => "a BEGIN line is malformed: are its line breaks lost?",
+        pem::Error::Base64Decode(_) => "a section is not base64",
+        _ => "it can't be read",
+    };
+    Fault(format!("not PEM: {what}"))
 }
 
 /// Certificates as one text, each once.
@@ -159,7 +175,7 @@ pub fn check_key(chain: &[Certificate], key: &[u8]) -> Result<(), Fault> {
     let chain = chain.iter().map(|certificate| certificate.der.clone()).collect();
     CertifiedKey::from_der(chain, key, &provider())
         .map(drop)
-        .map_err(|error| Fault(format!("key and certificate do not fit: {error}")))
+        .map_err(|_| Fault("key and certificate do not fit".to_owned()))
 }
 
 /// Whether whoever trusts `bundle` accepts a chain as a client's at an instant.

@@ -17,6 +17,10 @@ pub mod publisher;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize;
+use sorcha_crds::{conditions::MESSAGE_CHARS, text::cut};
+
+/// Longest name of a publisher that a register takes, characters.
+const PUBLISHER_CHARS: usize = 255;
 
 /// A blueprint as the register holds it, without its document.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -33,6 +37,25 @@ pub struct Entry {
     /// Who published it; the answer to a publication does not tell.
     #[serde(default)]
     pub published_by: Option<String>,
+}
+
+impl Entry {
+    /// An entry as a central node answers, which may be any program: nothing in it is longer than a register has it.
+    ///
+    /// # Errors
+    /// What no register has.
+    fn checked(mut self) -> Result<Self, &'static str> {
+        let digits = self.checksum.strip_prefix("sha256:").ok_or("its checksum is none")?;
+        let is_hash = digits.len() == 64 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if !is_hash {
+            return Err("its checksum is none");
+        }
+        if self.version < 0 {
+            return Err("its version is none");
+        }
+        self.published_by = self.published_by.map(|by| cut(&by, PUBLISHER_CHARS));
+        Ok(self)
+    }
 }
 
 /// Why the register is not brought to what is wanted, though a central node answered. The text tells the remedy.
@@ -147,6 +170,12 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Waiting, for reasons that central nodes give in words of their own.
+    #[must_use]
+    pub fn waiting(why: &str) -> Self {
+        Self::Waiting(cut(why, MESSAGE_CHARS))
+    }
+
     /// Whether other central nodes than those that were ready might change it.
     #[must_use]
     pub const fn depends_on_nodes(&self) -> bool {

@@ -19,6 +19,7 @@ use super::{
     tls::{self, Proof},
     token::Tokens,
 };
+use crate::leader::fence::Fence;
 
 /// Limit of connecting to a central node.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -26,6 +27,8 @@ const CONNECT: Duration = Duration::from_secs(3);
 const STEPS: usize = 3;
 /// Documents in memory at once, each of up to 3 MB, and twice while it is sent.
 const DOCUMENTS: usize = 16;
+/// Documents that are read at once: one of many small members takes ten times its length meanwhile.
+const READING: usize = 2;
 /// Central nodes whose clients are kept.
 const CLIENTS: usize = 256;
 
@@ -36,9 +39,12 @@ pub struct Publisher {
     /// Whose turn it is.
     pub lanes: Lanes,
     tokens: Tokens,
+    /// What is not behind it may change a register beside another controller.
+    fence: Fence,
     call: Duration,
     addresses: BTreeMap<String, Url>,
     documents: Semaphore,
+    reading: Semaphore,
     /// By namespace and name; each for what the central node had to prove then.
     clients: Mutex<HashMap<(String, String), (Trust, Client)>>,
 }
@@ -46,14 +52,16 @@ pub struct Publisher {
 impl Publisher {
     /// One that has asked nobody yet. Calls end after `call`; `addresses` stand in place of those of Services.
     #[must_use]
-    pub fn new(tokens: Tokens, call: Duration, addresses: Vec<(String, Url)>) -> Self {
+    pub fn new(tokens: Tokens, call: Duration, addresses: Vec<(String, Url)>, fence: Fence) -> Self {
         Self {
             memory: Memory::default(),
             lanes: Lanes::default(),
             tokens,
+            fence,
             call,
             addresses: addresses.into_iter().collect(),
             documents: Semaphore::new(DOCUMENTS),
+            reading: Semaphore::new(READING),
             clients: Mutex::default(),
         }
     }
@@ -62,6 +70,12 @@ impl Publisher {
     pub async fn room(&self) -> Option<SemaphorePermit<'_>> {
         // It is never closed.
         self.documents.acquire().await.ok()
+    }
+
+    /// Waits until one more document may be read.
+    pub async fn reading(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.reading.acquire().await.ok()
     }
 
     /// Whether a central node is reached in plain text: on this machine, where the administrator said so.
@@ -144,7 +158,7 @@ impl Publisher {
     }
 
     fn register<'a>(
-        &self,
+        &'a self,
         at: &At<'a>,
         id: &'a str,
         client: &'a Client,
@@ -153,7 +167,7 @@ impl Publisher {
         let service = || http::secure_url(at.central, at.namespace);
         let base = self.addresses.get(at.central).cloned().or_else(service);
         let base = base.ok_or_else(|| Fault::Passing("no Service can have this name".to_owned()))?;
-        Ok(Register { client, base, central: at.central, token, id })
+        Ok(Register { client, fence: &self.fence, base, central: at.central, token, id })
     }
 }
 

@@ -4,16 +4,17 @@ use reqwest::{
     Client, RequestBuilder, Response, StatusCode, Url,
     header::{ETAG, IF_NONE_MATCH},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::value::RawValue;
+use sorcha_crds::{conditions::MESSAGE_CHARS, text::cut};
 
 use super::{Entry, Refusal, document::Document, http, tls};
-use crate::{feed::object::form, json::Shallow};
+use crate::{feed::object::form, json::Shallow, leader::fence::Fence};
 
 /// Longest refusal that is read, bytes.
 const REFUSAL_BYTES: usize = 64 * 1024;
-/// Longest message of a central node that is passed on, characters.
-const MESSAGE_CHARS: usize = 1000;
+/// Longest entity tag that is sent back, bytes.
+const TAG_BYTES: usize = 128;
 
 /// Why it was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct Known {
 pub struct Register<'a> {
     /// The HTTP client.
     pub client: &'a Client,
+    /// It is asked and written through this.
+    pub fence: &'a Fence,
     /// Where the central node serves HTTP.
     pub base: Url,
     /// The central node, for messages.
@@ -68,15 +71,16 @@ impl Register<'_> {
         if let Some(tag) = tag {
             request = request.header(IF_NONE_MATCH, tag);
         }
-        let response = request.send().await.map_err(|error| self.away(&error))?;
+        let response = self.send(request).await?;
         match (response.status(), known) {
             (StatusCode::NOT_FOUND, _) => Ok(None),
             (StatusCode::NOT_MODIFIED, Some(known)) => Ok(Some(known.clone())),
             (StatusCode::OK, _) => {
-                let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+                let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok());
+                let tag = tag.filter(|tag| tag.len() <= TAG_BYTES).map(str::to_owned);
                 Ok(Some(Known { entry: understood(&body(response).await?)?, tag }))
             }
-            (status, _) => Err(Fault::Passing(http::problem(status, &body(response).await?))),
+            (status, _) => Err(Fault::Passing(told(status, &body(response).await?))),
         }
     }
 
@@ -115,14 +119,23 @@ impl Register<'_> {
     }
 
     async fn write(&self, request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), Fault> {
-        let response = request.bearer_auth(self.token).send().await.map_err(|error| self.away(&error))?;
+        let response = self.send(request.bearer_auth(self.token)).await?;
         Ok((response.status(), body(response).await?))
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Fault> {
+        let answer = self.fence.within(request.send()).await;
+        let answer = answer.map_err(|not_leading| Fault::Passing(not_leading.to_string()))?;
+        answer.map_err(|error| self.away(&error))
     }
 
     /// A central node that can't be reached, or is another one than it should be.
     fn away(&self, error: &reqwest::Error) -> Fault {
         match tls::unproven(error) {
-            Some(message) => Fault::Refused(Refusal::Unproven { central: self.central.to_owned(), message }),
+            Some(message) => {
+                let (central, message) = (self.central.to_owned(), cut(&message, MESSAGE_CHARS));
+                Fault::Refused(Refusal::Unproven { central, message })
+            }
             None => passing(error),
         }
     }
@@ -150,16 +163,18 @@ impl Register<'_> {
 }
 
 fn told(status: StatusCode, body: &[u8]) -> String {
-    http::problem(status, body).chars().take(MESSAGE_CHARS).collect()
+    cut(&http::problem(status, body), MESSAGE_CHARS)
 }
 
 fn passing(error: &reqwest::Error) -> Fault {
-    Fault::Passing(http::innermost(error))
+    Fault::Passing(cut(&http::innermost(error), MESSAGE_CHARS))
 }
 
-fn understood<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
-    serde_json::from_slice(body)
-        .map_err(|error| Fault::Passing(format!("its answer is not understood: it {}", form(&error))))
+fn understood(body: &[u8]) -> Result<Entry, Fault> {
+    let strange = |what: String| Fault::Passing(format!("its answer is not understood: {what}"));
+    let entry: Entry =
+        serde_json::from_slice(body).map_err(|error| strange(format!("it {}", form(&error))))?;
+    entry.checked().map_err(|what| strange(what.to_owned()))
 }
 
 /// The answer's own fields. Documents in it, which may have 16 MB, are passed over as they arrive.
@@ -181,3 +196,6 @@ async fn body(mut response: Response) -> Result<Vec<u8>, Fault> {
     }
     fields.finish().map_err(long)
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,9 +6,14 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
+use sorcha_crds::text::cut;
 
 /// From here on not every integer is a double.
 const EXACT: f64 = 9_007_199_254_740_992.0;
+/// Longest part of a pointer that is told, characters: a key may be as long as a document.
+const KEY_CHARS: usize = 64;
+/// Longest pointer that is told, characters.
+const POINTER_CHARS: usize = 256;
 
 /// The first number that may have been rounded without leaving a trace, 2^53 or more and exact as a double, with its JSON
 /// pointer. A central node refuses others of this size. A text that is no JSON has none.
@@ -16,8 +21,9 @@ pub(super) fn rounded(text: &str) -> Option<(String, String)> {
     let mut search = Search::default();
     let mut reader = serde_json::Deserializer::from_str(text);
     Step(&mut search).deserialize(&mut reader).ok();
-    let pointer = search.path.iter().map(|key| format!("/{}", key.replace('~', "~0").replace('/', "~1")));
-    search.found.map(|number| (pointer.collect(), number.to_string()))
+    let part = |key: &String| format!("/{}", cut(key, KEY_CHARS).replace('~', "~0").replace('/', "~1"));
+    let pointer: String = search.path.iter().map(part).collect();
+    search.found.map(|number| (cut(&pointer, POINTER_CHARS), number.to_string()))
 }
 
 /// Where the search is; once a number is found it stays there.
@@ -111,5 +117,24 @@ impl<'de> Visitor<'de> for Step<'_> {
             self.0.path.pop();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_short_however_long_the_keys_are() {
+        let key = "k".repeat(400_000);
+        let deep = format!("{}1e300{}", "{\"abcdefgh\":".repeat(100), "}".repeat(100));
+        for text in [format!("{{\"{key}\": 1e300}}"), deep] {
+            let (pointer, _) = rounded(&text).expect("a number that may be rounded");
+            assert!(
+                pointer.starts_with('/') && pointer.chars().count() <= POINTER_CHARS,
+                "{}",
+                pointer.len()
+            );
+        }
     }
 }

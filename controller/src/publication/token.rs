@@ -83,6 +83,8 @@ impl Tokens {
         }
         let (token, life) = self.request(audience).await?;
         let until = now + life.mul_f64(0.8);
+        // Networks that are gone leave none.
+        kept.retain(|_, kept| now < kept.until);
         kept.insert(audience.to_owned(), Kept { token: Arc::clone(&token), got: now, until });
         Ok(token)
     }

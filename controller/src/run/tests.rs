@@ -202,7 +202,13 @@ async fn run(api: Api, seconds: u64) -> (Vec<(String, Value)>, String, Metrics) 
     let mut settings = settings();
     // Nobody listens there.
     settings.central_urls = vec![("n0".into(), "http://127.0.0.1:9".parse().unwrap())];
-    let controller = super::reconcile(api.client(), settings, "test".into(), metrics.clone());
+    let controller = super::reconcile(
+        api.client(),
+        settings,
+        "test".into(),
+        metrics.clone(),
+        crate::leader::fence::Fence::open(),
+    );
     let _for_ever = timeout(Duration::from_secs(seconds), controller).await;
     let patched = patched.lock().unwrap().clone();
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();

@@ -108,6 +108,29 @@ async fn after_the_limit_it_is_let_go_and_told() {
     assert!(note.starts_with("invoice-v1 stays active in the register: no central node"), "{note}");
 }
 
+/// A central node that accepts and stays silent holds nothing up beyond the limit.
+#[tokio::test]
+async fn after_the_limit_what_was_tried_is_not_tried_again() {
+    let mut world = published(json!({"document": {"a": 1}})).await;
+    world.delete(FAR_AHEAD);
+    world.centrals[0].spoil("POST deprecate", Spoil::Answer(503));
+    world.pass().await.unwrap();
+    world.delete(LONG_AGO);
+    world.centrals[0].take_seen();
+    let ctx = std::sync::Arc::clone(&world.scene.ctx);
+    let turns: Vec<_> = std::iter::from_fn(|| ctx.publisher.lanes.enter("shop")).collect();
+    world.pass().await.unwrap();
+    drop(turns);
+    assert!(world.blueprint().is_none() && world.centrals[0].take_seen().is_empty());
+    let events = World::events(&world.scene.take_calls());
+    let (reason, message) = &events[events.len() - 1];
+    assert_eq!(
+        (reason.as_str(), message.contains("n0: it answers 503")),
+        ("NotDeprecated", true),
+        "{message}"
+    );
+}
+
 #[tokio::test]
 async fn after_the_limit_it_is_tried_once_more() {
     let mut world = published(json!({"document": {"a": 1}})).await;

@@ -59,7 +59,7 @@ fn what_does_not_fit_is_made_anew() {
     assert_eq!(decision, Decision::Issue(Why::Damaged("tls.crt: not PEM".to_owned())));
     assert_eq!(decided(&made, &wanted("other"), &authority, 1), Decision::Issue(Why::Names));
     let asked = Wanted { token: Some("now".to_owned()), ..wanted("edge") };
-    assert_eq!(decided(&made, &asked, &authority, 1), Decision::Issue(Why::Asked("now".to_owned())));
+    assert_eq!(decided(&made, &asked, &authority, 1), Decision::Issue(Why::Asked));
     let done = Leaf { token: Some("now".to_owned()), ..made.clone() };
     assert!(matches!(decided(&done, &asked, &authority, 1), Decision::Keep(_)), "once");
     let stranger = super::authority(at(0));

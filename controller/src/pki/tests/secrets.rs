@@ -1,14 +1,22 @@
 //! What is written into Secrets is read back, and damage is found.
 
+use std::sync::Arc;
+
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::api::ObjectMeta;
+use serde_json::json;
 
 use super::{NETWORK, POLICY, at, authority, leaf};
-use crate::pki::{
-    authority::{Authority, Phase},
-    issue,
-    leaf::Leaf,
-    secret::{self, authority_content, leaf_content, read_authority, read_leaf, wanted},
+use crate::{
+    fixtures::{Scene, peer_with},
+    pki::{
+        authority::{Authority, Phase},
+        issue,
+        leaf::Leaf,
+        secret::{self, authority_content, leaf_content, read_authority, read_leaf, wanted},
+        x509,
+    },
+    reconcile::reconcile,
 };
 
 fn lay(content: secret::Content) -> Secret {
@@ -91,6 +99,46 @@ fn a_damaged_authority_is_no_authority() {
     not_one = with(not_one, "tls.key", leaf.pair.key.pem().as_bytes());
     let fault = read_authority(&not_one).expect_err("a node's certificate").to_string();
     assert_eq!(fault, "tls.crt is no authority's");
+}
+
+/// A key whose line breaks were lost, as `.env` files do it, is one line of a text that is no PEM then.
+#[tokio::test]
+async fn nothing_of_a_secret_gets_into_a_message_when_its_line_breaks_were_lost() {
+    let key = leaf("edge", &authority(at(0)), at(0)).pair.key.pem().to_owned();
+    let begin = "-----BEGIN PRIVATE KEY-----";
+    for flat in [
+        key.replace('\n', "\\n"),
+        key.replace('\n', ""),
+        key.replace('\n', " "),
+        key.replacen('\n', "", 1),
+        key.replace("-----END", "-----EN"),
+        format!("{key}{begin}{}", "MIIE".repeat(2_000)),
+        format!("{begin}\n{}*\n-----END PRIVATE KEY-----\n", &key[28..60]),
+        key.replace("PRIVATE KEY", "CERTIFICATE"),
+    ] {
+        let secret = flat.clone();
+        let scene = Scene::new(move |call| {
+            let data = json!({"k": ByteString(secret.clone().into_bytes())});
+            (call.method == "GET" && call.path.ends_with("/secrets/any"))
+                .then(|| (200, json!({"metadata": {"name": "any", "namespace": "shop"}, "data": data})))
+        });
+        let edge =
+            peer_with("edge", &json!({"tls": {"trust": [{"secretRef": {"name": "any", "key": "k"}}]}}));
+        let error = reconcile(Arc::new(edge), Arc::clone(&scene.ctx)).await.expect_err("no authority");
+        let calls = scene.take_calls();
+        assert!(calls.iter().any(|call| call.path.ends_with("/status")));
+        let mut told = error.to_string();
+        for result in [x509::read(flat.as_bytes()).err(), Leaf::read(flat.as_bytes(), b"", b"").err()] {
+            told.extend(result.map(|fault| fault.to_string()));
+        }
+        told.extend(calls.iter().map(|call| call.body.to_string()));
+        let body = flat.strip_prefix(begin).unwrap_or(&flat);
+        for part in body.as_bytes().windows(8).filter(|part| !part.contains(&b'-')) {
+            let decimals: Vec<String> = part.iter().map(u8::to_string).collect();
+            assert!(!told.contains(&*String::from_utf8_lossy(part)), "{told}");
+            assert!(!told.contains(&decimals.join(", ")), "{told}");
+        }
+    }
 }
 
 #[test]
