@@ -157,7 +157,7 @@ async fn what_was_not_written_is_not_told() {
     for (code, told) in [(409, false), (200, true)] {
         let scene = Scene::new(move |call| {
             let refused = json!({"kind": "Status", "code": 409, "reason": "Conflict", "message": "uid"});
-            (code == 409 && call.path.ends_with("/sorchapeers/edge/status")).then(|| (409, refused))
+            (code == 409 && call.path.ends_with("/sorchapeers/edge/status")).then_some((409, refused))
         });
         let mut edge = peer("edge", 1);
         edge.metadata.creation_timestamp =
