@@ -2,7 +2,7 @@
 //!
 //! A version or time that can't be true is left out, a number or text that is too large is cut, and the condition that rests
 //! on it says so. Nothing that follows from a report outlives the report. Each field is named here, so that one that is added to
-//! a report does not get past these bounds.
+//! a report does not get past these bounds: without it this does not compile.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sorcha_crds::{
@@ -89,32 +89,9 @@ fn short(text: Option<&String>, most: usize) -> Option<String> {
 
 /// A peer's report. `head`: the highest version that the network's central nodes report, where they are known.
 #[must_use]
-pub fn peer(report: &PeerReport, head: Option<i64>, now: &Time) -> Bounded<PeerReport> {
-    let PeerReport {
-        name,
-        state,
-        since,
-        central_node,
-        version,
-        lag,
-        ahead,
-        fresh_as_of,
-        missed_heartbeats,
-        failovers,
-        rtt_ms,
-        digest,
-        lineage,
-        split_brain,
-        refused,
-        refusal,
-        findings,
-        replication_fault,
-        force_resync,
-        certificate_not_after,
-        message,
-    } = report;
+pub fn peer(told: &PeerReport, head: Option<i64>, now: &Time) -> Bounded<PeerReport> {
     let mut bounds = Bounds::default();
-    let state = state.clone().filter(|state| {
+    let state = told.state.clone().filter(|state| {
         let known = PEER_STATES.contains(&state.as_str());
         if !known {
             bounds.faults.push("its state is none that a peer can be in".to_owned());
@@ -122,72 +99,56 @@ pub fn peer(report: &PeerReport, head: Option<i64>, now: &Time) -> Bounded<PeerR
         known
     });
     let report = PeerReport {
-        name: cut(name, NAME),
+        name: cut(&told.name, NAME),
         state,
-        since: bounds.past("since", since.clone(), now),
-        central_node: short(central_node.as_ref(), NAME),
-        version: bounds.version(*version, head),
-        lag: lag.map(|lag| bounds.number("lag", lag, most(head))),
-        ahead: ahead.map(|ahead| bounds.number("ahead", ahead, MOST)),
-        fresh_as_of: bounds.past("freshAsOf", fresh_as_of.clone(), now),
-        missed_heartbeats: missed_heartbeats.map(|missed| missed.max(0)),
-        failovers: failovers.map(|count| bounds.number("failovers", count, MOST)),
-        rtt_ms: rtt_ms.filter(|rtt| (0.0..=ROUND_TRIP).contains(rtt)),
-        digest: short(digest.as_ref(), NAME),
-        lineage: short(lineage.as_ref(), NAME),
-        split_brain: short(split_brain.as_ref(), NAME),
-        refused: short(refused.as_ref(), NAME),
-        refusal: short(refusal.as_ref(), SAID),
-        findings: findings.map(|count| bounds.number("findings", count, MOST)),
-        replication_fault: short(replication_fault.as_ref(), SAID),
-        force_resync: short(force_resync.as_ref(), RESYNC),
-        certificate_not_after: certificate_not_after.clone(),
-        message: short(message.as_ref(), SAID),
+        since: bounds.past("since", told.since.clone(), now),
+        central_node: short(told.central_node.as_ref(), NAME),
+        version: bounds.version(told.version, head),
+        lag: told.lag.map(|lag| bounds.number("lag", lag, most(head))),
+        ahead: told.ahead.map(|ahead| bounds.number("ahead", ahead, MOST)),
+        fresh_as_of: bounds.past("freshAsOf", told.fresh_as_of.clone(), now),
+        missed_heartbeats: told.missed_heartbeats.map(|missed| missed.max(0)),
+        failovers: told.failovers.map(|count| bounds.number("failovers", count, MOST)),
+        rtt_ms: told.rtt_ms.filter(|rtt| (0.0..=ROUND_TRIP).contains(rtt)),
+        digest: short(told.digest.as_ref(), NAME),
+        lineage: short(told.lineage.as_ref(), NAME),
+        split_brain: short(told.split_brain.as_ref(), NAME),
+        refused: short(told.refused.as_ref(), NAME),
+        refusal: short(told.refusal.as_ref(), SAID),
+        findings: told.findings.map(|count| bounds.number("findings", count, MOST)),
+        replication_fault: short(told.replication_fault.as_ref(), SAID),
+        force_resync: short(told.force_resync.as_ref(), RESYNC),
+        certificate_not_after: told.certificate_not_after.clone(),
+        message: short(told.message.as_ref(), SAID),
     };
     Bounded { report, fault: bounds.end() }
 }
 
 /// A central node's report. `head`: the highest version that older central nodes of its network report, where they are ready.
 #[must_use]
-pub fn central(report: &CentralNodeReport, head: Option<i64>) -> Bounded<CentralNodeReport> {
-    let CentralNodeReport {
-        name,
-        state,
-        message,
-        since,
-        version,
-        lineage,
-        digest,
-        peers,
-        store_reachable,
-        store_message,
-        findings,
-        refusal,
-        register_fault,
-        certificate_not_after,
-    } = report;
+pub fn central(told: &CentralNodeReport, head: Option<i64>) -> Bounded<CentralNodeReport> {
     let mut bounds = Bounds::default();
     let peers = {
-        let connected = bounds.number("peers.connected", peers.connected, MOST_PEERS);
-        let up_to_date = bounds.number("peers.upToDate", peers.up_to_date, MOST_PEERS);
-        let lagging = bounds.number("peers.lagging", peers.lagging, MOST_PEERS);
+        let connected = bounds.number("peers.connected", told.peers.connected, MOST_PEERS);
+        let up_to_date = bounds.number("peers.upToDate", told.peers.up_to_date, MOST_PEERS);
+        let lagging = bounds.number("peers.lagging", told.peers.lagging, MOST_PEERS);
         PeerCounts { connected, up_to_date: up_to_date.min(connected), lagging: lagging.min(connected) }
     };
     let report = CentralNodeReport {
-        name: cut(name, NAME),
-        state: cut(state, NAME),
-        message: short(message.as_ref(), SAID),
-        since: since.clone(),
-        version: bounds.version(*version, head),
-        lineage: short(lineage.as_ref(), NAME),
-        digest: short(digest.as_ref(), NAME),
+        name: cut(&told.name, NAME),
+        state: cut(&told.state, NAME),
+        message: short(told.message.as_ref(), SAID),
+        since: told.since.clone(),
+        version: bounds.version(told.version, head),
+        lineage: short(told.lineage.as_ref(), NAME),
+        digest: short(told.digest.as_ref(), NAME),
         peers,
-        store_reachable: *store_reachable,
-        store_message: short(store_message.as_ref(), SAID),
-        findings: findings.map(|count| bounds.number("findings", count, MOST)),
-        refusal: short(refusal.as_ref(), SAID),
-        register_fault: short(register_fault.as_ref(), NAME),
-        certificate_not_after: certificate_not_after.clone(),
+        store_reachable: told.store_reachable,
+        store_message: short(told.store_message.as_ref(), SAID),
+        findings: told.findings.map(|count| bounds.number("findings", count, MOST)),
+        refusal: short(told.refusal.as_ref(), SAID),
+        register_fault: short(told.register_fault.as_ref(), NAME),
+        certificate_not_after: told.certificate_not_after.clone(),
     };
     Bounded { report, fault: bounds.end() }
 }

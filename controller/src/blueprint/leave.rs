@@ -38,40 +38,43 @@ pub(super) fn farewell(policy: BlueprintDeletionPolicy, central_nodes: usize) ->
 
 /// One pass over a resource that is deleted.
 pub(super) async fn leave(blueprint: &SorchaBlueprint, ctx: &Ctx, network: &Network) -> Result<Turn, Error> {
-    let uid = blueprint.uid().unwrap_or_default();
     if !has_finalizer(blueprint) {
-        ctx.publisher.memory.forget(&uid);
+        ctx.publisher.memory.forget(&blueprint.uid().unwrap_or_default());
         return Ok(Turn::Over);
     }
-    let now = Ctx::now();
-    let until = deadline(blueprint, ctx, &now);
-    let left = until.0.duration_since(now.0);
-    if farewell(blueprint.spec.deletion_policy, network.nodes.len()) == Farewell::Deprecate {
-        let is_over = left <= SignedDuration::ZERO;
-        let why = match tried(blueprint).filter(|_| is_over) {
-            // It waits for no further turn.
-            Some(why) => Some(why),
-            None => {
-                let Some(_lane) = ctx.publisher.lanes.enter(&network.namespace) else {
-                    return Ok(Turn::Later);
-                };
-                match deprecate(blueprint, ctx, network).await {
-                    Ok(()) => None,
-                    Err((why, _)) if is_over => Some(why),
-                    Err((why, next)) => {
-                        let next = next.min(left.unsigned_abs());
-                        return Ok(Turn::Taken(Pass::quiet(Standing::Leaving { why, until }, next)));
-                    }
-                }
-            }
-        };
-        if let Some(why) = why {
-            let message = format!("{} stays active in the register: {why}", blueprint.blueprint_id());
-            ctx.send(blueprint, &note("NotDeprecated".to_owned(), message, false)).await;
-        }
+    if farewell(blueprint.spec.deletion_policy, network.nodes.len()) == Farewell::Deprecate
+        && let Some(turn) = say_farewell(blueprint, ctx, network).await
+    {
+        return Ok(turn);
     }
     set_finalizer(blueprint, ctx, false).await?;
     Ok(Turn::Over)
+}
+
+/// Deprecates the blueprint, or tells that it was not; `None`: that is over. What was tried waits for no further turn once its
+/// time is over.
+async fn say_farewell(blueprint: &SorchaBlueprint, ctx: &Ctx, network: &Network) -> Option<Turn> {
+    let now = Ctx::now();
+    let until = deadline(blueprint, ctx, &now);
+    let left = until.0.duration_since(now.0);
+    let is_over = left <= SignedDuration::ZERO;
+    let why = match tried(blueprint).filter(|_| is_over) {
+        Some(why) => why,
+        None => {
+            let Some(_lane) = ctx.publisher.lanes.enter(&network.namespace) else {
+                return Some(Turn::Later);
+            };
+            let (why, next) = deprecate(blueprint, ctx, network).await.err()?;
+            if !is_over {
+                let next = next.min(left.unsigned_abs());
+                return Some(Turn::Taken(Pass::quiet(Standing::Leaving { why, until }, next)));
+            }
+            why
+        }
+    };
+    let message = format!("{} stays active in the register: {why}", blueprint.blueprint_id());
+    ctx.send(blueprint, &note("NotDeprecated".to_owned(), message, false)).await;
+    None
 }
 
 /// What became of attempts to deprecate it, if there were any.
