@@ -1,5 +1,7 @@
 //! One reconcile, the same for both kinds of nodes: converge, then say how it stands, whatever came of it.
 
+mod words;
+
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
@@ -14,10 +16,11 @@ use serde_json::json;
 use sorcha_crds::{
     CONTROLLER_FIELD_MANAGER, PAUSED_ANNOTATION,
     conditions::{Finding, PAUSED},
-    text::{SAID, cut},
 };
 use tokio::time::Instant;
 
+pub use self::words::told;
+pub(crate) use self::words::{logged, said};
 use crate::{
     apply,
     cache::Cached,
@@ -25,7 +28,7 @@ use crate::{
     events,
     feed::{
         call::{self, Fault},
-        object::{self, Cut, Seen, form},
+        object::{self, Cut, Seen},
     },
     network::{Contradiction, age},
     pki,
@@ -103,38 +106,6 @@ impl Error {
             }
             _ => wait,
         }
-    }
-}
-
-/// What went wrong, without any answer's text: what the library says of an answer that it can't read quotes it.
-#[must_use]
-pub fn told(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) if status.reason == "Failed to parse error data" => {
-            format!("the API server answers {} and does not say why", status.code)
-        }
-        kube::Error::Api(status) => {
-            format!("the API server answers {} {}: {}", status.code, status.reason, said(status))
-        }
-        kube::Error::SerdeError(error) => format!("the API server's answer {}", form(error)),
-        kube::Error::FromUtf8(_) => "the API server's answer is not UTF-8".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-/// What the API server says, shortened: it quotes the values that it refuses.
-pub(crate) fn said(status: &kube::core::Status) -> String {
-    cut(&status.message, SAID)
-}
-
-/// The same for the log, where nothing is quoted.
-#[must_use]
-pub(crate) fn logged(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) if matches!(status.code, 400 | 422) => {
-            format!("the API server answers {} {}", status.code, status.reason)
-        }
-        other => told(other),
     }
 }
 
