@@ -11,6 +11,7 @@ mod client;
 pub mod clock;
 pub mod database;
 pub mod disk;
+mod doubts;
 mod faults;
 pub mod history;
 pub mod liar;

@@ -10,11 +10,10 @@ use std::{
 use async_trait::async_trait;
 use hyper_util::rt::TokioIo;
 use sorcha_node::{
-    clock::Timestamp,
     config::{CentralNodeAddress, Config},
     env::{Env, Random},
     http::{Auth, NodeHandle, router, serve_on},
-    peer::{PeerNode, dial, status::PeerStatus},
+    peer::{PeerNode, dial},
     run,
     store::journal::{self, JournalStore, Options},
     telemetry::metrics::Metrics,
@@ -22,9 +21,9 @@ use sorcha_node::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    client::health,
     clock::SimClock,
     disk::Disk,
+    doubts,
     history::{End, History, What},
     liar::Liars,
     net::{Host, Incoming, Net, Port},
@@ -219,7 +218,13 @@ impl Start {
     }
 
     async fn watch(&self, node: &PeerNode) {
-        tokio::join!(self.watch_replica(node), self.watch_doubts(node));
+        let doubts = async {
+            // Runs in which no central node lies go on as they would without this.
+            if self.liars.lie() {
+                doubts::watch(self.number, node, &self.net, &self.history).await;
+            }
+        };
+        tokio::join!(self.watch_replica(node), doubts);
     }
 
     /// Records every state that the replica shows.
@@ -237,40 +242,6 @@ impl Start {
             }
         }
     }
-
-    /// Records whenever the peer begins to doubt a central node, or stops, with what its health is then. Only where one lies.
-    async fn watch_doubts(&self, node: &PeerNode) {
-        if !self.liars.lie() {
-            return;
-        }
-        let (mut states, mut last) = (node.subscribe(), None);
-        loop {
-            let doubt = doubt(&states.borrow_and_update(), node);
-            if doubt != last {
-                let health = match &doubt {
-                    Some(_) => health::of(&self.net, Host::Peer(self.number)).await,
-                    None => None,
-                };
-                let what = doubt.as_ref().map(|(what, _)| what.clone());
-                self.history.record(What::Doubts { peer: self.number, what, health });
-                last = doubt;
-            }
-            if states.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-}
-
-/// What a peer says of a central node that contradicts it, and when that was found.
-fn doubt(status: &PeerStatus, node: &PeerNode) -> Option<(String, Timestamp)> {
-    let refused = status.refused.as_ref().map(|refused| (refused.to_string(), refused.at));
-    refused.or_else(|| {
-        // What it is ahead by changes all the time.
-        let _ahead = status.ahead_in_words(node.replica.head())?;
-        let central = status.central_node_id.as_deref().unwrap_or_default();
-        Some((format!("this replica is ahead of {central}"), Timestamp::default()))
-    })
 }
 
 /// Dials through the simulated network.
