@@ -34,10 +34,13 @@ pub(super) async fn watch(peer: u8, node: &PeerNode, net: &Net, history: &Histor
 /// Its words, and when it found the reason for them.
 fn doubt(status: &PeerStatus, node: &PeerNode) -> Option<(String, Timestamp)> {
     let refused = status.refused.as_ref().map(|refused| (refused.to_string(), refused.at));
-    refused.or_else(|| {
-        // What it is ahead by changes all the time.
-        status.ahead_by(node.replica.head())?;
+    // What it is ahead by changes all the time.
+    let ahead = status.ahead_by(node.replica.head()).map(|_| {
         let central = status.central_node_id.as_deref().unwrap_or_default();
-        Some((format!("this replica is ahead of {central}"), Timestamp::default()))
-    })
+        format!("this replica is ahead of {central}")
+    });
+    match (refused, ahead) {
+        (Some((refused, at)), Some(ahead)) => Some((format!("{refused}; {ahead}"), at)),
+        (refused, ahead) => refused.or_else(|| Some((ahead?, Timestamp::default()))),
+    }
 }

@@ -199,9 +199,12 @@ impl World {
             };
             let (status, state) = (node.status(), node.replica.state());
             let equal = state.view.digest() == truth.view.digest();
+            // What another one served stands until that one is met again.
+            let central = status.central_node_id.as_deref();
             let told = status
                 .refused
                 .as_ref()
+                .filter(|_| central.is_none_or(|central| status.refuses(central)))
                 .map(ToString::to_string)
                 .or_else(|| status.ahead_in_words(node.replica.head()));
             if status.session_id.is_none() || !equal || !state.findings.is_empty() || told.is_some() {
