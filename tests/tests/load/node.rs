@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sorcha_tests::{
-    probing::Probes,
+    probing::{AT_ONCE, Probes},
     process::{Process, binary, free_ports, get, until},
 };
 use tokio::{process::Command, time::timeout};
 
 pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+/// A port that others flood: the kernel drops a SYN while its queue of connections is full, and the client sends it again after
+/// 1, 3 and 7 seconds. What probes are promised is on the port of the probes.
+const BEHIND_A_FLOOD: Duration = Duration::from_secs(15);
+
 pub(crate) struct Node {
     pub(crate) grpc: u16,
     pub(crate) http: u16,
@@ -71,20 +75,22 @@ impl Node {
 
     /// Probes of both ports, each by threads of their own.
     pub(crate) fn probed(&self, what: &str) -> [Probes; 2] {
-        [(self.http, "HTTP port"), (self.probes, "port of the probes")]
-            .map(|(port, name)| Probes::start(port, &format!("{what}: {name}")))
+        self.probed_within(AT_ONCE, what)
+    }
+
+    fn probed_within(&self, within: Duration, what: &str) -> [Probes; 2] {
+        [(self.http, "HTTP port", BEHIND_A_FLOOD), (self.probes, "port of the probes", within)]
+            .map(|(port, name, within)| Probes::start(port, &format!("{what}: {name}"), within))
     }
 
     /// Both ports are probed for a while; each answer comes at once.
     pub(crate) async fn is_alive_for(&self, time: Duration, what: &str) {
-        let probed = self.probed(what);
-        let failed = async {
-            while probed.iter().all(|probes| probes.failure().is_none()) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        drop(timeout(time, failed).await);
-        check(probed);
+        watch(self.probed(what), time).await;
+    }
+
+    /// The same while the port of the probes is flooded, too.
+    pub(crate) async fn is_alive_behind_a_flood_for(&self, time: Duration, what: &str) {
+        watch(self.probed_within(BEHIND_A_FLOOD, what), time).await;
     }
 
     /// Megabytes of memory that the process has.
@@ -105,6 +111,16 @@ impl Node {
             }
         }
     }
+}
+
+async fn watch(probed: [Probes; 2], time: Duration) {
+    let failed = async {
+        while probed.iter().all(|probes| probes.failure().is_none()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    drop(timeout(time, failed).await);
+    check(probed);
 }
 
 /// Fails if an answer was not there at once.

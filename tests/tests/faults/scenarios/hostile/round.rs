@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Error, Result, anyhow, ensure};
-use sorcha_tests::probing::Probes;
+use sorcha_tests::probing::{AT_ONCE, Probes};
 use tokio::task::JoinSet;
 
 use super::{Attack, Gauge, MAX_CONNECTIONS, MAX_HTTP, target::Target};
@@ -44,7 +44,7 @@ impl<'n> Round<'n> {
             network,
             target,
             gauge: Gauge::of(network.nodes[0].id()?)?,
-            probes: Probes::start(probes, "the port of the probes"),
+            probes: Probes::start(probes, "the port of the probes", AT_ONCE),
             sessions: sessions_of(network).await?,
         })
     }
