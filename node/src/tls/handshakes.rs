@@ -2,7 +2,7 @@
 //! holds up nobody else.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     io,
     net::SocketAddr,
     pin::Pin,
@@ -14,7 +14,7 @@ use std::{
 use futures::Stream;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    task::{AbortHandle, JoinSet},
+    task::{AbortHandle, Id, JoinSet},
     time::{Instant, Sleep, sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
@@ -46,8 +46,8 @@ pub struct Handshakes<S, H: Handshake<IO>, IO> {
     under_way: JoinSet<Option<H::Secured>>,
     /// Those that may still be under way, oldest first.
     begun: VecDeque<(Instant, AbortHandle)>,
-    /// Those that were ended to make room, and are still on their way out.
-    leaving: usize,
+    /// Those that were ended to make room, and are still on their way out. One that was just being polled comes to its own end.
+    leaving: HashSet<Id>,
     settled: Pin<Box<Sleep>>,
 }
 
@@ -56,13 +56,13 @@ impl<S, H: Handshake<IO>, IO> Handshakes<S, H, IO> {
     pub fn new(handshake: H, at_once: usize, accepted: S) -> Self {
         let settled = Box::pin(sleep(SETTLES));
         let (under_way, begun) = (JoinSet::new(), VecDeque::new());
-        Self { handshake, accepted, at_once, under_way, begun, leaving: 0, settled }
+        Self { handshake, accepted, at_once, under_way, begun, leaving: HashSet::new(), settled }
     }
 
     /// Waits until there is room for one more: one ends, or the oldest has had its time and gives way, so that those who say
     /// nothing hold up nobody for longer.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.under_way.len() - self.leaving >= self.at_once {
+        while self.under_way.len() - self.leaving.len() >= self.at_once {
             let Some((begun, handshake)) = self.begun.front() else { return Poll::Pending };
             if !handshake.is_finished() {
                 if begun.elapsed() < SETTLES {
@@ -70,7 +70,7 @@ impl<S, H: Handshake<IO>, IO> Handshakes<S, H, IO> {
                     ready!(self.settled.as_mut().poll(cx));
                 }
                 handshake.abort();
-                self.leaving += 1;
+                self.leaving.insert(handshake.id());
                 self.handshake.gave_way();
             }
             self.begun.pop_front();
@@ -89,14 +89,20 @@ where
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         loop {
-            match this.under_way.poll_join_next(cx) {
-                Poll::Ready(Some(Ok(Some(secured)))) => return Poll::Ready(Some(Ok(secured))),
-                Poll::Ready(Some(Err(error))) if error.is_cancelled() => {
-                    this.leaving = this.leaving.saturating_sub(1);
+            match this.under_way.poll_join_next_with_id(cx) {
+                Poll::Ready(Some(Ok((id, secured)))) => {
+                    this.leaving.remove(&id);
+                    match secured {
+                        Some(secured) => return Poll::Ready(Some(Ok(secured))),
+                        // It failed, and has said so.
+                        None => continue,
+                    }
+                }
+                // It was ended; a panic is not passed on to those who had no part in it.
+                Poll::Ready(Some(Err(error))) => {
+                    this.leaving.remove(&error.id());
                     continue;
                 }
-                // It failed, and has said so; a panic is not passed on to those who had no part in it.
-                Poll::Ready(Some(Ok(None) | Err(_))) => continue,
                 Poll::Ready(None) | Poll::Pending => {}
             }
             ready!(this.poll_room(cx));
@@ -153,5 +159,61 @@ async fn part<IO: AsyncRead + AsyncWrite + Unpin>(mut io: IO) {
     if io.shutdown().await.is_ok() {
         let mut unread = [0; 1024];
         while matches!(io.read(&mut unread).await, Ok(1..)) {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::{StreamExt as _, poll, stream};
+
+    use super::*;
+
+    const IN_ALL: usize = 4;
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Handshakes that are being polled while they give way, and then end by themselves. The last one ends at once.
+    #[derive(Default)]
+    struct Busy {
+        begun: AtomicUsize,
+        gave_way: Arc<AtomicUsize>,
+    }
+
+    impl Handshake<()> for Busy {
+        type Secured = ();
+
+        fn begin(&self, (): (), _remote: SocketAddr) -> impl Future<Output = Option<()>> + Send + 'static {
+            let (number, gave_way) = (self.begun.fetch_add(1, Ordering::Relaxed), Arc::clone(&self.gave_way));
+            async move {
+                let begun = Instant::now();
+                let is_to_stay = || number + 1 < IN_ALL && gave_way.load(Ordering::Relaxed) <= number;
+                while is_to_stay() && begun.elapsed() < PATIENCE {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Some(())
+            }
+        }
+
+        fn gave_way(&self) {
+            self.gave_way.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn a_handshake_that_ends_by_itself_as_it_gives_way_is_counted_once() {
+        let remote = SocketAddr::from(([127, 0, 0, 1], 1));
+        let accepted = stream::iter((0..IN_ALL).map(|_| Ok(((), remote))));
+        let mut handshakes = Handshakes::new(Busy::default(), 1, accepted);
+        let (since, mut secured) = (Instant::now(), 0);
+        while secured < IN_ALL {
+            match poll!(handshakes.next()) {
+                Poll::Ready(next) => secured += usize::from(next.expect("one more").is_ok()),
+                // Timers may wait for the threads that are busy; what is polled looks at the clock.
+                Poll::Pending => std::thread::sleep(Duration::from_millis(5)),
+            }
+            assert!(since.elapsed() < PATIENCE, "{secured} of {IN_ALL}");
+        }
+        assert!(handshakes.leaving.is_empty());
     }
 }
