@@ -382,6 +382,6 @@ async fn an_administrator_may_force_what_contradicts() {
     config.sync.force_resync_file = Some(Path::new(&file).to_owned());
     let peer = Peer::start(config, replica, vec![liar.address(0)]).await;
     peer.until_equal(&liar).await;
-    assert_eq!(peer.node.status().force_resync.as_deref(), Some("by-hand"));
+    eventually("it says so", || peer.node.status().force_resync.as_deref() == Some("by-hand")).await;
     peer.stop().await;
 }
