@@ -7,7 +7,7 @@ use sorcha_node::{
     store::journal::{JournalStore, Options},
 };
 use sorcha_tests::{Central, Peer, eventually, legacy::LegacyCentral, memory, quick};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 async fn three(data: &std::path::Path) -> Vec<Central> {
     let store = memory();
@@ -66,6 +66,25 @@ async fn a_killed_central_node_is_left_and_nothing_is_lost() {
         "resumed, not fetched anew: {:?}",
         status.syncs
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_connection_is_noticed_without_a_push_stream_and_between_two_heartbeats() {
+    let data = tempfile::tempdir().unwrap();
+    let store = memory();
+    let mut centrals = Vec::new();
+    for number in 0..2 {
+        let mut config = quick(&format!("n{number}.sorcha.dev"), data.path());
+        config.heartbeat.interval = Duration::from_secs(120);
+        centrals.push(Central::start(config, Arc::clone(&store), 0).await);
+    }
+    let mut config = quick("edge-0", data.path());
+    config.sync.push = false;
+    let peer = Peer::start(config, memory(), addresses(&centrals)).await;
+    peer.until_state(PeerState::HeartbeatMonitoring).await;
+    centrals.remove(0).kill();
+    peer.until_connected_to("n1.sorcha.dev").await;
+    assert_eq!(peer.node.status().failovers, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

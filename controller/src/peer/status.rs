@@ -316,7 +316,7 @@ fn history_intact(replicas: &[Replica]) -> Finding {
         (None, Some((report, by))) => {
             let central = report.central_node.as_deref().unwrap_or("its central node");
             let message = format!(
-                "{} is ahead of {central} by {by} versions: that register has lost what the replica holds",
+                "{} is ahead of {central} by {by} versions: that register has lost what the replica holds, or can't be read there",
                 report.name
             );
             Finding::new(HISTORY_INTACT, false, "AheadOfCentralNode", message)

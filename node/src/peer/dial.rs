@@ -1,16 +1,15 @@
 //! Opening connections to central nodes: the network as an injected dependency (design decision 23).
 
+mod life;
 mod tcp;
 mod tls;
 
-use std::{
-    io,
-    sync::{Arc, OnceLock},
-};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tonic::transport::{Channel, Endpoint};
 
+pub use self::life::Life;
 use self::tcp::Tcp;
 pub use self::tls::MutualTls;
 use crate::{
@@ -41,32 +40,15 @@ pub trait Dialer: Send + Sync + 'static {
 pub struct Dialled {
     /// For calls.
     pub channel: Channel,
-    fault: ConnectionFault,
+    /// That of the connection.
+    pub life: Life,
 }
 
 impl Dialled {
     /// Why the connection broke, where that is known: a call that was under way then may learn no more than that it did.
     #[must_use]
     pub fn fault(&self) -> Option<&str> {
-        self.fault.0.get().map(String::as_str)
-    }
-}
-
-impl From<Channel> for Dialled {
-    fn from(channel: Channel) -> Self {
-        Self { channel, fault: ConnectionFault::default() }
-    }
-}
-
-/// The first fault of a connection, told by the connection itself.
-#[derive(Clone, Debug, Default)]
-struct ConnectionFault(Arc<OnceLock<String>>);
-
-impl ConnectionFault {
-    /// Passes an error on.
-    fn note(&self, error: io::Error) -> io::Error {
-        let _the_first_stays = self.0.set(error.to_string());
-        error
+        self.life.fault()
     }
 }
 
@@ -113,9 +95,9 @@ impl Dialer for PlainText {
         address: &CentralNodeAddress,
         config: &Config,
     ) -> Result<Dialled, tonic::transport::Error> {
-        let fault = ConnectionFault::default();
-        let connector = Tcp::new(config).plain_text(fault.clone());
+        let life = Life::default();
+        let connector = Tcp::new(config).plain_text(life.clone());
         let channel = endpoint(address, config)?.connect_with_connector(connector).await?;
-        Ok(Dialled { channel, fault })
+        Ok(Dialled { channel, life })
     }
 }

@@ -27,14 +27,17 @@ use self::{
 pub(super) use self::{pulling::Request, pushing::PushesStalled};
 use super::{
     PeerNode,
+    dial::Life,
     machine::{
         effect::{DisconnectReason, SyncPlan},
-        event::Event,
+        event::{Event, Loss},
     },
     replica::Provenance,
 };
 use crate::{register::lineage::Genesis, supervise};
 
+/// A call that breaks with its connection tells more about why: it has this long.
+const CALLS_TELL: Duration = Duration::from_millis(250);
 /// How long a goodbye may take; it is best effort.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// A heartbeat interval is doubled up to this many times the normal one (REDUCE_FREQUENCY).
@@ -49,6 +52,8 @@ pub(super) struct Session {
     central: String,
     id: String,
     channel: Channel,
+    /// Of its connection.
+    life: Life,
     genesis: Option<Arc<Genesis>>,
     /// It answered with the lineage, version and digest of what is held.
     is_level: bool,
@@ -90,6 +95,7 @@ impl Session {
             let env = session.node.env.clone();
             supervise::forever("heartbeat", &env, || heartbeat::run(session.clone(), pace.clone())).await;
         });
+        tasks.spawn(self.clone().watch_connection());
         tasks.spawn(pulling::run(self.clone(), Arc::clone(&ways), inbox));
         tasks.spawn(pushing::run(self.clone(), Arc::clone(&ways)));
         Running { session: self, slowdown, requests, ways, tasks }
@@ -110,6 +116,15 @@ impl Session {
             Ok(Err(status)) => tracing::debug!(central_node_id = self.central, %status, "goodbye not heard"),
             Err(_elapsed) => tracing::debug!(central_node_id = self.central, "goodbye not answered"),
         }
+    }
+
+    /// Tells when the connection is gone. A push stream breaks with it; a session that has none would notice with the next
+    /// heartbeat only.
+    async fn watch_connection(self) {
+        self.life.over().await;
+        tokio::time::sleep(CALLS_TELL).await;
+        let (epoch, loss) = (self.epoch, Loss::Closed);
+        self.tell(Event::ConnectionLost { epoch, loss }).await;
     }
 
     fn sync_client(&self) -> SystemRegisterSyncClient<Channel> {

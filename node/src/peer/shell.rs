@@ -310,7 +310,7 @@ impl Shell {
             running.stop();
             self.node.status.send_modify(|status| {
                 (status.subscribed_at, status.syncing, status.ahead, status.heartbeat.missed) =
-                    (None, false, false, 0);
+                    (None, false, None, 0);
                 status.behind_beats = 0;
                 for info in status.central_nodes.iter_mut().filter(|info| info.is_active()) {
                     info.state = CentralNodeState::Disconnected;

@@ -19,8 +19,8 @@ use crate::{
 
 /// Syncs and transitions that are remembered.
 const HISTORY: usize = 50;
-/// Answers in a row that name an older version than is held, until that is believed.
-const SURELY_BEHIND: u32 = 3;
+/// Heartbeats in a row that name an older version than is held, until the central node is supposed to have lost it.
+const LONG_BEHIND: u32 = 3;
 /// Round trips that are averaged (contract section 3.2).
 const ROUND_TRIPS: usize = 10;
 
@@ -47,8 +47,8 @@ pub struct PeerStatus {
     refusals: Vec<Refused>,
     /// A central node refuses this peer, and trying again can't help.
     pub configuration_fault: Option<String>,
-    /// This replica is for certain ahead of its central node's register: that has lost what is held here.
-    pub ahead: bool,
+    /// This replica is ahead of its central node's register: that has lost what is held here, or is supposed to have.
+    pub ahead: Option<Ahead>,
     /// Heartbeats in a row whose answer named an older version than is held, without saying that this is certain.
     pub behind_beats: u32,
     /// Newest version at the central node, as last heard.
@@ -85,6 +85,15 @@ pub struct PeerStatus {
     pub central_nodes: Vec<CentralNodeInfo>,
     /// Publication to persistence of the newest pushed entries.
     pub push_latencies: VecDeque<Duration>,
+}
+
+/// How a replica is known to be ahead of its central node's register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ahead {
+    /// The central node has read its store and says so.
+    Told,
+    /// The central node does not compare, and goes on answering with an older version.
+    Supposed,
 }
 
 /// What a central node says about a replica.
@@ -251,7 +260,7 @@ impl PeerStatus {
             refused: None,
             refusals: Vec::new(),
             configuration_fault: None,
-            ahead: false,
+            ahead: None,
             behind_beats: 0,
             central_version: Version::ZERO,
             fresh_as_of: None,
@@ -315,23 +324,26 @@ impl PeerStatus {
         }
     }
 
-    /// Takes in how a central node that is at a version compares what is held with its register. One that does not say is
-    /// believed to be behind when it says so again and again: its tail may be late.
+    /// Takes in how a central node that is at a version compares what is held with its register. One that does not compare is
+    /// supposed to have lost what is held once its last heartbeats all ended before that: its tail may be late.
     pub const fn compare(&mut self, central: Version, held: Version, told: Comparison) {
         let is_behind = central.get() < held.get();
         self.behind_beats = if is_behind { self.behind_beats.saturating_add(1) } else { 0 };
         self.ahead = match told {
-            Comparison::Ahead => true,
-            Comparison::NotAhead => false,
-            Comparison::Untold => is_behind && (self.ahead || self.behind_beats >= SURELY_BEHIND),
+            Comparison::Ahead => Some(Ahead::Told),
+            Comparison::Untold if is_behind && self.ahead.is_none() && self.behind_beats >= LONG_BEHIND => {
+                Some(Ahead::Supposed)
+            }
+            Comparison::Untold if is_behind => self.ahead,
+            Comparison::Untold | Comparison::NotAhead => None,
         };
     }
 
-    /// By how many versions the replica is ahead of its central node's register, where it is for certain.
+    /// By how many versions the replica is ahead of its central node's register, where it is told or supposed to be.
     #[must_use]
     pub const fn ahead_by(&self, held: Version) -> Option<i64> {
         let by = held.get() - self.central_version.get();
-        if self.ahead { Some(if by < 1 { 1 } else { by }) } else { None }
+        if self.ahead.is_some() { Some(if by < 1 { 1 } else { by }) } else { None }
     }
 
     /// That the replica is ahead, for people.
@@ -339,11 +351,18 @@ impl PeerStatus {
     pub fn ahead_in_words(&self, held: Version) -> Option<String> {
         let by = self.ahead_by(held)?;
         let central = self.central_node_id.as_deref().unwrap_or("its central node");
-        Some(format!(
-            "this replica is ahead of {central} by {by} versions: what it holds up to version {held} is not in that \
-             register any more, which ends at version {}",
-            self.central_version
-        ))
+        let end = self.central_version;
+        Some(match self.ahead? {
+            Ahead::Told => format!(
+                "this replica is ahead of {central} by {by} versions: what it holds up to version {held} is not in \
+                 that register any more, which ends at version {end}"
+            ),
+            Ahead::Supposed => format!(
+                "this replica is ahead of {central} by {by} versions: {central} has answered {LONG_BEHIND} heartbeats \
+                 or more with version {end}, so that it can't read its store, or has lost what is held up to \
+                 version {held}"
+            ),
+        })
     }
 
     /// Versions behind the central node, negative for those that it is ahead.

@@ -138,7 +138,7 @@ pub fn peer_report(pod: &str, status: &PeerStatus, replica: &Loaded) -> PeerRepo
         since: time(status.since),
         central_node: status.central_node_id.clone(),
         version: Some(view.head().get()),
-        lag: heard.then(|| status.lag(view.head())).filter(|_| !status.ahead),
+        lag: heard.then(|| status.lag(view.head())).filter(|_| status.ahead.is_none()),
         ahead: status.ahead_by(view.head()),
         refused: status.refused.as_ref().map(|refused| refused.central_node_id.clone()),
         refusal: status.refused.as_ref().map(|refused| shortened(refused.contradiction.to_string())),

@@ -259,13 +259,17 @@ impl dial::Dialer for SimDialer {
     ) -> Result<dial::Dialled, tonic::transport::Error> {
         let number = address.host.strip_prefix('n').and_then(|number| number.parse().ok());
         let (net, host) = (self.net.clone(), self.host);
+        let life = dial::Life::default();
+        let watched = life.clone();
         let connector = tower::service_fn(move |_uri| {
-            let net = net.clone();
+            let (net, life) = (net.clone(), watched.clone());
             async move {
                 let central = number.ok_or_else(|| io::Error::other("there is no such host"))?;
-                net.connect(host, Host::Central(central), Port::Grpc).await.map(TokioIo::new)
+                let stream = net.connect(host, Host::Central(central), Port::Grpc).await?;
+                Ok::<_, io::Error>(TokioIo::new(life.watch(stream)))
             }
         });
-        dial::endpoint(address, config)?.connect_with_connector(connector).await.map(Into::into)
+        let channel = dial::endpoint(address, config)?.connect_with_connector(connector).await?;
+        Ok(dial::Dialled { channel, life })
     }
 }

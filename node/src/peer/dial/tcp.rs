@@ -14,7 +14,7 @@ use tokio::{
 };
 use tower::{Service, ServiceExt as _, service_fn};
 
-use super::ConnectionFault;
+use super::life::{Life, Watched};
 use crate::config::Config;
 
 /// First bytes of an alert of TLS: what its server answers to plain text.
@@ -38,12 +38,18 @@ impl Tcp {
 
     pub(super) fn plain_text(
         self,
-        fault: ConnectionFault,
-    ) -> impl Service<Uri, Response = TokioIo<PlainTcp>, Error = io::Error, Future: Send> + Clone + Send + 'static
-    {
+        life: Life,
+    ) -> impl Service<Uri, Response = TokioIo<Watched<PlainTcp>>, Error = io::Error, Future: Send>
+    + Clone
+    + Send
+    + 'static {
         service_fn(move |uri| {
-            let (tcp, fault) = (self.clone(), fault.clone());
-            async move { Ok(TokioIo::new(PlainTcp { stream: tcp.connect(uri).await?, has_begun: false, fault })) }
+            let (tcp, life) = (self.clone(), life.clone());
+            async move {
+                let stream = tcp.connect(uri).await?;
+                let plain = PlainTcp { stream, has_begun: false, life: life.clone() };
+                Ok(TokioIo::new(life.watch(plain)))
+            }
         })
     }
 }
@@ -53,7 +59,7 @@ impl Tcp {
 pub(super) struct PlainTcp {
     stream: TcpStream,
     has_begun: bool,
-    fault: ConnectionFault,
+    life: Life,
 }
 
 impl AsyncRead for PlainTcp {
@@ -63,13 +69,13 @@ impl AsyncRead for PlainTcp {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf)).map_err(|error| self.fault.note(error))?;
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf)).map_err(|error| self.life.note(error))?;
         let read = &buf.filled()[before..];
         if !self.has_begun && !read.is_empty() {
             self.has_begun = true;
             if read.starts_with(&TLS_ALERT) {
                 let told = "the central node speaks TLS; set tls.certificate_file, tls.key_file and tls.ca_file here";
-                return Poll::Ready(Err(self.fault.note(io::Error::new(io::ErrorKind::InvalidData, told))));
+                return Poll::Ready(Err(self.life.note(io::Error::new(io::ErrorKind::InvalidData, told))));
             }
         }
         Poll::Ready(Ok(()))

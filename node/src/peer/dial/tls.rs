@@ -19,7 +19,11 @@ use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerNam
 use tonic::transport::Error;
 use tower::service_fn;
 
-use super::{ConnectionFault, Dialer, Dialled, authority, endpoint, tcp::Tcp};
+use super::{
+    Dialer, Dialled, authority, endpoint,
+    life::{Life, Watched},
+    tcp::Tcp,
+};
 use crate::{
     config::{CentralNodeAddress, Config},
     tls::{
@@ -56,12 +60,12 @@ impl Dialer for MutualTls {
             host: address.host.clone(),
             ca_file: address.ca_file.clone(),
             network: config.node.network.clone(),
-            fault: ConnectionFault::default(),
+            life: Life::default(),
         };
-        let fault = opening.fault.clone();
+        let life = opening.life.clone();
         let connector = service_fn(move |uri| opening.clone().open(uri));
         let channel = endpoint.connect_with_connector(connector).await?;
-        Ok(Dialled { channel, fault })
+        Ok(Dialled { channel, life })
     }
 }
 
@@ -74,11 +78,11 @@ struct Opening {
     /// CAs of this central node alone.
     ca_file: Option<PathBuf>,
     network: String,
-    fault: ConnectionFault,
+    life: Life,
 }
 
 impl Opening {
-    async fn open(self, uri: Uri) -> io::Result<TokioIo<Explained>> {
+    async fn open(self, uri: Uri) -> io::Result<TokioIo<Watched<Explained>>> {
         let bare = self.host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(bare).map_err(|_| {
             let told = format!(
@@ -97,7 +101,8 @@ impl Opening {
             let expected = Expected { network: &self.network, namespace: namespace_of(&self.host) };
             is_central_node(&certificate::credential(shown), &expected).map_err(io::Error::other)?;
         }
-        Ok(TokioIo::new(Explained { stream, fault: self.fault }))
+        let explained = Explained { stream, life: self.life.clone() };
+        Ok(TokioIo::new(self.life.watch(explained)))
     }
 }
 
@@ -150,7 +155,7 @@ fn explained(error: io::Error) -> io::Error {
 #[derive(Debug)]
 struct Explained {
     stream: TlsStream<TcpStream>,
-    fault: ConnectionFault,
+    life: Life,
 }
 
 impl AsyncRead for Explained {
@@ -159,7 +164,7 @@ impl AsyncRead for Explained {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf).map_err(|error| self.fault.note(explained(error)))
+        Pin::new(&mut self.stream).poll_read(cx, buf).map_err(|error| self.life.note(explained(error)))
     }
 }
 

@@ -121,9 +121,10 @@ pub(super) fn close(turn: &mut Turn<'_>, epoch: u64, session: SessionId, reason:
 }
 
 /// None as a rule. Two things hold back the first dial: the policy's jitter after a lost connection, and sessions
-/// that keep ending as soon as they are open, which would otherwise make the peer circle at full speed.
+/// that keep ending as soon as they are open, which would otherwise make the peer circle at full speed. A refused register
+/// holds back nothing and counts for nothing: its central node is barred, longer each time, and others are not to blame.
 fn first_dial_delay(turn: &mut Turn<'_>, session: &Session, cause: Cause) -> Duration {
-    if matches!(cause, Cause::Requested | Cause::Delisted) {
+    if matches!(cause, Cause::Requested | Cause::Delisted | Cause::Refused) {
         return Duration::ZERO;
     }
     let short = turn.now().since(session.since) < turn.policy.settle_after;

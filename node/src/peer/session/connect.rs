@@ -90,7 +90,7 @@ pub(in crate::peer) async fn connect(
     let attempt = async {
         let dialled = dial(node, address).await?;
         let response = call(node, &dialled).await?;
-        accept(node, address, response).map(|accepted| (dialled.channel, accepted))
+        accept(node, address, response).map(|accepted| (dialled, accepted))
     };
     let timeout = node.config.connect.timeout;
     let (span, started) = (spans::connect(address.id(), address.priority), node.env.clock.monotonic());
@@ -99,13 +99,14 @@ pub(in crate::peer) async fn connect(
         .await
         .unwrap_or_else(|_| Err(Refusal::passing(format!("no answer within {} s", timeout.as_secs()))));
     spans::finish(&span, node.env.clock.monotonic().since(started), &outcome);
-    let (channel, Accepted { info, genesis, is_level, rhythm }) = outcome?;
+    let (Dialled { channel, life }, Accepted { info, genesis, is_level, rhythm }) = outcome?;
     let session = Session {
         node: Arc::clone(node),
         epoch,
         central: address.id().to_owned(),
         id: info.session.as_str().to_owned(),
         channel,
+        life,
         genesis,
         is_level,
         rhythm,

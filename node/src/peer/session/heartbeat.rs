@@ -17,7 +17,7 @@ use super::{
 use crate::{
     peer::{
         machine::event::{Action, Event},
-        status::Comparison,
+        status::{Ahead, Comparison},
     },
     register::names::{RegisterDigest, Version},
     session_name::session_name,
@@ -132,13 +132,7 @@ async fn acknowledged(
     });
     node.env.metrics.heartbeat_acknowledged(&session.central, round_trip);
     node.env.metrics.lag(node.status.borrow().signed_lag(node.replica.head()));
-    if let Some(ahead) = node.status.borrow().ahead_in_words(sent) {
-        tracing::error!(
-            central_node_id = session.central,
-            version = sent_version,
-            "integrity fault: {ahead}"
-        );
-    }
+    tell_ahead(session, sent);
     if diverged(ack, sent_version, sent_digest) {
         tracing::error!(
             central_node_id = session.central,
@@ -151,6 +145,18 @@ async fn acknowledged(
     let behind = central.is_ok_and(|central| central > node.replica.head());
     let action = if behind && action == Action::None { Action::Sync } else { action };
     session.tell(Event::HeartbeatAcked { epoch: session.epoch, action }).await;
+}
+
+/// Logs that the replica is ahead. A central node that lost what is held is an integrity fault; one that can't read its store
+/// is not, and the peer can't tell it from one that lies.
+fn tell_ahead(session: &Session, held: Version) {
+    let status = session.node.status.borrow();
+    let Some(ahead) = status.ahead_in_words(held) else { return };
+    let (central_node_id, version) = (session.central.as_str(), held.get());
+    match status.ahead {
+        Some(Ahead::Told) => tracing::error!(central_node_id, version, "integrity fault: {ahead}"),
+        _ => tracing::warn!(central_node_id, version, "{ahead}"),
+    }
 }
 
 const fn compared(replica: ReplicaComparison) -> Comparison {

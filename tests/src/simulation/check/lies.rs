@@ -36,8 +36,9 @@ pub(super) fn violations(events: &[Event]) -> Vec<Violation> {
                 // One that is told to be behind again has nothing new to say.
                 let is_known =
                     *call == "heartbeat" && doubts.get(peer).is_some_and(|what| names(what, *central));
-                if !is_known {
-                    pending.push(Pending { since: event.at, peer: *peer, central: *central, call });
+                let lie = Pending { since: event.at, peer: *peer, central: *central, call };
+                if !is_known && !may_be_lost(&lie, &active) {
+                    pending.push(lie);
                 }
             }
             What::Doubts { peer, what: Some(what), health } => {
@@ -56,13 +57,7 @@ pub(super) fn violations(events: &[Event]) -> Vec<Violation> {
             What::Ended(Host::Central(gone), _) => pending.retain(|lie| lie.central != *gone),
             What::Disturbed(peer) | What::Damaged(peer) => pending.retain(|lie| lie.peer != *peer),
             What::Sample(_) | What::Fault { .. } => {
-                // It may not have arrived.
-                let excuse = |lie: &Pending| {
-                    active.any(|fault| {
-                        !matches!(fault, Fault::Lies(..)) && fault.touches(lie.peer, Some(lie.central))
-                    })
-                };
-                pending.retain(|lie| !excuse(lie));
+                pending.retain(|lie| !may_be_lost(lie, &active));
                 let is_due = |lie: &Pending| lie.since + WITHIN < event.at;
                 found.extend(pending.iter().filter(|lie| is_due(lie)).map(|lie| told(lie, event.at)));
                 pending.retain(|lie| !is_due(lie));
@@ -71,6 +66,11 @@ pub(super) fn violations(events: &[Event]) -> Vec<Violation> {
         }
     }
     found
+}
+
+/// Whether something else goes on that may have kept an answer from arriving.
+fn may_be_lost(lie: &Pending, active: &Active) -> bool {
+    active.any(|fault| !matches!(fault, Fault::Lies(..)) && fault.touches(lie.peer, Some(lie.central)))
 }
 
 fn told(lie: &Pending, now: Duration) -> Violation {

@@ -230,6 +230,7 @@ fn a_register_that_contradicts_is_left_at_once_and_met_again_with_growing_pauses
         alone.accept();
     }
     assert_eq!(alone.state.memory.refusals.values().copied().collect::<Vec<_>>(), [8]);
+    assert_eq!(alone.state.memory.short_sessions, 0, "nor does another central node pay for it");
     alone.send(Event::SyncSucceeded { epoch: alone.epoch() });
     assert!(alone.state.memory.refusals.is_empty(), "a true continuation makes it forget");
 }
