@@ -56,6 +56,7 @@ struct Start {
     http: Incoming,
     number: u8,
     liars: Liars,
+    net: Net,
     history: History,
 }
 
@@ -105,6 +106,7 @@ impl CentralHost {
             http: self.net.listen(host, Port::Http),
             number: self.number,
             liars: self.liars.clone(),
+            net: self.net.clone(),
             history: self.history.clone(),
         };
         *running = Some(Running { process: Process::start(|stop, node| start.run(stop, node)), client });
@@ -161,7 +163,7 @@ fn config(number: u8) -> Config {
 
 impl Start {
     async fn run(self, stop: CancellationToken, place: Arc<OnceLock<Arc<CentralNode>>>) {
-        let Self { config, env, store, key, grpc, http, number, liars, history } = self;
+        let Self { config, env, store, key, grpc, http, number, liars, net, history } = self;
         let host = Host::Central(number);
         let attempt = || {
             let (config, env, store, key) =
@@ -194,6 +196,7 @@ impl Start {
         };
         let (served, ()) = tokio::join!(grpc, serve_on(http, api, &limits, &env.metrics, ended.cancelled()));
         let end = if served.is_ok() { End::Stopped } else { End::Failed };
+        net.kill(host);
         history.record(What::Ended(host, end));
     }
 }

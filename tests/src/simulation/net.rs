@@ -210,7 +210,7 @@ impl Net {
         }
     }
 
-    /// The process is killed: its kernel resets all connections.
+    /// The process is killed, or has ended: its kernel resets all connections.
     pub fn kill(&self, host: Host) {
         let mut state = self.state();
         state.listeners.retain(|(listening, _), _| *listening != host);

@@ -183,6 +183,7 @@ impl Start {
                 End::Failed
             }
         };
+        self.net.kill(host);
         self.history.record(What::Ended(host, end));
     }
 
