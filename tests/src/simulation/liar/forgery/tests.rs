@@ -106,7 +106,7 @@ fn the_rules_that_a_lie_is_for_are_those_that_refuse_it() {
         (Lie::Rewrites(Part::Time), "another published_at"),
         (Lie::RewritesAgain(Part::Publisher), "another published_by"),
         (Lie::RollsBack, "but is held at 40"),
-        (Lie::GivesAgain, "versions rise"),
+        (Lie::GivesAgain, "but is held at 40"),
         (Lie::LowersHead, "head version 39"),
         (Lie::Forgets, "is not in what is sent"),
         (Lie::Retakes, "which is held as blueprint"),
