@@ -2,7 +2,7 @@
 //! word about encodings that are not UTF-8.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read as _},
     path::Path,
 };
@@ -16,6 +16,9 @@ pub enum Unreadable {
     /// As the operating system says.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// A pipe, socket or device, which may keep its reader waiting.
+    #[error("it is a pipe or a device, which may keep its reader waiting; give a regular file")]
+    NotRegular,
     /// It is some other file.
     #[error("it has more than {limit} bytes")]
     TooLarge {
@@ -85,17 +88,33 @@ pub fn decoded(bytes: &[u8]) -> Result<&str, Unreadable> {
     std::str::from_utf8(text).map_err(|error| Unreadable::NotText { at: skipped + error.valid_up_to() })
 }
 
-/// A file's bytes, no more than `limit`.
+/// A regular file's bytes, no more than `limit`.
 ///
 /// # Errors
-/// [`Unreadable::Io`], [`Unreadable::TooLarge`].
+/// [`Unreadable::Io`], [`Unreadable::NotRegular`], [`Unreadable::TooLarge`].
 pub fn bytes(path: &Path, limit: u64) -> Result<Vec<u8>, Unreadable> {
+    let kind = fs::metadata(path)?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(Unreadable::NotRegular);
+    }
+    bytes_once(path, limit)
+}
+
+fn bytes_once(path: &Path, limit: u64) -> Result<Vec<u8>, Unreadable> {
     let mut bytes = Vec::new();
     File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit { Err(Unreadable::TooLarge { limit }) } else { Ok(bytes) }
 }
 
-/// A file's text, no more than `limit` bytes.
+/// The text of a file that is read once, by a command: also of a pipe, such as a shell's `<(…)`, as soon as it is written.
+///
+/// # Errors
+/// [`Unreadable`] when it is none, with what to do.
+pub fn text_once(path: &Path, limit: u64) -> Result<String, Unreadable> {
+    decoded(&bytes_once(path, limit)?).map(str::to_owned)
+}
+
+/// A regular file's text, no more than `limit` bytes.
 ///
 /// # Errors
 /// [`Unreadable`] when it is none, with what to do.
@@ -134,6 +153,8 @@ mod tests {
         std::fs::write(file.path(), "12345").unwrap();
         assert_eq!(text(file.path(), 5).unwrap(), "12345");
         assert!(text(file.path(), 4).unwrap_err().to_string().contains("more than 4 bytes"));
+        assert!(matches!(text(Path::new("/dev/zero"), 4), Err(Unreadable::NotRegular)));
+        assert!(matches!(text_once(Path::new("/dev/zero"), 4), Err(Unreadable::TooLarge { .. })));
         assert!(text(Path::new("/nowhere/at/all"), 4).unwrap_err().is_missing());
     }
 }

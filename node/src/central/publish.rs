@@ -10,7 +10,7 @@ use crate::{
     parsing::off_the_runtime,
     register::{
         canonical::{Document, InvalidDocument},
-        names::{BlueprintId, InvalidField},
+        names::{BlueprintId, InvalidField, check_visible},
     },
     store::{Draft, Publication, StateChange, StoreError},
     telemetry::{self, spans},
@@ -70,6 +70,8 @@ impl CentralNode {
                 trace_parent: telemetry::current_trace_parent(),
             };
             draft.validate()?;
+            check_visible("published_by", &draft.published_by)?;
+            draft.metadata.keys().try_for_each(|key| check_visible("metadata", key))?;
             self.is_uncontradicted().map(|()| draft)
         });
         let result = match prepared {

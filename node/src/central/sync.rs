@@ -60,9 +60,11 @@ impl raw::system_register_sync_server::SystemRegisterSync for SyncService {
         let connection = Connection::of(&request);
         let request = request.into_inner();
         let peer = validate::peer_id(&request.peer_id)?;
+        let filters = request.filters.unwrap_or_default();
+        validate::filters(&filters)?;
         let caller = self.0.caller(&peer, &request.session_id, &connection)?;
         let place = self.0.stream_place(&peer, &connection)?;
-        let notices = push::notify(&self.0, caller, request.filters.unwrap_or_default())?;
+        let notices = push::notify(&self.0, caller, filters)?;
         Ok(holding(notices, place))
     }
 

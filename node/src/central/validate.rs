@@ -71,6 +71,19 @@ pub(super) fn peer_info(info: Option<&v1::PeerInfo>, caller: &PeerId) -> Result<
     node_type(&info.node_type, caller)
 }
 
+/// Checks what a push stream is to leave out: the central node remembers it as long as the stream lives.
+pub(super) fn filters(filters: &v1::SubscriptionFilters) -> Result<(), Status> {
+    let texts = filters.blueprint_ids.iter().chain(&filters.publisher_ids);
+    let pairs = filters.metadata_filters.iter().flat_map(|(key, value)| [key, value]);
+    let texts: usize = texts.chain(pairs).map(|text| limits::FILTER_VALUE_BYTES + text.len()).sum();
+    let actual = texts + limits::FILTER_VALUE_BYTES * filters.notification_types.len();
+    if actual > limits::FILTER_BYTES {
+        let (field, max, unit) = ("filters", limits::FILTER_BYTES, "bytes, with 32 for each value");
+        return Err(invalid(&InvalidField::TooLong { field, actual, max, unit }));
+    }
+    Ok(())
+}
+
 /// A message of a caller's stream that could not be read. For one that is too large the library has a code that the contract never names
 /// (section 5).
 pub(super) fn unreadable(status: Status) -> Status {
@@ -122,5 +135,30 @@ fn health_metrics(metrics: &v1::HealthMetrics) -> Result<(), Status> {
     match counts.into_iter().find(|(_, count)| *count < 0) {
         Some((field, count)) => Err(range(field, count, "0 or more")),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stream_of_notices_is_to_leave_out_is_bounded() {
+        let of = |values: usize, text: &str| v1::SubscriptionFilters {
+            blueprint_ids: vec![text.to_owned(); values],
+            ..v1::SubscriptionFilters::default()
+        };
+        assert!(filters(&v1::SubscriptionFilters::default()).is_ok());
+        assert!(filters(&of(300, "an-ordinary-id")).is_ok());
+        for too_much in [of(41_000, "a"), of(1, &"a".repeat(limits::FILTER_BYTES))] {
+            let status = filters(&too_much).unwrap_err();
+            assert_eq!(status.code(), Code::InvalidArgument);
+            assert!(status.message().contains("filters") && status.message().contains("16384"), "{status}");
+        }
+        let kinds = v1::SubscriptionFilters {
+            notification_types: vec![0; limits::FILTER_BYTES],
+            ..v1::SubscriptionFilters::default()
+        };
+        assert!(filters(&kinds).is_err());
     }
 }

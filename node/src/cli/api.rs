@@ -254,7 +254,8 @@ fn innermost(error: &reqwest::Error) -> String {
 /// The first token in a file. Empty lines and lines that begin with `#` don't count.
 fn read_token(path: &Path) -> anyhow::Result<String> {
     let shown = path.display();
-    let text = read::text(path, TOKEN_FILE_BYTES).with_context(|| format!("read the token file {shown}"))?;
+    let text =
+        read::text_once(path, TOKEN_FILE_BYTES).with_context(|| format!("read the token file {shown}"))?;
     let Some(line) = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'))
     else {
         bail!("the token file {shown} holds no token");

@@ -23,7 +23,7 @@ pub(super) struct TomlFile {
 impl TomlFile {
     /// Reads a file, whose setting is named in errors.
     pub(super) fn read(setting: &'static str, path: &Path) -> Result<Self, ConfigError> {
-        Ok(Self { path: path.to_owned(), text: text(setting, path)? })
+        Ok(Self { path: path.to_owned(), text: text_by(setting, path, read::text_once)? })
     }
 }
 
@@ -42,7 +42,13 @@ impl Provider for TomlFile {
 /// # Errors
 /// [`ConfigError::File`] naming both.
 pub(super) fn text(setting: &'static str, path: &Path) -> Result<String, ConfigError> {
-    read::text(path, FILE_BYTES).map_err(|error| ConfigError::File {
+    text_by(setting, path, read::text)
+}
+
+type Read = fn(&Path, u64) -> Result<String, read::Unreadable>;
+
+fn text_by(setting: &'static str, path: &Path, read: Read) -> Result<String, ConfigError> {
+    read(path, FILE_BYTES).map_err(|error| ConfigError::File {
         setting,
         path: path.to_owned(),
         source: error.into_io(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     body::{Body, Bytes},
     extract::Request,
-    http::{HeaderMap, header},
+    http::{HeaderMap, HeaderValue, header},
 };
 use futures::StreamExt as _;
 use serde::Deserialize;
@@ -60,6 +60,7 @@ pub(super) async fn receive(
     patience: Patience,
 ) -> Result<Received, Problem> {
     check_media_type(request.headers())?;
+    check_encoding(request.headers())?;
     let stated = stated_length(request.headers());
     if stated.is_some_and(|length| length > LIMIT as u64) {
         return Err(too_large());
@@ -80,6 +81,18 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     }
     let detail = format!("Content-Type is {}; it must be application/json", stated.unwrap_or("missing"));
     Err(Problem::new(Kind::MEDIA, detail))
+}
+
+fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
+    let is_plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    match headers.get(header::CONTENT_ENCODING).filter(|value| !is_plain(value)) {
+        Some(encoding) => {
+            let detail =
+                format!("Content-Encoding is {encoding:?}; bodies are taken as they are: leave it out");
+            Err(Problem::new(Kind::MEDIA, detail))
+        }
+        None => Ok(()),
+    }
 }
 
 fn stated_length(headers: &HeaderMap) -> Option<u64> {

@@ -118,10 +118,11 @@ fn peer_status(node: &PeerNode) -> (Status, Option<String>) {
         return (Status::Degraded, Some(ahead));
     }
     if status.state == PeerState::Isolated {
-        return (
-            Status::Isolated,
-            Some("no central node can be reached; the last replica is served".to_owned()),
-        );
+        let why = match &status.central_nodes_fault {
+            Some(fault) if status.central_nodes.is_empty() => format!("no central node is known: {fault}"),
+            _ => "no central node can be reached".to_owned(),
+        };
+        return (Status::Isolated, Some(format!("{why}; the last replica is served")));
     }
     if !findings.is_empty() {
         return (Status::Degraded, Some(summary(&findings)));

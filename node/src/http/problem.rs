@@ -193,6 +193,7 @@ impl From<InvalidField> for Problem {
         let (InvalidField::Empty { field, .. }
         | InvalidField::TooLong { field, .. }
         | InvalidField::Pattern { field, .. }
+        | InvalidField::Control { field, .. }
         | InvalidField::Range { field, .. }) = error;
         Self::invalid(error.to_string().replacen(field, &camel_case(field), 1))
     }

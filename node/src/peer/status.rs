@@ -331,11 +331,12 @@ impl PeerStatus {
         self.behind_beats = if is_behind { self.behind_beats.saturating_add(1) } else { 0 };
         self.ahead = match told {
             Comparison::Ahead => Some(Ahead::Told),
-            Comparison::Untold if is_behind && self.ahead.is_none() && self.behind_beats >= LONG_BEHIND => {
+            // One that ends before what is held and says that both are equal contradicts itself.
+            _ if is_behind && self.ahead.is_none() && self.behind_beats >= LONG_BEHIND => {
                 Some(Ahead::Supposed)
             }
-            Comparison::Untold if is_behind => self.ahead,
-            Comparison::Untold | Comparison::NotAhead => None,
+            _ if is_behind => self.ahead,
+            _ => None,
         };
     }
 

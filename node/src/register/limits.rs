@@ -25,6 +25,11 @@ pub const BODY_BYTES: usize = 2 * DOCUMENT_BYTES + 64 * 1024;
 pub const METADATA_BYTES: usize = 4096;
 /// Largest summary in a push notice, bytes.
 pub const SUMMARY_BYTES: usize = 4096;
+/// Largest filters of a push stream, bytes: those of all values, and [`FILTER_VALUE_BYTES`] for each (ours: the contract names no
+/// limit).
+pub const FILTER_BYTES: usize = 16 * 1024;
+/// What a filter's value costs beside its text, bytes.
+pub const FILTER_VALUE_BYTES: usize = 32;
 /// Longest publication transaction id, characters (ours: the contract names no limit).
 pub const TRANSACTION_ID_CHARS: usize = 255;
 /// Longest W3C `traceparent`, characters.

@@ -41,6 +41,16 @@ pub enum InvalidField {
         /// Its position, in characters from 0.
         position: usize,
     },
+    /// A field has a character that it may not have, whatever its place.
+    #[error("{field} has the control character {found:?} at position {position}; leave it out")]
+    Control {
+        /// Name of the field as in the contract.
+        field: &'static str,
+        /// The first of them.
+        found: char,
+        /// Its position, in characters from 0.
+        position: usize,
+    },
     /// A number is outside its range.
     #[error("{field} is {actual}; it must be {expected}")]
     Range {
@@ -51,6 +61,17 @@ pub enum InvalidField {
         /// The range, in words.
         expected: &'static str,
     },
+}
+
+/// Checks that a text has no control characters: nobody sees them, and not every store keeps them.
+///
+/// # Errors
+/// [`InvalidField::Control`] naming the field.
+pub fn check_visible(field: &'static str, value: &str) -> Result<(), InvalidField> {
+    match value.chars().enumerate().find(|(_, found)| found.is_control()) {
+        Some((position, found)) => Err(InvalidField::Control { field, found, position }),
+        None => Ok(()),
+    }
 }
 
 /// Checks the length of a text field in characters.

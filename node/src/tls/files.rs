@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use sorcha_os::read::unmarked;
+use sorcha_os::read::{self, unmarked};
 use tokio_rustls::rustls::{
     self, RootCertStore,
     crypto::CryptoProvider,
@@ -207,12 +207,12 @@ fn certificates(setting: &'static str, path: &Path) -> Result<Vec<CertificateDer
 
 fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     let failed = |source| TlsError::File { setting, path: path.to_owned(), source };
-    let bytes = fs::metadata(path).map_err(failed)?.len();
-    if bytes > FILE_BYTES {
-        let problem = format!("has {bytes} bytes; the limit is {FILE_BYTES}");
+    let found = fs::metadata(path).map_err(failed)?.len();
+    if found > FILE_BYTES {
+        let problem = format!("has {found} bytes; the limit is {FILE_BYTES}");
         return Err(TlsError::Content { setting, path: path.to_owned(), problem });
     }
-    let bytes = fs::read(path).map_err(failed)?;
+    let bytes = read::bytes(path, FILE_BYTES).map_err(|error| failed(error.into_io()))?;
     let content = |problem| TlsError::Content { setting, path: path.to_owned(), problem };
     if let [0x30, 0x80..=0x84, ..] = bytes[..] {
         let problem = "is binary (DER or PKCS #12), not PEM; convert it with openssl x509, pkey or pkcs12";

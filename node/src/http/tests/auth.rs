@@ -174,6 +174,22 @@ async fn a_revoked_token_is_not_good_though_the_new_file_has_the_old_ones_length
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pipe_in_the_token_files_place_holds_nobody_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokens");
+    std::fs::write(&path, format!("alice: {ALICE}\n")).unwrap();
+    let named = path.clone();
+    let (router, _) =
+        central(move |config| config.http = Http { token_file: Some(named), ..Http::default() }).await;
+    std::fs::remove_file(&path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    publish(&router, &[&format!("Bearer {ALICE}")], "a").await.problem(401, "unauthorized");
+    let health = get(&router, "/health").await.json();
+    assert!(health["reason"].as_str().unwrap().contains("a pipe or a device"), "{health}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_byte_order_mark_is_no_part_of_a_publishers_name() {
     for content in [format!("\u{feff}alice: {ALICE}\r\n"), format!("# first\n\u{feff}alice : {ALICE}\n")] {
         let file = file(&content);

@@ -165,6 +165,14 @@ async fn a_peer_that_is_ahead_of_its_central_node_is_not_well() {
         hear(Comparison::Ahead);
     }
     hear(Comparison::NotAhead);
+    let health = get(&router, "/health").await.json();
+    assert_eq!(
+        health["status"], "Degraded",
+        "a register that ends before what is held is not equal: {health}"
+    );
+    node.change_status(|status| {
+        status.compare(node.replica.head(), node.replica.head(), Comparison::NotAhead)
+    });
     assert_eq!(get(&router, "/health").await.json()["status"], "Healthy");
 }
 

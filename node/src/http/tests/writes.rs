@@ -132,6 +132,14 @@ async fn bad_fields_are_refused_naming_field_and_limit() {
         (&id, &["blueprintId", "256", "255"]),
         (&with("publishedBy", 0), &["publishedBy is empty"]),
         (&with("publishedBy", 256), &["publishedBy", "256", "255"]),
+        (
+            r#"{"blueprintId":"a","blueprint":{},"publishedBy":"me\u0000"}"#,
+            &["publishedBy", "control character", "position 2"],
+        ),
+        (
+            r#"{"blueprintId":"a","blueprint":{},"metadata":{"k\n":"1"}}"#,
+            &["metadata", "control character", "position 1"],
+        ),
         (&with("previousTransactionId", 256), &["previousTransactionId", "256", "255"]),
         (&metadata, &["metadata", "4097 bytes", "4096"]),
     ])
@@ -153,6 +161,19 @@ async fn media_types_are_checked() {
         if status == 415 {
             let detail = reply.problem(415, "unsupported-media-type");
             assert!(detail.contains(media.unwrap_or("missing")), "{detail}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_in_another_encoding_is_not_taken_for_one_without() {
+    let (router, _) = central(|_| ()).await;
+    for (encoding, status) in [("gzip", 415), ("br", 415), ("identity", 201)] {
+        let headers = [("content-type", "application/json"), ("content-encoding", encoding)];
+        let reply = call(&router, Method::POST, PUBLISH, &headers, publication("a").into()).await;
+        assert_eq!(reply.status.as_u16(), status, "{encoding}");
+        if status == 415 {
+            assert!(reply.problem(415, "unsupported-media-type").contains(encoding));
         }
     }
 }

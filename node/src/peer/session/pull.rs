@@ -129,7 +129,7 @@ async fn repair(session: &Session) -> Result<Pulled, PullError> {
     for version in &bad {
         let mut stream = open(session, version.previous(), 1, false).await?;
         let mut one = Vec::new();
-        receive(&mut stream, &mut one).await?;
+        receive_some(&mut stream, &mut one, 1).await?;
         fetched.append(&mut one);
     }
     let mut view = replica.view();
@@ -231,7 +231,8 @@ async fn receive(stream: &mut Opened, into: &mut Vec<Arc<SealedEntry>>) -> Resul
     Ok(into.len() - before)
 }
 
-/// Receives up to `limit` entries, each checked; false at the end of the stream.
+/// Receives up to `limit` entries, each checked, at versions that rise after what is there: nothing is kept twice. False at the
+/// end of the stream.
 async fn receive_some(
     stream: &mut Opened,
     into: &mut Vec<Arc<SealedEntry>>,
@@ -239,8 +240,8 @@ async fn receive_some(
 ) -> Result<bool, PullError> {
     for _ in 0..limit {
         let Some(encoded) = stream.message().await? else { return Ok(false) };
-        // The order shows when they are taken: an exact repeat does no harm.
-        let sealed = next_entry(encoded, None, stream.snapshot.head)?;
+        let last = into.last().map(|last: &Arc<SealedEntry>| last.entry().version);
+        let sealed = next_entry(encoded, last, stream.snapshot.head)?;
         tell_progress(into.len() + 1, &sealed);
         into.push(sealed);
     }
@@ -253,7 +254,7 @@ fn tell_progress(entries: usize, newest: &SealedEntry) {
     }
 }
 
-/// The next entry of a stream: whole, after the last one where it must be, and within what the central node said that it
+/// The next entry of a stream: whole, after the last one, and within what the central node said that it
 /// sends.
 fn next_entry(
     encoded: EncodedEntry,

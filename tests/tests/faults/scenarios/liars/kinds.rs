@@ -152,6 +152,8 @@ impl Maker<'_> {
         (bare.full.stated, bare.incremental.stated) = (None, None);
         let mut again = Lies { comparison: ReplicaComparison::Diverged, ..self.truth() };
         again.full.messages = Messages::Forever(messages(held, 0, true));
+        let mut endless = self.says(next, Vec::new());
+        endless.incremental.messages = Messages::Forever(vec![invented(held, next)?]);
         let refused = |name, reason, lies| Self::native(name, Shown::Refused(reason), lies);
         Ok(vec![
             refused("another digest than it sends", "digest", self.says(next, vec![invented(held, next)?])),
@@ -163,6 +165,7 @@ impl Maker<'_> {
             ),
             refused("version 10^9", "digest", self.says(BILLION, vec![invented(held, BILLION)?])),
             refused("a full sync without end", "out_of_order", again),
+            refused("an incremental sync without end", "out_of_order", endless),
         ])
     }
 
