@@ -28,6 +28,7 @@ const GOES_ON_WITHIN: Duration = Duration::from_secs(30);
 const GOES_ON_LYING: Duration = Duration::from_secs(3);
 
 /// A central node in a peer's list.
+#[derive(Clone, Copy)]
 pub(super) struct Listed(pub(super) &'static str, pub(super) u16);
 
 /// Writes a list in the place of the one that is there.
@@ -95,7 +96,8 @@ impl Led {
         self.gauge.check(FILES, MEMORY_MB).map(drop)
     }
 
-    /// An honest node is there, too: the peer has what was published, and is well. How long that took.
+    /// An honest node is there, too: the peer has what was published. How long that took. Once the hostile one is off the list, the
+    /// peer is well: what it refused of it stands until then.
     pub(super) async fn goes_on(&self, honest: Listed, published: i64) -> Result<Duration> {
         let list_of = match self.kind.then {
             Then::Moves => vec![Listed(HOSTILE, self.hostile.port), honest],
@@ -112,6 +114,7 @@ impl Led {
         let took = since.elapsed();
         ensure!(took < GOES_ON_WITHIN, "it had what was published after {} s", took.as_secs());
         self.before.check_kept(&self.api, self.http).await?;
+        list(&self.file, &[honest])?;
         eventually("the peer is healthy", async || {
             let health = self.api.get(self.http, "/health").await?;
             ensure!(health["status"] == "Healthy", "{health}");
