@@ -1,5 +1,5 @@
 //! Central nodes that lie: each stands as a front before a real one, passes everything on, and while it lies puts what a
-//! [`forgery`] says in the place of the answers.
+//! `forgery` says in the place of the answers.
 //!
 //! A lie is always one that a peer can see through: it contradicts what that peer holds, or what is sent contradicts the
 //! digest that is stated for it. So the front looks up what the peer that asks really holds.
