@@ -1,10 +1,10 @@
 //! The life of a connection: why it broke, and that it is gone, both told by the connection itself.
 
 use std::{
-    io,
+    fmt, io,
     pin::Pin,
     sync::{Arc, OnceLock},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -36,15 +36,33 @@ impl Life {
 
     /// A stream whose end is this life's.
     pub fn watch<S>(&self, stream: S) -> Watched<S> {
-        Watched { stream, _over: self.over.clone().drop_guard() }
+        self.watch_reads(stream, |read| read.map(drop))
+    }
+
+    /// The same, of which each read is looked at: what came, or why nothing did.
+    pub(super) fn watch_reads<S>(
+        &self,
+        stream: S,
+        look: impl FnMut(io::Result<&[u8]>) -> io::Result<()> + Send + 'static,
+    ) -> Watched<S> {
+        Watched { stream, look: Box::new(look), _over: self.over.clone().drop_guard() }
     }
 }
 
+/// Passes a read on, or makes an error of it.
+type Look = Box<dyn FnMut(io::Result<&[u8]>) -> io::Result<()> + Send>;
+
 /// A stream that tells when it is dropped: HTTP/2 drops it as soon as it is closed, calls or no calls.
-#[derive(Debug)]
 pub struct Watched<S> {
     stream: S,
+    look: Look,
     _over: DropGuard,
+}
+
+impl<S: fmt::Debug> fmt::Debug for Watched<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched").field("stream", &self.stream).finish_non_exhaustive()
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
@@ -53,7 +71,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
+        Poll::Ready((self.look)(read.map(|()| &buf.filled()[before..])))
     }
 }
 

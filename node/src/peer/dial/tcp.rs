@@ -1,17 +1,10 @@
 //! TCP connections, and what they are told apart by.
 
-use std::{
-    io,
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
+use std::io;
 
 use http::Uri;
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::net::TcpStream;
 use tower::{Service, ServiceExt as _, service_fn};
 
 use super::life::{Life, Watched};
@@ -39,7 +32,7 @@ impl Tcp {
     pub(super) fn plain_text(
         self,
         life: Life,
-    ) -> impl Service<Uri, Response = TokioIo<Watched<PlainTcp>>, Error = io::Error, Future: Send>
+    ) -> impl Service<Uri, Response = TokioIo<Watched<TcpStream>>, Error = io::Error, Future: Send>
     + Clone
     + Send
     + 'static {
@@ -47,63 +40,24 @@ impl Tcp {
             let (tcp, life) = (self.clone(), life.clone());
             async move {
                 let stream = tcp.connect(uri).await?;
-                let plain = PlainTcp { stream, has_begun: false, life: life.clone() };
-                Ok(TokioIo::new(life.watch(plain)))
+                Ok(TokioIo::new(life.watch_reads(stream, look_for_tls(life.clone()))))
             }
         })
     }
 }
 
-/// A plain-text connection that notices, by the first words, that the other side speaks TLS.
-#[derive(Debug)]
-pub(super) struct PlainTcp {
-    stream: TcpStream,
-    has_begun: bool,
-    life: Life,
-}
-
-impl AsyncRead for PlainTcp {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf)).map_err(|error| self.life.note(error))?;
-        let read = &buf.filled()[before..];
-        if !self.has_begun && !read.is_empty() {
-            self.has_begun = true;
-            if read.starts_with(&TLS_ALERT) {
-                let told = "the central node speaks TLS; set tls.certificate_file, tls.key_file and tls.ca_file here";
-                return Poll::Ready(Err(self.life.note(io::Error::new(io::ErrorKind::InvalidData, told))));
-            }
+/// Notices, by the first words of the other side, that it speaks TLS.
+fn look_for_tls(life: Life) -> impl FnMut(io::Result<&[u8]>) -> io::Result<()> {
+    let mut has_begun = false;
+    move |read| {
+        let read = read.map_err(|error| life.note(error))?;
+        let is_first = !has_begun && !read.is_empty();
+        has_begun |= is_first;
+        if is_first && read.starts_with(&TLS_ALERT) {
+            let told =
+                "the central node speaks TLS; set tls.certificate_file, tls.key_file and tls.ca_file here";
+            return Err(life.note(io::Error::new(io::ErrorKind::InvalidData, told)));
         }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for PlainTcp {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        Ok(())
     }
 }

@@ -1,20 +1,11 @@
 //! Mutual TLS: the central node must show a certificate for the name that was dialled, and is shown this peer's.
 
-use std::{
-    io,
-    path::PathBuf,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{io, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
 use tonic::transport::Error;
 use tower::service_fn;
@@ -82,7 +73,7 @@ struct Opening {
 }
 
 impl Opening {
-    async fn open(self, uri: Uri) -> io::Result<TokioIo<Watched<Explained>>> {
+    async fn open(self, uri: Uri) -> io::Result<TokioIo<Watched<TlsStream<TcpStream>>>> {
         let bare = self.host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(bare).map_err(|_| {
             let told = format!(
@@ -101,8 +92,11 @@ impl Opening {
             let expected = Expected { network: &self.network, namespace: namespace_of(&self.host) };
             is_central_node(&certificate::credential(shown), &expected).map_err(io::Error::other)?;
         }
-        let explained = Explained { stream, life: self.life.clone() };
-        Ok(TokioIo::new(self.life.watch(explained)))
+        // With TLS 1.3 a server that refuses the client's certificate says so only once the client takes the connection for open.
+        let life = self.life.clone();
+        let explain =
+            move |read: io::Result<&[u8]>| read.map(drop).map_err(|error| life.note(explained(error)));
+        Ok(TokioIo::new(self.life.watch_reads(stream, explain)))
     }
 }
 
@@ -148,50 +142,6 @@ fn is_central_node(credential: &Credential, expected: &Expected<'_>) -> Result<(
 #[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]
 fn explained(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), explain(&error))
-}
-
-/// A TLS connection whose faults are told in words. With TLS 1.3 a server that refuses the client's certificate says so only
-/// once the client takes the connection for open.
-#[derive(Debug)]
-struct Explained {
-    stream: TlsStream<TcpStream>,
-    life: Life,
-}
-
-impl AsyncRead for Explained {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf).map_err(|error| self.life.note(explained(error)))
-    }
-}
-
-impl AsyncWrite for Explained {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
 }
 
 #[cfg(test)]
