@@ -11,6 +11,7 @@ pub mod kubernetes;
 pub mod telemetry;
 pub mod accept;
 pub mod descriptors;
+mod memory;
 mod parsing;
 mod source;
 pub mod supervise;

@@ -22,7 +22,7 @@ use crate::{
     descriptors,
     env::Env,
     http::{self, Auth, Pulse, Stage, auth::Reviewer},
-    keys,
+    keys, memory,
     peer::{PeerNode, dial::Dialer, replica::Replica},
     register::names::{InvalidField, PeerId},
     register_bootstrap::{BootstrapError, ensure_seed},
@@ -117,6 +117,9 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     descriptors::prepare(&mut config, role)?;
+    if role == Role::Peer {
+        memory::prepare(&mut config);
+    }
     let env = Env::system(telemetry.metrics(&config.node.id)).secured(&config.tls)?;
     if env.tls.is_none() {
         tracing::warn!(

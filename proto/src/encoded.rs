@@ -1,4 +1,4 @@
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::{
     DecodeError, Message,
     encoding::{DecodeContext, WireType},
@@ -8,6 +8,9 @@ use prost::{
 ///
 /// It stands where the generated message would, so that peers choose when to decode. To encode it copies it: whoever sends
 /// many large entries sends the bytes themselves. The bytes are not inspected here: whoever decodes them validates them.
+///
+/// A decoded one has its bytes to itself. A part of the connection's buffer would keep all of that in memory: 200 bytes that
+/// arrive beside 16 MB would cost 16 MB for as long as they are held.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EncodedEntry(pub Bytes);
 
@@ -35,12 +38,14 @@ impl Message for EncodedEntry {
         self.0.clear();
     }
 
-    fn decode(mut buf: impl Buf) -> Result<Self, DecodeError> {
-        Ok(Self(buf.copy_to_bytes(buf.remaining())))
+    fn decode(buf: impl Buf) -> Result<Self, DecodeError> {
+        let mut own = BytesMut::with_capacity(buf.remaining());
+        own.put(buf);
+        Ok(Self(own.freeze()))
     }
 
-    fn merge(&mut self, mut buf: impl Buf) -> Result<(), DecodeError> {
-        self.0 = buf.copy_to_bytes(buf.remaining());
+    fn merge(&mut self, buf: impl Buf) -> Result<(), DecodeError> {
+        *self = Self::decode(buf)?;
         Ok(())
     }
 }
@@ -49,6 +54,15 @@ impl Message for EncodedEntry {
 mod tests {
     use super::*;
     use crate::v1::SystemRegisterEntry;
+
+    #[test]
+    fn what_is_decoded_keeps_nothing_of_the_buffer_that_it_came_in() {
+        let mut buffer = Bytes::from(vec![7; 1 << 20]);
+        let before = buffer.as_ptr_range();
+        let encoded = EncodedEntry::decode(buffer.split_to(200)).expect("decoding takes any bytes");
+        assert_eq!(encoded.0, [7; 200][..]);
+        assert!(!before.contains(&encoded.0.as_ptr()), "the bytes are their own");
+    }
 
     #[test]
     fn same_bytes_as_the_generated_message() {

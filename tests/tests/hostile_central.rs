@@ -2,11 +2,12 @@
 //! central node continues what it holds.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use sorcha_node::{
-    config::CentralNodeAddress,
+    central::publish::Submission,
+    config::{CentralNodeAddress, Config},
     register::{
         canonical::Document,
         entry::{Entry, SealedEntry},
@@ -395,4 +396,90 @@ async fn an_administrator_may_force_what_contradicts() {
     peer.until_equal(&liar).await;
     eventually("it says so", || peer.node.status().force_resync.as_deref() == Some("by-hand")).await;
     peer.stop().await;
+}
+
+/// Changes of state are not signed: a node of the same lineage can make them. What it did is not undone by others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deprecation_by_a_hostile_node_is_taken_and_the_honest_register_refused_afterwards() {
+    let Site { data, store, central, peer } = Site::new().await;
+    let view = central.node.log.view();
+    let (port, mut other) = (central.grpc.port(), entries(&view));
+    let a = find(&mut other, "a");
+    (a.is_active, a.version, a.transaction_id) = (false, version(view.head().get() + 1), "tx-liar".into());
+    central.kill();
+    let liar = again(data.path(), copied(&view, other).await, port).await;
+    let is_active =
+        || peer.node.replica.view().get(&BlueprintId::new("a").unwrap()).is_some_and(|a| a.entry().is_active);
+    eventually("the deprecation is taken", || !is_active()).await;
+    liar.kill();
+    let central = again(data.path(), store, port).await;
+    central.publish("after").await;
+    eventually("the honest register is refused", || {
+        peer.node.status().refused.is_some_and(|refused| refused.contradiction.label() == "rolled_back")
+    })
+    .await;
+    assert!(!is_active());
+    peer.stop().await;
+}
+
+/// Memory that the replica of a small peer may take.
+const MOST: u64 = 1 << 20;
+
+/// Publishes 40 documents of 60 KB, twice what a small peer may hold.
+async fn outgrow(central: &Central) {
+    for number in 0..40 {
+        let (id, text) = (format!("large-{number}"), "x".repeat(60_000));
+        let submission = Submission {
+            document: format!(r#"{{"id":"{id}","text":"{text}"}}"#).into_bytes().into(),
+            blueprint_id: id,
+            published_by: "tester".into(),
+            metadata: BTreeMap::new(),
+        };
+        central.node.publish(submission).await.unwrap();
+    }
+}
+
+async fn small_peer(site: &Site, id: &str, change: impl FnOnce(&mut Config)) -> Peer {
+    let mut config = quick(id, site.data.path());
+    config.sync.max_memory = Some(MOST);
+    change(&mut config);
+    Peer::start(config, memory(), vec![site.central.address(0)]).await
+}
+
+async fn until_too_large(peer: &Peer, what: &str) {
+    eventually(&format!("what is more than it may hold is refused ({what})"), || {
+        peer.node.status().refused.is_some_and(|refused| refused.contradiction.label() == "too_large")
+    })
+    .await;
+    assert!(peer.node.replica.view().memory() <= MOST, "{what}: no more is held");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_register_larger_than_a_peer_may_hold_is_refused_in_every_way_and_what_is_held_stays() {
+    let site = Site::new().await;
+    let pushed = small_peer(&site, "pushed", |_| {}).await;
+    let pulling = small_peer(&site, "pulling", |config| config.sync.push = false).await;
+    let held = site.central.node.log.view();
+    for peer in [&pushed, &pulling] {
+        peer.until_equal(&site.central).await;
+    }
+    outgrow(&site.central).await;
+    let empty = small_peer(&site, "empty", |config| config.sync.push = false).await;
+    let whole = small_peer(&site, "whole", |config| config.sync.force_full_on_startup = true).await;
+    for (what, peer) in
+        [("pushed", &pushed), ("pulled", &pulling), ("from nothing", &empty), ("whole", &whole)]
+    {
+        until_too_large(peer, what).await;
+    }
+    assert!(empty.node.replica.view().is_empty() && whole.node.replica.view().is_empty());
+    for (what, peer) in [("pushed", &pushed), ("pulled", &pulling)] {
+        let now = peer.node.replica.view();
+        for sealed in held.iter().filter(|sealed| sealed.entry().is_active) {
+            let (id, at) = (&sealed.entry().blueprint_id, sealed.entry().version);
+            assert_eq!(now.get(id).map(|now| now.entry().version), Some(at), "{what}: {id}");
+        }
+    }
+    for peer in [pushed, pulling, empty, whole] {
+        peer.stop().await;
+    }
 }

@@ -166,6 +166,9 @@ pub struct Sync {
     pub stall_timeout: Duration,
     /// Peer: entries that are committed to the replica together.
     pub batch: usize,
+    /// Peer: memory that the replica may take, bytes; a sync may take as much once more until it has ended. Unset: a third of
+    /// what the process may use.
+    pub max_memory: Option<u64>,
     /// Peer: failed syncs in a row that lead to failover.
     pub max_failures: u32,
 }
@@ -181,8 +184,17 @@ impl Default for Sync {
             resubscribe_after: Duration::from_secs(5),
             stall_timeout: Duration::from_secs(30),
             batch: 512,
+            max_memory: None,
             max_failures: 3,
         }
+    }
+}
+
+impl Sync {
+    /// Memory that a replica may take, bytes.
+    #[must_use]
+    pub fn replica_memory(&self) -> u64 {
+        self.max_memory.unwrap_or(u64::MAX)
     }
 }
 
@@ -207,7 +219,7 @@ pub struct Connect {
     /// Up to this much random delay before the first dial after a lost connection, against reconnect storms.
     #[serde(with = "humantime_serde")]
     pub failover_jitter: Duration,
-    /// Return to a better central node after it has been stable for this long; unset: never.
+    /// Return to a better central node: after this time at another one, once two probes of it have succeeded; unset: never.
     #[serde(with = "humantime_serde")]
     pub failback_after: Option<Duration>,
 }

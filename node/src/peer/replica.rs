@@ -50,6 +50,8 @@ pub struct Batch {
     pub digest: Option<RegisterDigest>,
     /// How many are stored together at the most.
     pub size: usize,
+    /// Memory that the replica may take with them, bytes.
+    pub most: u64,
 }
 
 /// Why a replica takes nothing.
@@ -251,6 +253,10 @@ fn news(
 ) -> Result<Vec<Arc<SealedEntry>>, Contradiction> {
     succession::check_lineage(held, genesis)?;
     let news = succession::news(held, batch.position, &batch.entries)?;
+    let memory = held.memory_with(&news);
+    if memory > batch.most && !news.is_empty() {
+        return Err(Contradiction::TooLarge { memory, most: batch.most });
+    }
     // What was pushed meanwhile may go beyond the batch, which shows nothing then.
     if let Some(stated) = batch.digest.filter(|_| held.head() <= batch.head) {
         let mut then = held.clone();

@@ -59,6 +59,13 @@ impl Document {
         Self { checksum: Checksum::of(&bytes), bytes }
     }
 
+    /// The same document, its bytes those that a buffer ends with: they are not held twice.
+    pub(super) fn at_the_end_of(self, buffer: &Bytes) -> Self {
+        let begin = buffer.len().saturating_sub(self.bytes.len());
+        debug_assert_eq!(buffer[begin..], self.bytes);
+        Self { bytes: buffer.slice(begin..), ..self }
+    }
+
     /// The bytes, exactly.
     #[must_use]
     pub const fn bytes(&self) -> &Bytes {

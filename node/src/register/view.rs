@@ -32,6 +32,7 @@ pub struct RegisterView {
     entries: OrdMap<Version, Arc<SealedEntry>>,
     versions: HashMap<BlueprintId, Version>,
     active: usize,
+    memory: u64,
     active_tree: VersionTree,
     held_tree: VersionTree,
     digests: OrdMap<Version, RegisterDigest>,
@@ -99,6 +100,7 @@ impl RegisterView {
         let is_active = |sealed: &&Arc<SealedEntry>| sealed.entry().is_active;
         self.entries = entries.iter().map(|sealed| (sealed.entry().version, Arc::clone(sealed))).collect();
         self.active = entries.iter().filter(is_active).count();
+        self.memory = entries.iter().map(|sealed| sealed.memory()).sum();
         let published = entries.iter().map(|sealed| sealed.entry().published_at).max();
         self.last_published_at = published.unwrap_or_default();
         self.head = entries.last().map_or(head, |last| head.max(last.entry().version));
@@ -144,6 +146,7 @@ impl RegisterView {
                 Some(superseded) => {
                     if let Some(old) = self.entries.remove(&superseded) {
                         self.active -= usize::from(old.entry().is_active);
+                        self.memory -= old.memory();
                     }
                     active.push((superseded, None));
                     held.push((superseded, None));
@@ -152,6 +155,7 @@ impl RegisterView {
             }
             new_head = new_head.max(version);
             self.active += usize::from(entry.is_active);
+            self.memory += sealed.memory();
             self.last_published_at = self.last_published_at.max(entry.published_at);
             active.push((version, entry.is_active.then(|| sealed.leaf())));
             held.push((version, Some(sealed.leaf())));
@@ -255,6 +259,23 @@ impl RegisterView {
         self.active
     }
 
+    /// Memory that the entries take, bytes.
+    #[must_use]
+    pub const fn memory(&self) -> u64 {
+        self.memory
+    }
+
+    /// Memory that the entries would take with newer ones, in the order in which they are to be applied.
+    #[must_use]
+    pub fn memory_with(&self, newer: &[Arc<SealedEntry>]) -> u64 {
+        let held =
+            |sealed: &Arc<SealedEntry>| self.get(&sealed.entry().blueprint_id).map(|held| held.memory());
+        let (more, less) = newer.iter().fold((0_u64, 0_u64), |(more, less), sealed| {
+            (more.saturating_add(sealed.memory()), less.saturating_add(held(sealed).unwrap_or_default()))
+        });
+        self.memory.saturating_add(more).saturating_sub(less)
+    }
+
     /// Instant of the newest publication; the epoch when there is none.
     #[must_use]
     pub const fn last_published_at(&self) -> Timestamp {
@@ -320,6 +341,22 @@ mod tests {
         assert_eq!(peer.digest(), central.digest());
         assert_ne!(peer.seal(), central.seal());
         assert_eq!((central.len(), central.active()), (2, 1));
+    }
+
+    #[test]
+    fn the_memory_of_a_view_is_that_of_its_entries() {
+        let sum = |view: &RegisterView| view.iter().map(|sealed| sealed.memory()).sum::<u64>();
+        let mut view = RegisterView::new(None);
+        view.apply(vec![entry("a", 1).seal(), entry("b", 2).seal()], Version::ZERO);
+        let newer = vec![deprecated("a", 3), entry("c", 4).seal()];
+        let expected = view.memory_with(&newer);
+        view.apply(newer, Version::ZERO);
+        assert_eq!((view.memory(), sum(&view)), (expected, expected));
+        view.apply(vec![entry("a", 1).seal()], Version::ZERO);
+        assert_eq!(view.memory(), expected, "an older state changes nothing");
+        let many = (1..=3000).map(|number| entry(&format!("b{number}"), number).seal()).collect();
+        let whole = RegisterView::with_entries(None, many, Version::ZERO);
+        assert_eq!(whole.memory(), sum(&whole), "filled on two threads");
     }
 
     #[test]

@@ -25,7 +25,14 @@ async fn replica() -> Replica {
 
 fn pushed(name: &str, number: i64) -> Batch {
     let entries = vec![sealed(name, number)];
-    Batch { entries, position: version(number - 1), head: Version::ZERO, digest: None, size: 100 }
+    Batch {
+        entries,
+        position: version(number - 1),
+        head: Version::ZERO,
+        digest: None,
+        size: 100,
+        most: u64::MAX,
+    }
 }
 
 async fn push(replica: &Replica, name: &str, number: i64) {
@@ -68,6 +75,7 @@ async fn a_pull_that_pushes_have_overtaken_is_compared_entry_by_entry() {
         head: version(2),
         digest: Some(then.digest()),
         size: 100,
+        most: u64::MAX,
     };
     replica.take(pulled("b"), Some(&genesis(1)), &from()).await.unwrap();
     assert_eq!(replica.head(), version(3));

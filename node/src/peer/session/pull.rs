@@ -1,5 +1,6 @@
 //! Pulls: full, incremental, and the repair of what was found damaged (contract section 6.5, design decisions 6, 25).
 
+mod gathered;
 mod whole;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -7,6 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use sorcha_proto::{EncodedEntry, metadata, v1};
 use tonic::{Status, Streaming, metadata::MetadataMap};
 
+use self::gathered::Gathered;
 pub(super) use self::whole::{Partial, full};
 use super::{
     Session,
@@ -77,7 +79,7 @@ pub(super) enum Pulled {
 pub(super) struct News {
     /// The version held when it began.
     from: Version,
-    entries: Vec<Arc<SealedEntry>>,
+    entries: Gathered,
 }
 
 /// Fetches what is newer than the replica. Nothing of it is taken before the central node has shown that its register is the
@@ -89,18 +91,18 @@ pub(super) async fn incremental(session: &Session, news: &mut News) -> Result<Pu
     }
     let from = replica.head();
     if news.from != from {
-        *news = News { from, entries: Vec::new() };
+        *news = News { from, entries: Gathered::default() };
     }
     let snapshot = loop {
         let before = news.entries.len();
-        let after = news.entries.last().map_or(from, |sealed| sealed.entry().version.max(from));
+        let after = news.entries.last().unwrap_or(from).max(from);
         let mut stream = open(session, after, 0, false).await?;
         receive(&mut stream, &mut news.entries).await?;
         if !capped(session, news.entries.len() - before) {
             break stream.snapshot;
         }
     };
-    let entries = std::mem::take(news).entries;
+    let entries = std::mem::take(news).entries.into_entries();
     let (count, head) = (entries.len(), snapshot.head.unwrap_or_default());
     let is_behind = snapshot.head.is_some_and(|head| head < from);
     let batch = Batch {
@@ -109,6 +111,7 @@ pub(super) async fn incremental(session: &Session, news: &mut News) -> Result<Pu
         head,
         digest: snapshot.digest,
         size: session.node.config.sync.batch,
+        most: session.node.config.sync.replica_memory(),
     };
     match replica.take(batch, session.genesis.as_deref(), &session.provenance()).await {
         // Entry by entry it shows what it is that differs.
@@ -128,16 +131,16 @@ async fn repair(session: &Session) -> Result<Pulled, PullError> {
     let mut fetched = Vec::new();
     for version in &bad {
         let mut stream = open(session, version.previous(), 1, false).await?;
-        let mut one = Vec::new();
+        let mut one = Gathered::default();
         receive_some(&mut stream, &mut one, 1).await?;
-        fetched.append(&mut one);
+        fetched.append(&mut one.into_entries());
     }
     let mut view = replica.view();
     let held = view.head();
     let mut newer = open(session, view.head(), 0, false).await?;
-    let mut rest = Vec::new();
+    let mut rest = Gathered::default();
     receive(&mut newer, &mut rest).await?;
-    fetched.append(&mut rest);
+    fetched.append(&mut rest.into_entries());
     let successor = Successor::of(view.clone(), true, session.genesis.as_deref())?;
     fetched.iter().try_for_each(|sealed| successor.check(sealed))?;
     // The entry after a bad one may have come twice.
@@ -165,6 +168,8 @@ struct Opened {
     entries: Streaming<EncodedEntry>,
     snapshot: Snapshot,
     pace: Pace,
+    /// Memory that what comes may take, bytes.
+    most: u64,
 }
 
 impl Opened {
@@ -212,7 +217,8 @@ async fn open(session: &Session, after: Version, cap: u32, full: bool) -> Result
     if expected.is_some() && (snapshot.head.is_none() || snapshot.digest.is_none()) {
         return Err(Contradiction::NoDigest.into());
     }
-    Ok(Opened { entries: response.into_inner(), snapshot, pace })
+    let most = session.node.config.sync.replica_memory();
+    Ok(Opened { entries: response.into_inner(), snapshot, pace, most })
 }
 
 fn text<'m>(metadata: &'m MetadataMap, key: &str) -> Option<&'m str> {
@@ -225,25 +231,19 @@ fn capped(session: &Session, count: usize) -> bool {
 }
 
 /// Receives a whole stream; its clean end is the end mark.
-async fn receive(stream: &mut Opened, into: &mut Vec<Arc<SealedEntry>>) -> Result<usize, PullError> {
-    let before = into.len();
+async fn receive(stream: &mut Opened, into: &mut Gathered) -> Result<(), PullError> {
     while receive_some(stream, into, usize::MAX).await? {}
-    Ok(into.len() - before)
+    Ok(())
 }
 
 /// Receives up to `limit` entries, each checked, at versions that rise after what is there: nothing is kept twice. False at the
 /// end of the stream.
-async fn receive_some(
-    stream: &mut Opened,
-    into: &mut Vec<Arc<SealedEntry>>,
-    limit: usize,
-) -> Result<bool, PullError> {
+async fn receive_some(stream: &mut Opened, into: &mut Gathered, limit: usize) -> Result<bool, PullError> {
     for _ in 0..limit {
         let Some(encoded) = stream.message().await? else { return Ok(false) };
-        let last = into.last().map(|last: &Arc<SealedEntry>| last.entry().version);
-        let sealed = next_entry(encoded, last, stream.snapshot.head)?;
+        let sealed = next_entry(encoded, into.last(), stream.snapshot.head)?;
         tell_progress(into.len() + 1, &sealed);
-        into.push(sealed);
+        into.add(sealed, stream.most)?;
     }
     Ok(true)
 }

@@ -16,6 +16,9 @@ use crate::{
     telemetry::{self, spans},
 };
 
+/// Once so many bytes have come, they are stored before more is taken.
+const BATCH_BYTES: usize = 4 << 20;
+
 /// An open push stream.
 pub(super) enum Push {
     /// Whole entries, acknowledged once they are stored. Acknowledgements are cumulative: a central node that does not take
@@ -101,7 +104,7 @@ impl Push {
         }
     }
 
-    /// Stores the entry and all others that are there already, in one commit, and acknowledges them.
+    /// Stores the entry and others that are there already, in one commit, and acknowledges them.
     pub(super) async fn take(&mut self, session: &Session, first: First) -> Result<Arrival, PullError> {
         let first = match first {
             First::Entry(first) => first,
@@ -109,10 +112,14 @@ impl Push {
             First::End => return Ok(Arrival::Ended),
         };
         let Self::Entries { entries, acknowledge, position } = self else { return Ok(Arrival::PullNow) };
+        let mut bytes = first.0.len();
         let mut batch = vec![decode(first)?];
-        while batch.len() < session.node.config.sync.batch {
+        while batch.len() < session.node.config.sync.batch && bytes < BATCH_BYTES {
             match entries.message().now_or_never() {
-                Some(Ok(Some(entry))) => batch.push(decode(entry)?),
+                Some(Ok(Some(entry))) => {
+                    bytes += entry.0.len();
+                    batch.push(decode(entry)?);
+                }
                 // An end or a fault shows again at the next call, after this batch is stored.
                 _ => break,
             }
@@ -147,8 +154,14 @@ async fn store(
     let node = &session.node;
     let started = node.env.clock.monotonic();
     let received: Vec<_> = batch.iter().map(|sealed| telemetry::receive_span(sealed.entry())).collect();
-    let taken =
-        Batch { entries: batch.clone(), position, head: Version::ZERO, digest: None, size: usize::MAX };
+    let taken = Batch {
+        entries: batch.clone(),
+        position,
+        head: Version::ZERO,
+        digest: None,
+        size: usize::MAX,
+        most: node.config.sync.replica_memory(),
+    };
     let stored = node.replica.take(taken, session.genesis.as_deref(), &session.provenance()).await;
     let took = node.env.clock.monotonic().since(started);
     received.iter().for_each(|span| spans::finish(span, took, &stored));

@@ -2,7 +2,7 @@
 
 use super::super::names::{BlueprintId, Lineage, RegisterDigest, Version};
 
-/// What is sent contradicts what is held, or what the sender says of it. No document is quoted.
+/// What is sent contradicts what is held, or what the sender says of it, or is more than may be held. No document is quoted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Contradiction {
     /// A blueprint with another content, or in another state at the same version.
@@ -96,6 +96,16 @@ pub enum Contradiction {
         /// The digest stated.
         stated: RegisterDigest,
     },
+    /// More than may be held.
+    #[error(
+        "{memory} bytes would be held with it, and sync.max_memory allows {most}; what this peer holds stays as it is. If the register really is that large, give the peer more memory or raise sync.max_memory"
+    )]
+    TooLarge {
+        /// What would be held, bytes.
+        memory: u64,
+        /// What may be held, bytes.
+        most: u64,
+    },
     /// A node without a lineage has no say in a register that has one.
     #[error("it states no lineage, but a register of lineage {} is held", held.short())]
     NoLineage {
@@ -114,7 +124,7 @@ pub enum Contradiction {
 
 impl Contradiction {
     /// All labels of metrics.
-    pub const LABELS: [&'static str; 12] = [
+    pub const LABELS: [&'static str; 13] = [
         "rewritten",
         "version_taken",
         "out_of_order",
@@ -127,6 +137,7 @@ impl Contradiction {
         "digest",
         "no_lineage",
         "other_lineage",
+        "too_large",
     ];
 
     /// Label of metrics.
@@ -145,6 +156,7 @@ impl Contradiction {
             Self::Digest { .. } => Self::LABELS[9],
             Self::NoLineage { .. } => Self::LABELS[10],
             Self::OtherLineage { .. } => Self::LABELS[11],
+            Self::TooLarge { .. } => Self::LABELS[12],
         }
     }
 

@@ -7,7 +7,8 @@ use tokio::task::{JoinError, JoinHandle};
 use tonic::Status;
 
 use super::{
-    NO_CAP, Opened, PullError, Pulled, Snapshot, capped, heard, next_entry, open, receive, tell_progress,
+    Gathered, NO_CAP, Opened, PullError, Pulled, Snapshot, capped, heard, next_entry, open, receive,
+    tell_progress,
 };
 use crate::{
     peer::{
@@ -22,8 +23,9 @@ use crate::{
     },
 };
 
-/// Entries of a full sync that are checked and handed on together.
+/// Entries of a full sync that are checked and handed on together, and their bytes.
 const PIECE: usize = 512;
+const PIECE_BYTES: usize = 4 << 20;
 /// Contradictions that are logged one by one.
 const NAMED: usize = 20;
 
@@ -31,7 +33,7 @@ const NAMED: usize = 20;
 #[derive(Debug, Default)]
 pub(in crate::peer::session) struct Partial {
     lineage: Option<Lineage>,
-    entries: Vec<Arc<SealedEntry>>,
+    entries: Gathered,
 }
 
 impl Partial {
@@ -40,12 +42,12 @@ impl Partial {
         let lineage = session.genesis.as_ref().map(|genesis| genesis.lineage());
         let is_good = |sealed| successor.is_none_or(|successor| successor.check(sealed).is_ok());
         if self.lineage != lineage || !self.entries.iter().all(is_good) {
-            *self = Self { lineage, entries: Vec::new() };
+            *self = Self { lineage, entries: Gathered::default() };
         }
     }
 
     fn last(&self) -> Version {
-        self.entries.last().map_or(Version::ZERO, |sealed| sealed.entry().version)
+        self.entries.last().unwrap_or(Version::ZERO)
     }
 }
 
@@ -61,9 +63,9 @@ pub(in crate::peer::session) async fn full(
     // What the node said before it was asked for a snapshot. One of the original contract says no more, and its word moves no head.
     let heard_before = session.node.status.borrow().central_version;
     let mut replacement = session.node.replica.begin_replace();
-    replacement.add(partial.entries.clone()).await?;
+    replacement.add(partial.entries.to_vec()).await?;
     let snapshot = receive_all(session, partial, &mut replacement, successor.as_ref()).await?;
-    let (last, sent) = (partial.last(), partial.entries.clone());
+    let (last, sent) = (partial.last(), partial.entries.to_vec());
     if let Some(successor) = &successor {
         let stated = snapshot.head.unwrap_or(heard_before).max(last);
         replacement.add(beside(session, successor, &sent, stated).await?).await?;
@@ -128,7 +130,7 @@ async fn beside(
     let (mut beside, unexplained) = (successor.kept(&absent), successor.unexplained(&absent));
     if let Some(after) = successor.explained_after(&unexplained) {
         let mut stream = open(session, after, NO_CAP, false).await?;
-        let mut later = Vec::new();
+        let mut later = Gathered::default();
         receive(&mut stream, &mut later).await?;
         match successor.explain(&unexplained, &later, head) {
             Ok(states) => beside.extend(states),
@@ -176,9 +178,9 @@ async fn receive_into(
     loop {
         let (piece, end) = gather(stream).await;
         if let Some(checking) = checking.take() {
-            keep(joined(checking.await), partial, replacement).await?;
+            keep(joined(checking.await), partial, stream.most, replacement).await?;
         }
-        let last = partial.entries.last().map(|last| last.entry().version);
+        let last = partial.entries.last();
         match end {
             // A whole piece is worth waking a thread.
             None => {
@@ -187,7 +189,7 @@ async fn receive_into(
                 checking = Some(tokio::task::spawn_blocking(check));
             }
             Some(end) => {
-                keep(check(piece, last, head, successor), partial, replacement).await?;
+                keep(check(piece, last, head, successor), partial, stream.most, replacement).await?;
                 return end.map(|()| partial.entries.len() - before);
             }
         }
@@ -196,10 +198,13 @@ async fn receive_into(
 
 /// Receives a piece; with it how the stream ended, if it did.
 async fn gather(stream: &mut Opened) -> (Vec<EncodedEntry>, Option<Result<(), PullError>>) {
-    let mut piece = Vec::with_capacity(PIECE);
-    while piece.len() < PIECE {
+    let (mut piece, mut bytes) = (Vec::with_capacity(PIECE), 0);
+    while piece.len() < PIECE && bytes < PIECE_BYTES {
         match stream.message().await {
-            Ok(Some(entry)) => piece.push(entry),
+            Ok(Some(entry)) => {
+                bytes += entry.0.len();
+                piece.push(entry);
+            }
             Ok(None) => return (piece, Some(Ok(()))),
             Err(error) => return (piece, Some(Err(error))),
         }
@@ -245,12 +250,13 @@ fn joined(checked: Result<Checked, JoinError>) -> Checked {
 async fn keep(
     (good, outcome): Checked,
     partial: &mut Partial,
+    most: u64,
     replacement: &mut Replacement<'_>,
 ) -> Result<(), PullError> {
     for (entries, sealed) in (partial.entries.len() + 1..).zip(&good) {
         tell_progress(entries, sealed);
+        partial.entries.add(Arc::clone(sealed), most)?;
     }
-    partial.entries.extend_from_slice(&good);
     replacement.add(good).await?;
     outcome
 }

@@ -125,7 +125,8 @@ impl Maker<'_> {
 
     /// All kinds that a replica with a lineage meets.
     pub(super) fn native_kinds(&self) -> Result<Vec<Kind>> {
-        let kinds = [self.histories()?, self.statements()?, self.lineages()?, self.silences()];
+        let kinds =
+            [self.histories()?, self.statements()?, self.floods()?, self.lineages()?, self.silences()];
         Ok(kinds.into_iter().flatten().collect())
     }
 
@@ -166,6 +167,22 @@ impl Maker<'_> {
             refused("version 10^9", "digest", self.says(BILLION, vec![invented(held, BILLION)?])),
             refused("a full sync without end", "out_of_order", again),
             refused("an incremental sync without end", "out_of_order", endless),
+        ])
+    }
+
+    /// Nothing contradicts what they send but what the peer may hold.
+    fn floods(&self) -> Result<Vec<Kind>> {
+        let mut like = self.held.iter().next().context("an entry")?.entry().clone();
+        (like.version, like.transaction_id, like.is_active) = (version(self.next())?, String::new(), true);
+        let rising = |before| Messages::Rising(before, Box::new(like.clone()));
+        let mut whole = Lies { comparison: ReplicaComparison::Diverged, ..self.says(FAR, Vec::new()) };
+        whole.full.messages = rising(messages(self.held, 0, true));
+        let mut newer = self.says(FAR, Vec::new());
+        newer.incremental.messages = rising(Vec::new());
+        let refused = |name, lies| Self::native(name, Shown::Refused("too_large"), lies);
+        Ok(vec![
+            refused("a full sync of new blueprints without end", whole),
+            refused("new blueprints without end", newer),
         ])
     }
 

@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use sorcha_node::register::{
+    entry::Entry,
     lineage::Genesis,
-    names::{RegisterDigest, Version},
+    names::{BlueprintId, RegisterDigest, Version},
     view::RegisterView,
 };
 use sorcha_proto::{EncodedEntry, v1::ReplicaComparison};
@@ -40,6 +41,8 @@ pub(super) enum Messages {
     Open(Vec<Bytes>),
     /// These again and again, as fast as they are taken.
     Forever(Vec<Bytes>),
+    /// These, then blueprints like this one at every version from its own on, as fast as they are taken.
+    Rising(Vec<Bytes>, Box<Entry>),
 }
 
 /// A pull: what it is said to be a snapshot of, and what is sent.
@@ -122,8 +125,20 @@ impl Messages {
                 let messages: Arc<[Bytes]> = messages.into();
                 Box::pin(stream::iter((0usize..).map(move |at| sent(&messages[at % messages.len()]))))
             }
+            Self::Rising(messages, like) => {
+                let messages = messages.iter().map(sent).collect::<Vec<_>>();
+                let new = (like.version.get()..).filter_map(move |number| numbered(&like, number));
+                Box::pin(stream::iter(messages.into_iter().chain(new.map(|bytes| Ok(EncodedEntry(bytes))))))
+            }
         }
     }
+}
+
+/// Another blueprint like one, at a version.
+fn numbered(like: &Entry, number: i64) -> Option<Bytes> {
+    let version = Version::new("version", number).ok()?;
+    let blueprint_id = BlueprintId::new(format!("new-{number}")).ok()?;
+    Some(Entry { blueprint_id, version, ..like.clone() }.seal().encoded().clone())
 }
 
 /// Longer than any peer waits.

@@ -47,6 +47,7 @@ full_syncs = { per_second = 100.0, burst = 1000 }
 [sync]
 resubscribe_after = '200ms'
 max_failures = 1
+max_memory = 33554432
 ";
 
 /// What peers of refused central nodes log as errors.
