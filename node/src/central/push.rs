@@ -290,7 +290,7 @@ impl Delivery {
                 crate::telemetry::acknowledged(sealed.entry(), &guard.caller.peer, since);
             }
         }
-        guard.node.sessions().advance(&guard.caller.peer, &guard.caller.session, version, now);
+        guard.node.sessions().acknowledge(&guard.caller.peer, &guard.caller.session, version, now);
         Ok(self.unacknowledged.len() < before)
     }
 }

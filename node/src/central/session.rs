@@ -107,8 +107,10 @@ pub struct Session {
     missed_in_ended_gaps: u64,
     /// Newest version the peer reported (heartbeats, acknowledgements, finished streams).
     pub reported: Version,
-    /// Highest version it has ever processed; never falls (D13).
+    /// Highest version it has ever processed; never falls (D13). A finished stream counts, which may still be on its way.
     pub position: Version,
+    /// Highest version that the peer itself has said it holds: when it connected, in a heartbeat, or as an acknowledgement.
+    pub confirmed: Version,
     /// The newest comparison found other content than this node's at the peer's version.
     pub differs: bool,
     /// Last finished sync or acknowledgement.
@@ -174,10 +176,10 @@ impl Session {
         }
     }
 
-    /// Whether the peer is known to hold the register at `head`, and not known to hold something else (D13).
+    /// Whether the peer has said that it holds the register at `head`, and is not known to hold something else.
     #[must_use]
     pub fn is_up_to_date(&self, head: Version) -> bool {
-        self.position >= head && !self.differs
+        self.confirmed >= head && !self.differs
     }
 
     /// Since when the peer has lacked a version, as it was looked at last.
@@ -334,6 +336,7 @@ impl SessionTable {
             missed_in_ended_gaps: 0,
             reported: held,
             position: held,
+            confirmed: held,
             differs: false,
             last_sync_at: None,
             blueprint_count: 0,
@@ -383,6 +386,7 @@ impl SessionTable {
         session.last_seen = now;
         session.reported = beat.version;
         session.position = session.position.max(beat.version);
+        session.confirmed = session.confirmed.max(beat.version);
         if let Some(count) = beat.blueprint_count {
             session.blueprint_count = count;
         }
@@ -399,7 +403,15 @@ impl SessionTable {
         }
     }
 
-    /// Notes how far a peer is: a finished stream or an acknowledgement.
+    /// Notes how far a peer is, by its acknowledgement.
+    pub fn acknowledge(&mut self, peer_id: &PeerId, id: &SessionId, version: Version, now: Timestamp) {
+        self.advance(peer_id, id, version, now);
+        if let Some(session) = self.own(peer_id, id) {
+            session.confirmed = session.confirmed.max(version);
+        }
+    }
+
+    /// Notes how far a peer should be: all of a stream was handed to its connection.
     pub fn advance(&mut self, peer_id: &PeerId, id: &SessionId, version: Version, now: Timestamp) {
         if let Some(session) = self.own(peer_id, id) {
             session.position = session.position.max(version);

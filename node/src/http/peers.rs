@@ -57,7 +57,7 @@ enum SessionStatus {
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({
     "peerId": "edge-0", "address": "10.0.0.7", "port": 41234, "connectedAt": "2026-11-22T09:00:00.000Z",
-    "lastHeartbeat": "2026-11-22T09:30:00.000Z", "lastSyncVersion": 42, "versionLag": 0, "status": "Connected",
+    "lastHeartbeat": "2026-11-22T09:30:00.000Z", "lastSyncVersion": 42, "confirmedVersion": 42, "versionLag": 0, "status": "Connected",
     "missedHeartbeats": 0,
     "totalHeartbeatsReceived": 60, "averageLatencyMs": 1.8, "behindSince": null, "isLagging": false, "blueprintCount": 41, "isSubscribed": true
 }))]
@@ -72,6 +72,8 @@ struct PeerView {
     last_heartbeat: Instant,
     /// Newest version the peer reported.
     last_sync_version: i64,
+    /// Newest version that the peer has said it holds; what was sent to it and not confirmed is not counted.
+    confirmed_version: i64,
     /// Versions behind this node; negative when the peer is ahead, which is an integrity fault.
     version_lag: i64,
     status: SessionStatus,
@@ -118,6 +120,7 @@ impl<'a> Moment<'a> {
             connected_at: session.connected_at.into(),
             last_heartbeat: session.last_heartbeat_at.into(),
             last_sync_version: session.reported.get(),
+            confirmed_version: session.confirmed.get(),
             version_lag: self.head.get() - session.reported.get(),
             status,
             missed_heartbeats: session.missed(self.now, self.node.config.heartbeat.interval),
@@ -201,7 +204,7 @@ struct PeerStats {
     average_latency_ms: f64,
     /// Newest version at this node.
     current_version: i64,
-    /// Lowest version that a peer reported; absent without peers.
+    /// Lowest of the versions that each peer has said it holds; null without peers.
     min_version: Option<i64>,
     /// Most versions that a peer is behind.
     max_lag: i64,
@@ -215,17 +218,18 @@ async fn peer_stats(State(node): State<Arc<CentralNode>>) -> Json<PeerStats> {
     let peers = live(&node, Caller::ANYBODY);
     let count = |test: fn(&&PeerView) -> bool| peers.iter().filter(test).count();
     let healthy_peers = count(|peer| is_healthy(peer));
+    let current_version = node.log.view().head().get();
     Json(PeerStats {
         total_peers: peers.len(),
         healthy_peers,
         unhealthy_peers: peers.len() - healthy_peers,
-        up_to_date_peers: count(|peer| peer.version_lag == 0),
+        up_to_date_peers: peers.iter().filter(|peer| peer.confirmed_version >= current_version).count(),
         syncing_peers: count(|peer| peer.status == SessionStatus::Syncing),
         lagging_peers: count(|peer| peer.is_lagging),
         subscribed_peers: count(|peer| peer.is_subscribed),
         average_latency_ms: mean_latency(&peers),
-        current_version: node.log.view().head().get(),
-        min_version: peers.iter().map(|peer| peer.last_sync_version).min(),
+        current_version,
+        min_version: peers.iter().map(|peer| peer.confirmed_version).min(),
         max_lag: peers.iter().map(|peer| peer.version_lag).max().unwrap_or(0).max(0),
         max_peers: node.config.limits.max_peers,
     })

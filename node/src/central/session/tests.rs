@@ -120,6 +120,20 @@ fn positions_never_fall_reports_may() {
 }
 
 #[test]
+fn what_was_sent_to_a_peer_is_not_held_by_it_before_it_says_so() {
+    let mut table = table();
+    let id = open(&mut table, "a", 1, 0).unwrap();
+    let holds = |table: &SessionTable, number| table.live[&peer("a")].is_up_to_date(version(number));
+    table.advance(&peer("a"), &id, version(7), at(10).0);
+    assert_eq!(table.live[&peer("a")].position, version(7));
+    assert!(!holds(&table, 7), "the stream may still be on its way");
+    beat(&mut table, "a", &id, 20, 7);
+    assert!(holds(&table, 7));
+    table.acknowledge(&peer("a"), &id, version(9), at(30).0);
+    assert!(holds(&table, 9));
+}
+
+#[test]
 fn one_push_stream_at_a_time() {
     let mut table = table();
     let id = open(&mut table, "a", 1, 0).unwrap();
@@ -234,7 +248,7 @@ fn a_peer_lags_when_it_lacks_one_version_for_too_long() {
     let look =
         |table: &mut SessionTable, head, seconds| table.look_for_laggards(version(head), at(seconds), hour);
     let peer_at = |table: &mut SessionTable, held, seconds| {
-        table.advance(&peer("a"), &id, version(held), at(seconds).0)
+        table.acknowledge(&peer("a"), &id, version(held), at(seconds).0)
     };
     // It follows, one version behind at every look.
     for step in 1..10 {

@@ -52,7 +52,7 @@ async fn sessions_are_listed_without_their_handles() {
     let peers = reply.json();
     let expected = serde_json::json!({
         "peerId": "edge-0", "address": "10.0.0.7", "port": 41234, "connectedAt": START_TEXT, "lastHeartbeat": START_TEXT,
-        "lastSyncVersion": 1, "versionLag": 0, "status": "Connected", "missedHeartbeats": 0, "totalHeartbeatsReceived": 1,
+        "lastSyncVersion": 1, "confirmedVersion": 1, "versionLag": 0, "status": "Connected", "missedHeartbeats": 0, "totalHeartbeatsReceived": 1,
         "averageLatencyMs": 0.0, "behindSince": null, "isLagging": false, "blueprintCount": 1, "isSubscribed": true
     });
     assert_eq!((peers.as_array().unwrap().len(), &peers[0]), (2, &expected));

@@ -59,6 +59,11 @@ pub(crate) async fn wait(cluster: &Rc<Cluster>) -> Result<Done> {
     space.until("scn/n0", 120, &[("Ready", "True")]).await?;
     space.until("sp/edge", 120, &[("Ready", "True"), ("Synced", "True")]).await?;
     // The register begins with its seed, at version 1.
+    let readme = include_str!("../../../../README.md");
+    ensure!(
+        readme.contains("jsonpath='{.status.minVersion}'=2 "),
+        "README waits for another version than the first"
+    );
     for version in 2..=6 {
         let id = format!("wait-v{version}");
         let arguments = [
