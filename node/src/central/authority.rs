@@ -75,6 +75,14 @@ impl CentralNode {
         self.deny(connection, peer, false, Status::permission_denied(message))
     }
 
+    /// Counts and tells the refusal of a central node that connects as a peer would; other refusals are left as they are.
+    pub(super) fn refuse_central(&self, connection: &Connection, peer: &PeerId, status: Status) -> Status {
+        match status.code() {
+            Code::FailedPrecondition => self.deny(connection, peer, true, status),
+            _ => status,
+        }
+    }
+
     fn deny(&self, connection: &Connection, peer: &PeerId, is_configuration: bool, status: Status) -> Status {
         self.env.metrics.refused("identity");
         if self.limiters.may_log_refusal() {

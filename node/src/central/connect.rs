@@ -35,8 +35,9 @@ impl CentralNodeConnection for ConnectionService {
         let request = request.into_inner();
         let peer = validate::peer_id(&request.peer_id)?;
         let held = validate::version("last_known_version", request.last_known_version)?;
-        validate::peer_info(request.peer_info.as_ref(), &peer)?;
         let node = &self.0;
+        validate::peer_info(request.peer_info.as_ref(), &peer)
+            .map_err(|status| node.refuse_central(&connection, &peer, status))?;
         node.authorize(&connection, &peer)?;
         node.limiters
             .connect(&peer, connection.identity())

@@ -41,13 +41,10 @@ pub(super) fn refused(code: Code, message: impl Into<String>, retry_after: Durat
 pub(super) fn node_type(value: &str, caller: &PeerId) -> Result<(), Status> {
     match value {
         "" | "Peer" => Ok(()),
-        "Central" => {
-            tracing::error!(peer_id = %caller, "configuration error: a central node tried to connect to this central node");
-            Err(Status::failed_precondition(format!(
-                "{caller} says it is a central node; central nodes don't connect to central nodes (FR-031): \
+        "Central" => Err(Status::failed_precondition(format!(
+            "{caller} says it is a central node; central nodes don't connect to central nodes (FR-031): \
                  start it as a peer, or remove its central_nodes setting"
-            )))
-        }
+        ))),
         other => Err(range("node_type", format!("{:?}", truncated(other)), "Peer or Central")),
     }
 }
