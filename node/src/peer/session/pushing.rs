@@ -127,7 +127,7 @@ impl Pushing {
         node.pushes_stalled.reset();
         if matches!(push, Push::Entries { .. }) && self.ways.push_resumes(&self.session) {
             // The stream starts at the version held: the next pull is the periodic one.
-            self.ways.put_off_pull(node.config.sync.interval);
+            self.ways.put_off_pull();
         }
         let now = node.env.clock.now();
         node.status.send_modify(|status| (status.subscribed_at, status.push_fault) = (Some(now), None));

@@ -45,6 +45,9 @@ pub(super) struct Ways {
     /// The kind of the next pull.
     plan: Mutex<SyncPlan>,
     pull_at: watch::Sender<Instant>,
+    /// The periodic pull takes place by then, whatever push streams bring.
+    pull_by: Mutex<Instant>,
+    interval: Duration,
     /// Syncs that failed in a row, on either way.
     failures: AtomicU32,
     was_pulled: watch::Sender<bool>,
@@ -65,14 +68,25 @@ impl Ways {
         let waits = plan == SyncPlan::Resume && session.is_level && push_resumes(session);
         let head_start = if waits { HEAD_START } else { Duration::ZERO };
         Arc::new(Self {
-            plan: Mutex::new(plan),
-            pull_at: watch::Sender::new(Instant::now() + head_start),
-            failures: AtomicU32::new(0),
             was_pulled: watch::Sender::new(waits),
             is_level: watch::Sender::new(is_level),
+            ..Self::starting(plan, node.config.sync.interval, head_start)
+        })
+    }
+
+    /// Before anything was pulled: the first pull is due `first_in` from now.
+    fn starting(plan: SyncPlan, interval: Duration, first_in: Duration) -> Self {
+        Self {
+            plan: Mutex::new(plan),
+            pull_at: watch::Sender::new(Instant::now() + first_in),
+            pull_by: Mutex::new(Instant::now() + interval),
+            interval,
+            failures: AtomicU32::new(0),
+            was_pulled: watch::Sender::new(false),
+            is_level: watch::Sender::new(false),
             subscribe: Notify::new(),
             replacing: watch::Sender::new(false),
-        })
+        }
     }
 
     pub(super) fn plan(&self) -> SyncPlan {
@@ -103,6 +117,7 @@ impl Ways {
 
     /// A pull has ended, well or not. What was asked for meanwhile stays due.
     pub(super) fn end_pull(&self, next_in: Duration) {
+        *self.pull_by.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + self.interval;
         self.pull_within(next_in);
         self.was_pulled.send_replace(true);
     }
@@ -112,9 +127,10 @@ impl Ways {
         self.pull_at.send_modify(|at| *at = (*at).min(Instant::now() + time));
     }
 
-    /// Puts the next pull off: the push stream brings what it would.
-    pub(super) fn put_off_pull(&self, by: Duration) {
-        self.pull_at.send_modify(|at| *at = (*at).max(Instant::now() + by));
+    /// Puts the next pull off until the periodic one: the push stream brings what it would.
+    pub(super) fn put_off_pull(&self) {
+        let by = *self.pull_by.lock().unwrap_or_else(PoisonError::into_inner);
+        self.pull_at.send_modify(|at| *at = (*at).max(by));
     }
 
     /// Waits until the push stream may be opened: the first pull has ended, where one comes first, and what is pushed may be
@@ -243,5 +259,36 @@ impl Failed {
             is_its_failure.then(|| Event::SyncFailed { epoch, fault: found, message: error.to_string() });
         let is_trouble = failures > 1 || matches!(error, PullError::Stalled(_));
         Self::Retry { wait, event, is_trouble }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(300);
+
+    #[tokio::test(start_paused = true)]
+    async fn push_streams_that_open_again_and_again_put_no_periodic_pull_off() {
+        let ways = Ways::starting(SyncPlan::Resume, INTERVAL, Duration::ZERO);
+        for _ in 0..3 {
+            ways.pull_due().await;
+            let before = Instant::now();
+            ways.begin_pull();
+            ways.end_pull(INTERVAL);
+            let opens = async {
+                loop {
+                    tokio::time::sleep(Duration::from_secs(7)).await;
+                    // It was closed, with a hint to pull later, and is open again.
+                    ways.pull_within(Duration::from_secs(60));
+                    ways.put_off_pull();
+                }
+            };
+            tokio::select! {
+                () = ways.pull_due() => {}
+                () = opens => {}
+            }
+            assert_eq!(before.elapsed(), INTERVAL);
+        }
     }
 }
