@@ -129,8 +129,8 @@ impl JournalFile {
     }
 
     fn begin(&self) -> Result<(), StoreError> {
-        self.write(0, MAGIC)?;
-        self.note_durable(HEADER as u64)
+        let written = self.write(0, MAGIC).and_then(|()| self.note_durable(HEADER as u64));
+        written.map_err(|error| at_path(error, "write", &self.place.path))
     }
 
     /// Notes how far the file is known to be on disk; it is a note for the next start, and needs no fsync itself.

@@ -368,6 +368,11 @@ async fn nothing_is_acknowledged_into_a_file_that_is_no_longer_the_journal() {
     std::fs::write(&path, "of somebody else").unwrap();
     let refused = publish(&store, "c").await.unwrap_err().to_string();
     assert!(refused.contains("register.journal was replaced by another file"), "{refused}");
+    // Neither is a replica's batch, nor what is there already.
+    let batch = store.apply(vec![contract_entry("x", 9)], checkpoint(9)).await.unwrap_err().to_string();
+    assert!(batch.contains("register.journal was replaced by another file"), "{batch}");
+    let known = publish(&store, "a").await.unwrap_err().to_string();
+    assert!(known.contains("register.journal was replaced by another file"), "{known}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "of somebody else");
     std::fs::rename(&moved, &path).unwrap();
     publish(&store, "d").await.unwrap();

@@ -50,8 +50,7 @@ impl Writer {
         entries: Vec<Arc<SealedEntry>>,
         checkpoint: Checkpoint,
     ) -> Result<(), StoreError> {
-        self.name_durably()?;
-        self.renew_if_suspect()?;
+        self.settle()?;
         let (entries, live) = self.newer(entries);
         self.journal.commit(None, &entries, Some(&checkpoint))?;
         self.live = live;
@@ -68,7 +67,7 @@ impl Writer {
     /// durable: what a peer has been sent must still be here after a power cut.
     pub(super) fn commit(&mut self, ops: Vec<Op>) {
         let group = Group::decide(Loaded::clone(&self.now()), ops);
-        let stored = if group.is_empty() { self.name_durably() } else { self.store(&group) };
+        let stored = if group.is_empty() { self.settle() } else { self.store(&group) };
         match &stored {
             Ok(()) if !group.is_empty() => drop(self.state.send_replace(Arc::new(group.loaded.clone()))),
             Ok(()) => {}

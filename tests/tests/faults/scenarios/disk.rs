@@ -107,7 +107,10 @@ async fn nothing_begins_on_a_full_disk(given: &Given) -> Result<()> {
     ];
     for (code, said) in ended {
         let last = said.lines().last().unwrap_or_default();
-        let told = last.starts_with("error: ") && last.contains("No space left on device");
+        let told = last.starts_with("error: ")
+            && last.contains("the store is full: ")
+            && last.contains(&*directory)
+            && last.contains("No space left on device");
         ensure!(code == Some(1) && told, "ended with {code:?}: {said}");
     }
     Ok(())
