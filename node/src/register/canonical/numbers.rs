@@ -2,7 +2,7 @@
 //! when those digits denote the same number. Fractions of 17 digits are how many programs print a double: such a literal is
 //! kept, too, when the shortest digits are its own, rounded, as in the RFC's example. All others would be changed.
 
-use std::fmt::{self, Write as _};
+use std::{fmt, io};
 
 use super::place::Place;
 
@@ -96,17 +96,17 @@ fn change(literal: &str) -> Option<String> {
     if double.is_infinite() {
         return Some("is beyond the largest number".to_owned());
     }
+    // Of two shortest forms that are equally near, programs choose differently: what counts is what will be written.
     let mut shortest = Shortest::default();
-    write!(shortest, "{double:e}").ok()?;
+    serde_json_canonicalizer::to_writer(&double, &mut shortest).ok()?;
     let kept = Decimal::of(shortest.text()?)?;
     if written == kept || written.is_a_fraction_of_17_digits_that_rounds_to(&kept) {
         return None;
     }
-    let text = serde_json_canonicalizer::to_string(&double).ok()?;
-    Some(format!("would become {text}"))
+    Some(format!("would become {}", shortest.text()?))
 }
 
-/// The digits of one double, on the stack: documents may hold a million numbers.
+/// The canonical form of one double, on the stack: documents may hold a million numbers.
 #[derive(Default)]
 struct Shortest {
     bytes: [u8; 32],
@@ -119,11 +119,16 @@ impl Shortest {
     }
 }
 
-impl fmt::Write for Shortest {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
+impl io::Write for Shortest {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         let end = self.length + text.len();
-        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        let room = self.bytes.get_mut(self.length..end).ok_or(io::ErrorKind::WriteZero)?;
+        room.copy_from_slice(text);
         self.length = end;
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -175,12 +180,14 @@ impl Decimal {
         let has_fraction = kept.point < i64::try_from(kept.count).unwrap_or(i64::MAX);
         self.count == MOST
             && has_fraction
-            && [MOST - 1, MOST - 2].iter().any(|digits| self.rounded(*digits) == *kept)
+            && (self.rounded(MOST - 2, self.digits[MOST - 2] >= 5) == *kept
+                || self.rounded(MOST - 1, self.digits[MOST - 1] >= 5) == *kept
+                // In the middle between two.
+                || (self.digits[MOST - 1] == 5 && self.rounded(MOST - 1, false) == *kept))
     }
 
-    /// The same with fewer digits, half up.
-    fn rounded(mut self, digits: usize) -> Self {
-        let up = self.digits[digits] >= 5;
+    /// The same with fewer digits.
+    fn rounded(mut self, digits: usize, up: bool) -> Self {
         self.digits[digits..].fill(0);
         self.count = digits;
         if up {
@@ -256,6 +263,9 @@ mod tests {
             "18446744073709552000",
             "0.1000000000000000",
             "123456789012345.6",
+            // In the middle between .2 and .3, of which the canonical form is the even one.
+            "563000000000000.2",
+            "563000000000000.25",
             "1.50000000000000000000000000000000000000",
         ] {
             assert!(is_kept(kept), "{kept}");
@@ -289,6 +299,8 @@ mod tests {
             "1152921504606846977",
             "0.1000000000000000055511151231257827",
             "4503599627370497.3",
+            "563000000000000.3",
+            "563000000000.0003E3",
             "2.9999999999999999",
         ] {
             assert!(!is_kept(changed), "{changed}");
