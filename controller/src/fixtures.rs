@@ -9,7 +9,7 @@ use std::{
 use http::{Request, Response};
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
-    core::v1::{Pod, PodSpec},
+    core::v1::{Pod, PodSpec, PodTemplateSpec},
 };
 use kube::{
     Client,
@@ -113,6 +113,24 @@ pub(crate) fn every_override() -> Value {
         "nodeSelector": {"a": "b"}, "tolerations": [{"operator": "Exists"}], "priorityClassName": "system-node-critical",
         "affinity": {"podAffinity": {}}, "topologySpreadConstraints": [], "imagePullSecrets": [{"name": "any"}],
     })
+}
+
+/// Checks that a template has all of [`every_override`], the controller's own labels beside it.
+pub(crate) fn assert_overridden(template: &PodTemplateSpec) {
+    let template = serde_json::to_value(template).expect("a template");
+    let (metadata, pod, wanted) = (&template["metadata"], &template["spec"], every_override());
+    for field in [
+        "nodeSelector",
+        "tolerations",
+        "priorityClassName",
+        "affinity",
+        "topologySpreadConstraints",
+        "imagePullSecrets",
+    ] {
+        assert_eq!(pod.get(field), wanted.get(field), "{field}");
+    }
+    assert_eq!((&metadata["labels"]["a"], &metadata["annotations"]["a"]), (&json!("b"), &json!("b")));
+    assert_ne!(metadata["labels"]["app.kubernetes.io/component"], "mine", "the controller's labels win");
 }
 
 /// The status of a StatefulSet whose pods are all up to date and ready.

@@ -32,7 +32,7 @@ use crate::{central_node::DNS_NAME, shared::default_network};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1, description = "Why it is ready or not"),
     printcolumn(name = "Checksum", type_ = "string", json_path = ".status.checksum", priority = 1, description = "Checksum of the document in canonical form"),
-    printcolumn(name = "Central", type_ = "string", json_path = ".status.centralNode", priority = 1, description = "Central node that was asked last")
+    printcolumn(name = "Central", type_ = "string", json_path = ".status.centralNode", priority = 1, description = "Central node where the register was last seen to hold it")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("has(self.document) != has(self.configMapRef)").message("spec needs exactly one of document and configMapRef"))]
@@ -48,7 +48,7 @@ pub struct SorchaBlueprintSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255), extend("pattern" = "^[a-zA-Z0-9_-]+$"))]
     pub id: Option<String>,
-    /// The document, any JSON object (JSON-LD). Immutable. The whole resource must fit into 1.5 MB, with a client-side
+    /// The document, a JSON object (JSON-LD) of at most 127 levels, without numbers of 2^53 or more. Immutable. The whole resource must fit into 1.5 MB, with a client-side
     /// `kubectl apply` into 256 KB; larger documents are published over HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
@@ -110,10 +110,10 @@ pub enum BlueprintDeletionPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SorchaBlueprintStatus {
-    /// Generation of the spec that the controller acted on last.
+    /// Generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Register-wide version of the blueprint's newest state.
+    /// Register-wide version of the blueprint's newest state, as last seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
     /// Checksum of the published document, `sha256:` and the hex SHA-256 of its canonical form. From then on a document
@@ -128,10 +128,10 @@ pub struct SorchaBlueprintStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 255))]
     pub published_by: Option<String>,
-    /// Whether it is active in the register.
+    /// Whether it is active in the register, as last seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<bool>,
-    /// Central node that was asked last.
+    /// Central node where the register was last seen to hold it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub central_node: Option<String>,

@@ -36,7 +36,7 @@ use crate::tls::{CertificateStatus, Tls};
     printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoint", description = "Address for peers outside this namespace"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1, description = "Why it is ready or not"),
-    printcolumn(name = "Converged", type_ = "integer", json_path = ".status.convergedVersion", priority = 1, description = "Version that every connected peer holds"),
+    printcolumn(name = "Converged", type_ = "integer", json_path = ".status.convergedVersion", priority = 1, description = "Highest version that all peers connected at the time had said they hold"),
     printcolumn(name = "Lineage", type_ = "string", json_path = ".status.lineage", priority = 1, description = "Lineage of the register"),
     printcolumn(name = "Digest", type_ = "string", json_path = ".status.digest", priority = 1, description = "Digest of the register's content"),
     printcolumn(name = "Certificate", type_ = "string", json_path = ".status.certificate.notAfter", priority = 1, description = "End of the certificate's validity")
@@ -77,7 +77,8 @@ pub struct SorchaCentralNodeSpec {
     /// Who may publish over HTTP.
     #[serde(default)]
     pub publishers: Publishers,
-    /// Who may connect over HTTP and HTTPS, beside the controller, kubelets and the resource's own backups; empty: everybody.
+    /// Who may connect over HTTP and HTTPS, beside the controller and the resource's own backups; empty: everybody. The port of
+    /// the probes is open. The cluster's network plugin enforces it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub http_from: Vec<NetworkPolicyPeer>,
@@ -106,7 +107,8 @@ pub struct SorchaCentralNodeSpec {
     /// Leave everything as it is until this is false again.
     #[serde(default)]
     pub suspend: bool,
-    /// What happens to volumes when the resource is deleted. A database named by `uriSecretRef` is never touched.
+    /// What happens to volumes when the resource is deleted. That of a managed MongoDB goes with the network's last central node,
+    /// if it says so. A database named by `uriSecretRef` is never touched.
     #[serde(default = "retain")]
     pub deletion_policy: DeletionPolicy,
 }
@@ -156,7 +158,7 @@ fn database() -> String {
 
 /// A one-member MongoDB server for trials. Central nodes of a network and namespace that ask for one share it, and must
 /// ask for the same.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ManagedMongoDb {
     /// Image of the server.
@@ -166,8 +168,9 @@ pub struct ManagedMongoDb {
     /// Its volume.
     #[serde(default)]
     pub storage: Storage,
-    /// Whether the server asks for a password (the controller makes one).
+    /// Whether the server asks for a password (the controller makes one). Immutable.
     #[serde(default)]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("store.mongodb.managed.authentication is immutable: the server and its clients got their password, or none, when they were made"))]
     pub authentication: MongoDbAuthentication,
     /// Requests and limits of the server's container; unset: 100m CPU, 256Mi memory, at most 1Gi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -297,7 +300,7 @@ pub struct Backup {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100))]
     pub time_zone: Option<String>,
-    /// Bundles of this register that are kept; older ones are removed once a new one is verified.
+    /// Bundles of this register that are kept at least; those of the lowest versions are removed once a new one is verified.
     #[serde(default = "backups_kept")]
     #[schemars(range(min = 1, max = 1000))]
     pub keep: i32,
@@ -314,7 +317,7 @@ const fn backups_kept() -> i32 {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BackupStatus {
-    /// When the newest one was due.
+    /// When the newest one that was begun was due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_schedule_time: Option<Time>,
     /// When the newest one was made and verified.
@@ -372,7 +375,8 @@ pub struct Publishers {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KubernetesPublishers {
-    /// Whether the API server is asked about tokens that are not in the Secret.
+    /// Whether the API server is asked about tokens that are not in the Secret, where the controller may grant that: the
+    /// condition PublishersConfigured says so.
     #[serde(default = "enabled")]
     pub enabled: bool,
 }
@@ -391,7 +395,7 @@ impl Default for KubernetesPublishers {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SorchaCentralNodeStatus {
-    /// Generation of the spec that the controller acted on last.
+    /// Generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// gRPC address for peers outside this namespace, `host:port`.
@@ -404,7 +408,7 @@ pub struct SorchaCentralNodeStatus {
     /// Newest version of the register, as last reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
-    /// Highest version that every connected peer was known to hold.
+    /// Highest version that all peers connected at the time had said they hold; with none connected, the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub converged_version: Option<i64>,
     /// Lineage of the register: hash of its genesis, its first 12 digits.
@@ -442,7 +446,7 @@ pub struct PeerCounts {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub up_to_date: i64,
-    /// Of these, behind for longer than an hour, or what `limits.lagging_after` of the node says.
+    /// Of these, behind for longer than an hour.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub lagging: i64,

@@ -17,7 +17,7 @@ use crate::{
     tls::{CaKeyRef, CertificateStatus, Tls},
 };
 
-/// Peers of a network: each replica keeps a verified copy of the register and serves reads from it, come what may.
+/// Peers of a network: each replica keeps a verified copy of the register and serves reads from it.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "sorcha.dev",
@@ -36,9 +36,9 @@ use crate::{
     printcolumn(name = "Central", type_ = "string", json_path = ".status.central", description = "Central node that the replicas are connected to"),
     printcolumn(name = "Version", type_ = "integer", json_path = ".status.minVersion", description = "Version that every replica holds"),
     printcolumn(name = "Lag", type_ = "integer", json_path = ".status.maxLag", description = "Versions behind, of the replica that is furthest behind"),
-    printcolumn(name = "Fresh", type_ = "date", json_path = ".status.freshAsOf", description = "Since when the oldest replica is known to have equalled the register"),
+    printcolumn(name = "Fresh", type_ = "date", json_path = ".status.freshAsOf", description = "When the replica that is furthest behind was last known to equal the register"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Failovers", type_ = "integer", json_path = ".status.failovers", priority = 1, description = "Moves to another central node since the pods started"),
+    printcolumn(name = "Failovers", type_ = "integer", json_path = ".status.failovers", priority = 1, description = "Moves to another central node since the peers' processes started"),
     printcolumn(name = "RTT", type_ = "string", json_path = ".status.rtt", priority = 1, description = "Longest mean round trip of heartbeats"),
     printcolumn(name = "Digest", type_ = "string", json_path = ".status.digest", priority = 1, description = "Digest of the replicas' content, or `differs`"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1, description = "Why it is ready or not"),
@@ -60,11 +60,13 @@ pub struct SorchaPeerSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a.host == b.host && a.port == b.port))").message("centralNodes names an address twice"))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, (has(a.id) ? a.id : a.host) == (has(b.id) ? b.id : b.host)))").message("centralNodes names an identity twice: give each an id of its own"))]
+    #[x_kube(validation = Rule::new("self.all(a, has(a.id) || size(a.host) <= 64)").message("centralNodes has a host of more than 64 characters: give it an id"))]
     pub central_nodes: Vec<CentralNodeAddress>,
     /// Certificate of the peers, and whom they trust.
     #[serde(default)]
     pub tls: Tls,
-    /// Who may connect over HTTP and HTTPS, beside kubelets; empty: everybody.
+    /// Who may connect over HTTP and HTTPS; empty: everybody. The port of the probes is open. The cluster's network plugin enforces it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub http_from: Vec<NetworkPolicyPeer>,
@@ -80,7 +82,8 @@ pub struct SorchaPeerSpec {
     /// Whether a peer returns to a central node of lower priority number once it is back.
     #[serde(default)]
     pub failback: Failback,
-    /// A new value makes every replica fetch the register anew, once; `status.forceResync` tells the last one done.
+    /// A new value makes every replica fetch the register anew, once; `status.forceResync` tells the last one done. With
+    /// `store.mongodb` a replaced pod does it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100))]
     pub force_resync: Option<String>,
@@ -127,7 +130,7 @@ fn embedded() -> PeerStore {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CentralNodeAddress {
-    /// Its identity; unset: the host.
+    /// Its identity; unset: the host, of at most 64 characters then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub id: Option<String>,
@@ -252,7 +255,7 @@ pub enum Failback {
     /// It stays where it is.
     #[default]
     Never,
-    /// Once the better one has been up for ten minutes.
+    /// After ten minutes at another one, once two probes of the better one, 30 s apart, have succeeded.
     AfterStable,
 }
 
@@ -260,7 +263,7 @@ pub enum Failback {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SorchaPeerStatus {
-    /// Generation of the spec that the controller acted on last.
+    /// Generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Pods that exist.
@@ -283,27 +286,27 @@ pub struct SorchaPeerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub state: Option<String>,
-    /// Central node of all peers, or `mixed`.
+    /// Central node of all connected peers, or `mixed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub central: Option<String>,
-    /// Version that every peer holds.
+    /// Version that every peer holds; absent while one has not reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_version: Option<i64>,
-    /// Versions behind, of the peer that is furthest behind.
+    /// Versions behind, of the peer that is furthest behind; absent while one has not reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_lag: Option<i64>,
-    /// Every peer was known to equal its central node's head at this instant or later.
+    /// Every peer was known to equal its central node's head at this instant or later; absent while one never was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fresh_as_of: Option<Time>,
-    /// Moves to another central node since the pods started, all peers together.
+    /// Moves to another central node since the peers' processes started, all together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failovers: Option<i64>,
-    /// Longest mean round trip of heartbeats, such as `1.8ms`.
+    /// Longest mean round trip of heartbeats, such as `1.8ms`, as of the last change of anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub rtt: Option<String>,
-    /// Digest of all peers' content, its first 12 digits, or `differs`.
+    /// Digest of the content of all peers that have reported, its first 12 digits, or `differs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub digest: Option<String>,
@@ -366,7 +369,7 @@ pub struct PeerReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub missed_heartbeats: Option<i32>,
-    /// Moves to another central node since the pod started.
+    /// Moves to another central node since the process started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub failovers: Option<i64>,

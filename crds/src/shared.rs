@@ -72,21 +72,21 @@ pub enum DeletionPolicy {
     Delete,
 }
 
-/// Heartbeats (contract sections 6.3 and 9). Peers and central nodes of a network should agree on the interval.
+/// Heartbeats. A central node tells its peers interval and timeout; those of a peer count at a central node that tells none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Heartbeat {
-    /// Period, 10s to 2m.
+    /// Period, 10s to 2m. That of the central node counts.
     #[serde(default = "thirty_seconds")]
     #[schemars(extend("pattern" = DURATION))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('2m')").message("heartbeat.interval must be 10s to 2m"))]
     pub interval: String,
-    /// Wait for one acknowledgement, 10s to 2m.
+    /// Wait for one acknowledgement, 10s to 2m. That of the central node counts.
     #[serde(default = "thirty_seconds")]
     #[schemars(extend("pattern" = DURATION))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('2m')").message("heartbeat.timeout must be 10s to 2m"))]
     pub timeout: String,
-    /// Misses in a row that lead to failover, 1 to 10.
+    /// Misses in a row, 1 to 10: of a peer, so many lead to failover; of a central node, one more ends the peer's session.
     #[serde(default = "two")]
     #[schemars(range(min = 1, max = 10))]
     pub max_missed: i32,

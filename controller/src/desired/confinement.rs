@@ -6,20 +6,30 @@ use crate::apply;
 
 /// Beginnings of their keys: AppArmor's and seccomp's, which older versions of Kubernetes read, and those of the container
 /// runtime CRI-O. What else reads annotations in a cluster is its administrators' choice.
-const REFUSED: [&str; 4] = [
+const REFUSED: [&str; 5] = [
     "container.apparmor.security.beta.kubernetes.io/",
     "container.seccomp.security.alpha.kubernetes.io/",
     "seccomp.security.alpha.kubernetes.io/",
     "io.kubernetes.cri-o.",
+    "io.containers.",
 ];
+/// Domains of CRI-O's keys, with all that lie below them.
+const DOMAINS: [&str; 2] = ["crio.io", "cri-o.io"];
+
+fn is_refused(key: &str) -> bool {
+    let domain = key.split_once('/').map_or(key, |(domain, _)| domain);
+    let is_below = |parent: &&str| {
+        domain.strip_suffix(*parent).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    REFUSED.iter().any(|beginning| key.starts_with(beginning)) || DOMAINS.iter().any(is_below)
+}
 
 /// Checks `spec.pod.annotations`.
 ///
 /// # Errors
 /// [`apply::Error::Rejected`], which names the first one that is refused.
 pub fn check(pods_of: &str, annotations: &BTreeMap<String, String>) -> Result<(), apply::Error> {
-    let refused = |key: &&String| REFUSED.iter().any(|beginning| key.starts_with(beginning));
-    let Some(key) = annotations.keys().find(refused) else { return Ok(()) };
+    let Some(key) = annotations.keys().find(|key| is_refused(key)) else { return Ok(()) };
     Err(apply::Error::Rejected {
         kind: "Pod".to_owned(),
         name: pods_of.to_owned(),
@@ -38,6 +48,12 @@ mod tests {
             ("container.seccomp.security.alpha.kubernetes.io/node", false),
             ("seccomp.security.alpha.kubernetes.io/pod", false),
             ("io.kubernetes.cri-o.Devices", false),
+            ("seccomp-profile.kubernetes.cri-o.io/node", false),
+            ("seccomp-profile.crio.io/node", false),
+            ("devices.crio.io", false),
+            ("userns-mode.crio.io", false),
+            ("io.containers.trace-syscall", false),
+            ("notcrio.io/x", true),
             ("prometheus.io/scrape", true),
             ("sidecar.istio.io/inject", true),
         ] {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use sorcha_crds::{
     SorchaCentralNodeSpec, SorchaPeerSpec,
-    central_node::Publishers,
+    central_node::{CentralLimits, Publishers},
     peer::{Failback, StalenessPolicy},
     shared::{Heartbeat, Log, LogFormat, Telemetry},
 };
@@ -89,18 +89,23 @@ pub fn central_config(
         sections["store"]["mongodb"] =
             json!({"uri_file": format!("{}/uri", path::MONGODB), "database": mongodb.database});
     }
-    let limits = &spec.limits;
-    sections.insert(
-        "limits".into(),
-        json!({
-            "max_peers": limits.max_peers,
-            "max_concurrent_full_syncs": limits.max_concurrent_full_syncs,
-            "push_window": limits.push_window,
-        }),
-    );
+    sections.insert("limits".into(), node_limits(&spec.limits));
     sections.insert("drain".into(), json!({"spread": spec.drain.spread, "timeout": spec.drain.timeout}));
     sections.insert("http".into(), publishers(&spec.publishers, may_review));
     text(&sections)
+}
+
+/// Limits of a node. Each peer has a connection, and half as many more come and go: the node's default is made for 10,000.
+fn node_limits(limits: &CentralLimits) -> Value {
+    let mut node = json!({
+        "max_peers": limits.max_peers,
+        "max_concurrent_full_syncs": limits.max_concurrent_full_syncs,
+        "push_window": limits.push_window,
+    });
+    if limits.max_peers > 10_000 {
+        node["max_connections"] = json!(limits.max_peers.saturating_add(limits.max_peers / 2));
+    }
+    node
 }
 
 fn publishers(spec: &Publishers, may_review: bool) -> Value {

@@ -1,4 +1,5 @@
 mod bounds;
+mod fields;
 
 use std::sync::Arc;
 

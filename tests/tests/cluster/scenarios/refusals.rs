@@ -90,6 +90,29 @@ fn peers() -> Vec<Change> {
         ("/spec/replicas", json!(1001), "less than or equal to 1000"),
         ("/spec/replicas", json!("three"), "must be of type integer"),
         ("/spec/centralNodes", json!([address, address]), "centralNodes names an address twice"),
+        (
+            "/spec/centralNodes",
+            json!([address, {"host": "n0.example", "port": 5001}]),
+            "centralNodes names an identity twice",
+        ),
+        (
+            "/spec/centralNodes",
+            json!([{"host": "a", "id": "n0"}, {"host": "b", "id": "n0"}]),
+            "centralNodes names an identity twice",
+        ),
+        (
+            "/spec/centralNodes",
+            json!([{"host": format!("n0.{}.example", "x".repeat(60))}]),
+            "a host of more than 64 characters: give it an id",
+        ),
+        (
+            "/spec",
+            json!({
+                "network": NETWORK, "tls": {"mode": "Disabled"},
+                "centralNodes": [{"host": "a", "caSecretRef": {"name": "a"}}],
+            }),
+            "caSecretRef, which has no use with tls.mode Disabled",
+        ),
         ("/spec/centralNodes", json!([{"host": "a b"}]), "should match"),
         ("/spec/centralNodes", json!([{"port": 1}]), "host: Required value"),
         ("/spec/centralNodes", json!([{"host": "a", "port": 0}]), "greater than or equal to 1"),
@@ -176,6 +199,12 @@ fn central() -> Vec<Change> {
         ("/spec/drain/spread", json!("15s"), "drain.spread must be shorter than drain.timeout"),
         ("/spec/drain", json!({"spread": "6m", "timeout": "10m"}), "drain.spread must be at most 5m"),
         ("/spec/drain/timeout", json!("11m"), "drain.timeout must be 1s to 10m"),
+        ("/spec/drain", json!({"spread": "0s", "timeout": "500ms"}), "drain.timeout must be 1s to 10m"),
+        (
+            "/spec/backup",
+            json!({"schedule": "17 3 * *", "claimName": "a"}),
+            "backup.schedule must have five fields",
+        ),
         ("/spec/heartbeat/interval", json!("1s"), "heartbeat.interval must be 10s to 2m"),
         ("/spec/publishers", json!({"tokensSecretRef": {"name": "a"}}), "key: Required value"),
         (
@@ -220,8 +249,19 @@ async fn updates(space: &Space) -> Result<Vec<String>> {
     let map = json!({"name": "docs", "key": "a.json"});
     let mut named = manifests::blueprint("named", NETWORK, &Value::Null);
     named["spec"] = json!({"network": NETWORK, "id": "a", "configMapRef": map});
-    space.apply(&[peers.clone(), central.clone(), inline.clone(), named.clone()]).await?;
-    let changes: [(&Value, Change); 17] = [
+    let managed = json!({"mongodb": {"managed": {"authentication": "Disabled"}}});
+    let mut managed = manifests::central_with("n1", "managed.test", 0, &managed);
+    managed["spec"]["suspend"] = json!(true);
+    space.apply(&[peers.clone(), central.clone(), managed.clone(), inline.clone(), named.clone()]).await?;
+    let changes: [(&Value, Change); 18] = [
+        (
+            &managed,
+            (
+                "/spec/store/mongodb/managed/authentication",
+                json!("Password"),
+                "store.mongodb.managed.authentication is immutable",
+            ),
+        ),
         (&peers, ("/spec/network", json!("other.test"), "network is immutable")),
         (&peers, ("/spec/store/embedded/storage/size", json!("2Gi"), "storage is immutable")),
         (
