@@ -105,7 +105,7 @@ pub enum What {
         peer: u8,
         /// Its words.
         what: Option<String>,
-        /// The status that its health had then; none if it could not be asked.
+        /// The status and the reason that its health had then; none if it could not be asked.
         health: Option<String>,
     },
     /// A node logged an error.

@@ -44,8 +44,8 @@ pub(super) fn violations(events: &[Event]) -> Vec<Violation> {
             What::Doubts { peer, what: Some(what), health } => {
                 doubts.insert(*peer, what);
                 pending.retain(|lie| lie.peer != *peer || !names(what, lie.central));
-                if let Some(health) = health.as_ref().filter(|health| *health != "Degraded") {
-                    let what = format!("edge-{peer} is {health} and says: {what}");
+                if let Some(health) = health.as_ref().filter(|health| hides(health)) {
+                    let what = format!("the health of edge-{peer} is {health:?}, and it says: {what}");
                     found.push(Violation::at(DEGRADED, event.at, what));
                 }
             }
@@ -66,6 +66,22 @@ pub(super) fn violations(events: &[Event]) -> Vec<Violation> {
         }
     }
     found
+}
+
+/// Whether a health says something of less weight, or nothing, in the place of a doubt.
+fn hides(health: &str) -> bool {
+    const OF_LESS_WEIGHT: [&str; 6] = [
+        "no central node",
+        "heartbeats are missed",
+        "the replica was synced at",
+        "replication does not work",
+        "the last sync failed",
+        "nothing is pushed",
+    ];
+    match health.strip_prefix("Degraded: ") {
+        Some(reason) => OF_LESS_WEIGHT.iter().any(|beginning| reason.starts_with(beginning)),
+        None => true,
+    }
 }
 
 /// Whether something else goes on that may have kept an answer from arriving.
