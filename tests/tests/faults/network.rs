@@ -228,6 +228,14 @@ impl Network {
         ))
     }
 
+    /// Some node of a role has logged a line with all of these words.
+    pub(crate) fn some_logged(&self, role: Role, words: &[&str]) -> Result<()> {
+        let nodes = self.nodes.iter().filter(|node| node.role == role);
+        let is_there = nodes.map(|node| node.logged(0, words)).any(|line| line.is_ok());
+        ensure!(is_there, "no node logged a line with {words:?}");
+        Ok(())
+    }
+
     async fn verify_entries(&self, node: &Node) -> Result<()> {
         let entries = self.api.entries(node.http).await?;
         let holder = match node.role {

@@ -13,18 +13,18 @@ use tokio::{
 };
 use tokio_rustls::{
     TlsConnector,
-    rustls::{self, ClientConfig, RootCertStore, SupportedProtocolVersion, version},
+    client::TlsStream,
+    rustls::{self, ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion, version},
 };
 
 use super::{CENTRAL, EDGE, Site, addresses};
 
-/// Opens a TLS connection as any client may, and reads what comes first; the server speaks first once it has let one in.
-async fn first_words(
+/// What any client may have.
+fn client(
     site: &Site,
-    central: &Central,
     pair: Option<&Pair>,
     versions: &[&'static SupportedProtocolVersion],
-) -> Result<Vec<u8>, String> {
+) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(site.ca.certificate_der()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -36,33 +36,62 @@ async fn first_words(
         None => config.with_no_client_auth(),
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
+    Arc::new(config)
+}
+
+/// Opens a TLS connection, and reads what comes first; the server speaks first once it has let one in.
+async fn opened(config: Arc<ClientConfig>, central: &Central) -> Result<TlsStream<TcpStream>, String> {
     let tcp = TcpStream::connect(central.grpc).await.unwrap();
     let name = "127.0.0.1".try_into().unwrap();
-    let mut tls =
-        TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(|error| error.to_string())?;
+    let mut tls = TlsConnector::from(config).connect(name, tcp).await.map_err(|error| error.to_string())?;
     let mut words = vec![0; 9];
     tls.read_exact(&mut words).await.map_err(|error| error.to_string())?;
-    Ok(words)
+    Ok(tls)
+}
+
+async fn lets_in(
+    site: &Site,
+    central: &Central,
+    pair: Option<&Pair>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<(), String> {
+    opened(client(site, pair, versions), central).await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_certificate_nobody_gets_in() {
     let site = Site::new();
     let central = site.central("n0.sorcha.dev").await;
-    let error = first_words(&site, &central, None, &[&version::TLS13]).await.unwrap_err();
+    let error = lets_in(&site, &central, None, &[&version::TLS13]).await.unwrap_err();
     assert!(error.contains("CertificateRequired"), "{error}");
-    first_words(&site, &central, Some(&site.pair(EDGE)), &[&version::TLS13]).await.unwrap();
+    lets_in(&site, &central, Some(&site.pair(EDGE)), &[&version::TLS13]).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_oldest_version_is_a_setting() {
     let site = Site::new();
-    for (oldest, lets_in) in [(TlsVersion::V1_3, false), (TlsVersion::V1_2, true)] {
+    for (oldest, well) in [(None, false), (Some(TlsVersion::V1_3), false), (Some(TlsVersion::V1_2), true)] {
         let mut config = site.config("n0.sorcha.dev", &site.pair(CENTRAL), &[&site.ca]);
-        config.tls.min_version = oldest;
+        config.tls.min_version = oldest.unwrap_or(config.tls.min_version);
         let central = Central::start(config, memory(), 0).await;
-        let outcome = first_words(&site, &central, Some(&site.pair(EDGE)), &[&version::TLS12]).await;
-        assert_eq!(outcome.is_ok(), lets_in, "{oldest:?}: {outcome:?}");
+        let outcome = lets_in(&site, &central, Some(&site.pair(EDGE)), &[&version::TLS12]).await;
+        assert_eq!(outcome.is_ok(), well, "{oldest:?}: {outcome:?}");
+    }
+}
+
+/// Each connection shows a certificate: one that has ended or is not believed any more opens no door because it once did.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_would_resume_its_session_shows_its_certificate_again() {
+    let site = Site::new();
+    let mut config = site.config("n0.sorcha.dev", &site.pair(CENTRAL), &[&site.ca]);
+    config.tls.min_version = TlsVersion::V1_2;
+    let central = Central::start(config, memory(), 0).await;
+    for versions in [&[&version::TLS13], &[&version::TLS12]] {
+        let remembers = client(&site, Some(&site.pair(EDGE)), versions);
+        for _ in 0..3 {
+            let connection = opened(Arc::clone(&remembers), &central).await.unwrap();
+            assert_eq!(connection.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
+        }
     }
 }
 
@@ -111,7 +140,7 @@ async fn handshakes_at_once_are_bounded() {
         [TcpStream::connect(central.grpc).await.unwrap(), TcpStream::connect(central.grpc).await.unwrap()];
     let pair = site.pair(EDGE);
     let versions = [&version::TLS13];
-    let asking = first_words(&site, &central, Some(&pair), &versions);
+    let asking = lets_in(&site, &central, Some(&pair), &versions);
     let mut asking = std::pin::pin!(asking);
     let early = tokio::time::timeout(limit / 3, &mut asking).await;
     assert!(early.is_err(), "there was a third handshake");
@@ -131,7 +160,7 @@ async fn the_oldest_handshake_gives_way() {
         silent.push(TcpStream::connect(central.grpc).await.unwrap());
     }
     let (pair, versions) = (site.pair(EDGE), [&version::TLS13]);
-    let asking = first_words(&site, &central, Some(&pair), &versions);
+    let asking = lets_in(&site, &central, Some(&pair), &versions);
     tokio::time::timeout(Duration::from_secs(20), asking)
         .await
         .expect("within seconds")

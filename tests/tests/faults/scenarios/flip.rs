@@ -3,6 +3,8 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rand::RngExt as _;
+use sorcha_proto::v1::{self, central_node_connection_client::CentralNodeConnectionClient};
+use tonic::{Code, transport::Channel};
 
 use crate::{
     api::Stated,
@@ -166,6 +168,7 @@ async fn central(network: &mut Network, sound: &Stated, damage: &Damage, tally: 
             let (status, problem) = network.api.publish(network.nodes[0].http, "while-damaged", 10).await?;
             let remedy = problem["detail"].as_str().is_some_and(|detail| detail.contains("register restore"));
             ensure!(status == 503 && remedy, "{why}; a publication got {status}: {problem}");
+            refuses_peers(network.grpc[0]).await?;
             tally.unhealthy += 1;
             network.nodes[0].terminate().await
         }
@@ -176,6 +179,17 @@ async fn central(network: &mut Network, sound: &Stated, damage: &Damage, tally: 
             Ok(())
         }
     }
+}
+
+/// A peer that connects is sent to the next central node.
+async fn refuses_peers(grpc: u16) -> Result<()> {
+    let channel = Channel::from_shared(format!("http://127.0.0.1:{grpc}"))?.connect().await?;
+    let request = v1::ConnectRequest { peer_id: "newcomer".to_owned(), ..v1::ConnectRequest::default() };
+    let answer = CentralNodeConnectionClient::new(channel).connect_to_central_node(request).await;
+    let refused = answer.err().context("a damaged central node lets a peer in")?;
+    let told = refused.message().contains("integrity findings; use the next node");
+    ensure!(refused.code() == Code::Unavailable && told, "a peer got {refused}");
+    Ok(())
 }
 
 /// The very register that was stored, which goes on: publications are taken and found again.

@@ -40,5 +40,7 @@ pub(crate) async fn run(mut given: Given) -> Result<Done> {
     }
     publishers.stop().await;
     let verified = network.verify(&[]).await?;
+    network.some_logged(Role::Peer, &["isolated: no central node can be reached"])?;
+    network.some_logged(Role::Peer, &["peer: replica verified"])?;
     Ok(Done::Passed(format!("{kills} kills; {verified}")))
 }

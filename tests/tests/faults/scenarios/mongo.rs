@@ -96,5 +96,9 @@ pub(crate) async fn run(mut given: Given) -> Result<Done> {
     }
     publishers.stop().await;
     let verified = network.verify(&HARMLESS).await?;
+    if outages > 0 {
+        network.some_logged(Role::Central, &["store not reachable; serving peers from the local log"])?;
+        network.some_logged(Role::Central, &["store reachable again"])?;
+    }
     Ok(Done::Passed(format!("{kills} kills of nodes, {outages} of the database; {verified}")))
 }
