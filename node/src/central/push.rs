@@ -197,6 +197,10 @@ pub(super) async fn receive(
     let guard = PushGuard::open(node, caller)?;
     let (pieces, body) = EntryBody::new(node.config.limits.max_message_bytes);
     let views = node.log.subscribe();
+    // What pulls brought is stored by now. A claim beyond the head is for heartbeats to judge.
+    if held <= node.log.view().head() {
+        node.sessions().confirm(&peer, &guard.caller.session, held);
+    }
     tokio::spawn(async move {
         let end = guard.caller.end.clone();
         let mut delivery = Delivery { sent: held, unacknowledged: VecDeque::new(), views };

@@ -109,7 +109,8 @@ pub struct Session {
     pub reported: Version,
     /// Highest version it has ever processed; never falls (D13). A finished stream counts, which may still be on its way.
     pub position: Version,
-    /// Highest version that the peer itself has said it holds: when it connected, in a heartbeat, or as an acknowledgement.
+    /// Highest version that the peer itself has said it holds: when it connected, opened its push stream, in a heartbeat, or as an
+    /// acknowledgement.
     pub confirmed: Version,
     /// The newest comparison found other content than this node's at the peer's version.
     pub differs: bool,
@@ -406,6 +407,11 @@ impl SessionTable {
     /// Notes how far a peer is, by its acknowledgement.
     pub fn acknowledge(&mut self, peer_id: &PeerId, id: &SessionId, version: Version, now: Timestamp) {
         self.advance(peer_id, id, version, now);
+        self.confirm(peer_id, id, version);
+    }
+
+    /// Notes what a peer says it holds.
+    pub fn confirm(&mut self, peer_id: &PeerId, id: &SessionId, version: Version) {
         if let Some(session) = self.own(peer_id, id) {
             session.confirmed = session.confirmed.max(version);
         }
