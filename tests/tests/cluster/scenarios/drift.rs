@@ -212,9 +212,10 @@ pub(crate) async fn taken(cluster: &Rc<Cluster>) -> Result<Done> {
     }
     kinds_of_one_name(&space).await?;
     secrets(&space).await?;
-    // The way is free again: the name is taken up (looked at again after a minute at the latest).
+    // The way is free again: the name is taken up, at the next try. The more failed, the later that is, three minutes at the
+    // latest; what changed in the network meanwhile made it fail more often.
     space.kubectl(&["delete", "configmap", "b"]).await?;
-    eventually("b has its objects", seconds(75), async || space.get(&["statefulset/b"]).await.map(drop))
+    eventually("b has its objects", seconds(200), async || space.get(&["statefulset/b"]).await.map(drop))
         .await?;
     Ok(Done::Passed)
 }
