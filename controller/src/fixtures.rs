@@ -9,7 +9,7 @@ use std::{
 use http::{Request, Response};
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
-    core::v1::{Pod, PodSpec, PodTemplateSpec},
+    core::v1::{ConfigMap, Pod, PodSpec, PodTemplateSpec},
 };
 use kube::{
     Client,
@@ -113,6 +113,14 @@ pub(crate) fn every_override() -> Value {
         "nodeSelector": {"a": "b"}, "tolerations": [{"operator": "Exists"}], "priorityClassName": "system-node-critical",
         "affinity": {"podAffinity": {}}, "topologySpreadConstraints": [], "imagePullSecrets": [{"name": "any"}],
     })
+}
+
+/// Checks that a node's configuration has each of these lines.
+pub(crate) fn assert_configured(map: &ConfigMap, lines: &[&str]) {
+    let config = &map.data.as_ref().expect("data")["sorcha.toml"];
+    for line in lines {
+        assert!(config.lines().any(|of| of == *line), "{line} is not in\n{config}");
+    }
 }
 
 /// Checks that a template has all of [`every_override`], the controller's own labels beside it.

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     central::desired,
-    fixtures::{IMAGE, Scene, assert_overridden, central_with, every_override, put},
+    fixtures::{IMAGE, Scene, assert_configured, assert_overridden, central_with, every_override, put},
     reconcile::reconcile,
 };
 
@@ -24,23 +24,23 @@ fn every_field_of_the_spec_that_concerns_the_node_reaches_it() {
         "service": {"type": "LoadBalancer", "loadBalancerClass": "class", "annotations": {"c": "d"}},
     });
     let objects = desired::desired(&central_with("n0", &spec), IMAGE, "IfNotPresent", true);
-    let config = objects.config_map.data.expect("data").into_values().next().expect("a file");
-    for line in [
-        "max_peers = 20001",
-        "max_connections = 30001",
-        "max_concurrent_full_syncs = 4",
-        "push_window = 5",
-        "spread = \"4s\"",
-        "timeout = \"17s\"",
-        "interval = \"11s\"",
-        "timeout = \"12s\"",
-        "max_missed = 7",
-        "filter = \"debug\"",
-        "format = \"human\"",
-        "otlp_endpoint = \"http://collector:4317\"",
-    ] {
-        assert!(config.lines().any(|of| of == line), "{line} is not in\n{config}");
-    }
+    assert_configured(
+        &objects.config_map,
+        &[
+            "max_peers = 20001",
+            "max_connections = 30001",
+            "max_concurrent_full_syncs = 4",
+            "push_window = 5",
+            "spread = \"4s\"",
+            "timeout = \"17s\"",
+            "interval = \"11s\"",
+            "timeout = \"12s\"",
+            "max_missed = 7",
+            "filter = \"debug\"",
+            "format = \"human\"",
+            "otlp_endpoint = \"http://collector:4317\"",
+        ],
+    );
     let set = objects.stateful_set.spec.expect("a spec");
     assert_overridden(&set.template);
     let claims = serde_json::to_value(&set.volume_claim_templates).expect("claims");
