@@ -253,9 +253,8 @@ fn news(
 ) -> Result<Vec<Arc<SealedEntry>>, Contradiction> {
     succession::check_lineage(held, genesis)?;
     let news = succession::news(held, batch.position, &batch.entries)?;
-    let memory = held.memory_with(&news);
-    if memory > batch.most && !news.is_empty() {
-        return Err(Contradiction::TooLarge { memory, most: batch.most });
+    if !news.is_empty() {
+        succession::check_memory(held.memory_with(&news), batch.most)?;
     }
     // What was pushed meanwhile may go beyond the batch, which shows nothing then.
     if let Some(stated) = batch.digest.filter(|_| held.head() <= batch.head) {

@@ -35,6 +35,14 @@ pub fn check_lineage(held: &RegisterView, stated: Option<&Genesis>) -> Result<()
     }
 }
 
+/// Whether so much memory may be taken, bytes.
+///
+/// # Errors
+/// [`Contradiction::TooLarge`].
+pub const fn check_memory(memory: u64, most: u64) -> Result<(), Contradiction> {
+    if memory > most { Err(Contradiction::TooLarge { memory, most }) } else { Ok(()) }
+}
+
 /// Those of some entries that are new, if all of them may follow what is held.
 ///
 /// The entries come from a stream that is past `position`. An exact repeat of what is held is no news. Neither is an older

@@ -20,7 +20,7 @@ use crate::{
     register::{
         entry::SealedEntry,
         names::{Lineage, RegisterDigest, Version},
-        succession::{Contradiction, Successor},
+        succession::{self, Contradiction, Successor},
     },
     store::StoreError,
 };
@@ -148,6 +148,7 @@ async fn repair(session: &Session) -> Result<Pulled, PullError> {
     fetched.dedup_by_key(|sealed| sealed.entry().version);
     let count = fetched.len();
     view.apply(fetched, newer.snapshot.head.unwrap_or_default());
+    succession::check_memory(view.memory(), newer.most)?;
     if newer.snapshot.digest.is_none_or(|digest| digest != view.digest()) {
         return Ok(Pulled::Diverged);
     }

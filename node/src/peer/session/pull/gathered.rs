@@ -2,7 +2,11 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use crate::register::{entry::SealedEntry, names::Version, succession::Contradiction};
+use crate::register::{
+    entry::SealedEntry,
+    names::Version,
+    succession::{self, Contradiction},
+};
 
 /// Entries in the order in which they came, and the memory that they take.
 #[derive(Debug, Default)]
@@ -18,9 +22,7 @@ impl Gathered {
     /// [`Contradiction::TooLarge`]; the entry is not added then.
     pub(super) fn add(&mut self, sealed: Arc<SealedEntry>, most: u64) -> Result<(), Contradiction> {
         let memory = self.memory.saturating_add(sealed.memory());
-        if memory > most {
-            return Err(Contradiction::TooLarge { memory, most });
-        }
+        succession::check_memory(memory, most)?;
         self.entries.push(sealed);
         self.memory = memory;
         Ok(())
