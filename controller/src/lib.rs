@@ -1,5 +1,5 @@
-//! The controller: turns `SorchaCentralNode` and `SorchaPeer` resources into running nodes (design section 6),
-//! and publishes `SorchaBlueprint` resources.
+//! The controller: turns `SorchaCentralNode` and `SorchaPeer` resources into running nodes and
+//! publishes `SorchaBlueprint` resources.
 //!
 //! The modules stand in the order in which data flows. A reconcile reads caches ([`cache`]), computes desired objects
 //! (pure: [`desired`], [`central`], [`peer`]), applies what differs ([`apply`]) and writes the status. It holds no state

@@ -64,9 +64,9 @@ pub mod tls_key {
 pub const MANAGER: &str = "sorcha-controller";
 /// Selector of everything that the controller makes.
 pub const SELECTOR: &str = "app.kubernetes.io/managed-by=sorcha-controller";
-/// Port of gRPC (contract section 1).
+/// Port of gRPC (protocol section 1).
 pub const GRPC_PORT: i32 = 5000;
-/// Port of HTTP (contract section 1).
+/// Port of HTTP (protocol section 1).
 pub const HTTP_PORT: i32 = 8080;
 /// Port of HTTP over TLS.
 pub const HTTPS_PORT: i32 = 8443;

@@ -159,7 +159,7 @@ impl Network {
     }
 }
 
-/// Host name of a central node (contract section 1).
+/// Host name of a central node (protocol section 1).
 #[must_use]
 pub fn hostname(node: &SorchaCentralNode) -> String {
     let spec = &node.spec;

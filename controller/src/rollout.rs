@@ -1,4 +1,4 @@
-//! Central nodes of a network restart one at a time (design decision 18); pure.
+//! Central nodes of a network restart one at a time (ADR 37); pure.
 
 /// How a central node stands while another one wants to change.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -248,7 +248,7 @@ pub struct Advertise {
     pub port: Option<i32>,
 }
 
-/// Limits of a central node (contract section 6.10).
+/// Limits of a central node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CentralLimits {
@@ -328,7 +328,7 @@ pub struct BackupStatus {
     pub running: bool,
 }
 
-/// How a central node leaves (design decision 18).
+/// How a central node leaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("duration(self.spread) < duration(self.timeout)").message("drain.spread must be shorter than drain.timeout"))]
@@ -452,7 +452,7 @@ pub struct PeerCounts {
     pub lagging: i64,
 }
 
-/// What a central node reports of itself, on change and at a bounded rate (design decision 21).
+/// What a central node reports of itself, on change and at a bounded rate.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CentralNodeReport {

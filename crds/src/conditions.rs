@@ -25,7 +25,7 @@ pub const PUBLISHERS_CONFIGURED: &str = "PublishersConfigured";
 pub const BACKED_UP: &str = "BackedUp";
 /// Central node: every connected peer holds the newest version. Blueprint: every connected peer holds it.
 pub const CONVERGED: &str = "Converged";
-/// Reason of `Converged`: connected peers have been behind for too long (FR-023).
+/// Reason of `Converged`: connected peers have been behind for too long.
 pub const PEERS_LAGGING: &str = "PeersLagging";
 /// Reason of `Converged`: central nodes of one network serve registers of different lineages.
 pub const LINEAGES_DIFFER: &str = "LineagesDiffer";

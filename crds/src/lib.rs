@@ -1,5 +1,4 @@
-//! The custom resources of Sorcha (design section 6): `SorchaCentralNode`, `SorchaPeer` and
-//! `SorchaBlueprint`.
+//! The custom resources of Sorcha: `SorchaCentralNode`, `SorchaPeer` and `SorchaBlueprint`.
 //!
 //! The types stand apart from the controller because the node reports into their status. Defaults and validation live
 //! in the schema (CEL), so that the API server refuses a bad resource and no webhook is needed. Deliberately absent:

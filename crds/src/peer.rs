@@ -184,7 +184,7 @@ fn database_prefix() -> String {
     "sorcha-".to_owned()
 }
 
-/// Pull and push (contract sections 6.5 and 6.6).
+/// Pull and push.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Sync {
@@ -332,7 +332,7 @@ pub struct SorchaPeerStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// What a peer reports of itself, on change and at a bounded rate (design decision 21).
+/// What a peer reports of itself, on change and at a bounded rate.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PeerReport {

@@ -1,11 +1,11 @@
-//! Time as an injected dependency (design 23): wall-clock instants for what is stored or sent, monotonic
+//! Time as an injected dependency (ADR 32): wall-clock instants for what is stored or sent, monotonic
 //! instants for what is waited for. Nothing else in the node reads a clock.
 
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// A wall-clock instant: Unix milliseconds, UTC (contract D8).
+/// A wall-clock instant: Unix milliseconds, UTC (protocol D8).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(i64);

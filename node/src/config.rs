@@ -1,4 +1,4 @@
-//! Every setting of a node, with the contract's default, in one place (contract section 9, design section 7).
+//! Every setting of a node, with the contract's default, in one place (protocol section 9).
 //!
 //! Layers: TOML file, then environment (`SORCHA_HEARTBEAT__INTERVAL=30s`: sections are joined by two
 //! underscores), then command-line flags. Unknown keys are errors. Nothing else reads settings from the environment.
@@ -39,7 +39,7 @@ pub use settings::{
 };
 pub use tls::{Tls, TlsVersion};
 
-/// What this process is (FR-026, FR-027).
+/// What this process is (ADR 35).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -74,19 +74,19 @@ pub struct Config {
     pub central_nodes: Vec<CentralNodeAddress>,
     /// Peer: a TOML or JSON file with the central nodes instead, read again when it changes.
     pub central_nodes_file: Option<PathBuf>,
-    /// Heartbeats (contract section 6.3).
+    /// Heartbeats (protocol section 6.3).
     pub heartbeat: Heartbeat,
-    /// Pull and push (contract sections 6.5, 6.6).
+    /// Pull and push (protocol sections 6.5, 6.6).
     pub sync: Sync,
-    /// Peer: connecting, backoff, failback (contract section 6.2, design decision 14).
+    /// Peer: connecting, backoff, failback (protocol section 6.2, ADR 33).
     pub connect: Connect,
-    /// HTTP/2 keepalive, both sides: finds a silent loss (design decision 14).
+    /// HTTP/2 keepalive, both sides: finds a silent loss (ADR 33).
     pub keepalive: Keepalive,
-    /// Mutual TLS on gRPC (design decision 19).
+    /// Mutual TLS on gRPC (ADR 38).
     pub tls: Tls,
-    /// Central node: rates, caps and sizes (contract section 6.10, design decision 17).
+    /// Central node: rates, caps and sizes (protocol section 6.10, ADR 36).
     pub limits: Limits,
-    /// Central node: how it leaves (design decision 18).
+    /// Central node: how it leaves (ADR 37).
     pub drain: Drain,
     /// The HTTP API.
     pub http: Http,
@@ -191,7 +191,7 @@ impl Config {
         named
     }
 
-    /// Checks ranges, identity and role (FR-027, FR-031, design decision 20).
+    /// Checks ranges, identity and role (ADR 35).
     ///
     /// # Errors
     /// [`ConfigError::Invalid`] naming the setting, the limit and what to change.

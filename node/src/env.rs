@@ -1,4 +1,4 @@
-//! What a node needs from its surroundings, injected so that a whole network runs under simulation (design 23).
+//! What a node needs from its surroundings, injected so that a whole network runs under simulation (ADR 32).
 
 use std::{
     convert::Infallible,

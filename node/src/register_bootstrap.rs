@@ -1,5 +1,5 @@
-//! The birth of a register on a central node: genesis, then the seed entry (contract section 6.8, FR-016, FR-017,
-//! FR-021, SC-009). Safe to run at every start, and by several nodes on one database at once.
+//! The birth of a register on a central node: genesis, then the seed entry (protocol section 6.8).
+//! Safe to run at every start, and by several nodes on one database at once.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub enum BootstrapError {
     /// The store failed, or holds a damaged register.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Entries are there, but nothing says which register they belong to (FR-022).
+    /// Entries are there, but nothing says which register they belong to.
     #[error(
         "the store holds {0} entries but no genesis record; run `sorcha-node register restore` to bring the register \
          back from a bundle, or `register reseed` to begin a new one"
@@ -55,7 +55,7 @@ pub async fn ensure_seed(
             tracing::info!(lineage = %genesis.lineage(), creator, "register created and seeded");
         }
         Ok(_) => {}
-        // Another release seeded this register with its own text; what is published stays (decision 7).
+        // Another release seeded this register with its own text; what is published stays (ADR 28).
         Err(StoreError::Conflict { id, checksum }) => {
             tracing::info!(%id, %checksum, "the register has the seed blueprint of another release");
         }

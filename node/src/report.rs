@@ -1,4 +1,4 @@
-//! The reporter: writes what a node knows of itself into the status of its own custom resource (design decision 21).
+//! The reporter: writes what a node knows of itself into the status of its own custom resource (ADR 39).
 //!
 //! [`content`] says what is written, `pacer` when, `kubernetes` how; [`Reporter`] is the task that joins them.
 //! Deliberately absent: reads and watches of the API server, any queue (only the newest state is ever written), and

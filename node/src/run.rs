@@ -226,7 +226,7 @@ pub fn embedded_options(config: &Config) -> journal::Options {
 }
 
 /// Prepares a central node: a verified, seeded register and the log over it. A damaged register is served to
-/// nobody; the node then says so instead (design decision 6).
+/// nobody; the node then says so instead (ADR 27).
 ///
 /// # Errors
 /// [`RunError`] when the store, the key or the seed fail.
@@ -357,7 +357,7 @@ pub async fn serve_central(
     }
 }
 
-/// Serves peers on accepted connections until `shutdown`; then lets them move (design decision 18) and ends.
+/// Serves peers on accepted connections until `shutdown`; then lets them move (ADR 37) and ends.
 ///
 /// # Errors
 /// [`RunError::Grpc`] when the server fails.

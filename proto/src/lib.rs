@@ -38,7 +38,7 @@ pub mod raw {
 /// Encoded `FileDescriptorSet` of the package, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
-/// The reserved register id carried by every entry (contract section 6.8, D15).
+/// The reserved register id carried by every entry (protocol section 6.8, D15).
 pub const REGISTER_ID: &str = "00000000-0000-0000-0000-000000000000";
 
 /// Initial response metadata of the two sync RPCs.

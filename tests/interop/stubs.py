@@ -1,6 +1,6 @@
 """Python modules made at import time from the .proto files beside this one, by way of a temporary folder.
 
-The .proto files were written from the wire contract's tables and from nothing else, so nothing here can agree with the
+The .proto files were written from the tables of docs/spec/protocol.md and nothing else, so nothing here can agree with the
 central node by sharing its code.
 """
 

@@ -1,7 +1,7 @@
-"""Does a running central node speak `sorcha.peer.v1`? Judged by a client made from the wire contract's tables alone.
+"""Does a running central node speak `sorcha.peer.v1`? Judged by a client made from the tables of docs/spec/protocol.md alone.
 
-Section numbers are those of the wire contract; "decision" and "D…" are the design's (its section 4), which settle where
-the contract disagrees with itself. Where both leave a choice open, a test accepts each reading and says so.
+"Protocol section 6.3", "protocol D5" and "protocol U3" are places on that page. What the original sources leave open is
+not asked for: there a test accepts each reading and says so.
 
 Rate limits shape the tests: each uses fresh identities, at most two full syncs and about eight heartbeats per identity.
 """
@@ -55,7 +55,7 @@ REGISTER_ID = "00000000-0000-0000-0000-000000000000"
 SEED_ID = "register-creation-v1"
 SYNC_PERIOD_MS = 300_000
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
-FIRST_ADDED_FIELD = 100  # decision 1: whatever the project adds has a number from here up
+FIRST_ADDED_FIELD = 100  # ADR 24: whatever the project adds has a number from here up
 UNKNOWN_ENUM_VALUE = 99
 
 
@@ -131,7 +131,7 @@ def filters(**fields):
 
 
 def test_stubs_have_the_contract_s_shape():
-    """Section 1: 3 services, 10 RPCs, 23 messages, 7 enums, all in package sorcha.peer.v1."""
+    """Protocol section 1: 3 services, 10 RPCs, 23 messages, 7 enums, all in package sorcha.peer.v1."""
     files = [module.DESCRIPTOR for module in (connection_pb2, heartbeat_pb2, sync_pb2)]
     services = [service for file in files for service in file.services_by_name.values()]
     assert {file.package for file in files} == {"sorcha.peer.v1"}
@@ -145,7 +145,7 @@ def test_stubs_have_the_contract_s_shape():
 
 
 def test_connect_answers_with_session_and_operating_parameters(new_peer, node_version):
-    """Section 3.1 ConnectionResponse, ConnectionConfig: session, node id, interval 30, config 30/5/true/3."""
+    """Protocol section 3.1 ConnectionResponse, ConnectionConfig: session, node id, interval 30, config 30/5/true/3."""
     response = new_peer().connect()
     assert response.success
     assert response.session_id
@@ -172,12 +172,12 @@ def test_connect_answers_with_session_and_operating_parameters(new_peer, node_ve
     ],
 )
 def test_connect_accepts_peer_info_within_its_limits(new_peer, peer_info):
-    """Section 3.1 PeerInfo; D24: address and port may be absent."""
+    """Protocol section 3.1 PeerInfo; protocol D24: address and port may be absent."""
     assert new_peer().connect(peer_info=peer_info).success
 
 
 def test_connect_accepts_an_identity_of_64_characters(new_peer):
-    """Section 3.1 ConnectRequest.peer_id: 1-64 chars of letters, digits, '-' and '_'."""
+    """Protocol section 3.1 ConnectRequest.peer_id: 1-64 chars of letters, digits, '-' and '_'."""
     assert new_peer(peer_id=fresh_peer_id().ljust(62, "x") + "_Z").connect().success
 
 
@@ -195,7 +195,7 @@ def test_connect_accepts_an_identity_of_64_characters(new_peer):
     ],
 )
 def test_connect_refuses_what_is_outside_the_limits(new_peer, resident, fields, code):
-    """Section 5, D3: INVALID_ARGUMENT; decision 16, FR-031: FAILED_PRECONDITION for a central node. No session is made."""
+    """Protocol section 5, D3: INVALID_ARGUMENT; protocol section 6.1: FAILED_PRECONDITION for a central node. No session."""
     newcomer = new_peer()
     with refused(code) as caught:
         newcomer.connect(**fields)
@@ -204,7 +204,7 @@ def test_connect_refuses_what_is_outside_the_limits(new_peer, resident, fields, 
 
 
 def test_disconnect_ends_the_session(peer):
-    """Section 3.1 DisconnectionResponse, section 6.1 peer stop: the node drops the session, so it is unknown afterwards."""
+    """Protocol section 3.1 DisconnectionResponse, protocol section 6.1 peer stop: the session is unknown afterwards."""
     response = peer.leave()
     assert response.success
     assert_recent(response.disconnected_at)
@@ -215,21 +215,21 @@ def test_disconnect_ends_the_session(peer):
 
 
 def test_disconnect_ends_the_push_stream(peer):
-    """Section 6.1 peer stop: the node ends the peer's push streams. With which code is not said, but it is no fault."""
+    """Protocol section 6.1 peer stop: the node ends the peer's push streams. With which code is not said, but it is no fault."""
     notices = peer.subscribe()
     peer.leave()
     assert notices.await_end() not in (INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 def test_peer_that_left_may_come_back(peer):
-    """Section 6.2 failover steps: disconnect, then connect; the new session is another one."""
+    """Protocol section 6.2 failover steps: disconnect, then connect; the new session is another one."""
     first_session = peer.session_id
     peer.leave()
     assert peer.connect().session_id != first_session
 
 
 def test_connecting_twice_from_two_live_channels_is_refused(peer, new_peer, new_channel):
-    """Section 5, D5, decision 15: ALREADY_EXISTS, and the session that is there stays whole."""
+    """Protocol section 5, D5, ADR 34: ALREADY_EXISTS, and the session that is there stays whole."""
     second = new_peer(channel=new_channel(), peer_id=peer.peer_id)
     with refused(ALREADY_EXISTS):
         second.connect()
@@ -237,7 +237,7 @@ def test_connecting_twice_from_two_live_channels_is_refused(peer, new_peer, new_
 
 
 def test_identity_is_free_again_once_its_channel_is_dead(new_peer, new_channel):
-    """Decision 15: a new session replaces the old one when the old one is dead; here its TCP connection is closed."""
+    """ADR 34: a new session replaces the old one when the old one is dead; here its TCP connection is closed."""
     old_channel = new_channel()
     old = new_peer(channel=old_channel)
     first_session = old.connect().session_id
@@ -260,7 +260,7 @@ def test_identity_is_free_again_once_its_channel_is_dead(new_peer, new_channel):
 
 
 def test_heartbeat_of_an_up_to_date_peer_is_acknowledged(peer, node_version):
-    """Section 3.2 HeartbeatAcknowledgement; section 6.3 lag: nothing to do when the versions are equal."""
+    """Protocol section 3.2 HeartbeatAcknowledgement; protocol section 6.3 lag: nothing to do when the versions are equal."""
     version = node_version()
     acknowledgement = peer.beat(last_sync_version=version)
     assert acknowledgement.success
@@ -273,7 +273,7 @@ def test_heartbeat_of_an_up_to_date_peer_is_acknowledged(peer, node_version):
 
 
 def test_heartbeat_of_a_lagging_peer_is_told_to_sync(peer):
-    """Section 6.3 lag: node version > last_sync_version gives SYNC."""
+    """Protocol section 6.3 lag: node version > last_sync_version gives SYNC."""
     acknowledgement = peer.beat(last_sync_version=0)
     assert acknowledgement.success
     assert acknowledgement.recommended_action == SYNC
@@ -281,7 +281,7 @@ def test_heartbeat_of_a_lagging_peer_is_told_to_sync(peer):
 
 @pytest.mark.parametrize("skew_seconds", [-55, 55])
 def test_heartbeat_accepts_a_clock_within_a_minute(peer, skew_seconds):
-    """Section 3.2 HeartbeatMessage.timestamp, section 6.3 skew: within 60 s either way."""
+    """Protocol section 3.2 HeartbeatMessage.timestamp, protocol section 6.3 skew: within 60 s either way."""
     assert peer.beat(timestamp=now_ms() + skew_seconds * 1000).success
 
 
@@ -294,7 +294,7 @@ def test_heartbeat_accepts_a_clock_within_a_minute(peer, skew_seconds):
     ],
 )
 def test_heartbeat_accepts_metrics_within_their_limits(peer, metrics):
-    """Section 3.2 HealthMetrics: percentages 0-100."""
+    """Protocol section 3.2 HealthMetrics: percentages 0-100."""
     assert peer.beat(metrics=heartbeat_pb2.HealthMetrics(**metrics)).success
 
 
@@ -319,19 +319,19 @@ def bad_percentage(**fields):
     ],
 )
 def test_heartbeat_refuses_what_is_outside_the_limits(peer, fields):
-    """Section 5, D6: INVALID_ARGUMENT for a skew over 60 s, a negative version, a percentage outside 0-100."""
+    """Protocol section 5, D6: INVALID_ARGUMENT for a skew over 60 s, a negative version, a percentage outside 0-100."""
     with refused(INVALID_ARGUMENT):
         peer.beat(**fields())
 
 
 def test_heartbeat_before_connecting_is_refused(new_peer):
-    """Section 5, decision 16: heartbeat from a peer that is not connected gives FAILED_PRECONDITION."""
+    """Protocol section 5, ADR 34: heartbeat from a peer that is not connected gives FAILED_PRECONDITION."""
     with refused(FAILED_PRECONDITION):
         new_peer().beat()
 
 
 def test_heartbeat_stream_acknowledges_each_message(peer, node_version):
-    """Section 6.3 unary or stream: one ack per message, in order, with the action for that message's version."""
+    """Protocol section 6.3 unary or stream: one ack per message, in order, with the action for that message's version."""
     version = node_version()
     stream = peer.open_heartbeat_stream()
     for held, action in [(version, NONE), (0, SYNC), (version, NONE)]:
@@ -344,7 +344,7 @@ def test_heartbeat_stream_acknowledges_each_message(peer, node_version):
 
 
 def test_heartbeat_stream_keeps_order_and_ends_with_the_client(peer, node_version):
-    """Section 6.3 unary or stream: acks in order also when the messages come at once; then the call ends OK."""
+    """Protocol section 6.3 unary or stream: acks in order also when the messages come at once; then the call ends OK."""
     version = node_version()
     held = [version, 0, 0, version, 0]
     stream = peer.open_heartbeat_stream()
@@ -358,7 +358,7 @@ def test_heartbeat_stream_keeps_order_and_ends_with_the_client(peer, node_versio
 
 @pytest.mark.parametrize("session_id", ["", "no-such-session"])
 def test_heartbeat_stream_of_an_unconnected_peer_lives_on(new_peer, session_id):
-    """Section 5, decision 16: the ack says RECONNECT with success=false; after a connect the same stream goes on."""
+    """Protocol section 5, ADR 34: the ack says RECONNECT with success=false; after a connect the same stream goes on."""
     peer = new_peer()
     stream = peer.open_heartbeat_stream()
     stream.send(peer.heartbeat_message(session_id=session_id))
@@ -384,7 +384,7 @@ BAD_STREAM_MESSAGES = [
 
 @pytest.mark.parametrize("fields", BAD_STREAM_MESSAGES)
 def test_heartbeat_stream_refuses_what_is_outside_the_limits(peer, fields):
-    """Section 5: INVALID_ARGUMENT or its in-band form, an ack with success=false; for the stream both are stated."""
+    """Protocol section 5: INVALID_ARGUMENT or its in-band form, an ack with success=false; for the stream both are stated."""
     stream = peer.open_heartbeat_stream()
     stream.send(peer.heartbeat_message(**fields()))
     try:
@@ -396,7 +396,7 @@ def test_heartbeat_stream_refuses_what_is_outside_the_limits(peer, fields):
 
 
 def test_heartbeat_status_of_a_healthy_peer(peer, node_version):
-    """Section 3.2 HeartbeatStatus: one heartbeat came, none was missed, the lag is node version minus the peer's."""
+    """Protocol section 3.2 HeartbeatStatus: one heartbeat came, none was missed, the lag is node version minus the peer's."""
     version = node_version()
     peer.beat(last_sync_version=version - 1)
     status = peer.heartbeat_status()
@@ -412,7 +412,7 @@ def test_heartbeat_status_of_a_healthy_peer(peer, node_version):
 
 
 def test_heartbeat_status_counts_both_kinds_of_heartbeat(peer):
-    """Section 3.2 HeartbeatStatus.total_heartbeats_received: received in this session, by call or by stream."""
+    """Protocol section 3.2 HeartbeatStatus.total_heartbeats_received: received in this session, by call or by stream."""
     peer.beat()
     stream = peer.open_heartbeat_stream()
     stream.send(peer.heartbeat_message())
@@ -421,14 +421,14 @@ def test_heartbeat_status_counts_both_kinds_of_heartbeat(peer):
 
 
 def test_heartbeat_status_before_the_first_heartbeat(peer):
-    """Section 3.2 HeartbeatStatus.last_heartbeat_time: 0 before the first."""
+    """Protocol section 3.2 HeartbeatStatus.last_heartbeat_time: 0 before the first."""
     status = peer.heartbeat_status()
     assert status.last_heartbeat_time == 0
     assert status.total_heartbeats_received == 0
 
 
 def test_heartbeat_status_of_a_peer_that_left(peer):
-    """Section 4 HeartbeatHealthStatus: DISCONNECTED after leaving explicitly."""
+    """Protocol section 4 HeartbeatHealthStatus: DISCONNECTED after leaving explicitly."""
     peer.beat()
     peer.leave()
     status = peer.heartbeat_status()
@@ -437,7 +437,7 @@ def test_heartbeat_status_of_a_peer_that_left(peer):
 
 
 def test_heartbeat_status_of_an_unknown_peer(new_peer):
-    """D27: NOT_FOUND for a peer that the node has never seen. (An empty peer_id is among the bad identities below.)"""
+    """Protocol D27: NOT_FOUND for a peer that the node has never seen. (An empty peer_id is among the bad identities below.)"""
     with refused(NOT_FOUND):
         new_peer().heartbeat_status()
 
@@ -469,14 +469,14 @@ BAD_PEER_IDS = {
 def bad_identity_cases():
     for method, call in CALLS_WITH_PEER_ID.items():
         for name, bad_id in BAD_PEER_IDS.items():
-            may_be_empty = method == "GetCentralNodeStatus"  # D25: an empty asker means no filter
+            may_be_empty = method == "GetCentralNodeStatus"  # protocol D25: empty means no filter
             if bad_id or not may_be_empty:
                 yield pytest.param(call, bad_id, id=f"{method}-{name}")
 
 
 @pytest.mark.parametrize(("call", "bad_id"), list(bad_identity_cases()))
 def test_bad_identity_is_refused(new_peer, resident, call, bad_id):
-    """Section 5: peer_id empty, over 64 chars or outside the pattern gives INVALID_ARGUMENT."""
+    """Protocol section 5: peer_id empty, over 64 chars or outside the pattern gives INVALID_ARGUMENT."""
     impostor = new_peer(peer_id=bad_id, session_id=resident.session_id)
     with refused(INVALID_ARGUMENT):
         call(impostor)
@@ -493,14 +493,14 @@ CALLS_WITH_SESSION = {
 
 @pytest.mark.parametrize("call", CALLS_WITH_SESSION.values(), ids=CALLS_WITH_SESSION)
 def test_unknown_session_is_refused(peer, call):
-    """Section 5, D4: a session that the node does not know gives NOT_FOUND."""
+    """Protocol section 5, D4: a session that the node does not know gives NOT_FOUND."""
     with refused(NOT_FOUND):
         call(peer, "no-such-session")
 
 
 @pytest.mark.parametrize("call", CALLS_WITH_SESSION.values(), ids=CALLS_WITH_SESSION)
 def test_session_of_another_peer_is_refused(peer, resident, call):
-    """U3: the code is open; not known to this peer (NOT_FOUND) and not authorised (PERMISSION_DENIED) are accepted."""
+    """Protocol U3: the code is open; not known to this peer (NOT_FOUND) and not authorised (PERMISSION_DENIED) are accepted."""
     with refused(NOT_FOUND, PERMISSION_DENIED):
         call(peer, resident.session_id)
     assert resident.beat().success, "the other peer's session must be untouched"
@@ -508,7 +508,7 @@ def test_session_of_another_peer_is_refused(peer, resident, call):
 
 @pytest.mark.parametrize("method", ["FullSync", "IncrementalSync", "SubscribeToPushNotifications"])
 def test_unconnected_peer_without_session_is_refused(new_peer, method):
-    """D4: a session is required. Whether an empty one is unknown or not connected yet is open; both codes are accepted."""
+    """Protocol D4: a session is required. Whether an empty one is unknown or not connected is open: both codes are accepted."""
     with refused(NOT_FOUND, FAILED_PRECONDITION):
         CALLS_WITH_SESSION[method](new_peer(), "")
 
@@ -517,7 +517,7 @@ def test_unconnected_peer_without_session_is_refused(new_peer, method):
 
 
 def test_full_sync_sends_the_register(peer, publisher):
-    """Sections 3.3, 6.5 FullSync: all active entries in ascending version, each with register id and checksum."""
+    """Protocol sections 3.3, 6.5 FullSync: all active entries in ascending version, each with register id and checksum."""
     published = publisher.publish(metadata={"category": "interop", "author": "suite"})
     entries = peer.full_sync()
     assert_is_full(entries)
@@ -532,7 +532,7 @@ def test_full_sync_sends_the_register(peer, publisher):
 
 
 def test_full_sync_starts_with_the_seed(peer):
-    """Section 6.8 seed: register-creation-v1 at version 1, by system, with its document keys, actions and metadata."""
+    """Protocol section 6.8 seed: register-creation-v1 at version 1, by system, with its document keys, actions and metadata."""
     seed = peer.full_sync(max_blueprints=1)[0]
     assert (seed.blueprint_id, seed.version, seed.published_by, seed.is_active) == (SEED_ID, 1, "system", True)
     assert dict(seed.metadata) == {"category": "register", "type": "creation", "isDefault": "true"}
@@ -546,7 +546,7 @@ def test_full_sync_starts_with_the_seed(peer):
 
 
 def test_full_sync_leaves_deprecated_entries_out(peer, publisher):
-    """Section 6.5 FullSync, D12: active entries only."""
+    """Protocol section 6.5 FullSync, protocol D12: active entries only."""
     kept, dropped = publisher.publish(), publisher.publish()
     publisher.deprecate(dropped)
     entries = peer.full_sync()
@@ -556,12 +556,12 @@ def test_full_sync_leaves_deprecated_entries_out(peer, publisher):
 
 
 def test_full_sync_disregards_the_version_held(peer, node_version):
-    """Section 3.3 SyncRequest.full_sync: send everything, disregard field 2."""
+    """Protocol section 3.3 SyncRequest.full_sync: send everything, disregard field 2."""
     assert_is_full(peer.full_sync(last_known_version=node_version()))
 
 
 def test_full_sync_obeys_the_cap(peer, publisher):
-    """Section 6.5 max_blueprints: lowest versions first, then stop."""
+    """Protocol section 6.5 max_blueprints: lowest versions first, then stop."""
     publisher.publish()
     assert [entry.version for entry in peer.full_sync(max_blueprints=1)] == [1]
 
@@ -569,7 +569,7 @@ def test_full_sync_obeys_the_cap(peer, publisher):
 @pytest.mark.parametrize("version", [-1, INT64_MIN])
 @pytest.mark.parametrize("method", ["FullSync", "IncrementalSync"])
 def test_sync_refuses_a_negative_version(peer, method, version):
-    """Section 5, D12: version out of range gives INVALID_ARGUMENT."""
+    """Protocol section 5, D12: version out of range gives INVALID_ARGUMENT."""
     with refused(INVALID_ARGUMENT):
         if method == "FullSync":
             peer.full_sync(full_sync=False, last_known_version=version)
@@ -581,7 +581,7 @@ def test_sync_refuses_a_negative_version(peer, method, version):
 
 
 def test_incremental_sync_sends_what_is_newer(peer, publisher):
-    """Section 6.5 IncrementalSync: every entry with version strictly greater, ascending."""
+    """Protocol section 6.5 IncrementalSync: every entry with version strictly greater, ascending."""
     held, *newer = [publisher.publish() for _ in range(3)]
     entries = peer.incremental_sync(after=held.version)
     for entry in entries:
@@ -591,14 +591,14 @@ def test_incremental_sync_sends_what_is_newer(peer, publisher):
 
 
 def test_incremental_sync_with_nothing_newer_is_empty(peer, node_version):
-    """Section 6.5 IncrementalSync: nothing newer gives an empty stream, OK, at once."""
+    """Protocol section 6.5 IncrementalSync: nothing newer gives an empty stream, OK, at once."""
     began = time.monotonic()
     assert peer.incremental_sync(after=node_version()) == []
     assert time.monotonic() - began < 2
 
 
 def test_incremental_sync_from_beyond_the_newest_sends_nothing(peer, node_version):
-    """U4, decision 26: an empty OK stream, or a refusal as an integrity fault; never entries, never an unforeseen fault."""
+    """Protocol U4, ADR 41: an empty OK stream, or a refusal as an integrity fault; never entries, never an unforeseen fault."""
     try:
         assert peer.incremental_sync(after=node_version() + 1_000_000) == []
     except grpc.RpcError as refusal:
@@ -606,7 +606,7 @@ def test_incremental_sync_from_beyond_the_newest_sends_nothing(peer, node_versio
 
 
 def test_incremental_sync_carries_deprecations(peer, publisher):
-    """Section 6.5, D12, decision 7: inactive entries included, and a deprecation takes a new version."""
+    """Protocol section 6.5, D12, ADR 28: inactive entries included, and a deprecation takes a new version."""
     publication = publisher.publish()
     publisher.deprecate(publication)
     entry = only(peer.incremental_sync(after=publication.version), publication.blueprint_id)
@@ -617,7 +617,7 @@ def test_incremental_sync_carries_deprecations(peer, publisher):
 
 
 def test_incremental_sync_is_capped_and_resumed(peer, publisher):
-    """Section 6.5 max_blueprints: lowest versions first, then stop; resume from the last version received."""
+    """Protocol section 6.5 max_blueprints: lowest versions first, then stop; resume from the last version received."""
     held, *newer = [publisher.publish() for _ in range(4)]
     first = peer.incremental_sync(after=held.version, max_blueprints=2)
     rest = peer.incremental_sync(after=first[-1].version, max_blueprints=2)
@@ -626,7 +626,7 @@ def test_incremental_sync_is_capped_and_resumed(peer, publisher):
 
 
 def test_incremental_sync_with_a_negative_cap(peer, publisher):
-    """U5: open; no cap (the reference) or INVALID_ARGUMENT."""
+    """Protocol U5: open; no cap (the reference) or INVALID_ARGUMENT."""
     held, *newer = [publisher.publish() for _ in range(3)]
     try:
         entries = peer.incremental_sync(after=held.version, max_blueprints=-1)
@@ -638,7 +638,7 @@ def test_incremental_sync_with_a_negative_cap(peer, publisher):
 
 @pytest.mark.parametrize("forced", [False, True], ids=["version 0", "full_sync over a version"])
 def test_incremental_sync_can_be_full(peer, publisher, node_version, forced):
-    """Sections 3.3, 6.5, D12: version 0 gives the full sync, and so does full_sync=true whatever the version."""
+    """Protocol sections 3.3, 6.5, D12: version 0 gives the full sync, and so does full_sync=true whatever the version."""
     kept, dropped = publisher.publish(), publisher.publish()
     publisher.deprecate(dropped)
     held = node_version() if forced else 0
@@ -649,7 +649,7 @@ def test_incremental_sync_can_be_full(peer, publisher, node_version, forced):
 
 
 def test_document_travels_as_canonical_json(peer, publisher):
-    """D10, decision 8: RFC 8785 bytes. The payload is the sample of that RFC's section 3.2.2."""
+    """Protocol D10, ADR 29: RFC 8785 bytes. The payload is the sample of that RFC's section 3.2.2."""
     payload = (
         r'{"numbers":[333333333.33333329,1E30,4.50,2e-3,0.000000000000000000000000001],'
         r'"string":"\u20ac$\u000F\u000aA' "'" r'\u0042\u0022\u005c\\\"\/","literals":[null,true,false]}'
@@ -670,7 +670,7 @@ def test_document_travels_as_canonical_json(peer, publisher):
 
 
 def test_push_announces_publications(peer, publisher):
-    """Section 3.3 BlueprintNotification, section 6.6, D29: a notice for each, sequence from 1 without gaps."""
+    """Protocol section 3.3 BlueprintNotification, protocol section 6.6, protocol D29: a notice for each, sequence from 1 without gaps."""
     notices = peer.subscribe()
     published = [publisher.publish() for _ in range(3)]
     received = notices.take(3)
@@ -685,7 +685,7 @@ def test_push_announces_publications(peer, publisher):
 
 
 def test_push_announces_deprecations(peer, publisher):
-    """Section 4 NotificationType, D20: DEPRECATED, with the new version."""
+    """Protocol section 4 NotificationType, protocol D20: DEPRECATED, with the new version."""
     notices = peer.subscribe()
     publication = publisher.publish()
     publisher.deprecate(publication)
@@ -697,7 +697,7 @@ def test_push_announces_deprecations(peer, publisher):
 
 
 def test_push_reaches_every_subscriber(new_peer, publisher):
-    """Section 6.6 when: to all subscribers."""
+    """Protocol section 6.6 when: to all subscribers."""
     inboxes = []
     for _ in range(3):
         subscriber = new_peer()
@@ -710,14 +710,14 @@ def test_push_reaches_every_subscriber(new_peer, publisher):
 
 
 def test_push_with_empty_filters_sends_everything(peer, publisher):
-    """Section 3.3 SubscriptionFilters: each empty filter means all."""
+    """Protocol section 3.3 SubscriptionFilters: each empty filter means all."""
     notices = peer.subscribe(filters=filters())
     publication = publisher.publish()
     assert ids(notices.take(1)) == [publication.blueprint_id]
 
 
 def test_push_filters_by_blueprint(peer, publisher):
-    """Section 3.3 SubscriptionFilters.blueprint_ids; D29: no gap for what was filtered out."""
+    """Protocol section 3.3 SubscriptionFilters.blueprint_ids; protocol D29: no gap for what was filtered out."""
     wanted = [fresh_blueprint_id(), fresh_blueprint_id()]
     notices = peer.subscribe(filters=filters(blueprint_ids=wanted))
     for blueprint_id in (None, wanted[0], None, wanted[1]):
@@ -728,7 +728,7 @@ def test_push_filters_by_blueprint(peer, publisher):
 
 
 def test_push_filters_by_publisher(peer, new_peer, publisher):
-    """Section 3.3 SubscriptionFilters.publisher_ids."""
+    """Protocol section 3.3 SubscriptionFilters.publisher_ids."""
     sample = publisher.publish()
     (entry,) = peer.incremental_sync(after=sample.version - 1)
     notices = peer.subscribe(filters=filters(publisher_ids=["nobody-at-all", entry.published_by]))
@@ -741,7 +741,7 @@ def test_push_filters_by_publisher(peer, new_peer, publisher):
 
 
 def test_push_filters_by_kind(peer, new_peer, publisher):
-    """Section 3.3 SubscriptionFilters.notification_types."""
+    """Protocol section 3.3 SubscriptionFilters.notification_types."""
     other = new_peer()
     other.connect()
     publications = peer.subscribe(filters=filters(notification_types=[PUBLISHED]))
@@ -758,7 +758,7 @@ def test_push_filters_by_kind(peer, new_peer, publisher):
 
 
 def test_push_filters_by_metadata(peer, publisher):
-    """Section 3.3 SubscriptionFilters.metadata_filters: entry metadata must match. (How several keys combine is U6.)"""
+    """Protocol section 3.3 SubscriptionFilters.metadata_filters: entry metadata must match. (Several keys: protocol U6.)"""
     category = fresh_blueprint_id()
     notices = peer.subscribe(filters=filters(metadata_filters={"category": category}))
     publisher.publish()
@@ -770,7 +770,7 @@ def test_push_filters_by_metadata(peer, publisher):
 
 
 def test_second_subscription_of_a_session_is_refused(peer, publisher):
-    """Section 6.6 double subscription, D31: ALREADY_EXISTS, and the first subscriber stays."""
+    """Protocol section 6.6 double subscription, protocol D31: ALREADY_EXISTS, and the first subscriber stays."""
     notices = peer.subscribe()
     with refused(ALREADY_EXISTS):
         peer.subscribe().next()
@@ -779,7 +779,7 @@ def test_second_subscription_of_a_session_is_refused(peer, publisher):
 
 
 def test_dropped_subscription_can_be_opened_again(peer, publisher):
-    """Section 6.6 failure: the peer opens the stream again; D29: the new subscription counts from 1."""
+    """Protocol section 6.6 failure: the peer opens the stream again; protocol D29: the new subscription counts from 1."""
     first = peer.subscribe()
     publisher.publish()
     first.take(1)
@@ -810,7 +810,7 @@ def await_checkpoint(peer, version):
 
 
 def test_checkpoint_follows_a_finished_full_sync(peer, publisher):
-    """Section 3.3 SyncCheckpoint, D13: the peer's position as the node knows it; next due 300000 ms after the last sync."""
+    """Protocol section 3.3 SyncCheckpoint, protocol D13: the peer's position as the node knows it; next due 300000 ms later."""
     publisher.publish()  # so that the newest entry is an active one
     entries = peer.full_sync()
     checkpoint = await_checkpoint(peer, entries[-1].version)
@@ -824,7 +824,7 @@ def test_checkpoint_follows_a_finished_full_sync(peer, publisher):
 
 
 def test_checkpoint_follows_a_finished_incremental_sync(peer, publisher):
-    """D13: finished streams move it."""
+    """Protocol D13: finished streams move it."""
     held, newest = publisher.publish(), publisher.publish()
     peer.incremental_sync(after=held.version)
     checkpoint = await_checkpoint(peer, newest.version)
@@ -832,7 +832,7 @@ def test_checkpoint_follows_a_finished_incremental_sync(peer, publisher):
 
 
 def test_checkpoint_follows_heartbeats(peer, publisher):
-    """D13: heartbeats move it; section 4 CheckpointStatus tells whether the peer lags."""
+    """Protocol D13: heartbeats move it; protocol section 4 CheckpointStatus tells whether the peer lags."""
     newest = publisher.publish()
     peer.beat(last_sync_version=newest.version - 1)
     assert await_checkpoint(peer, newest.version - 1).status == sync_pb2.CHECKPOINT_STATUS_BEHIND
@@ -841,7 +841,7 @@ def test_checkpoint_follows_heartbeats(peer, publisher):
 
 
 def test_checkpoint_never_falls(peer, node_version):
-    """Section 3.3 SyncCheckpoint.current_version: never falls."""
+    """Protocol section 3.3 SyncCheckpoint.current_version: never falls."""
     version = node_version()
     peer.beat(last_sync_version=version)
     await_checkpoint(peer, version)
@@ -850,7 +850,7 @@ def test_checkpoint_never_falls(peer, node_version):
 
 
 def test_checkpoint_of_an_unknown_peer_claims_nothing(new_peer):
-    """D13: the code is open; NOT_FOUND, or an answer that does not claim any position."""
+    """Protocol D13: the code is open; NOT_FOUND, or an answer that does not claim any position."""
     try:
         checkpoint = new_peer().checkpoint()
     except grpc.RpcError as refusal:
@@ -864,7 +864,7 @@ def test_checkpoint_of_an_unknown_peer_claims_nothing(new_peer):
 
 
 def test_node_status_describes_the_node(peer, publisher):
-    """Section 3.1 CentralNodeStatus; without include_peer_list there is no peer list."""
+    """Protocol section 3.1 CentralNodeStatus; without include_peer_list there is no peer list."""
     publication = publisher.publish()
     status = peer.node_status()
     assert 1 <= len(status.node_id) <= 64
@@ -878,7 +878,7 @@ def test_node_status_describes_the_node(peer, publisher):
 
 
 def test_node_status_lists_the_sessions(peer, new_peer):
-    """Section 3.1 ConnectedPeerInfo; D25: an empty peer_id filters nothing."""
+    """Protocol section 3.1 ConnectedPeerInfo; protocol D25: an empty peer_id filters nothing."""
     other = new_peer()
     other.connect()
     status = peer.node_status(peer_id="", include_peer_list=True)
@@ -902,7 +902,7 @@ def test_session_ids_are_told_on_their_own_connection_only(peer, new_peer, new_c
 
 
 def test_node_status_shows_only_the_peer_asked_about(peer, new_peer):
-    """D25: peer_id filters the list, and nothing else."""
+    """Protocol D25: peer_id filters the list, and nothing else."""
     new_peer().connect()
     status = peer.node_status(include_peer_list=True)
     assert [info.peer_id for info in status.connected_peers] == [peer.peer_id]
@@ -911,7 +911,7 @@ def test_node_status_shows_only_the_peer_asked_about(peer, new_peer):
 
 
 def test_node_status_follows_a_session(peer):
-    """Section 3.1 ConnectedPeerInfo: the newest heartbeat starts at connect time; a peer that left is gone."""
+    """Protocol section 3.1 ConnectedPeerInfo: the newest heartbeat starts at connect time; a peer that left is gone."""
 
     def listed():
         return list(peer.node_status(include_peer_list=True).connected_peers)
@@ -936,7 +936,7 @@ def test_node_status_follows_a_session(peer):
 
 
 def test_connects_of_one_identity_are_limited(new_peer, new_channel):
-    """Section 6.10, decision 17: 1 connect/s with a burst of 3, per identity and not per connection, with a retry hint."""
+    """Protocol section 6.10, ADR 36: 1 connect/s with a burst of 3, per identity and not per connection, with a retry hint."""
     peer_id = fresh_peer_id()
     doors = [new_peer(channel=new_channel(), peer_id=peer_id) for _ in range(2)]
     refusals = {}
@@ -958,7 +958,7 @@ def test_connects_of_one_identity_are_limited(new_peer, new_channel):
 
 
 def test_full_syncs_of_one_identity_are_limited(peer, node_version):
-    """Section 6.10, decision 17: 1 full sync/min with a burst of 2 and a retry hint; incremental ones not counted."""
+    """Protocol section 6.10, ADR 36: 1 full sync/min with a burst of 2 and a retry hint; incremental ones not counted."""
     peer.full_sync(max_blueprints=1)
     peer.full_sync(max_blueprints=1)
     with refused(RESOURCE_EXHAUSTED) as caught:
@@ -969,7 +969,7 @@ def test_full_syncs_of_one_identity_are_limited(peer, node_version):
 
 
 def test_heartbeats_of_one_identity_are_limited(peer):
-    """Section 5, decision 17: a flood gives RESOURCE_EXHAUSTED or the ack REDUCE_FREQUENCY, but two in a row do not."""
+    """Protocol section 5, ADR 36: a flood gives RESOURCE_EXHAUSTED or the ack REDUCE_FREQUENCY, but two in a row do not."""
 
     def limited():
         try:
@@ -988,7 +988,7 @@ def test_heartbeats_of_one_identity_are_limited(peer):
 
 
 def test_call_metadata_does_not_hurt(new_peer, settings, node_version):
-    """Section 1 call metadata: peer-id and authorization may come with any call."""
+    """Protocol section 1 call metadata: peer-id and authorization may come with any call."""
     peer_id = fresh_peer_id()
     metadata = (("peer-id", peer_id), ("authorization", f"Bearer {settings.token}"))
     peer = new_peer(peer_id=peer_id, metadata=metadata)
@@ -1003,19 +1003,19 @@ def test_call_metadata_does_not_hurt(new_peer, settings, node_version):
 
 
 def test_unknown_disconnect_reason_does_not_hurt(peer):
-    """Section 1 enums: open; receivers must survive unknown values."""
+    """Protocol section 1 enums: open; receivers must survive unknown values."""
     assert peer.leave(reason=UNKNOWN_ENUM_VALUE).success
 
 
 def test_unknown_notification_type_in_a_filter_does_not_hurt(peer, publisher):
-    """Section 1 enums: an unknown value beside a known one, in the one packed field, leaves the known one working."""
+    """Protocol section 1 enums: an unknown value beside a known one, in the one packed field, leaves the known one working."""
     notices = peer.subscribe(filters=filters(notification_types=[UNKNOWN_ENUM_VALUE, PUBLISHED]))
     publication = publisher.publish()
     assert ids(notices.take(1)) == [publication.blueprint_id]
 
 
 def test_unknown_fields_in_a_connect_do_not_hurt(new_peer, channel):
-    """Section 1 syntax proto3: fields of a later version are skipped, at the top and inside peer_info."""
+    """Protocol section 1 syntax proto3: fields of a later version are skipped, at the top and inside peer_info."""
     peer = new_peer()
     request = peer.connect_request().SerializeToString() + unknown_fields() + bytes_field(2, unknown_fields())
     method = "CentralNodeConnection/ConnectToCentralNode"
@@ -1026,7 +1026,7 @@ def test_unknown_fields_in_a_connect_do_not_hurt(new_peer, channel):
 
 
 def test_unknown_fields_in_other_requests_do_not_hurt(peer, channel, publisher):
-    """Section 1 syntax proto3: likewise in a heartbeat and in a sync request."""
+    """Protocol section 1 syntax proto3: likewise in a heartbeat and in a sync request."""
     heartbeat = peer.heartbeat_message().SerializeToString() + unknown_fields()
     assert raw_unary(channel, "Heartbeat/SendHeartbeat", heartbeat, heartbeat_pb2.HeartbeatAcknowledgement).success
 
@@ -1041,7 +1041,7 @@ def test_unknown_fields_in_other_requests_do_not_hurt(peer, channel, publisher):
     [pytest.param(b"\x0a\x7fshort", id="cut off"), pytest.param(bytes_field(1, b"\xff\xfe"), id="peer_id not UTF-8")],
 )
 def test_malformed_message_is_refused_and_harms_nothing(channel, resident, request_bytes):
-    """Section 5: bytes that are no message give INVALID_ARGUMENT, or INTERNAL as gRPC libraries do; the node goes on."""
+    """Protocol section 5: bytes that are no message give INVALID_ARGUMENT, or INTERNAL as gRPC libraries do; the node goes on."""
     with refused(INVALID_ARGUMENT, INTERNAL):
         raw_unary(
             channel, "CentralNodeConnection/ConnectToCentralNode", request_bytes, connection_pb2.ConnectionResponse
@@ -1050,7 +1050,7 @@ def test_malformed_message_is_refused_and_harms_nothing(channel, resident, reque
 
 
 def test_answers_add_no_field_below_100(new_peer, publisher):
-    """Sections 3.1-3.3, decision 1: fields beyond the contract's have numbers from 100 up, so nobody else's are taken."""
+    """Protocol sections 3.1-3.3, ADR 24: fields beyond the contract's have numbers from 100 up, so nobody else's are taken."""
     peer = new_peer()
     response = peer.connect()
     notices = peer.subscribe()
@@ -1076,7 +1076,7 @@ def test_answers_add_no_field_below_100(new_peer, publisher):
 
 
 def test_publishing_needs_the_token(publisher):
-    """Section 8 POST /api/system-register/publish: 401 without a token, or with another one."""
+    """Protocol section 8 POST /api/system-register/publish: 401 without a token, or with another one."""
     blueprint_id = fresh_blueprint_id()
     body = json.dumps({"blueprintId": blueprint_id, "blueprint": {"id": blueprint_id}}).encode()
     for token in ("", "not-the-token"):
@@ -1085,14 +1085,14 @@ def test_publishing_needs_the_token(publisher):
 
 
 def test_standard_health_service_says_serving(channel):
-    """Section 1 extra services: grpc.health.v1.Health, asked about the server as a whole."""
+    """Protocol section 1 extra services: grpc.health.v1.Health, asked about the server as a whole."""
     health = health_pb2_grpc.HealthStub(channel)
     answer = health.Check(health_pb2.HealthCheckRequest(service=""), timeout=DEADLINE)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 def test_document_of_five_megabytes_arrives_whole(peer, publisher):
-    """Sections 3.3, 12 U7: documents up to 16 MB, so above gRPC's usual 4 MB; the notice stays at 4 KB or less."""
+    """Protocol sections 3.3, U7: documents up to 16 MB, so above gRPC's usual 4 MB; the notice stays at 4 KB or less."""
     notices = peer.subscribe()
     publication = publisher.publish(payload=json.dumps("five megabytes " * (5 * 1024 * 1024 // 15 + 1)))
     (entry,) = peer.incremental_sync(after=publication.version - 1)

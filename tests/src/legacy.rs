@@ -54,7 +54,7 @@ impl LegacyCentral {
 
 fn plain_entries(entries: Streaming<v1::SystemRegisterEntry>) -> Streamed<v1::SystemRegisterEntry> {
     Box::pin(entries.map(|entry| {
-        // The reference implementation never fills the checksum (D11).
+        // The reference implementation never fills the checksum (protocol D11).
         entry.map(|entry| v1::SystemRegisterEntry {
             checksum: String::new(),
             trace_parent: String::new(),

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// `freshAsOf` alone is not worth a write before it has moved this far, seconds: an unchanged peer costs at most one
-/// write a minute, its own report every two minutes included (design decision 21).
+/// write a minute, its own report every two minutes included (ADR 39).
 const FRESH_STEP: i64 = 110;
 /// Condition messages name at most this many pods.
 const NAMED: usize = 3;

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::names;
 
-/// Longest `peer_id` (contract section 5), and longest name of a central node.
+/// Longest `peer_id` (protocol section 5), and longest name of a central node.
 const LONGEST_NAME: usize = 64;
 /// How often the Secret is written again because somebody else wrote first.
 const ATTEMPTS: usize = 5;

@@ -1,4 +1,4 @@
-//! Documents of blueprints: what is sent, and the checksum that tells two apart (contract D10, D11); pure.
+//! Documents of blueprints: what is sent, and the checksum that tells two apart (protocol D10, D11); pure.
 //!
 //! A document is read as it stands and never as a tree of values, which takes a hundred times its length. Its text gets into no
 //! message.

@@ -1,4 +1,4 @@
-//! Who may speak for which peer: what the certificate of a connection says decides (design decisions 15, 16, 19).
+//! Who may speak for which peer: what the certificate of a connection says decides (ADR 34 and 38).
 //!
 //! A plain-text connection shows no certificate, and may speak for every peer.
 
@@ -43,7 +43,7 @@ impl Denied<'_> {
                 identity.network()
             )),
             Self::CentralNode(identity) => Status::failed_precondition(format!(
-                "{identity} is a central node; central nodes don't connect to central nodes (FR-031): start {peer} as a peer \
+                "{identity} is a central node; central nodes don't connect to central nodes: start {peer} as a peer \
                  with a peer's certificate, or remove its central_nodes setting"
             )),
             Self::OtherPeer(identity) => {

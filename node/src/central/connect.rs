@@ -1,4 +1,4 @@
-//! `CentralNodeConnection`: sessions open and close here (contract sections 3.1, 5, 6.2).
+//! `CentralNodeConnection`: sessions open and close here (protocol sections 3.1, 5, 6.2).
 
 use std::sync::Arc;
 
@@ -107,7 +107,7 @@ impl CentralNode {
         place.ok_or_else(|| refusal(self.config.limits.push_write_timeout))
     }
 
-    /// UNAVAILABLE makes a peer try the next central node (contract section 5).
+    /// UNAVAILABLE makes a peer try the next central node (protocol section 5).
     pub(super) fn accepts_peers(&self) -> Result<(), Status> {
         let refusal = match self.condition() {
             // What is exchanged or contradicts is the database; peers are served from the log.
@@ -127,7 +127,7 @@ impl CentralNode {
         Err(Status::unavailable(refusal))
     }
 
-    /// Another lineage is never merged (design decision 5).
+    /// Another lineage is never merged (ADR 26).
     fn same_lineage(&self, peer: &PeerId, stated: &Bytes) -> Result<(), Status> {
         if stated.is_empty() {
             return Ok(());
@@ -207,7 +207,7 @@ impl CentralNode {
         }
     }
 
-    /// The node's condition, as the node itself knows it; `filter` narrows the peer list (D25).
+    /// The node's condition, as the node itself knows it; `filter` narrows the peer list (protocol D25).
     #[must_use]
     pub fn status(&self, filter: Option<&PeerId>, include_peers: bool) -> v1::CentralNodeStatus {
         self.status_for(&PeerList { filter, is_wanted: include_peers, caller: None })
@@ -269,7 +269,7 @@ impl CentralNode {
 
 /// The list of peers that a status is asked for.
 struct PeerList<'a> {
-    /// The one peer that it is to have (D25).
+    /// The one peer that it is to have (protocol D25).
     filter: Option<&'a PeerId>,
     is_wanted: bool,
     /// Who asks; none: the node itself.

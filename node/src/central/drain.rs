@@ -1,4 +1,4 @@
-//! Leaving without a version missed (design decision 18), and the sweep of sessions that have stopped.
+//! Leaving without a version missed (ADR 37), and the sweep of sessions that have stopped.
 
 use std::{sync::Arc, time::Duration};
 
@@ -50,7 +50,7 @@ impl CentralNode {
         self.env.metrics.cut(cut.idle + cut.stuck);
     }
 
-    /// Peers that pushes and pulls don't bring up to date are told about (FR-023). What they miss needs no queue: a push stream
+    /// Peers that pushes and pulls don't bring up to date are reported (protocol section 6.9). What they miss needs no queue: a push stream
     /// is a cursor that stands where they are, and every pull begins there.
     fn look_for_laggards(&self) {
         let (head, clock, after) =

@@ -1,4 +1,4 @@
-//! `Heartbeat`: acknowledgements with a recommended action (contract sections 3.2, 6.3, design decision 3).
+//! `Heartbeat`: acknowledgements with a recommended action (protocol sections 3.2, 6.3, ADR 25).
 
 use std::{pin::Pin, sync::Arc};
 
@@ -51,7 +51,7 @@ impl Heartbeat for HeartbeatService {
             async move {
                 match node.heartbeat(&message.map_err(validate::unreadable)?, &connection).await {
                     Ok(acknowledgement) => Ok(acknowledgement),
-                    // On the stream a refusal is an acknowledgement, and the stream lives on (D4, decision 16).
+                    // On the stream a refusal is an acknowledgement, and the stream lives on (protocol D4, ADR 34).
                     Err(refusal) => Ok(node.refusal(&refusal)),
                 }
             }
@@ -214,7 +214,7 @@ impl CentralNode {
     }
 }
 
-/// How a replica at (version, digest) stands to the register (design decisions 3, 24, 26).
+/// How a replica at (version, digest) stands to the register (ADR 2, 25 and 41).
 ///
 /// A peer that is behind may have been sent entries without those that were superseded meanwhile, so that its content was
 /// never the register's: only the pull that it is told to make can tell whether it will equal the head.
@@ -235,7 +235,7 @@ fn compare(
     }
 }
 
-/// The acknowledgement's recommended action (contract section 6.3).
+/// The acknowledgement's recommended action (protocol section 6.3).
 const fn recommend(draining: bool, replica: ReplicaComparison, behind: bool) -> RecommendedAction {
     if draining {
         RecommendedAction::Failover

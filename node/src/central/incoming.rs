@@ -1,5 +1,5 @@
 //! Accepted connections that tell when they are gone, so that a session whose connection died can be replaced
-//! at once (design decision 15), and that can be cut.
+//! at once (ADR 34), and that can be cut.
 
 use std::{
     io,

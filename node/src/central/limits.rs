@@ -1,4 +1,4 @@
-//! Rates of a peer, of a certificate that speaks for several, and of the whole node (contract section 6.10, D32, design decision 17).
+//! Rates of a peer, of a certificate that speaks for several, and of the whole node (protocol section 6.10, D32, ADR 36).
 
 use std::{hash::Hash, num::NonZeroU32, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! A central node's local, already encoded log of the register, tailed from its store (design section 3).
+//! A central node's local, already encoded log of the register, tailed from its store.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -220,12 +220,12 @@ impl RegisterLog {
         }
     }
 
-    /// Reads the tail at once: after a publication, or when a peer is ahead (design decision 26).
+    /// Reads the tail at once: after a publication, or when a peer is ahead (ADR 41).
     pub fn wake(&self) {
         self.wake.notify_one();
     }
 
-    /// Looks for a version that a peer has seen elsewhere (design decision 26), unless the view holds it. True when the view
+    /// Looks for a version that a peer has seen elsewhere (ADR 41), unless the view holds it. True when the view
     /// is now known to hold it or all that the store holds, so that a peer that is still ahead is so for certain; false when
     /// the store did not tell.
     ///

@@ -135,7 +135,7 @@ pub struct CentralNode {
 }
 
 impl CentralNode {
-    /// A node over a verified register; with `findings` it refuses peers and publications (design decision 6).
+    /// A node over a verified register; with `findings` it refuses peers and publications (ADR 27).
     #[must_use]
     pub fn new(config: Arc<Config>, env: Env, log: RegisterLog, findings: Vec<Finding>) -> Arc<Self> {
         let rules = Rules {
@@ -183,7 +183,7 @@ impl CentralNode {
         self.signing_key.get()
     }
 
-    /// Its identity on the wire (D26: the configured name).
+    /// Its identity on the wire (protocol D26: the configured name).
     #[must_use]
     pub fn id(&self) -> &str {
         &self.config.node.id
@@ -221,7 +221,7 @@ impl CentralNode {
         (sessions.live().len(), sessions.live().filter(|session| session.is_up_to_date(head)).count())
     }
 
-    /// Peers with a live session that have been behind for longer than `limits.lagging_after` (FR-023).
+    /// Peers with a live session that have been behind for longer than `limits.lagging_after` (protocol section 6.9).
     #[must_use]
     pub fn lagging_peers(&self) -> usize {
         self.sessions().live().filter(|session| session.is_lagging).count()
@@ -257,7 +257,7 @@ impl CentralNode {
 }
 
 impl CentralNode {
-    /// Contract section 5 and D4: which code a session gets that the caller can't use.
+    /// Protocol section 5 and D4: which code a session gets that the caller can't use.
     fn no_session(&self, reason: NoSession, peer: &PeerId, id: &str, connection: &Connection) -> Status {
         match reason {
             NoSession::Foreign => self.foreign_session(connection, peer),

@@ -1,4 +1,4 @@
-//! Publications: validated, stored durably, then handed to the log at once (FR-019, FR-033, design decisions 7-9).
+//! Publications: validated, stored durably, then handed to the log at once (ADR 5, 28 and 29).
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Pushes: each stream is a cursor into the log with its own pace (contract section 6.6, design decisions 2-4).
+//! Pushes: each stream is a cursor into the log with its own pace (protocol section 6.6, ADR 1 and 25).
 //!
 //! There is no queue per peer that could overflow: a slow peer's cursor falls behind, entries that were superseded
 //! in the meantime are skipped, and a peer that takes nothing for the write time-out loses its stream and pulls.
@@ -138,7 +138,7 @@ fn kind_of(entry: &Entry, before: &RegisterView) -> NotificationType {
 }
 
 /// Whether a notice passes the filters: each kind that is given must match; within a kind any value will do,
-/// but metadata must have all pairs (U6).
+/// but metadata must have all pairs (protocol U6).
 fn wanted(filters: &v1::SubscriptionFilters, entry: &Entry, kind: NotificationType) -> bool {
     let one_of = |list: &[String], value: &str| list.is_empty() || list.iter().any(|item| item == value);
     one_of(&filters.blueprint_ids, entry.blueprint_id.as_str())

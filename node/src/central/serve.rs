@@ -119,7 +119,7 @@ impl CentralNode {
     }
 }
 
-/// What the library answers to a message that is larger than a caller may send is a code that the contract never names (section 5).
+/// What the library answers to a message that is larger than a caller may send is a code that the contract never names (protocol section 5).
 fn with_codes_of_the_contract<B>(mut response: http::Response<B>) -> http::Response<B> {
     let status = response.headers().get(Status::GRPC_STATUS);
     if status.is_some_and(|code| code.as_bytes() == b"11") {

@@ -1,4 +1,4 @@
-//! The table of peer sessions: a pure value, time is passed in (contract sections 6.1-6.3, design decision 15).
+//! The table of peer sessions: a pure value, time is passed in (protocol sections 6.1-6.3, ADR 34).
 
 mod laggards;
 
@@ -21,7 +21,7 @@ use crate::{
     tls::identity::Identity,
 };
 
-/// Heartbeats whose delay is averaged (contract section 3.2: the last 10).
+/// Heartbeats whose delay is averaged (protocol section 3.2: the last 10).
 const LATENCIES: usize = 10;
 /// Ended sessions that are remembered, so that their heartbeat status can still be asked for.
 const REMEMBERED: usize = 10_000;
@@ -99,7 +99,7 @@ pub struct Session {
     pub peer_id: PeerId,
     /// Start.
     pub connected_at: Timestamp,
-    /// Newest heartbeat, or the start before the first (contract section 3.1).
+    /// Newest heartbeat, or the start before the first (protocol section 3.1).
     pub last_heartbeat_at: Timestamp,
     /// Heartbeats received.
     pub received: u64,
@@ -107,7 +107,7 @@ pub struct Session {
     missed_in_ended_gaps: u64,
     /// Newest version the peer reported (heartbeats, acknowledgements, finished streams).
     pub reported: Version,
-    /// Highest version it has ever processed; never falls (D13). A finished stream counts, which may still be on its way.
+    /// Highest version it has ever processed; never falls (protocol D13). A finished stream counts, which may still be on its way.
     pub position: Version,
     /// Highest version that the peer itself has said it holds: when it connected, opened its push stream, in a heartbeat, or as an
     /// acknowledgement.
@@ -120,7 +120,7 @@ pub struct Session {
     pub blueprint_count: i32,
     /// What the peer lacks, as it was looked at last.
     behind: Option<Behind>,
-    /// It has been behind for longer than `limits.lagging_after` (FR-023, contract section 6.9).
+    /// It has been behind for longer than `limits.lagging_after` (protocol section 6.9).
     pub is_lagging: bool,
     /// Syncs that run now.
     pub syncing: usize,
@@ -136,7 +136,7 @@ pub struct Session {
     pub end: SessionEnd,
 }
 
-/// How a node judges a session by its heartbeats (contract section 6.3).
+/// How a node judges a session by its heartbeats (protocol section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
     /// On time.
@@ -189,7 +189,7 @@ impl Session {
         self.behind.map(|behind| behind.since.0)
     }
 
-    /// Mean delay of the last heartbeats by the two clocks, milliseconds (U9).
+    /// Mean delay of the last heartbeats by the two clocks, milliseconds (protocol U9).
     #[must_use]
     pub fn average_latency_ms(&self) -> f64 {
         if self.latencies.is_empty() {
@@ -304,7 +304,7 @@ impl SessionTable {
     }
 
     /// Opens a session. A dead one of the same peer is replaced, and one whose owner the certificate proves to be the
-    /// same; another one is not (D5, decision 15).
+    /// same; another one is not (protocol D5, ADR 34).
     ///
     /// # Errors
     /// [`Refused`] when the peer has a live session, or the table is full, or the certificate's share of it.
@@ -358,7 +358,7 @@ impl SessionTable {
     /// The live session that a call names; a call moves the session to the connection that carries it.
     ///
     /// # Errors
-    /// [`NoSession`]: another peer's handle is as unknown as an invented one (U3); one that another identity has opened for
+    /// [`NoSession`]: another peer's handle is as unknown as an invented one (protocol U3); one that another identity has opened for
     /// the same peer is foreign.
     pub fn find(
         &mut self,
@@ -426,7 +426,7 @@ impl SessionTable {
         }
     }
 
-    /// Marks a push stream as open; false when one is open already (D31).
+    /// Marks a push stream as open; false when one is open already (protocol D31).
     pub fn begin_push(&mut self, peer_id: &PeerId, id: &SessionId) -> bool {
         self.own(peer_id, id).is_some_and(|session| {
             session.had_push = true;

@@ -1,4 +1,4 @@
-//! `SystemRegisterSync`: pulls, straight from the encoded log (contract sections 3.3, 6.5).
+//! `SystemRegisterSync`: pulls, straight from the encoded log (protocol sections 3.3, 6.5).
 
 use std::{sync::Arc, time::Duration};
 
@@ -96,7 +96,7 @@ impl SyncService {
         let node = &self.0;
         let caller = node.caller(&peer, &request.session_id, &connection)?;
         let place = node.stream_place(&peer, &connection)?;
-        // D12: from nothing, or when told to, the active entries; else everything newer, inactive ones too.
+        // Protocol D12: from nothing, or when told to, the active entries; else everything newer, inactive ones too.
         let full = full || request.full_sync || held == Version::ZERO;
         let slot = if full { Some(node.admit_full_sync(&peer, &connection).await?) } else { None };
         if !node.log.look_for(held).await {
@@ -106,7 +106,7 @@ impl SyncService {
             view: node.log.view(),
             after: if full { Version::ZERO } else { held },
             active_only: full,
-            // U5: a negative cap is no cap, as in the reference.
+            // Protocol U5: a negative cap is no cap, as in the reference.
             cap: usize::try_from(request.max_blueprints).ok().filter(|cap| *cap > 0).unwrap_or(usize::MAX),
             write_timeout: node.config.limits.push_write_timeout,
             least_rate: if full { node.config.limits.full_sync_min_rate } else { 0 },
@@ -156,7 +156,7 @@ impl Pull {
             node.sessions().end_sync(&peer, &session);
             drop(slot);
             match outcome {
-                // A finished stream moves the node's view of the peer (D13).
+                // A finished stream moves the node's view of the peer (protocol D13).
                 Ok(Some(version)) => node.sessions().advance(&peer, &session, version, node.env.clock.now()),
                 Ok(None) => {}
                 Err(status) => pieces.end(status),
@@ -214,7 +214,7 @@ impl CentralNode {
         }
     }
 
-    /// The peer's position as this node knows it (D13).
+    /// The peer's position as this node knows it (protocol D13).
     fn checkpoint(
         &self,
         peer: &PeerId,

@@ -1,4 +1,4 @@
-//! Field validation at the edge of every RPC (contract sections 3, 5): a refusal names field, limit and value.
+//! Field validation at the edge of every RPC (protocol sections 3, 5): a refusal names field, limit and value.
 
 use sorcha_proto::v1;
 use tonic::{Code, Status, metadata::MetadataValue};
@@ -29,7 +29,7 @@ fn range(field: &'static str, actual: impl std::fmt::Display, expected: &'static
     invalid(&InvalidField::Range { field, actual: actual.to_string(), expected })
 }
 
-/// A refusal with the standard gRPC hint of when to come back (design decision 17).
+/// A refusal with the standard gRPC hint of when to come back (ADR 36).
 pub(super) fn refused(code: Code, message: impl Into<String>, retry_after: Duration) -> Status {
     let mut status = Status::new(code, message);
     let millis = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX).max(1);
@@ -37,12 +37,12 @@ pub(super) fn refused(code: Code, message: impl Into<String>, retry_after: Durat
     status
 }
 
-/// `Peer`, or nothing, is a peer; `Central` is a configuration error at the caller (FR-031).
+/// `Peer`, or nothing, is a peer; `Central` is a configuration error at the caller (protocol section 6.1).
 pub(super) fn node_type(value: &str, caller: &PeerId) -> Result<(), Status> {
     match value {
         "" | "Peer" => Ok(()),
         "Central" => Err(Status::failed_precondition(format!(
-            "{caller} says it is a central node; central nodes don't connect to central nodes (FR-031): \
+            "{caller} says it is a central node; central nodes don't connect to central nodes: \
                  start it as a peer, or remove its central_nodes setting"
         ))),
         other => Err(range("node_type", format!("{:?}", truncated(other)), "Peer or Central")),
@@ -53,7 +53,7 @@ fn truncated(value: &str) -> String {
     value.chars().take(40).collect()
 }
 
-/// Checks `ConnectRequest.peer_info`; address and port may be absent (D24).
+/// Checks `ConnectRequest.peer_info`; address and port may be absent (protocol D24).
 pub(super) fn peer_info(info: Option<&v1::PeerInfo>, caller: &PeerId) -> Result<(), Status> {
     let Some(info) = info else { return Ok(()) };
     check_length("address", &info.address, limits::ADDRESS_CHARS).map_err(|error| invalid(&error))?;
@@ -82,7 +82,7 @@ pub(super) fn filters(filters: &v1::SubscriptionFilters) -> Result<(), Status> {
 }
 
 /// A message of a caller's stream that could not be read. For one that is too large the library has a code that the contract never names
-/// (section 5).
+/// (protocol section 5).
 pub(super) fn unreadable(status: Status) -> Status {
     match status.code() {
         Code::OutOfRange => Status::invalid_argument(status.message()),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{ConfigError, file};
 use crate::register::limits;
 
-/// Address of a central node (contract section 7, CentralNodeInfo).
+/// Address of a central node (protocol section 7, CentralNodeInfo).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CentralNodeAddress {

@@ -1,4 +1,4 @@
-//! The host name pattern of central nodes (contract section 6.1, D30).
+//! The host name pattern of central nodes (protocol section 6.1, D30).
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The HTTP API: who may write, and what callers may hold on to (design section 8).
+//! The HTTP API: who may write, and what callers may hold on to.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -9,7 +9,7 @@ use super::{
     report::{is_label, name_of},
 };
 
-/// The HTTP API (design section 8).
+/// The HTTP API.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http {

@@ -1,4 +1,4 @@
-//! Where a node reports its part of a custom resource's status (design decision 21).
+//! Where a node reports its part of a custom resource's status (ADR 39).
 
 use std::time::Duration;
 

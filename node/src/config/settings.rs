@@ -14,7 +14,7 @@ pub struct Node {
     pub id: String,
     /// Host name that decides, with `hostname_pattern`, whether the role fits. Default: the id.
     pub hostname: String,
-    /// The network that central nodes belong to; the default pattern is `*.<network>` (D30).
+    /// The network that central nodes belong to; the default pattern is `*.<network>` (protocol D30).
     pub network: String,
     /// Pattern that a central node's host name matches and a peer's does not. Default: `*.<network>`.
     pub hostname_pattern: Option<String>,
@@ -34,7 +34,7 @@ impl Default for Node {
     }
 }
 
-/// Where a node listens (contract section 1: gRPC 5000, HTTP 8080).
+/// Where a node listens (protocol section 1: gRPC 5000, HTTP 8080).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Listen {
@@ -75,7 +75,7 @@ impl Default for Store {
     }
 }
 
-/// MongoDB (contract section 7, D33).
+/// MongoDB (protocol section 7, D33).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MongoDb {
@@ -115,7 +115,7 @@ impl Default for MongoDb {
     }
 }
 
-/// Heartbeats (contract sections 6.3 and 9).
+/// Heartbeats (protocol sections 6.3 and 9).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Heartbeat {
@@ -142,7 +142,7 @@ impl Default for Heartbeat {
     }
 }
 
-/// Pull and push (contract sections 6.5, 6.6 and 9).
+/// Pull and push (protocol sections 6.5, 6.6 and 9).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sync {
@@ -157,7 +157,7 @@ pub struct Sync {
     pub force_full_on_startup: bool,
     /// Peer: a file whose content asks, whenever it is a new one, for one full sync.
     pub force_resync_file: Option<PathBuf>,
-    /// Peer: wait before a broken push stream is opened again (contract section 6.6).
+    /// Peer: wait before a broken push stream is opened again (protocol section 6.6).
     #[serde(with = "humantime_serde")]
     pub resubscribe_after: Duration,
     /// Peer: a central node that sends nothing, or next to nothing, for this long is not waited for any longer: when a pull or
@@ -198,7 +198,7 @@ impl Sync {
     }
 }
 
-/// Connecting (contract section 6.2, design decision 14).
+/// Connecting (protocol section 6.2, ADR 33).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Connect {
@@ -266,7 +266,7 @@ pub struct Rate {
     pub burst: u32,
 }
 
-/// Limits of a central node (contract section 6.10, design decision 17).
+/// Limits of a central node (protocol section 6.10, ADR 36).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -304,12 +304,12 @@ pub struct Limits {
     /// A connection that no session uses for this long is cut.
     #[serde(with = "humantime_serde")]
     pub sessionless_connection: Duration,
-    /// A peer that has been behind for longer is told about (FR-023).
+    /// A peer that has been behind for longer is reported (protocol section 6.9).
     #[serde(with = "humantime_serde")]
     pub lagging_after: Duration,
     /// Pushed entries that a peer may leave unacknowledged before the node waits.
     pub push_window: usize,
-    /// A push stream that takes nothing for this long is closed (contract section 6.6).
+    /// A push stream that takes nothing for this long is closed (protocol section 6.6).
     #[serde(with = "humantime_serde")]
     pub push_write_timeout: Duration,
     /// Streams that one connection may have open.
@@ -353,7 +353,7 @@ impl Default for Limits {
     }
 }
 
-/// Leaving (design decision 18).
+/// Leaving (ADR 37).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Drain {

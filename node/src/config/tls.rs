@@ -1,4 +1,4 @@
-//! Mutual TLS on gRPC (design decision 19): where the files lie, and how they are looked after.
+//! Mutual TLS on gRPC (ADR 38): where the files lie, and how they are looked after.
 
 use std::{fmt, path::PathBuf, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Who may write (design section 8, D23): bearer tokens from a file, else whom Kubernetes knows and its RBAC lets.
+//! Who may write (protocol D23): bearer tokens from a file, and Kubernetes identities that RBAC allows.
 //! Reads need none.
 
 mod answers;

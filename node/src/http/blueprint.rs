@@ -160,7 +160,7 @@ async fn is_json(sealed: &Arc<SealedEntry>) -> bool {
 fn with_document(sealed: &SealedEntry, is_json: bool) -> Result<Response, Problem> {
     let entry = sealed.entry();
     if !is_json {
-        // A replica keeps what the central node sent, which of another make need not be JSON (D10).
+        // A replica keeps what the central node sent, which of another make need not be JSON (protocol D10).
         let detail = format!(
             "the document of {} is not JSON; ask for {LD_JSON}, or with ?raw=true",
             entry.blueprint_id

@@ -1,5 +1,4 @@
-//! The central nodes that a node knows (contract section 8): a peer its configured ones, a central node itself
-//! (FR-028).
+//! The central nodes that a node knows (protocol section 8): a peer its configured ones, a central node itself.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Is it alive, is it ready, how is it: probes that mean something (design section 6).
+//! Is it alive, is it ready, how is it: probes that mean something.
 
 use axum::{Json, extract::State};
 use serde::Serialize;

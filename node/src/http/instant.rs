@@ -1,4 +1,4 @@
-//! Instants as the API shows them (D14: ISO 8601).
+//! Instants as the API shows them (protocol D14: ISO 8601).
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! `/metrics`: the node's instruments in Prometheus text (contract section 10).
+//! `/metrics`: the node's instruments in Prometheus text (protocol section 10).
 
 use axum::{
     extract::State,

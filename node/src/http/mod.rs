@@ -1,4 +1,4 @@
-//! The HTTP API (design section 8, contract section 8): health, metrics, the register, and what each role adds.
+//! The HTTP API (protocol section 8): health, metrics, the register, and what each role adds.
 //!
 //! Each resource is a file; its handlers carry their own OpenAPI description, and [`openapi()`] collects both roles'.
 //! A router serves one role: paths of the other one answer 404 and say so. Deliberately absent: any state of its

@@ -1,4 +1,4 @@
-//! Errors as RFC 9457 problem documents, and the table from the domain's errors to HTTP (design section 9).
+//! Errors as RFC 9457 problem documents, and the table from the domain's errors to HTTP.
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Writing to the register, on central nodes (FR-019, design decisions 7 to 9).
+//! Writing to the register, on central nodes (ADR 5, 28 and 29).
 
 use std::sync::Arc;
 
@@ -187,7 +187,7 @@ async fn set_active(
     Ok(Json(Published::from(&publication)))
 }
 
-/// A register with findings takes no publication (design decision 6), draining or not.
+/// A register with findings takes no publication (ADR 27), draining or not.
 fn sound(node: &CentralNode) -> Result<(), Problem> {
     node.findings().first().map_or(Ok(()), |finding| Err(StoreError::Damaged(finding.to_string()).into()))
 }

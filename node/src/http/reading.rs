@@ -1,5 +1,4 @@
-//! What every read of the register states beside its answer: version, staleness, validator (FR-025, design
-//! section 8).
+//! What every read of the register states beside its answer: version, staleness, validator.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Opening connections to central nodes: the network as an injected dependency (design decision 23).
+//! Opening connections to central nodes: the network as an injected dependency (ADR 32).
 
 mod life;
 mod tcp;

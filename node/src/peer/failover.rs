@@ -1,5 +1,5 @@
 //! Which central node comes next and how long to wait before it: the pure arithmetic behind
-//! [`machine`](super::machine) (design decision 14, contract section 6.2).
+//! [`machine`](super::machine) (ADR 33, protocol section 6.2).
 //!
 //! The only file that knows the `backoff` crate, which is unmaintained: a swap to another crate (backon, or four
 //! lines of arithmetic) touches [`round_base`] and nothing else.
@@ -8,7 +8,7 @@ use std::{fmt, time::Duration};
 
 use backoff::{SystemClock, backoff::Backoff as _, exponential::ExponentialBackoffBuilder};
 
-/// Name of a central node as configured, such as `n0.sorcha.dev` (contract section 6.1).
+/// Name of a central node as configured, such as `n0.sorcha.dev` (protocol section 6.1).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CentralId(String);
 
@@ -35,10 +35,10 @@ impl fmt::Display for CentralId {
 /// Whether a peer returns to a better central node once that one works again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Failback {
-    /// Stay on the node that works (contract section 6.2, failback).
+    /// Stay on the node that works (protocol section 6.2, failback).
     #[default]
     Never,
-    /// Look for a better node after this long with acknowledged heartbeats on a worse one (design decision 14).
+    /// Look for a better node after this long with acknowledged heartbeats on a worse one (ADR 33).
     AfterStable(Duration),
 }
 
@@ -46,13 +46,13 @@ pub enum Failback {
 /// panic.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
-    /// Delay of the first round in isolation: 1 s (contract section 6.2, backoff).
+    /// Delay of the first round in isolation: 1 s (protocol section 6.2, backoff).
     pub initial_delay: Duration,
-    /// Greatest delay of a round: 60 s (contract section 6.2, D17).
+    /// Greatest delay of a round: 60 s (protocol section 6.2, D17).
     pub max_delay: Duration,
-    /// Growth from round to round: 2 (contract section 6.2).
+    /// Growth from round to round: 2 (protocol section 6.2).
     pub multiplier: f64,
-    /// Consecutive missed heartbeats that end a session: 2 (contract section 6.3, D7); 0 counts as 1.
+    /// Consecutive missed heartbeats that end a session: 2 (protocol section 6.3, D7); 0 counts as 1.
     pub max_missed: u32,
     /// Consecutive failed syncs that end a session: 3 (ours; the contract says nothing); 0 counts as 1.
     pub max_sync_failures: u32,
@@ -62,14 +62,14 @@ pub struct Policy {
     /// A session that ends sooner than this is short; from the second short one in a row on, the rounds' delays
     /// apply before the next dial: 30 s, one heartbeat (ours: no hot loop between nodes that accept and then fail).
     pub settle_after: Duration,
-    /// Greatest retry-after hint believed: 1 h (contract section 6.9, interval cap), so that no answer of a central
+    /// Greatest retry-after hint believed: 1 h (protocol section 6.9, interval cap), so that no answer of a central
     /// node can lock a peer out for ever.
     pub max_retry_after: Duration,
-    /// Return to a better node: never (contract section 6.2; `failback` in design section 6).
+    /// Return to a better node: never (protocol section 6.2, ADR 33).
     pub failback: Failback,
     /// Time between probes of better nodes: 30 s, the heartbeat interval (ours).
     pub probe_interval: Duration,
-    /// Successful probes in a row before moving: 2 (field-survey 2, priority failover with hysteresis); 0 counts
+    /// Successful probes in a row before moving: 2 (ours: hysteresis); 0 counts
     /// as 1.
     pub probe_successes: u32,
 }
@@ -105,13 +105,13 @@ pub fn distinct(centrals: Vec<CentralId>) -> Vec<CentralId> {
 }
 
 /// Order of a pass after `failed` let the peer down: the nodes behind it, then from the top, itself last
-/// (contract section 6.2, D37). Priority order when `failed` is not in the list.
+/// (protocol section 6.2, D37). Priority order when `failed` is not in the list.
 #[must_use]
 pub fn order_after(centrals: &[CentralId], failed: &CentralId) -> Vec<CentralId> {
     rotated(centrals, centrals.iter().position(|c| c == failed).map_or(0, |index| index + 1))
 }
 
-/// Order of a pass that tries `first` again and then goes on in the same direction (contract section 6.3,
+/// Order of a pass that tries `first` again and then goes on in the same direction (protocol section 6.3,
 /// RECONNECT). Priority order when `first` is not in the list.
 #[must_use]
 pub fn order_from(centrals: &[CentralId], first: &CentralId) -> Vec<CentralId> {
@@ -119,7 +119,7 @@ pub fn order_from(centrals: &[CentralId], first: &CentralId) -> Vec<CentralId> {
 }
 
 /// Order of a pass that moves to the better node `target`: it, then the node just left, then the others by priority
-/// (design decision 14, failback).
+/// (ADR 33, failback).
 #[must_use]
 pub fn order_back_to(centrals: &[CentralId], target: &CentralId, previous: &CentralId) -> Vec<CentralId> {
     let others = centrals.iter().filter(|c| *c != target && *c != previous);
@@ -131,7 +131,7 @@ fn rotated(centrals: &[CentralId], start: usize) -> Vec<CentralId> {
     from.iter().chain(before).cloned().collect()
 }
 
-/// Delay of round `round` (from 0) before jitter: 1, 2, 4, 8, 16, 32, 60, 60, … s (design decision 14).
+/// Delay of round `round` (from 0) before jitter: 1, 2, 4, 8, 16, 32, 60, 60, … s (ADR 33).
 ///
 /// The crate's own randomisation is off, and its clock and random draw never reach the result: only the interval it
 /// keeps is read.
@@ -154,7 +154,7 @@ pub fn round_base(policy: &Policy, round: u32) -> Duration {
     backoff.current_interval
 }
 
-/// Full jitter: `draw` in [0, 1) of `base` (design decision 14). A draw outside that range counts as its nearest end,
+/// Full jitter: `draw` in [0, 1) of `base` (ADR 33). A draw outside that range counts as its nearest end,
 /// no number as 0.
 #[must_use]
 pub fn full_jitter(base: Duration, draw: f64) -> Duration {
@@ -167,12 +167,12 @@ pub fn full_jitter(base: Duration, draw: f64) -> Duration {
 pub enum Pace {
     /// Something may get better soon: the rounds' growing delay, with jitter.
     Backoff,
-    /// Every node refused for good (contract section 5, PERMISSION_DENIED: stop): the greatest delay, whole.
+    /// Every node refused for good (protocol section 5, PERMISSION_DENIED: stop): the greatest delay, whole.
     Slowest,
 }
 
 /// The wait after a pass without success: never shorter than `floor`, the smallest retry-after hint that applies
-/// (design decision 17); the jitter comes on top of a hint, so that peers refused together do not return together.
+/// (ADR 36); the jitter comes on top of a hint, so that peers refused together do not return together.
 ///
 /// Jitter lets some peers run through the first rounds within moments. No wait is longer than the outage has lasted so far
 /// and one first delay (what the rounds without jitter come to), so that they do not sit out half a minute after an outage

@@ -59,7 +59,7 @@ pub fn violated(step: &Step<'_>) -> Vec<&'static str> {
     ALL.iter().filter(|(_, holds)| !holds(step)).map(|(name, _)| *name).collect()
 }
 
-/// At most one attempt or session at any point within the step (FR-035): whatever is live is abandoned, closed or
+/// At most one attempt or session at any point within the step (protocol section 6.2): whatever is live is abandoned, closed or
 /// over before the next dial, effects address only what is live, and the state agrees with the effects in the end.
 #[must_use]
 pub fn one_connection(step: &Step<'_>) -> bool {
@@ -98,7 +98,7 @@ fn is_dialling(state: &State, attempt: u64) -> bool {
     )
 }
 
-/// A goodbye and the end of its session come together and in this order, before any dial (contract section 6.2,
+/// A goodbye and the end of its session come together and in this order, before any dial (protocol section 6.2,
 /// failover steps).
 #[must_use]
 pub fn goodbye_then_close(step: &Step<'_>) -> bool {
@@ -143,7 +143,7 @@ pub fn dials_listed_nodes(step: &Step<'_>) -> bool {
     asked && step.after.session().is_none_or(|session| listed(&session.central))
 }
 
-/// A node that said when to come back is not dialled sooner (design decision 17).
+/// A node that said when to come back is not dialled sooner (ADR 36).
 #[must_use]
 pub fn obeys_retry_hints(step: &Step<'_>) -> bool {
     step.effects.iter().all(|effect| match effect {
@@ -167,7 +167,7 @@ pub fn stopped_for_good(step: &Step<'_>) -> bool {
     step.before.phase != Phase::Stopped || (step.after == step.before && step.effects.is_empty())
 }
 
-/// Isolation is reported exactly when the public state enters it, or leaves it for a session (contract section 6.4).
+/// Isolation is reported exactly when the public state enters it, or leaves it for a session (protocol section 6.4).
 #[must_use]
 pub fn isolation_is_told_once(step: &Step<'_>) -> bool {
     let count = |wanted: fn(&Report) -> bool| {
@@ -196,7 +196,7 @@ pub fn isolated_without_session(step: &Step<'_>) -> bool {
         && (step.after.peer_state() == PeerState::Isolated) == step.after.isolated_since().is_some()
 }
 
-/// A session with too many misses or failed syncs does not exist (D7).
+/// A session with too many misses or failed syncs does not exist (protocol D7).
 #[must_use]
 pub fn misses_below_limit(step: &Step<'_>) -> bool {
     step.after.session().is_none_or(|session| {

@@ -1,4 +1,4 @@
-//! The peer's connection as a pure state machine (design decision 13): `state x event -> state x effects`.
+//! The peer's connection as a pure state machine (ADR 32): `state x event -> state x effects`.
 //!
 //! Nothing in here reads a clock, draws a random number, calls anybody or looks at the environment; the instant and
 //! the draw come in as data. The machine is total: every event is allowed in every state, and one that comes too late
@@ -38,7 +38,7 @@ use self::{
 use super::failover::{CentralId, Policy, distinct};
 use crate::clock::Monotonic;
 
-/// What a step may know of the world besides its event (design decision 23).
+/// What a step may know of the world besides its event (ADR 32).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Moment {
     /// Now.

@@ -1,4 +1,4 @@
-//! The replica: the local store and the view over it, written by one task at a time (FR-025, decision 12).
+//! The replica: the local store and the view over it, written by one task at a time (ADR 31).
 
 use std::sync::Arc;
 

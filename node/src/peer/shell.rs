@@ -1,4 +1,4 @@
-//! The shell around the machine: effects become calls, their results become events (design decision 13).
+//! The shell around the machine: effects become calls, their results become events (ADR 32).
 
 mod reload;
 mod report;

@@ -1,5 +1,5 @@
-//! What a peer knows of itself and of its central nodes: in memory, never shared, lost on restart (FR-037,
-//! contract section 7: ActivePeerInfo, CentralNodeInfo). HTTP, logs and the reporter read this snapshot.
+//! What a peer knows of itself and of its central nodes: in memory, never shared, lost on restart (protocol
+//! section 7: ActivePeerInfo, CentralNodeInfo). HTTP, logs and the reporter read this snapshot.
 
 mod refused;
 
@@ -21,13 +21,13 @@ use crate::{
 const HISTORY: usize = 50;
 /// Heartbeats in a row that name an older version than is held, until the central node is supposed to have lost it.
 const LONG_BEHIND: u32 = 3;
-/// Round trips that are averaged (contract section 3.2).
+/// Round trips that are averaged (protocol section 3.2).
 const ROUND_TRIPS: usize = 10;
 
 /// A peer's snapshot of itself.
 #[derive(Clone, Debug)]
 pub struct PeerStatus {
-    /// State of the connection (D36).
+    /// State of the connection (protocol D36).
     pub state: PeerState,
     /// Since when.
     pub since: Timestamp,
@@ -161,7 +161,7 @@ impl HeartbeatCounters {
     }
 }
 
-/// How a configured central node stands, as this peer knows it (contract section 6.11).
+/// How a configured central node stands, as this peer knows it (protocol section 6.11).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub enum CentralNodeState {
     /// Not tried, or left.
@@ -177,7 +177,7 @@ pub enum CentralNodeState {
     HeartbeatTimeout,
 }
 
-/// A configured central node (contract section 7).
+/// A configured central node (protocol section 7).
 #[derive(Clone, Debug)]
 pub struct CentralNodeInfo {
     /// Its address, identity and priority.

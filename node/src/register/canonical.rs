@@ -1,5 +1,5 @@
 //! Blueprint documents in canonical JSON (RFC 8785), the form in which they travel and are hashed
-//! (design decision 8, contract D10, D11, U8).
+//! (ADR 29, protocol D10, D11, U8).
 
 mod form;
 

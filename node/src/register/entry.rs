@@ -1,4 +1,4 @@
-//! One entry of the register, its encoded form, and the rules every entry keeps (contract section 3.3).
+//! One entry of the register, its encoded form, and the rules every entry keeps (protocol section 3.3).
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +26,7 @@ const DOCUMENT_FIELD: u32 = 3;
 pub struct Entry {
     /// Key; one entry per blueprint.
     pub blueprint_id: BlueprintId,
-    /// Register-wide version of this entry's newest state; deprecation and reactivation take a new one (D20).
+    /// Register-wide version of this entry's newest state; deprecation and reactivation take a new one (protocol D20).
     pub version: Version,
     /// The document; never changes once published.
     pub document: Document,
@@ -128,7 +128,7 @@ pub fn check_published_by(value: &str) -> Result<(), InvalidField> {
     check_length("published_by", value, limits::PUBLISHED_BY_CHARS)
 }
 
-/// Checks a metadata map: less than 4 KB of keys and values in all (D28).
+/// Checks a metadata map: less than 4 KB of keys and values in all (protocol D28).
 ///
 /// # Errors
 /// [`InvalidField::TooLong`] with the size found.
@@ -204,7 +204,7 @@ impl SealedEntry {
             return Err(InvalidEntry::Register { found: message.register_id });
         }
         let document = Document::from_received(message.blueprint_document);
-        // The checksum may be left empty (D11); a stated one must fit.
+        // The checksum may be left empty (protocol D11); a stated one must fit.
         if !message.checksum.is_empty() && message.checksum != document.checksum().text().as_str() {
             return Err(InvalidEntry::Checksum { stated: message.checksum, actual: document.checksum() });
         }

@@ -1,4 +1,4 @@
-//! What a stored register must satisfy, and the findings when it does not (FR-022, SC-012, design decision 6).
+//! What a stored register must satisfy, and the findings when it does not (ADR 27).
 //!
 //! Stores hand over what they hold as [`Record`]s; these functions tell good entries from findings. Every
 //! finding names what is wrong and where, so that a peer fetches just that again.

@@ -1,4 +1,4 @@
-//! The contract's field limits (contract sections 3 and 6.10). They are part of the protocol, not settings:
+//! The contract's field limits (protocol sections 3 and 6.10). They are part of the protocol, not settings:
 //! a node with others could not talk to its peers.
 
 /// Longest `peer_id`, characters.
@@ -21,7 +21,7 @@ pub const SESSION_ID_CHARS: usize = 255;
 pub const DOCUMENT_BYTES: usize = 16 * 1024 * 1024;
 /// Largest body of a publication: a document that shrinks to its limit in canonical form, and what surrounds it.
 pub const BODY_BYTES: usize = 2 * DOCUMENT_BYTES + 64 * 1024;
-/// Largest metadata map: bytes of all keys and values together (D28).
+/// Largest metadata map: bytes of all keys and values together (protocol D28).
 pub const METADATA_BYTES: usize = 4096;
 /// Largest summary in a push notice, bytes.
 pub const SUMMARY_BYTES: usize = 4096;
@@ -37,5 +37,5 @@ pub const TRACE_PARENT_CHARS: usize = 55;
 /// Versions that a restore leaves out: what was published after the bundle, and is lost, is not known, and its numbers must
 /// not be given again. At a hundred publications a second this is the work of a hundred days; a gap costs nothing.
 pub const RESTORE_GAP: u32 = 1_000_000_000;
-/// Greatest difference between a heartbeat's timestamp and the receiver's clock, milliseconds (D6).
+/// Greatest difference between a heartbeat's timestamp and the receiver's clock, milliseconds (protocol D6).
 pub const CLOCK_SKEW_MILLIS: i64 = 60_000;

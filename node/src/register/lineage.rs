@@ -1,5 +1,5 @@
 //! Genesis and lineage: the signed first record of a register, whose hash tells one register's history from
-//! another's (design decision 5, contract section 6.8, U14).
+//! another's (ADR 26, protocol section 6.8, U14).
 
 use std::fmt;
 

@@ -160,11 +160,11 @@ macro_rules! identifier {
 }
 
 identifier!(
-    /// Identity of a peer: 1-64 characters of `^[a-zA-Z0-9\-_]+$` (contract section 3.1).
+    /// Identity of a peer: 1-64 characters of `^[a-zA-Z0-9\-_]+$` (protocol section 3.1).
     PeerId, "peer_id", limits::PEER_ID_CHARS
 );
 identifier!(
-    /// Key of a blueprint: 1-255 characters of `^[a-zA-Z0-9\-_]+$` (contract section 3.3).
+    /// Key of a blueprint: 1-255 characters of `^[a-zA-Z0-9\-_]+$` (protocol section 3.3).
     BlueprintId, "blueprint_id", limits::BLUEPRINT_ID_CHARS
 );
 
@@ -307,11 +307,11 @@ macro_rules! hash32 {
 }
 
 hash32!(
-    /// Identity of a register's history: SHA-256 of its genesis record (design decision 5).
+    /// Identity of a register's history: SHA-256 of its genesis record (ADR 26).
     Lineage
 );
 hash32!(
-    /// Digest of a register at one version: equal digests at equal versions mean equal replicas (decision 24).
+    /// Digest of a register at one version: equal digests at equal versions mean equal replicas (ADR 2).
     RegisterDigest
 );
 hash32!(
@@ -333,7 +333,7 @@ impl Checksum {
         Self(sha2::Sha256::digest(document).into())
     }
 
-    /// Parses `sha256:` and 64 lower-case hex digits (D11).
+    /// Parses `sha256:` and 64 lower-case hex digits (protocol D11).
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.strip_prefix(Self::PREFIX)?;

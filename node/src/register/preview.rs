@@ -1,4 +1,4 @@
-//! The preview of a document that a push notice carries (contract section 6.6, U10).
+//! The preview of a document that a push notice carries (protocol section 6.6, U10).
 
 use bytes::Bytes;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! The seed entry `register-creation-v1` (contract section 6.8, FR-017).
+//! The seed entry `register-creation-v1` (protocol section 6.8).
 
 use std::collections::BTreeMap;
 

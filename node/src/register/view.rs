@@ -207,7 +207,7 @@ impl RegisterView {
         self.genesis.as_ref().map(|genesis| genesis.lineage())
     }
 
-    /// Digest over head version and active entries (design decision 24).
+    /// Digest over head version and active entries (ADR 2).
     #[must_use]
     pub fn digest(&self) -> RegisterDigest {
         self.active_tree.digest(self.head)

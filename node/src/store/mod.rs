@@ -1,4 +1,4 @@
-//! Where a register lies on disk: one trait, two stores (design decision 11).
+//! Where a register lies on disk: one trait, two stores (ADR 31).
 //!
 //! [`journal`] is the embedded one, a crash-safe file; [`mongo`] is MongoDB.
 //! The same trait serves both roles: a central node publishes into its store and tails it, a peer applies verified batches
@@ -78,7 +78,7 @@ impl Draft {
     }
 }
 
-/// A deprecation or reactivation; it takes a new version (D20).
+/// A deprecation or reactivation; it takes a new version (protocol D20).
 #[derive(Clone, Debug)]
 pub struct StateChange {
     /// Which blueprint.
@@ -110,11 +110,11 @@ impl StateChange {
 pub struct Publication {
     /// The entry as it is stored now.
     pub entry: Arc<SealedEntry>,
-    /// False when it was there already: the same bytes published again, or the state it had (decision 7).
+    /// False when it was there already: the same bytes published again, or the state it had (ADR 28).
     pub changed: bool,
 }
 
-/// A peer's position, kept in the replica's own transaction (contract section 6.7, decision 12).
+/// A peer's position, kept in the replica's own transaction (protocol section 6.7, ADR 31).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Checkpoint {
@@ -171,7 +171,7 @@ pub enum StoreError {
     /// No space is left; nothing was stored.
     #[error("the store is full: {0}")]
     Full(String),
-    /// The id is published with other content (decision 7: an id is published once).
+    /// The id is published with other content (ADR 28: an id is published once).
     #[error("blueprint {id} is already published with other content ({checksum}); publish it under a new id")]
     Conflict {
         /// The id.
@@ -217,7 +217,7 @@ pub(crate) fn next_version(head: Version) -> Result<Version, StoreError> {
     })
 }
 
-/// A database that was dropped, restored or exchanged under a running node (design decision 5).
+/// A database that was dropped, restored or exchanged under a running node (ADR 26).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "MongoDB holds another register than the one that this node serves: {found} instead of {}. The database was dropped, \
@@ -294,7 +294,7 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError`] when the store can't be read or written.
     async fn init_genesis(&self, genesis: Genesis) -> Result<Genesis, StoreError>;
 
-    /// Publishes: allocates the next version and stores the entry durably (decision 9).
+    /// Publishes: allocates the next version and stores the entry durably (ADR 5).
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the id is published with another document.
@@ -316,7 +316,7 @@ pub trait Store: Send + Sync + 'static {
     /// Returns when there may be something newer than `after`; it may also return for nothing.
     async fn changed(&self, after: Version);
 
-    /// Replica: stores entries and the position after them, all or nothing (decision 12).
+    /// Replica: stores entries and the position after them, all or nothing (ADR 31).
     ///
     /// # Errors
     /// [`StoreError::Full`] and others; nothing is stored then.

@@ -1,4 +1,4 @@
-//! MongoDB: the contract's collection, shared by several central nodes at once (design decisions 8 to 12).
+//! MongoDB: the contract's collection, shared by several central nodes at once (ADR 5, 29, 30 and 31).
 //!
 //! Every publication is one insert or one update of one document, at the version after the newest. Each document
 //! lists all versions that its blueprint has had, under a unique index: of several nodes one gets a version, and

@@ -1,4 +1,4 @@
-//! The node's instruments (contract section 10). Every measurement carries the `node_id` of the node that made it.
+//! The node's instruments (protocol section 10). Every measurement carries the `node_id` of the node that made it.
 
 use std::{sync::Arc, time::Duration};
 

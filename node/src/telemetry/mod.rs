@@ -1,4 +1,4 @@
-//! Logs, traces and metrics (contract section 10).
+//! Logs, traces and metrics (protocol section 10).
 //!
 //! Logs go to stderr; metrics to a Prometheus registry for `/metrics`; with `telemetry.otlp_endpoint`, traces and
 //! metrics go to a collector too. The standard `OTEL_*` variables that tune OpenTelemetry's own SDK (headers,

@@ -1,4 +1,4 @@
-//! The node's spans (contract section 10). Each is opened here, entered by the work it stands for, and completed
+//! The node's spans (protocol section 10). Each is opened here, entered by the work it stands for, and completed
 //! by [`finish`].
 
 use std::{any::Any, borrow::Cow, fmt, time::Duration};

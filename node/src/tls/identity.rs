@@ -1,4 +1,4 @@
-//! Who a certificate speaks for: a SPIFFE URI among its subject alternative names (design decision 19). Pure.
+//! Who a certificate speaks for: a SPIFFE URI among its subject alternative names (ADR 38). Pure.
 
 use std::fmt;
 

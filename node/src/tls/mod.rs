@@ -1,4 +1,4 @@
-//! Mutual TLS on gRPC (design decision 19): who this node is, whom it believes, and what a certificate shown to it says.
+//! Mutual TLS on gRPC (ADR 38): who this node is, whom it believes, and what a certificate shown to it says.
 //!
 //! The files are looked at again and again. What they hold newly serves connections opened from then on; those that exist
 //! live on. Where they can't be used together, the certificate and key before stay in use, and the fault is told. Trust does

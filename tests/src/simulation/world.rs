@@ -28,7 +28,7 @@ use super::{
 
 /// After the last fault everything must be as it should be within this time.
 const SETTLE: Duration = Duration::from_secs(400);
-/// A wrong clock is no reason not to be connected up to here (contract section 5).
+/// A wrong clock is no reason not to be connected up to here (protocol section 5).
 const CLOCK_LIMIT: Duration = Duration::from_secs(55);
 /// A link slower than this is not expected to carry a session.
 const USABLE_ROUND_TRIP: Duration = Duration::from_millis(200);

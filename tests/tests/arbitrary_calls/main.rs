@@ -16,7 +16,7 @@ use sorcha_tests::{Central, Peer, memory, quick};
 use tokio::runtime::Handle;
 use tonic::{Code, Request, Response, Status, Streaming, transport::Channel};
 
-/// Contract section 5, without INTERNAL: that one is for what nobody foresaw.
+/// Protocol section 5, without INTERNAL: that one is for what nobody foresaw.
 const ALLOWED: [Code; 10] = [
     Code::Ok,
     Code::InvalidArgument,

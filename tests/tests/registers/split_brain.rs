@@ -1,5 +1,5 @@
 //! Two central nodes with registers of their own under one network's name: nothing is merged, everybody says so, and an administrator
-//! decides, on either side (design decision 5, contract section 6.9). The commands are those of docs/operations.md.
+//! decides, on either side (ADR 26, protocol section 6.9). The commands are those of docs/operations.md.
 
 use sorcha_tests::process::{Process, free_ports, get, publish, until};
 

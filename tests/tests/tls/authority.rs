@@ -108,7 +108,7 @@ async fn nobody_speaks_for_a_peer_that_is_not_its_own() {
         }
         denied("DisconnectFromCentralNode", disconnect(&channel, "edge-0", session).await, HEDGE);
     }
-    // On the stream of heartbeats a refusal is an acknowledgement (D4).
+    // On the stream of heartbeats a refusal is an acknowledgement (protocol D4).
     let mut stream = HeartbeatClient::new(channel.clone())
         .monitor_heartbeat(once(beat("edge-0", &session)))
         .await
@@ -117,7 +117,7 @@ async fn nobody_speaks_for_a_peer_that_is_not_its_own() {
     let acknowledgement = stream.next().await.unwrap().unwrap();
     assert!(!acknowledgement.success && acknowledgement.message.contains(HEDGE), "{acknowledgement:?}");
 
-    // Its own name with another's session: no such session of its own (U3).
+    // Its own name with another's session: no such session of its own (protocol U3).
     connect(&channel, "hedge-0").await.unwrap();
     for (call, outcome) in calls(&channel, "hedge-0", &session).await {
         assert_eq!(outcome.expect_err(call).code(), Code::NotFound, "{call}");
@@ -154,7 +154,7 @@ async fn the_same_certificate_replaces_its_session_at_once() {
         assert_eq!(outcome.expect_err(call).code(), Code::NotFound, "{call}");
     }
     for (call, outcome) in calls(&second, "edge-0", &new).await {
-        // Two push streams on one session are one too many (D31).
+        // Two push streams on one session are one too many (protocol D31).
         let is_second_stream = matches!(&outcome, Err(status) if status.code() == Code::AlreadyExists);
         assert!(outcome.is_ok() || is_second_stream, "{call}: {outcome:?}");
     }

@@ -1,4 +1,4 @@
-//! Peers that are behind for too long (FR-023, contract section 6.9). What they miss needs no queue: a push stream is a cursor that
+//! Peers that are behind for too long (protocol section 6.9). What they miss needs no queue: a push stream is a cursor that
 //! stands where they are, and every pull begins there.
 
 use std::time::Duration;

@@ -6,7 +6,7 @@ use crate::{clock::Monotonic, peer::failover::CentralId};
 /// One thing for the shell to do. Nothing here reports back but by an event with the effect's epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Connect: 5 s for TCP and TLS, 30 s in all (design decision 14); ends in `ConnectOk` or `ConnectFailed`.
+    /// Connect: 5 s for TCP and TLS, 30 s in all (ADR 33); ends in `ConnectOk` or `ConnectFailed`.
     Dial {
         /// Of the new attempt, and of the session that may come of it.
         epoch: u64,
@@ -46,14 +46,14 @@ pub enum Effect {
         /// Of the session.
         epoch: u64,
     },
-    /// Sync now (D38); joins one that runs, unless that resumes and this is full.
+    /// Sync now (protocol D38); joins one that runs, unless that resumes and this is full.
     SyncNow {
         /// Of the session.
         epoch: u64,
         /// From where.
         plan: SyncPlan,
     },
-    /// Double the heartbeat interval, up to the shell's cap (contract section 6.3, REDUCE_FREQUENCY).
+    /// Double the heartbeat interval, up to the shell's cap (protocol section 6.3, REDUCE_FREQUENCY).
     SlowHeartbeat {
         /// Of the session.
         epoch: u64,
@@ -75,7 +75,7 @@ pub enum Effect {
     Report(Report),
 }
 
-/// How a session begins to sync (design decision 25).
+/// How a session begins to sync (ADR 41).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncPlan {
     /// Everything anew.
@@ -84,17 +84,17 @@ pub enum SyncPlan {
     Resume,
 }
 
-/// Facts worth telling (contract section 10, structured log events).
+/// Facts worth telling (protocol section 10, structured log events).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// A whole pass found nobody: the peer serves its replica alone (contract section 6.4).
+    /// A whole pass found nobody: the peer serves its replica alone (protocol section 6.4).
     EnteredIsolated,
     /// A central node took the peer again.
     LeftIsolated {
         /// Since when it was isolated.
         since: Monotonic,
     },
-    /// A central node serves another lineage (design decision 5).
+    /// A central node serves another lineage (ADR 26).
     SplitBrain {
         /// Which one.
         central: CentralId,
@@ -106,14 +106,14 @@ pub enum Report {
         /// Its reason.
         message: String,
     },
-    /// A heartbeat was missed, not yet one too many (contract section 6.3, grace).
+    /// A heartbeat was missed, not yet one too many (protocol section 6.3, grace).
     HeartbeatMissed {
         /// Who did not answer.
         central: CentralId,
         /// Misses in a row.
         missed: u32,
     },
-    /// A session on another node replaced one that ended; counted once, when it succeeds (contract section 10,
+    /// A session on another node replaced one that ended; counted once, when it succeeds (protocol section 10,
     /// `peer.failover.count`).
     FailedOver {
         /// The node left.
@@ -139,13 +139,13 @@ pub enum Report {
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// Too many heartbeats missed in a row (D7).
+    /// Too many heartbeats missed in a row (protocol D7).
     HeartbeatTimeout,
-    /// The central node asked for it: drain or overload (design decision 18).
+    /// The central node asked for it: drain or overload (ADR 37).
     Advised,
     /// The connection was lost.
     ConnectionLost(Loss),
-    /// The central node no longer knows the session (D4).
+    /// The central node no longer knows the session (protocol D4).
     SessionRejected,
     /// Too many syncs failed in a row.
     SyncFailed,
@@ -153,14 +153,14 @@ pub enum Cause {
     Refused,
     /// The node is no longer in the list.
     Delisted,
-    /// Asked for by a person (contract section 8).
+    /// Asked for by a person (protocol section 8).
     Requested,
-    /// A better node works again (design decision 14).
+    /// A better node works again (ADR 33).
     Failback,
 }
 
 impl Cause {
-    /// Label of metrics and spans (contract section 10, `reason`).
+    /// Label of metrics and spans (protocol section 10, `reason`).
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -192,7 +192,7 @@ impl Cause {
     }
 }
 
-/// Reason of a disconnect (contract section 4); the discriminants are the wire's.
+/// Reason of a disconnect (protocol section 4); the discriminants are the wire's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum DisconnectReason {

@@ -9,7 +9,7 @@ use crate::{peer::failover::CentralId, register::names::Version};
 /// is stale and changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The peer starts to connect (contract section 6.1, peer start). Ignored once started.
+    /// The peer starts to connect (protocol section 6.1, peer start). Ignored once started.
     Start,
     /// The list of central nodes, by priority, changed in any way; an address counts too, though the machine sees
     /// names only. The shell sends it for real changes alone.
@@ -21,7 +21,7 @@ pub enum Event {
         /// What the central node answered.
         info: SessionInfo,
     },
-    /// The attempt failed: not reached, out of time (30 s, D16) or refused.
+    /// The attempt failed: not reached, out of time (30 s, protocol D16) or refused.
     ConnectFailed {
         /// Of the attempt.
         epoch: u64,
@@ -29,7 +29,7 @@ pub enum Event {
         fault: Fault,
         /// The reason, for people.
         message: String,
-        /// The central node's hint when to come back (design decision 17).
+        /// The central node's hint when to come back (ADR 36).
         retry_after: Option<Duration>,
     },
     /// A heartbeat was acknowledged. An acknowledgement with `success=false` that recommends nothing is a
@@ -40,12 +40,12 @@ pub enum Event {
         /// What the central node recommends.
         action: Action,
     },
-    /// A heartbeat ran out of time or failed with another error than UNAVAILABLE (contract section 6.3).
+    /// A heartbeat ran out of time or failed with another error than UNAVAILABLE (protocol section 6.3).
     HeartbeatMissed {
         /// Of the session.
         epoch: u64,
     },
-    /// The connection is gone (design decision 14).
+    /// The connection is gone (ADR 33).
     ConnectionLost {
         /// Of the session.
         epoch: u64,
@@ -53,7 +53,7 @@ pub enum Event {
         loss: Loss,
     },
     /// A call was refused because the central node does not know the session: NOT_FOUND, or FAILED_PRECONDITION for
-    /// a heartbeat (contract section 5: connect again). Same as [`Action::Reconnect`].
+    /// a heartbeat (protocol section 5: connect again). Same as [`Action::Reconnect`].
     SessionRejected {
         /// Of the session.
         epoch: u64,
@@ -72,7 +72,7 @@ pub enum Event {
         /// The reason, for people.
         message: String,
     },
-    /// A heartbeat showed other content at the same version (design decisions 3 and 24).
+    /// A heartbeat showed other content at the same version (ADR 2 and 25).
     ReplicaDiverged {
         /// Of the session.
         epoch: u64,
@@ -91,11 +91,11 @@ pub enum Event {
         /// The node probed.
         central: CentralId,
     },
-    /// Somebody asked for a new connection (contract section 8, `POST /api/connection/reconnect`).
+    /// Somebody asked for a new connection (protocol section 8, `POST /api/connection/reconnect`).
     ReconnectRequested,
     /// The [`deadline`](super::deadline) was reached. Harmless when early or not asked for.
     Tick,
-    /// The peer stops for good (contract section 6.1, peer stop).
+    /// The peer stops for good (protocol section 6.1, peer stop).
     Stop,
 }
 
@@ -124,7 +124,7 @@ impl Event {
     }
 }
 
-/// What a successful connect told (contract section 3.1, ConnectionResponse) and how the replica relates to it.
+/// What a successful connect told (protocol section 3.1, ConnectionResponse) and how the replica relates to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionInfo {
     /// Handle for later calls.
@@ -150,7 +150,7 @@ impl SessionInfo {
     }
 }
 
-/// How the lineage a central node serves relates to the replica's (design decision 5).
+/// How the lineage a central node serves relates to the replica's (ADR 26).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineageMatch {
     /// The same history.
@@ -170,10 +170,10 @@ pub enum Replica {
     Empty,
     /// Verified entries.
     Held {
-        /// The central node its checkpoint belongs to, where known (contract section 3.3, SyncCheckpoint).
+        /// The central node its checkpoint belongs to, where known (protocol section 3.3, SyncCheckpoint).
         checkpoint_of: Option<CentralId>,
     },
-    /// Entries, but the digests disagree at the same version (design decision 24).
+    /// Entries, but the digests disagree at the same version (ADR 2).
     Diverged,
 }
 
@@ -183,28 +183,28 @@ pub enum Fault {
     /// It can: not reached, overloaded, rate limited, not ready, out of time, internal fault.
     Passing,
     /// It can't until somebody changes something: PERMISSION_DENIED, INVALID_ARGUMENT, FAILED_PRECONDITION
-    /// (contract section 5).
+    /// (protocol section 5).
     Fatal,
     /// What the node says or sends contradicts what the peer holds: another node may be right, and this one later.
     Refused,
 }
 
-/// What an acknowledgement recommends (contract section 4, RecommendedAction).
+/// What an acknowledgement recommends (protocol section 4, RecommendedAction).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Carry on.
     None,
-    /// The peer lags: sync at once (D38).
+    /// The peer lags: sync at once (protocol D38).
     Sync,
     /// The central node is overloaded: beat less often.
     ReduceFrequency,
-    /// Leave for another node (design decision 18: drain).
+    /// Leave for another node (ADR 37: drain).
     Failover,
     /// The session is not valid: connect again.
     Reconnect,
 }
 
-/// How the loss of a connection showed (design decision 14).
+/// How the loss of a connection showed (ADR 33).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
     /// The push stream or the channel was closed.

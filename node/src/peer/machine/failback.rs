@@ -1,5 +1,5 @@
 //! The way back to a better central node: probe the better ones in turn, and move after enough successes in a row
-//! (design decision 14; field-survey, priority failover with hysteresis).
+//! (ADR 33).
 
 use super::{
     effect::{Cause, Effect},
@@ -84,7 +84,7 @@ fn forget(watch: &mut Watch, central: &CentralId) {
     }
 }
 
-/// Break before make, since a peer has one connection at a time (FR-035): the node just left is the second choice.
+/// Break before make, since a peer has one connection at a time (protocol section 6.2): the node just left is the second choice.
 fn move_to(turn: &mut Turn<'_>, session: Session, target: &CentralId) -> Phase {
     let order = order_back_to(&turn.memory.centrals, target, &session.central);
     let outage = session::leave(turn, session, Cause::Failback);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::peer::failover::{CentralId, Pace, wait_after_pass};
 
-/// A pass over all central nodes in priority order, at once (design decision 14).
+/// A pass over all central nodes in priority order, at once (ADR 33).
 pub(super) fn from_the_top(turn: &mut Turn<'_>, outage: Outage) -> Phase {
     let order = turn.memory.centrals.clone();
     begin(turn, order, Duration::ZERO, outage)
@@ -42,7 +42,7 @@ fn advance(turn: &mut Turn<'_>, mut queue: VecDeque<CentralId>, mut tally: Tally
     exhausted(turn, &tally, outage)
 }
 
-/// A whole pass without success: isolated, until the next one (contract section 6.4).
+/// A whole pass without success: isolated, until the next one (protocol section 6.4).
 fn exhausted(turn: &mut Turn<'_>, tally: &Tally, outage: Outage) -> Phase {
     let isolation = outage.isolation.unwrap_or_else(|| {
         turn.report(Report::EnteredIsolated);
@@ -111,7 +111,7 @@ pub(super) fn abandon(turn: &mut Turn<'_>, progress: &Progress) {
     }
 }
 
-/// Another lineage is never merged (design decision 5): leave it, and tell.
+/// Another lineage is never merged (ADR 26): leave it, and tell.
 fn refuse_foreign(turn: &mut Turn<'_>, epoch: u64, central: CentralId, info: SessionInfo) {
     turn.emit(Effect::Disconnect { epoch, session: info.session, reason: DisconnectReason::Error });
     turn.emit(Effect::CloseSession { epoch });
@@ -153,8 +153,8 @@ fn arrival(departure: Departure, to: CentralId) -> Report {
     }
 }
 
-/// Full only where the version held proves nothing at this node (design decision 25); a node of the original
-/// contract proves nothing but its own checkpoint (contract section 6.7, reset).
+/// Full only where the version held proves nothing at this node (ADR 41); a node of the original
+/// contract proves nothing but its own checkpoint (protocol section 6.7, reset).
 fn sync_plan(central: &CentralId, lineage: LineageMatch, replica: &Replica) -> SyncPlan {
     match (replica, lineage) {
         (Replica::Held { .. }, LineageMatch::Same) => SyncPlan::Resume,

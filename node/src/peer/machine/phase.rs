@@ -70,7 +70,7 @@ pub struct Departure {
     pub noticed_at: Monotonic,
 }
 
-/// Isolated mode (contract section 6.4).
+/// Isolated mode (protocol section 6.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Isolation {
     /// Since when.
@@ -96,7 +96,7 @@ impl Wait {
     }
 }
 
-/// Handle of a session, opaque (contract section 3.1); its debug form is its name.
+/// Handle of a session, opaque (protocol section 3.1); its debug form is its name.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SessionId(String);
 
@@ -141,7 +141,7 @@ pub struct Session {
     pub beat: Beat,
 }
 
-/// Pace of the heartbeats (contract section 6.3, REDUCE_FREQUENCY).
+/// Pace of the heartbeats (protocol section 6.3, REDUCE_FREQUENCY).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beat {
     /// The configured interval.
@@ -159,7 +159,7 @@ pub enum Stage {
     Monitored(Option<Watch>),
 }
 
-/// The search for a better central node (design decision 14, failback).
+/// The search for a better central node (ADR 33, failback).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
     /// When the next round of probes starts.

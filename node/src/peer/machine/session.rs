@@ -94,7 +94,7 @@ fn sync_failed(
     Phase::Open(session, stage)
 }
 
-/// Ends the session and looks for another one (contract section 6.2, failover steps).
+/// Ends the session and looks for another one (protocol section 6.2, failover steps).
 pub(super) fn fail_over(turn: &mut Turn<'_>, session: Session, cause: Cause) -> Phase {
     let centrals = &turn.memory.centrals;
     let order = match cause {

@@ -33,7 +33,7 @@ impl State {
         Self { phase: Phase::Idle, memory }
     }
 
-    /// The state as it is shown to the world (D36).
+    /// The state as it is shown to the world (protocol D36).
     #[must_use]
     pub const fn peer_state(&self) -> PeerState {
         match &self.phase {
@@ -71,7 +71,7 @@ impl State {
     }
 }
 
-/// The state of a peer by its public names (D36).
+/// The state of a peer by its public names (protocol D36).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PeerState {
     /// Not started, or stopped.
@@ -82,7 +82,7 @@ pub enum PeerState {
     Connected,
     /// A session is open and heartbeats are acknowledged.
     HeartbeatMonitoring,
-    /// A whole pass found nobody; passes go on in the background (contract section 6.4).
+    /// A whole pass found nobody; passes go on in the background (protocol section 6.4).
     Isolated,
 }
 
@@ -99,7 +99,7 @@ impl PeerState {
         }
     }
 
-    /// Value of the gauge `peer.connection.status`: 0 disconnected, 1 connected, 2 isolated (contract section 10).
+    /// Value of the gauge `peer.connection.status`: 0 disconnected, 1 connected, 2 isolated (protocol section 10).
     #[must_use]
     pub const fn gauge(self) -> u8 {
         match self {
@@ -123,12 +123,12 @@ pub struct Memory {
     pub centrals: Vec<CentralId>,
     /// The newest epoch given out; 0 before the first attempt.
     pub epoch: u64,
-    /// Nodes that said when to come back, with the instant before which they are not dialled (design decision 17).
+    /// Nodes that said when to come back, with the instant before which they are not dialled (ADR 36).
     pub barred: BTreeMap<CentralId, Monotonic>,
     /// Nodes whose register contradicts what the peer holds, with how often in a row that was found.
     pub refusals: BTreeMap<CentralId, u32>,
     /// The node last found on another lineage, until a connect proves that the replica's lineage is served
-    /// (design decision 5).
+    /// (ADR 26).
     pub split_brain: Option<CentralId>,
     /// Sessions in a row that ended before `Policy::settle_after`.
     pub short_sessions: u32,

@@ -45,7 +45,7 @@ pub(in crate::peer) struct Refusal {
     pub(in crate::peer) fault: Fault,
     pub(in crate::peer) message: String,
     pub(in crate::peer) retry_after: Option<Duration>,
-    /// The central node serves another lineage (design decision 5).
+    /// The central node serves another lineage (ADR 26).
     pub(in crate::peer) split_brain: bool,
 }
 
@@ -80,7 +80,7 @@ impl From<Status> for Refusal {
     }
 }
 
-/// Connects within `connect.timeout` (contract section 6.2).
+/// Connects within `connect.timeout` (protocol section 6.2).
 pub(in crate::peer) async fn connect(
     node: &Arc<PeerNode>,
     address: &CentralNodeAddress,
@@ -256,7 +256,7 @@ fn genesis_of(response: &v1::ConnectionResponse) -> Result<Option<Arc<Genesis>>,
     Ok(Some(Arc::new(genesis)))
 }
 
-/// How the central node's register relates to the replica held (design decisions 5, 25).
+/// How the central node's register relates to the replica held (ADR 26 and 41).
 fn relation(
     node: &PeerNode,
     address: &CentralNodeAddress,

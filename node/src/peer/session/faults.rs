@@ -1,4 +1,4 @@
-//! What a failed call means for the session (contract section 5, last column).
+//! What a failed call means for the session (protocol section 5, last column).
 
 use std::{error::Error as _, time::Duration};
 

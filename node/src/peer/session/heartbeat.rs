@@ -1,4 +1,4 @@
-//! The heartbeat loop (contract section 6.3, design decision 3).
+//! The heartbeat loop (protocol section 6.3, ADR 25).
 
 use std::time::Duration;
 
@@ -141,7 +141,7 @@ async fn acknowledged(
         );
         session.tell(Event::ReplicaDiverged { epoch: session.epoch }).await;
     }
-    // The peer compares the versions itself, too (D38).
+    // The peer compares the versions itself, too (protocol D38).
     let behind = central.is_ok_and(|central| central > node.replica.head());
     let action = if behind && action == Action::None { Action::Sync } else { action };
     session.tell(Event::HeartbeatAcked { epoch: session.epoch, action }).await;

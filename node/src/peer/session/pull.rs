@@ -1,4 +1,4 @@
-//! Pulls: full, incremental, and the repair of what was found damaged (contract section 6.5, design decisions 6, 25).
+//! Pulls: full, incremental, and the repair of what was found damaged (protocol section 6.5, ADR 27 and 41).
 
 mod gathered;
 mod whole;
@@ -25,7 +25,7 @@ use crate::{
     store::StoreError,
 };
 
-/// Entries between two log lines of progress (contract section 10).
+/// Entries between two log lines of progress (protocol section 10).
 const PROGRESS: usize = 100;
 /// Asks for all entries, whatever cap is configured.
 const NO_CAP: u32 = u32::MAX;

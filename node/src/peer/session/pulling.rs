@@ -1,4 +1,4 @@
-//! The pulls of a session: the first one, the periodic ones, and those that are asked for (contract section 6.5).
+//! The pulls of a session: the first one, the periodic ones, and those that are asked for (protocol section 6.5).
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
 //! The push stream on the peer's side: whole entries where the central node has them, else notices
-//! (contract section 6.6, design decision 2).
+//! (protocol section 6.6, ADR 25).
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The push stream of a session, held open while the session lives (contract section 6.6).
+//! The push stream of a session, held open while the session lives (protocol section 6.6).
 
 use std::{
     sync::{

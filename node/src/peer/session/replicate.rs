@@ -1,5 +1,5 @@
 //! The two ways of replicating, [`pulling`](super::pulling) and [`pushing`](super::pushing), and what they share. Each is a
-//! task of its own (contract sections 6.1, 6.5, 6.6): a central node that lets one of them wait does not keep the other from
+//! task of its own (protocol sections 6.1, 6.5, 6.6): a central node that lets one of them wait does not keep the other from
 //! working.
 
 use std::{

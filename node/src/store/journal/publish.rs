@@ -106,7 +106,7 @@ impl Group {
     }
 }
 
-/// A register with findings takes no publication until it is restored (design decision 6).
+/// A register with findings takes no publication until it is restored (ADR 27).
 fn refuse_if_damaged(loaded: &Loaded) -> Result<(), StoreError> {
     loaded.findings.first().map_or(Ok(()), |finding| Err(StoreError::Damaged(finding.to_string())))
 }

@@ -127,7 +127,7 @@ impl Database {
     ///
     /// # Errors
     /// [`StoreError::Exchanged`] when another register lies there now: somebody has dropped, restored or exchanged the database
-    /// under the running node (design decision 5).
+    /// under the running node (ADR 26).
     pub(super) async fn head_of(&self, genesis: Option<&Genesis>) -> Outcome<Version> {
         tokio::try_join!(self.head(), self.check_lineage(genesis)).map(|(head, ())| head)
     }
@@ -242,7 +242,7 @@ fn overridden(options: &ClientOptions) -> Vec<String> {
 }
 
 /// Majority writes, in the journals, and majority reads, whatever the connection string says: what is acknowledged stays, and what is read
-/// was acknowledged (design decision 9).
+/// was acknowledged (ADR 5).
 fn collection_options(timeout: Duration) -> CollectionOptions {
     CollectionOptions::builder()
         .write_concern(

@@ -1,4 +1,4 @@
-//! Blueprint documents as BSON that people can query, and back to the very same bytes (design decision 8).
+//! Blueprint documents as BSON that people can query, and back to the very same bytes (ADR 29).
 //!
 //! Canonical JSON -> BSON: objects and arrays keep their order; integers within ±(2^53 - 1) become Int32 where
 //! they fit, else Int64; all other numbers become Double. There is exactly one BSON form of a canonical document,

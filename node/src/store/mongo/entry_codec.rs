@@ -1,4 +1,4 @@
-//! One entry as a document of the contract's collection (contract section 7), and back.
+//! One entry as a document of the contract's collection (protocol section 7), and back.
 //!
 //! Beside the contract's fields there are three of ours: `traceParent`, `versions` and `entryHash`, which covers
 //! every other field. Optional fields are absent when empty, never present and empty.

@@ -1,4 +1,4 @@
-//! The indexes of contract section 7, `version` unique (D19), and one that keeps a superseded version from being given
+//! The indexes of protocol section 7, `version` unique (protocol D19), and one that keeps a superseded version from being given
 //! again; that one leaves out what no node wrote. Only those that are missing are asked for, one a command: servers of other
 //! makers don't all take several at once, or one that is there.
 

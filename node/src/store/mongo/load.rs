@@ -1,4 +1,4 @@
-//! Reading and verifying a whole register at start-up (FR-022, SC-012, design decision 6).
+//! Reading and verifying a whole register at start-up (ADR 27).
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Publications and changes of state: allocation of the next version (design decision 9).
+//! Publications and changes of state: allocation of the next version (ADR 5).
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,7 +27,7 @@ use crate::{
     store::{Draft, Exchange, InItsPlace, Publication, StateChange, StoreError, next_version},
 };
 
-/// Contract section 9: retries 3, delay 500 ms. Safe here, since an id is published once.
+/// Protocol section 9: retries 3, delay 500 ms. Safe here, since an id is published once.
 const RETRIES: u32 = 3;
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// Longest random delay after another node took the version, as a power of two in milliseconds.
@@ -121,7 +121,7 @@ impl MongoStore {
         Err(failure.into_error())
     }
 
-    /// A register with findings takes no publication until it is restored (design decision 6).
+    /// A register with findings takes no publication until it is restored (ADR 27).
     fn check_sound(&self) -> Result<(), StoreError> {
         self.known.borrow().damage.clone().map_or(Ok(()), |damage| Err(StoreError::Damaged(damage)))
     }

@@ -1,4 +1,4 @@
-//! Following what other central nodes publish: polling is the truth, a change stream only wakes it (decision 10).
+//! Following what other central nodes publish: polling is the truth, a change stream only wakes it (ADR 30).
 
 use std::{
     sync::{

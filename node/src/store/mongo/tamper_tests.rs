@@ -1,4 +1,4 @@
-//! No change that another program makes in the database goes unnoticed (FR-022, SC-012, design decision 6).
+//! No change that another program makes in the database goes unnoticed (ADR 27).
 
 use mongodb::bson::{Binary, Bson, DateTime, Document, doc, spec::BinarySubtype};
 

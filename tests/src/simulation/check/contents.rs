@@ -13,7 +13,7 @@ use crate::simulation::{
     net::Host,
 };
 
-/// A replica's batches may be undone by a power cut for this long (design decision 12).
+/// A replica's batches may be undone by a power cut for this long (ADR 31).
 const FLUSH: Duration = Duration::from_millis(1500);
 
 /// One in so many views is compared entry by entry though its digest is right.

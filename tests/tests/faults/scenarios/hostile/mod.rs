@@ -1,6 +1,6 @@
 //! Hostile clients against a central node, one kind after the other and then all at once, with and without mutual TLS: what each
 //! gets, that honest peers, publishers and probes notice nothing, and that the node's memory and file descriptors stay within
-//! bounds and come back (design decision 17).
+//! bounds and come back (ADR 36).
 
 mod frames;
 mod gauge;
