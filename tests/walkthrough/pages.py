@@ -8,7 +8,7 @@ FENCE = re.compile(r"```(\S*)(.*)")
 # The first line of a block that needs what the test does not have; readers see it, too.
 NEEDS = re.compile(r"# needs (.+)")
 # Only these may be a reason: programs that have no place in a test that takes a minute.
-ELSEWHERE = re.compile(r"\b(docker|kind|kubectl|helm|tests/\w+)\b")
+ELSEWHERE = re.compile(r"\b(cargo|docker|kind|kubectl|helm|tests/\w+)\b")
 
 
 class Wrong(Exception):

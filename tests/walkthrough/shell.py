@@ -10,7 +10,7 @@ from .pages import Wrong, difference
 # The longest that a block may take.
 PATIENCE = 60
 # A reader sees that a command has failed; the test ends there and says which.
-STRICT = r"""set -E -o pipefail; trap 's=$?; echo "failed with $s: $BASH_COMMAND"; exit $s' ERR
+STRICT = r"""set -E -o pipefail; trap 's=$?; echo "failed with $s: $BASH_COMMAND" >&2; exit $s' ERR
 """
 
 

@@ -12,15 +12,7 @@ GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl", "v1.9.3"
 # The parser and the schema that `docker compose` is made of.
 COMPOSE = "github.com/compose-spec/compose-go/v2/cmd", "v2.9.0"
 
-# What stands in for a program that the pages call.
-CARGO = """#!/bin/sh
-# What cargo would build is built: the program is started in its place.
-case "$1" in
-    build) exit 0 ;;
-    run) while [ "$1" != -- ]; do shift; done; shift; exec sorcha-node "$@" ;;
-    *) echo "cargo $*: the test has no such command" >&2; exit 1 ;;
-esac
-"""
+# What stands in for the program of this name.
 MONGOD = """#!/usr/bin/env bash
 # The tests' server of the MongoDB protocol, which takes its port alone.
 while (($#)); do case $1 in --port) port=$2 ;; --dbpath) file=$2/data ;; esac; shift; done
@@ -85,7 +77,6 @@ def shim(folder, name, text):
 def collect(shims):
     """Puts what the pages need into one folder; answers which programs are missing, and why."""
     missing = {}
-    shim(shims, "cargo", CARGO)
     for program in ("curl", "jq"):
         if not shutil.which(program):
             raise Missing(f"{program} is not installed. Remedy: install it")
