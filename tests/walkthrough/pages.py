@@ -3,7 +3,8 @@ import dataclasses
 import difflib
 import re
 
-HEADING = re.compile(r"#+ +(.*)")
+# Of a chapter: one that lacks a program is skipped whole, as its parts go on from each other.
+HEADING = re.compile(r"##? +(.*)")
 FENCE = re.compile(r"```(\S*)(.*)")
 # The first line of a block that needs what the test does not have; readers see it, too.
 NEEDS = re.compile(r"# needs (.+)")
