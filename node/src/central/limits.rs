@@ -283,9 +283,9 @@ mod tests {
         assert_eq!((50..90).filter(|n| limiters.connect(&peer(*n), Some(&edge)).is_ok()).count(), 1);
     }
 
-    fn limiters(limits: config::Limits) -> Limiters {
+    fn limiters(limits: &config::Limits) -> Limiters {
         let clock: Arc<dyn Clock> = Arc::new(VirtualClock::new(crate::clock::Timestamp::from_millis(0), 0));
-        Limiters::new(&limits, Duration::from_secs(30), clock)
+        Limiters::new(limits, Duration::from_secs(30), clock)
     }
 
     /// How many of many calls are let through at once, and again after a second.
@@ -298,7 +298,7 @@ mod tests {
     /// The numbers of docs/security.md, which no setting changes.
     #[tokio::test(start_paused = true)]
     async fn status_calls_and_lists_of_peers_are_bounded() {
-        let limiters = limiters(config::Limits::default());
+        let limiters = limiters(&config::Limits::default());
         let (a, b) = (PeerId::new("a").unwrap(), PeerId::new("b").unwrap());
         assert_eq!(at_once_and_a_second_later(|| limiters.status(&a).is_ok()).await, (200, 50));
         limiters.status(&b).unwrap();
@@ -318,7 +318,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn lines_about_refusals_have_a_rate_and_leave_those_about_faults_theirs() {
         let refusal_logs = Rate { per_second: 2.0, burst: 5 };
-        let limiters = limiters(config::Limits { refusal_logs, ..config::Limits::default() });
+        let limiters = limiters(&config::Limits { refusal_logs, ..config::Limits::default() });
         assert_eq!(at_once_and_a_second_later(|| limiters.may_log_refusal()).await, (5, 2));
         assert_eq!(at_once_and_a_second_later(|| limiters.may_log_fault()).await, (5, 2));
     }
