@@ -205,6 +205,18 @@ mod tests {
         }
     }
 
+    /// docs/kubernetes.md tells them.
+    #[test]
+    fn times_that_nobody_sets_are_those_of_the_manual() {
+        let settings = Cli::try_parse_from(["run"]).expect("no flags").settings;
+        let Certificates { ca_lifetime, certificate_lifetime, certificate_settle, foreign_refresh } =
+            settings.certificates;
+        let minutes = |of: Duration| of.as_secs() / 60;
+        assert_eq!((minutes(ca_lifetime), minutes(certificate_lifetime)), (365 * 24 * 60, 30 * 24 * 60));
+        assert_eq!((minutes(certificate_settle), minutes(foreign_refresh)), (5, 1));
+        assert_eq!((minutes(settings.resync), minutes(settings.deprecate_timeout)), (10, 5));
+    }
+
     #[test]
     fn times_of_certificates_must_go_together() {
         assert_eq!(checked(&[]), Ok(()), "the defaults");

@@ -109,7 +109,7 @@ pub(crate) fn assert_confined(pod: &PodSpec, account: Option<&str>) {
 /// All that a spec may say of where and how its pods run.
 pub(crate) fn every_override() -> Value {
     json!({
-        "labels": {"app.kubernetes.io/component": "mine", "a": "b"}, "annotations": {"a": "b"},
+        "labels": {"app.kubernetes.io/component": "mine", "a": "b"}, "annotations": {"sorcha.dev/config-hash": "mine", "a": "b"},
         "nodeSelector": {"a": "b"}, "tolerations": [{"operator": "Exists"}], "priorityClassName": "system-node-critical",
         "affinity": {"podAffinity": {}}, "topologySpreadConstraints": [], "imagePullSecrets": [{"name": "any"}],
     })
@@ -139,6 +139,7 @@ pub(crate) fn assert_overridden(template: &PodTemplateSpec) {
     }
     assert_eq!((&metadata["labels"]["a"], &metadata["annotations"]["a"]), (&json!("b"), &json!("b")));
     assert_ne!(metadata["labels"]["app.kubernetes.io/component"], "mine", "the controller's labels win");
+    assert_ne!(metadata["annotations"]["sorcha.dev/config-hash"], "mine", "and so do its annotations");
 }
 
 /// The status of a StatefulSet whose pods are all up to date and ready.

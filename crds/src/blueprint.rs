@@ -48,8 +48,8 @@ pub struct SorchaBlueprintSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255), extend("pattern" = "^[a-zA-Z0-9_-]+$"))]
     pub id: Option<String>,
-    /// The document, a JSON object (JSON-LD) of at most 127 levels, without numbers of 2^53 or more. Immutable. The whole resource must fit into 1.5 MB, with a client-side
-    /// `kubectl apply` into 256 KB; larger documents are published over HTTP.
+    /// The document, a JSON object (JSON-LD) of at most 127 levels, without numbers of 2^53 or more. Immutable. The API server takes resources of 1.5 MB, from a
+    /// client-side `kubectl apply` of 256 KB; larger documents are published over HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     #[x_kube(validation = Rule::new("self == oldSelf").message("document is immutable, as what is published is: publish the new one under a new id, as a new resource"))]

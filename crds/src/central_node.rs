@@ -104,7 +104,8 @@ pub struct SorchaCentralNodeSpec {
     /// Where and how the pod runs.
     #[serde(default)]
     pub pod: PodOverrides,
-    /// Leave everything as it is until this is false again.
+    /// Leave the node's own objects as they are, its certificate too, until this is false again. What the network's
+    /// central nodes share follows the specs of all of them.
     #[serde(default)]
     pub suspend: bool,
     /// What happens to volumes when the resource is deleted. That of a managed MongoDB goes with the network's last central node,

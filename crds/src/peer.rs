@@ -106,7 +106,7 @@ pub struct SorchaPeerSpec {
     /// Where and how the pods run.
     #[serde(default)]
     pub pod: PodOverrides,
-    /// Leave everything as it is until this is false again.
+    /// Leave everything as it is, certificates too, until this is false again.
     #[serde(default)]
     pub suspend: bool,
     /// What happens to the replicas' volumes when the resource is deleted. They can be fetched again.
@@ -290,10 +290,10 @@ pub struct SorchaPeerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub central: Option<String>,
-    /// Version that every peer holds; absent while one has not reported.
+    /// Version that every peer holds; absent while that of one is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_version: Option<i64>,
-    /// Versions behind, of the peer that is furthest behind; absent while one has not reported.
+    /// Versions behind, of the peer that is furthest behind; absent while that of one is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_lag: Option<i64>,
     /// Every peer was known to equal its central node's head at this instant or later; absent while one never was.
@@ -306,7 +306,7 @@ pub struct SorchaPeerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub rtt: Option<String>,
-    /// Digest of the content of all peers that have reported, its first 12 digits, or `differs`.
+    /// Digest of the content of all peers that have reported one, its first 12 digits, or `differs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub digest: Option<String>,

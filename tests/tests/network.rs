@@ -246,6 +246,17 @@ async fn open(file: &std::path::Path) -> Arc<JournalStore> {
     panic!("{} stays locked", file.display());
 }
 
+/// Changes one byte at each place of a closed store's file that has some text.
+async fn damage(file: &std::path::Path, text: &[u8]) {
+    drop(open(file).await);
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    let mut bytes = std::fs::read(file).unwrap();
+    let places: Vec<_> = (0..bytes.len() - text.len()).filter(|at| bytes[*at..].starts_with(text)).collect();
+    assert!(!places.is_empty());
+    places.iter().for_each(|at| bytes[*at] ^= 1);
+    std::fs::write(file, bytes).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_replica_is_served_and_only_what_is_bad_is_fetched_again() {
     let data = tempfile::tempdir().unwrap();
@@ -258,15 +269,7 @@ async fn a_damaged_replica_is_served_and_only_what_is_bad_is_fetched_again() {
     let peer = Peer::start(quick("edge-0", data.path()), open(&file).await, list.clone()).await;
     peer.until_equal(&central).await;
     peer.stop().await;
-    drop(open(&file).await);
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    let mut bytes = std::fs::read(&file).unwrap();
-    let marker = b"Blueprint b17";
-    let places: Vec<_> =
-        (0..bytes.len() - marker.len()).filter(|at| bytes[*at..].starts_with(marker)).collect();
-    assert!(!places.is_empty());
-    places.iter().for_each(|at| bytes[*at] ^= 1);
-    std::fs::write(&file, bytes).unwrap();
+    damage(&file, b"Blueprint b17").await;
 
     let store = open(&file).await;
     let found = sorcha_node::store::Store::load(&*store).await.unwrap();
@@ -281,6 +284,37 @@ async fn a_damaged_replica_is_served_and_only_what_is_bad_is_fetched_again() {
     let syncs = peer.node.status().syncs;
     assert!(syncs.iter().all(|sync| sync.error.is_none()), "{syncs:?}");
     assert_eq!(syncs.iter().map(|sync| sync.entries).sum::<usize>(), 1, "only the bad entry was fetched");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_that_takes_more_memory_than_allowed_is_refused_and_what_is_held_stays() {
+    let data = tempfile::tempdir().unwrap();
+    let central = Central::start(quick("n0.sorcha.dev", data.path()), memory(), 0).await;
+    for number in 0..40 {
+        central.publish(&format!("b{number}")).await;
+    }
+    let file = data.path().join("replica.journal");
+    let list = vec![central.address(0)];
+    let peer = Peer::start(quick("edge-0", data.path()), open(&file).await, list.clone()).await;
+    peer.until_equal(&central).await;
+    peer.stop().await;
+    damage(&file, b"Blueprint b17").await;
+    central.publish("new").await;
+
+    let store = open(&file).await;
+    let found = sorcha_node::store::Store::load(&*store).await.unwrap();
+    let mut config = quick("edge-0", data.path());
+    // Each part of what is fetched would fit, and so would the replica without what is newer.
+    config.sync.max_memory = Some(central.node.log.view().memory() - 100);
+    let peer = Peer::start(config, store, list).await;
+    eventually("it is refused", || {
+        peer.node.status().refused.is_some_and(|refused| refused.contradiction.label() == "too_large")
+    })
+    .await;
+    let held = peer.node.replica.view();
+    assert_eq!((held.seal(), held.len()), (found.view.seal(), 40));
+    assert_eq!(peer.node.replica.findings().len(), 1, "nothing of it was taken");
+    peer.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -335,6 +369,44 @@ async fn a_central_node_without_push_is_pulled_from_at_leisure() {
     assert!(peer.node.status().syncs.len() <= 3, "{:?}", peer.node.status().syncs);
     central.publish("a").await;
     peer.until_equal(&central).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_wants_no_pushes_opens_no_stream_and_pulls() {
+    let data = tempfile::tempdir().unwrap();
+    let central = Central::start(quick("n0.sorcha.dev", data.path()), memory(), 0).await;
+    let list = vec![central.address(0)];
+    let mut config = quick("edge-0", data.path());
+    config.sync.push = false;
+    let peer = Peer::start(config, memory(), list.clone()).await;
+    peer.until_connected_to("n0.sorcha.dev").await;
+    peer.until_equal(&central).await;
+    let other = Peer::start(quick("edge-1", data.path()), memory(), list).await;
+    let has_push = |id: &str| {
+        let sessions = central.node.sessions();
+        sessions.live().any(|session| session.peer_id.as_str() == id && session.has_push)
+    };
+    eventually("the other one has a stream", || has_push("edge-1")).await;
+    let before = peer.node.replica.head();
+    central.publish("a").await;
+    other.until_equal(&central).await;
+    assert_eq!((peer.node.replica.head(), has_push("edge-0")), (before, false));
+    let (reply, answer) = tokio::sync::oneshot::channel();
+    assert!(peer.node.command(Command::Sync { full: false, reply }).await);
+    assert_eq!(answer.await.unwrap(), Ok(1));
+    peer.until_equal(&central).await;
+    assert!(!has_push("edge-0") && peer.node.status().subscribed_at.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_beats_as_often_as_its_central_node_says() {
+    let data = tempfile::tempdir().unwrap();
+    let central = Central::start(quick("n0.sorcha.dev", data.path()), memory(), 0).await;
+    let mut config = quick("edge-0", data.path());
+    config.heartbeat.interval = Duration::from_secs(120);
+    let peer = Peer::start(config, memory(), vec![central.address(0)]).await;
+    eventually("a beat a second", || peer.node.status().heartbeat.acknowledged >= 3).await;
+    assert_eq!(peer.node.status().failovers, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -262,6 +262,62 @@ async fn commands_and_nodes_outlive_streams_that_take_nothing() {
     assert_eq!(central.terminate().await, Some(0));
 }
 
+/// A TCP socket of a process: its port, the other end's, and whether it listens.
+struct Socket {
+    port: u16,
+    remote: u16,
+    listens: bool,
+}
+
+/// The open TCP sockets of a process, as Linux tells them.
+fn sockets(process: &Process) -> Vec<Socket> {
+    let proc = std::path::PathBuf::from(format!("/proc/{}", process.id()));
+    let links = std::fs::read_dir(proc.join("fd")).unwrap().filter_map(|entry| {
+        let link = std::fs::read_link(entry.ok()?.path()).ok()?;
+        Some(link.to_str()?.strip_prefix("socket:[")?.trim_end_matches(']').to_owned())
+    });
+    let own: std::collections::BTreeSet<String> = links.collect();
+    let tables = ["net/tcp", "net/tcp6"].map(|table| std::fs::read_to_string(proc.join(table)).unwrap());
+    let port = |address: &str| u16::from_str_radix(address.rsplit(':').next().unwrap(), 16).unwrap();
+    let lines = tables.iter().flat_map(|table| table.lines().skip(1));
+    let columns = lines.map(|line| line.split_whitespace().collect::<Vec<_>>());
+    columns
+        .filter(|columns| own.contains(columns[9]))
+        .map(|columns| Socket {
+            port: port(columns[1]),
+            remote: port(columns[2]),
+            listens: columns[3] == "0A",
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_serves_no_grpc_and_dials_its_central_node_alone_and_that_one_dials_nobody() {
+    let files = Files::new();
+    let [grpc, central_http, peer_http] = free_ports();
+    let central = files.central(0, [grpc, central_http]);
+    until("the central node is ready", || get(central_http, "/readyz")).await;
+    let peer = files.peer(&[grpc], peer_http);
+    let listening = |process| -> std::collections::BTreeSet<u16> {
+        sockets(process).iter().filter(|socket| socket.listens).map(|socket| socket.port).collect()
+    };
+    for number in 0..10 {
+        let id = format!("b{number}");
+        publish(central_http, TOKEN, &id).await.expect("published");
+        let path = format!("/api/system-register/blueprints/{id}");
+        until("it is replicated", || get(peer_http, &path)).await;
+        assert_eq!(listening(&peer), [peer_http].into());
+        assert_eq!(listening(&central), [grpc, central_http].into());
+        let dialled = |process, served: &[u16]| -> Vec<u16> {
+            let opened = sockets(process).into_iter();
+            let opened = opened.filter(|socket| !socket.listens && !served.contains(&socket.port));
+            opened.map(|socket| socket.remote).collect()
+        };
+        assert_eq!(dialled(&peer, &[peer_http]), [grpc]);
+        assert!(dialled(&central, &[grpc, central_http]).is_empty());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_ends_with_equal_replicas() {
     let output =

@@ -6,3 +6,4 @@ mod faults;
 mod documents;
 mod leaving;
 mod standing;
+mod sharing;

@@ -258,3 +258,6 @@ impl Health {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,8 @@
 mod bounds;
 mod fields;
+mod findings;
+mod managed;
+mod paused;
 
 use std::sync::Arc;
 

@@ -1,4 +1,6 @@
+mod aggregates;
 mod bounds;
+mod changes;
 mod fields;
 
 use std::sync::Arc;

@@ -99,7 +99,48 @@ impl CentralNode {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
     use super::*;
+    use crate::central::testing;
+
+    /// Keeps log lines.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_of_identities_are_logged_at_a_rate_and_counted_all() {
+        let telemetry = crate::telemetry::for_tests(&crate::config::Config::default());
+        let (node, lines) = (testing::node(telemetry.metrics("n0")), Lines::default());
+        let kept = lines.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_writer(BoxMakeWriter::new(move || kept.clone())).finish();
+        let (caller, peer) = (Connection::default(), PeerId::new("edge-0").unwrap());
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..100 {
+                let _told = node.foreign_session(&caller, &peer);
+            }
+        });
+        let logged = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(logged.lines().count(), 10, "limits.refusal_logs: {logged}");
+        let metrics =
+            prometheus::TextEncoder::new().encode_to_string(&telemetry.registry().gather()).unwrap();
+        let counted = "central_refusals_total{node_id=\"n0\",reason=\"identity\"} 100";
+        assert!(metrics.contains(counted), "{metrics}");
+    }
 
     #[test]
     fn each_reason_has_its_code_and_names_who_and_whom() {

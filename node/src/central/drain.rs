@@ -97,3 +97,82 @@ impl CentralNode {
         tracing::info!(peers_left = left, "drained");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        central::{
+            incoming::Connection,
+            session::{SessionEnd, SessionId},
+            testing,
+        },
+        register::names::{PeerId, Version},
+        telemetry::metrics::Metrics,
+    };
+
+    const PEERS: u32 = 300;
+
+    /// A central node with the default times, and sessions of many peers.
+    fn node() -> Arc<CentralNode> {
+        let node = testing::node(Metrics::disabled());
+        for number in 0..PEERS {
+            let (id, peer) =
+                (SessionId::from_bits(number.into()), PeerId::new(format!("edge-{number}")).unwrap());
+            let at = (node.env.clock.now(), node.env.clock.monotonic());
+            node.sessions().open(id, &peer, Version::ZERO, Connection::default(), at).unwrap();
+        }
+        node
+    }
+
+    /// When each session is told to end, after this moment; its peer leaves then, if it does as it is told.
+    fn told(node: &Arc<CentralNode>, leaves: bool) -> Vec<tokio::task::JoinHandle<Duration>> {
+        let began = Instant::now();
+        let sessions: Vec<_> = node
+            .sessions()
+            .live()
+            .map(|session| (session.peer_id.clone(), session.id.clone(), session.end.clone()))
+            .collect();
+        let follow = |(peer, id, end): (PeerId, SessionId, SessionEnd)| {
+            let node = Arc::clone(node);
+            tokio::spawn(async move {
+                assert_eq!(end.ended().await, EndReason::Draining);
+                if leaves {
+                    node.sessions().close(&peer, id.as_str(), &Connection::default()).unwrap();
+                }
+                began.elapsed()
+            })
+        };
+        sessions.into_iter().map(follow).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn peers_are_told_to_move_one_after_the_other_within_the_spread() {
+        let node = node();
+        let (began, told) = (Instant::now(), told(&node, true));
+        node.drain().await;
+        let took = began.elapsed();
+        let mut thirds = [0; 3];
+        for moment in futures::future::join_all(told).await {
+            let moment = moment.unwrap();
+            assert!(moment <= Duration::from_secs(3), "drain.spread: {moment:?}");
+            thirds[usize::try_from(moment.as_secs().min(2)).unwrap()] += 1;
+        }
+        assert!(thirds.iter().all(|count| (60..=140).contains(count)), "{thirds:?}");
+        assert!(
+            took <= Duration::from_secs(3) + 2 * LOOK,
+            "nobody is left, and it goes on waiting: {took:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn peers_that_do_not_leave_are_waited_for_until_the_timeout() {
+        let node = node();
+        let (began, told) = (Instant::now(), told(&node, false));
+        node.drain().await;
+        let (took, timeout) = (began.elapsed(), Duration::from_secs(15));
+        assert!(took >= timeout && took <= timeout + LOOK, "drain.timeout: {took:?}");
+        assert!(told.iter().all(tokio::task::JoinHandle::is_finished), "all were told before");
+        assert_eq!(node.sessions().live().len(), 300);
+    }
+}

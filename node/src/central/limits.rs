@@ -282,4 +282,44 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!((50..90).filter(|n| limiters.connect(&peer(*n), Some(&edge)).is_ok()).count(), 1);
     }
+
+    fn limiters(limits: &config::Limits) -> Limiters {
+        let clock: Arc<dyn Clock> = Arc::new(VirtualClock::new(crate::clock::Timestamp::from_millis(0), 0));
+        Limiters::new(limits, Duration::from_secs(30), clock)
+    }
+
+    /// How many of many calls are let through at once, and again after a second.
+    async fn at_once_and_a_second_later(call: impl Fn() -> bool) -> (usize, usize) {
+        let at_once = (0..1000).filter(|_| call()).count();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        (at_once, (0..1000).filter(|_| call()).count())
+    }
+
+    /// The numbers of docs/security.md, which no setting changes.
+    #[tokio::test(start_paused = true)]
+    async fn status_calls_and_lists_of_peers_are_bounded() {
+        let limiters = limiters(&config::Limits::default());
+        let (a, b) = (PeerId::new("a").unwrap(), PeerId::new("b").unwrap());
+        assert_eq!(at_once_and_a_second_later(|| limiters.status(&a).is_ok()).await, (200, 50));
+        limiters.status(&b).unwrap();
+
+        let identity =
+            |name: &str| Identity::parse(&format!("spiffe://sorcha.dev/ns/shop/sorchapeer/{name}")).unwrap();
+        let edge = identity("edge");
+        let listed = |identity: &Identity| limiters.peer_list(Some(identity)).is_ok();
+        assert_eq!(at_once_and_a_second_later(|| listed(&edge)).await, (50, 10));
+        // What was refused took nothing of the others': 200 less the 10 of this moment.
+        let others: Vec<_> = (0..200).map(|number| identity(&format!("other-{number}"))).collect();
+        assert_eq!(others.iter().filter(|other| listed(other)).count(), 190);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(at_once_and_a_second_later(|| limiters.peer_list(None).is_ok()).await, (200, 50));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_about_refusals_have_a_rate_and_leave_those_about_faults_theirs() {
+        let refusal_logs = Rate { per_second: 2.0, burst: 5 };
+        let limiters = limiters(&config::Limits { refusal_logs, ..config::Limits::default() });
+        assert_eq!(at_once_and_a_second_later(|| limiters.may_log_refusal()).await, (5, 2));
+        assert_eq!(at_once_and_a_second_later(|| limiters.may_log_fault()).await, (5, 2));
+    }
 }

@@ -25,6 +25,8 @@ mod slots;
 mod stream;
 mod streams;
 pub mod sync;
+#[cfg(test)]
+mod testing;
 mod validate;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

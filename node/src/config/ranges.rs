@@ -64,8 +64,9 @@ impl Config {
             ("http.max_staleness.after", http.max_staleness.after, SECOND, 100 * YEAR),
             ("store.flush_within", self.store.flush_within, Duration::ZERO, MINUTE),
             ("store.mongodb.timeout", mongodb.timeout, 100 * MILLISECOND, 5 * MINUTE),
-            ("store.mongodb.poll_min", mongodb.poll_min, MILLISECOND, mongodb.poll_max),
+            // Before the one whose range it ends.
             ("store.mongodb.poll_max", mongodb.poll_max, MILLISECOND, MINUTE),
+            ("store.mongodb.poll_min", mongodb.poll_min, MILLISECOND, mongodb.poll_max),
         ] {
             if !(low..=high).contains(&value) {
                 return Err(outside(setting, show(value), show(low), show(high)));

@@ -1,6 +1,6 @@
-use std::{collections::BTreeMap, io::Write as _};
+mod documented;
 
-use serde_json::Value;
+use std::io::Write as _;
 
 use super::*;
 
@@ -171,77 +171,5 @@ fn files_are_read_however_an_editor_saved_them() {
         let error = error.to_string();
         let names_it = error.contains(&uri.path().display().to_string());
         assert!(names_it && error.contains("UTF-16 text; save it as UTF-8"), "{error}");
-    }
-}
-
-/// Every setting and its default, as serialised.
-fn defaults() -> BTreeMap<String, Value> {
-    fn leaves(prefix: &str, value: &Value, into: &mut BTreeMap<String, Value>) {
-        match value.as_object().filter(|map| !map.contains_key("per_second")) {
-            Some(map) => {
-                let path =
-                    |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
-                map.iter().for_each(|(key, value)| leaves(&path(key), value, into));
-            }
-            None => drop(into.insert(prefix.to_owned(), value.clone())),
-        }
-    }
-    let mut settings = BTreeMap::new();
-    leaves("", &serde_json::to_value(Config::default()).unwrap(), &mut settings);
-    settings
-}
-
-/// Settings and defaults of the manual's table; where a default is no value but words, none.
-fn documented() -> BTreeMap<String, Option<String>> {
-    let manual = include_str!("../../../docs/configuration.md");
-    let quoted =
-        |cell: &str| -> Vec<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
-    let rows = manual.lines().filter_map(|line| line.strip_prefix("| `").map(|_| line));
-    rows.flat_map(|row| {
-        let mut cells = row.trim_start_matches('|').split(" | ");
-        let (names, values) = (cells.next().unwrap(), cells.next().unwrap());
-        let are_words = !values.trim().starts_with(['`', '–']);
-        let (names, values_told) = (quoted(names), quoted(values));
-        let mut values_told = if are_words { Vec::new() } else { values_told }.into_iter();
-        let unset = values.trim() == "–";
-        names.into_iter().map(move |name| {
-            let told = if unset { Some("–".to_owned()) } else { values_told.next() };
-            (name, told)
-        })
-    })
-    .collect()
-}
-
-fn is_same_default(value: &Value, told: &str) -> bool {
-    match value {
-        Value::Null => told == "–",
-        Value::String(text) => {
-            let time = |text: &str| humantime::parse_duration(text).ok();
-            text == told || (time(text).is_some() && time(text) == time(told))
-        }
-        Value::Object(rate) => {
-            let per_second = rate["per_second"].as_f64().unwrap();
-            let rounded = (per_second * 10_000.0).round() / 10_000.0;
-            told == format!("{{per_second = {rounded:?}, burst = {}}}", rate["burst"])
-        }
-        other => other.to_string().as_str() == told,
-    }
-}
-
-#[test]
-fn every_setting_is_documented_with_its_default() {
-    // Worked out at start.
-    const WORKED_OUT: [&str; 1] = ["node.hostname_pattern"];
-    let (settings, documented) = (defaults(), documented());
-    assert!(settings.len() > 50, "{settings:?}");
-    for (setting, value) in &settings {
-        let told = documented.get(setting);
-        let told = told.unwrap_or_else(|| panic!("{setting} is not in docs/configuration.md"));
-        if let Some(told) = told.as_ref().filter(|_| !WORKED_OUT.contains(&setting.as_str())) {
-            assert!(
-                is_same_default(value, told),
-                "{setting}: {value}, but docs/configuration.md says {told}"
-            );
-        }
     }
 }

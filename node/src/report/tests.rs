@@ -2,6 +2,7 @@
 
 mod central;
 mod certificate;
+mod contents;
 mod peer;
 
 use std::sync::{Arc, Mutex};

@@ -3,6 +3,7 @@
 
 mod authority;
 mod hostile;
+mod limits;
 mod processes;
 mod refusals;
 mod rotation;

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::{
     central::desired,
     fixtures::{IMAGE, Scene, assert_configured, assert_overridden, central_with, every_override, put},
+    network,
     reconcile::reconcile,
 };
 
@@ -70,4 +71,61 @@ async fn an_annotation_that_changes_the_confinement_makes_no_pod() {
     let error = reconcile(Arc::new(node), Arc::clone(&scene.ctx)).await.expect_err("refused");
     assert!(error.reason() == "InvalidSpec" && error.to_string().contains("devices.crio.io"), "{error}");
     assert!(!scene.take_calls().iter().any(|call| call.path.contains("statefulsets")));
+}
+
+/// gRPC is for the network's peers, in every namespace, and for everybody where the Service is open to the outside; whoever may
+/// use HTTP, kubelets reach the probes.
+#[test]
+fn who_may_connect_follows_the_service() {
+    for (type_, open) in [("ClusterIP", false), ("NodePort", true), ("LoadBalancer", true)] {
+        let spec = json!({
+            "store": {"embedded": {}}, "service": {"type": type_, "advertise": {"host": "a.example"}},
+            "httpFrom": [{"podSelector": {"matchLabels": {"reads": "yes"}}}],
+        });
+        let policy = desired::desired(&central_with("n0", &spec), IMAGE, "IfNotPresent", true).network_policy;
+        let rules = json!(policy.spec.expect("a spec").ingress.expect("rules"));
+        let from = |port: &str| {
+            let rule = rules.as_array().expect("rules").iter().find(|rule| rule["ports"][0]["port"] == port);
+            rule.expect("a rule").get("from").cloned()
+        };
+        let peers = json!([{
+            "namespaceSelector": {},
+            "podSelector": {"matchLabels": {"app.kubernetes.io/component": "peer", "sorcha.dev/network": "sorcha.dev"}},
+        }]);
+        assert_eq!(from("grpc"), (!open).then_some(peers), "{type_}");
+        assert_eq!((from("probes"), from("http").is_some()), (None, true), "{type_}");
+    }
+}
+
+#[test]
+fn each_part_of_a_published_address_can_be_set_alone() {
+    let balanced = |advertise: serde_json::Value| {
+        let spec =
+            json!({"store": {"embedded": {}}, "service": {"type": "LoadBalancer", "advertise": advertise}});
+        let service =
+            json!({"metadata": {}, "status": {"loadBalancer": {"ingress": [{"hostname": "lb.example"}]}}});
+        let service = serde_json::from_value(service).expect("a Service");
+        network::external(&central_with("n0", &spec), "shop", Some(&service))
+            .map(|endpoint| endpoint.address())
+    };
+    assert_eq!(balanced(json!({})).as_deref(), Some("lb.example:5000"));
+    assert_eq!(balanced(json!({"port": 443})).as_deref(), Some("lb.example:443"));
+    assert_eq!(balanced(json!({"host": "n0.example"})).as_deref(), Some("n0.example:5000"));
+}
+
+#[test]
+fn a_central_node_uses_the_database_that_is_named() {
+    for (named, expected) in [(json!({}), "sorcha"), (json!({"database": "claims"}), "claims")] {
+        let mut mongodb = json!({"uriSecretRef": {"name": "db", "key": "connection"}});
+        mongodb.as_object_mut().expect("an object").extend(named.as_object().cloned().unwrap_or_default());
+        let node = central_with("n0", &json!({"store": {"mongodb": mongodb}}));
+        let objects = desired::desired(&node, IMAGE, "IfNotPresent", true);
+        let database = format!("database = \"{expected}\"");
+        assert_configured(&objects.config_map, &["uri_file = \"/etc/sorcha/mongodb/uri\"", &database]);
+        let pod = json!(objects.stateful_set.spec.expect("a spec").template.spec);
+        let mounted =
+            pod["volumes"].as_array().expect("volumes").iter().find(|volume| volume["name"] == "mongodb");
+        let source = json!({"secretName": "db", "items": [{"key": "connection", "path": "uri"}]});
+        assert_eq!(mounted.map(|volume| &volume["secret"]), Some(&source));
+    }
 }

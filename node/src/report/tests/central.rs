@@ -3,16 +3,17 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::{
-    central::{CentralNode, log::RegisterLog},
+    central::{CentralNode, incoming::Connection, log::RegisterLog, session::SessionId},
     http::NodeHandle,
     register::{
         entry::tests::entry,
         integrity::{Fault, Finding},
         lineage::tests::genesis,
+        names::{PeerId, Version},
         view::RegisterView,
     },
     store::{
-        Store as _, StoreError,
+        Checkpoint, Exchange, InItsPlace, Store as _, StoreError,
         journal::{JournalStore, Options},
     },
 };
@@ -117,9 +118,65 @@ async fn a_publication_shows_within_a_second() {
     let central = running(Vec::new()).await;
     after(60).await;
     let mut view = RegisterView::clone(&central.node.log.view());
-    view.apply(vec![entry("a", 1).seal()], crate::register::names::Version::ZERO);
+    view.apply(vec![entry("a", 1).seal()], Version::ZERO);
     central.node.log.show(view.clone());
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let report = written(&central.fake).pop().unwrap();
     assert_eq!((report.version, report.digest), (Some(1), Some(view.digest().to_string())));
+}
+
+/// Shows a register of one entry, as a publication does.
+fn show_one_entry(node: &CentralNode) {
+    let mut view = RegisterView::clone(&node.log.view());
+    view.apply(vec![entry("a", 1).seal()], Version::ZERO);
+    node.log.show(view);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_contradicts_what_is_served_and_one_that_was_exchanged_are_reported() {
+    let central = running(Vec::new()).await;
+    let log = &central.node.log;
+    show_one_entry(&central.node);
+    let second = Version::new("version", 2).unwrap();
+    let mut rewritten = entry("a", 2);
+    rewritten.published_by = "mallory".into();
+    log.store().apply(vec![rewritten.seal()], Checkpoint::at(second)).await.unwrap();
+    assert!(log.refresh().await.is_err());
+    after(3).await;
+    let report = written(&central.fake).pop().unwrap();
+    assert_eq!((report.state.as_str(), report.register_fault), ("Degraded", None));
+    assert_eq!(report.refusal, log.refused().map(|contradiction| contradiction.to_string()));
+    assert!(report.refusal.is_some());
+
+    let lost = Exchange { ours: None, found: InItsPlace::Nothing };
+    log.note_reachable(Err(&StoreError::Exchanged(lost)));
+    after(3).await;
+    let report = written(&central.fake).pop().unwrap();
+    assert_eq!(
+        (report.state.as_str(), report.register_fault.as_deref()),
+        ("Unhealthy", Some("RegisterLost"))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn peers_that_are_connected_up_to_date_and_lagging_are_counted() {
+    let central = running(Vec::new()).await;
+    show_one_entry(&central.node);
+    let (clock, head) = (&central.node.env.clock, Version::FIRST);
+    for (bits, held) in [(1, head), (2, head), (3, Version::ZERO)] {
+        let at = (clock.now(), clock.monotonic());
+        let (id, peer) = (SessionId::from_bits(bits), PeerId::new(format!("edge-{bits}")).unwrap());
+        central.node.sessions().open(id.clone(), &peer, held, Connection::default(), at).unwrap();
+        central.node.sessions().confirm(&peer, &id, held);
+    }
+    let look = || {
+        let at = (clock.now(), clock.monotonic());
+        central.node.sessions().look_for_laggards(head, at, Duration::from_secs(3600))
+    };
+    look();
+    after(3601).await;
+    look();
+    after(3).await;
+    let peers = written(&central.fake).pop().unwrap().peers;
+    assert_eq!((peers.connected, peers.up_to_date, peers.lagging), (3, 2, 1));
 }

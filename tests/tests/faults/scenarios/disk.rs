@@ -71,7 +71,7 @@ pub(crate) async fn run(mut given: Given) -> Result<Done> {
     let mut network = Network::new(&given.directory)?;
     let central = network.central(None)?;
     let full_peer = network.peer("edge-0", &[])?;
-    network.peer("edge-1", &[])?;
+    let other_peer = network.peer("edge-1", &[])?;
     let disks = [central, full_peer].map(|at| Disk::mount(&network.nodes[at].data));
     let [central_disk, peer_disk] = disks;
     let (central_disk, peer_disk) = (central_disk?, peer_disk?);
@@ -81,7 +81,7 @@ pub(crate) async fn run(mut given: Given) -> Result<Done> {
     let mut rounds = 0;
     while rounds == 0 || given.has_time() {
         tokio::time::sleep(given.millis(300..1500)).await;
-        central_is_full(&mut network, central, &central_disk, rounds % 2 == 0).await?;
+        central_is_full(&mut network, central, &central_disk, other_peer, rounds % 2 == 0).await?;
         tokio::time::sleep(given.millis(300..1500)).await;
         peer_is_full(&mut network, full_peer, &peer_disk, rounds % 2 == 1).await?;
         network.observer.check()?;
@@ -116,7 +116,25 @@ async fn nothing_begins_on_a_full_disk(given: &Given) -> Result<()> {
     Ok(())
 }
 
-async fn central_is_full(network: &mut Network, at: usize, disk: &Disk, kill: bool) -> Result<()> {
+/// A peer whose own disk has space fetches the whole register of a central node whose disk has none.
+async fn syncs_go_on(network: &Network, at: usize) -> Result<()> {
+    let http = network.nodes[at].http;
+    eventually("a full sync from a full disk", async || {
+        let (status, outcome) = network.api.post(http, "/api/sync/trigger?full=true").await?;
+        let synced = outcome["blueprintsSynced"].as_u64().unwrap_or_default();
+        ensure!(status == 200 && synced > 0, "{status}: {outcome}");
+        Ok(())
+    })
+    .await
+}
+
+async fn central_is_full(
+    network: &mut Network,
+    at: usize,
+    disk: &Disk,
+    other_peer: usize,
+    kill: bool,
+) -> Result<()> {
     let mark = network.nodes[at].log_mark();
     disk.fill()?;
     refuses(network, at).await?;
@@ -131,6 +149,7 @@ async fn central_is_full(network: &mut Network, at: usize, disk: &Disk, kill: bo
     let http = network.nodes[at].http;
     network.api.get(http, "/readyz").await?;
     network.api.get(http, "/api/system-register/blueprints/register-creation-v1").await?;
+    syncs_go_on(network, other_peer).await?;
     disk.free()?;
     eventually("publications are taken again", async || {
         let before = network.told.history().counts().acknowledged;
