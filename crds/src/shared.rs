@@ -116,7 +116,7 @@ pub struct Log {
     /// Form of the lines.
     #[serde(default)]
     pub format: LogFormat,
-    /// Filter in the syntax of `RUST_LOG`, such as `info,sorcha_node::peer=debug`.
+    /// Filter in the syntax of `RUST_LOG`, such as `info,sorcha_peer=debug`.
     #[serde(default = "info")]
     #[schemars(length(min = 1, max = 1000))]
     pub filter: String,

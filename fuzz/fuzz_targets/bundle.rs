@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sorcha_node::register::bundle;
+use sorcha_register::bundle;
 
 fuzz_target!(|data: &[u8]| {
     // Behind the first bytes, which chance would not find.

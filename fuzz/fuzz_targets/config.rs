@@ -4,7 +4,7 @@
 use std::io::Write as _;
 
 use libfuzzer_sys::fuzz_target;
-use sorcha_node::config::{Config, Role, read_central_nodes};
+use sorcha_config::{Config, Role, read_central_nodes};
 
 fuzz_target!(|data: &[u8]| {
     for suffix in [".toml", ".json"] {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sorcha_node::register::entry::SealedEntry;
+use sorcha_register::entry::SealedEntry;
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(sealed) = SealedEntry::decode(data.to_vec().into()) {

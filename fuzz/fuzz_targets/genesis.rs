@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sorcha_node::register::lineage::Genesis;
+use sorcha_register::lineage::Genesis;
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(genesis) = Genesis::verify(data.to_vec().into()) {

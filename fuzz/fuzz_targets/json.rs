@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sorcha_node::register::canonical::Document;
+use sorcha_register::canonical::Document;
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(document) = Document::canonicalize(data) {

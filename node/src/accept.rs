@@ -5,12 +5,11 @@ use std::{io, net::SocketAddr, time::Duration};
 use axum::serve::Listener;
 use futures::Stream;
 use sorcha_probes::is_of_connection;
+use sorcha_runtime::metrics::Metrics;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{Instant, sleep},
 };
-
-use crate::telemetry::metrics::Metrics;
 
 /// Bytes that wait unsent in the kernel for a caller: enough to keep a fast one busy. Without a limit the kernel takes megabytes of
 /// an answer for a caller that reads nothing.

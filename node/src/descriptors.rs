@@ -3,7 +3,7 @@
 //! The limits of all ports together stay below what the process may open, so that connections of one port never use up those of
 //! another, nor those of the store.
 
-use crate::config::{Config, Role};
+use sorcha_config::{Config, Role};
 
 /// For the store, its files, the database, logs, reports and what the libraries keep open.
 const OTHERS: u64 = 128;

@@ -3,15 +3,13 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use sorcha_central::CentralNode;
+use sorcha_config::{CentralNodeAddress, Config};
+use sorcha_runtime::env::Env;
+use sorcha_store::Store;
 use tokio::{net::TcpListener, runtime::Runtime, sync::oneshot, task::JoinHandle};
 
-use crate::{
-    central::CentralNode,
-    config::{CentralNodeAddress, Config},
-    env::Env,
-    run::{self, RunError},
-    store::Store,
-};
+use crate::run::{self, RunError};
 
 /// Threads of one central node.
 const THREADS: usize = 2;

@@ -6,18 +6,19 @@ use std::{
 };
 
 use anyhow::Context as _;
+use sorcha_config::{LogFormat, Role};
+use sorcha_os::output;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
 use sorcha_node::{
     cli::{
         self, Command, Globals, Outcome, Tool,
         console::{Console, error_text, is_broken_pipe},
         node::{DemoArgs, NodeSettings},
     },
-    config::{LogFormat, Role},
     demo, run, telemetry,
 };
-use sorcha_os::output;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {

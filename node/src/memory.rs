@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::config::Config;
+use sorcha_config::Config;
 
 /// A replica may take this part of the process's memory, if no setting says otherwise: a full sync holds the old and the new one,
 /// and the rest is for what reads and writes them.

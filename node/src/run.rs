@@ -4,8 +4,26 @@ mod starting;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
+use crate::accept::Acceptor;
 use ed25519_dalek::SigningKey;
 use futures::{Stream, StreamExt as _};
+use sorcha_central::{
+    CentralNode,
+    bootstrap::{BootstrapError, ensure_seed},
+    handshakes::handshakes,
+    incoming::Tracked,
+    log::RegisterLog,
+    serve,
+};
+use sorcha_config::{Config, ConfigError, Role};
+use sorcha_peer::{PeerNode, dial::Dialer, replica::Replica};
+use sorcha_register::names::{InvalidField, PeerId};
+use sorcha_runtime::tls::{Tls, TlsError};
+use sorcha_runtime::{env::Env, metrics::Metrics};
+use sorcha_store::{
+    Store, StoreError,
+    journal::{self, JournalStore},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -16,23 +34,11 @@ use tokio_util::sync::CancellationToken;
 use self::starting::Starting;
 pub use self::starting::until_available;
 use crate::{
-    accept::Acceptor,
-    central::{CentralNode, handshakes::handshakes, incoming::Tracked, log::RegisterLog, serve},
-    config::{Config, ConfigError, Role},
     descriptors,
-    env::Env,
     http::{self, Auth, Pulse, Stage, auth::Reviewer},
     keys, memory,
-    peer::{PeerNode, dial::Dialer, replica::Replica},
-    register::names::{InvalidField, PeerId},
-    register_bootstrap::{BootstrapError, ensure_seed},
     report::{self, Reporter},
-    store::{
-        Store, StoreError,
-        journal::{self, JournalStore},
-    },
-    telemetry::{Telemetry, metrics::Metrics},
-    tls::{Tls, TlsError},
+    telemetry::Telemetry,
 };
 
 /// Why a node does not start, or ends with a fault.
@@ -382,5 +388,11 @@ where
     Ok(())
 }
 
+#[cfg(test)]
+mod exchange_tests;
+#[cfg(test)]
+mod peer_tests;
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

@@ -431,7 +431,7 @@ class Alerts(unittest.TestCase):
     @staticmethod
     def metrics():
         """Names as Prometheus sees them (node/src/telemetry/tests.rs holds the form of the nodes' ones)."""
-        source = (ROOT / "node/src/telemetry/metrics.rs").read_text()
+        source = (ROOT / "crates/runtime/src/metrics.rs").read_text()
         names = {"up"}
         for call, name in re.findall(r'\b(millis|seconds|counter|u64_gauge|i64_gauge)\(\s*"([a-z.]+)"', source):
             name = name.replace(".", "_")
@@ -454,7 +454,7 @@ class Alerts(unittest.TestCase):
             self.assertTrue(words and words <= known, f"{alert['alert']}: {words - known}")
 
     def test_labels_of_values_exist_in_the_source(self):
-        source = "".join(file.read_text() for file in (ROOT / "node/src/central").glob("*.rs"))
+        source = "".join(file.read_text() for file in (ROOT / "crates/central/src").glob("*.rs"))
         for alert in self.rules():
             for value in re.findall(r'(?:reason|result)="([a-z_]+)"', alert["expr"]):
                 self.assertIn(f'"{value}"', source, alert["alert"])

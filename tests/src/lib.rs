@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test helper fails by panicking")]
 
-#[path = "../../node/src/tls/testing.rs"]
-pub mod certificates;
 pub mod history;
 pub mod legacy;
 pub mod occupied;
@@ -16,18 +14,14 @@ pub mod tally;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use sorcha_node::{
-    central::publish::Submission,
-    config::{CentralNodeAddress, Config},
-    env::Env,
-    local::LocalCentral,
-    peer::{PeerNode, dial::dialer, machine::state::PeerState},
-    run,
-    store::{
-        Publication, Store,
-        journal::{JournalStore, Options},
-    },
-    telemetry::metrics::Metrics,
+use sorcha_central::publish::Submission;
+use sorcha_config::{CentralNodeAddress, Config};
+use sorcha_node::{local::LocalCentral, run};
+use sorcha_peer::{PeerNode, dial::dialer, machine::state::PeerState};
+use sorcha_runtime::{env::Env, metrics::Metrics};
+use sorcha_store::{
+    Publication, Store,
+    journal::{JournalStore, Options},
 };
 use tokio::sync::oneshot;
 

@@ -19,7 +19,8 @@ use proptest::{
     strategy::ValueTree as _,
     test_runner::{RngAlgorithm, TestRng, TestRunner},
 };
-use sorcha_node::{config::CentralNodeAddress, peer::status::PeerStatus};
+use sorcha_config::CentralNodeAddress;
+use sorcha_peer::status::PeerStatus;
 use sorcha_proto::{
     EncodedEntry,
     raw::system_register_sync_server::{SystemRegisterSync, SystemRegisterSyncServer},

@@ -6,11 +6,9 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use sorcha_node::{
-    peer::machine::state::PeerState,
-    register::{entry::SealedEntry, lineage::Genesis, names::Version},
-    store::{Checkpoint, Draft, Loaded, Publication, StateChange, Store, StoreError},
-};
+use sorcha_peer::machine::state::PeerState;
+use sorcha_register::{entry::SealedEntry, lineage::Genesis, names::Version};
+use sorcha_store::{Checkpoint, Draft, Loaded, Publication, StateChange, Store, StoreError};
 use sorcha_tests::{Central, Peer, eventually, memory, quick};
 
 /// A store that can be full.

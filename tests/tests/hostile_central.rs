@@ -5,17 +5,15 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc};
 
 use bytes::Bytes;
-use sorcha_node::{
-    central::publish::Submission,
-    config::{CentralNodeAddress, Config},
-    register::{
-        canonical::Document,
-        entry::{Entry, SealedEntry},
-        names::{BlueprintId, Version},
-        view::RegisterView,
-    },
-    store::Store,
+use sorcha_central::publish::Submission;
+use sorcha_config::{CentralNodeAddress, Config};
+use sorcha_register::{
+    canonical::Document,
+    entry::{Entry, SealedEntry},
+    names::{BlueprintId, Version},
+    view::RegisterView,
 };
+use sorcha_store::Store;
 use sorcha_tests::{
     Central, Peer, eventually,
     legacy::LegacyCentral,
@@ -83,7 +81,7 @@ async fn copied(view: &RegisterView, entries: Vec<Entry>) -> Arc<dyn Store> {
     let store = memory();
     let mut entries: Vec<_> = entries.into_iter().map(Entry::seal).collect();
     entries.sort_by_key(|sealed| sealed.entry().version);
-    let genesis = sorcha_node::register::lineage::Genesis::clone(view.genesis().unwrap());
+    let genesis = sorcha_register::lineage::Genesis::clone(view.genesis().unwrap());
     store.replace(Some(genesis), entries, None).await.unwrap();
     store
 }
@@ -156,7 +154,7 @@ async fn a_copied_disk_with_another_history_changes_nothing_of_a_replica() {
     }
 }
 
-fn status_of(peer: &Peer) -> sorcha_node::peer::status::PeerStatus {
+fn status_of(peer: &Peer) -> sorcha_peer::status::PeerStatus {
     peer.node.status()
 }
 
@@ -169,12 +167,12 @@ async fn a_peer_leaves_a_central_node_that_rewrites_for_one_that_does_not() {
     find(&mut other, "a").document = other_document();
     let liar = Central::start(quick("n1.sorcha.dev", data.path()), copied(&view, other).await, 0).await;
     let replica = memory();
-    let genesis = sorcha_node::register::lineage::Genesis::clone(view.genesis().unwrap());
+    let genesis = sorcha_register::lineage::Genesis::clone(view.genesis().unwrap());
     let mut held: Vec<_> = view.iter().cloned().collect();
     held.truncate(2);
-    let checkpoint = sorcha_node::store::Checkpoint {
+    let checkpoint = sorcha_store::Checkpoint {
         central_node_id: "n1.sorcha.dev".into(),
-        ..sorcha_node::store::Checkpoint::at(held[1].entry().version)
+        ..sorcha_store::Checkpoint::at(held[1].entry().version)
     };
     replica.replace(Some(genesis), held, Some(checkpoint)).await.unwrap();
     let peer =
@@ -227,12 +225,12 @@ async fn scripted(site: &Site, scripts: Vec<Script>, has_push: bool) -> SocketAd
 async fn peer_of(site: &Site, id: &str, at: SocketAddr, up_to: i64, push: bool) -> Peer {
     let replica = memory();
     let view = site.central.node.log.view();
-    let genesis = sorcha_node::register::lineage::Genesis::clone(view.genesis().unwrap());
+    let genesis = sorcha_register::lineage::Genesis::clone(view.genesis().unwrap());
     let held: Vec<_> =
         view.iter().filter(|sealed| sealed.entry().version <= version(up_to)).cloned().collect();
-    let checkpoint = sorcha_node::store::Checkpoint {
+    let checkpoint = sorcha_store::Checkpoint {
         central_node_id: "n0.sorcha.dev".into(),
-        ..sorcha_node::store::Checkpoint::at(version(up_to))
+        ..sorcha_store::Checkpoint::at(version(up_to))
     };
     replica.replace(Some(genesis), held, Some(checkpoint)).await.unwrap();
     let mut config = quick(id, site.data.path());
@@ -383,11 +381,11 @@ async fn an_administrator_may_force_what_contradicts() {
     let file = data.path().join("token");
     std::fs::write(&file, "by-hand").unwrap();
     let replica = memory();
-    let genesis = sorcha_node::register::lineage::Genesis::clone(view.genesis().unwrap());
+    let genesis = sorcha_register::lineage::Genesis::clone(view.genesis().unwrap());
     let held: Vec<Arc<SealedEntry>> = view.iter().cloned().collect();
-    let checkpoint = sorcha_node::store::Checkpoint {
+    let checkpoint = sorcha_store::Checkpoint {
         central_node_id: "n0.sorcha.dev".into(),
-        ..sorcha_node::store::Checkpoint::at(view.head())
+        ..sorcha_store::Checkpoint::at(view.head())
     };
     replica.replace(Some(genesis), held, Some(checkpoint)).await.unwrap();
     let mut config = quick("forced", data.path());

@@ -1,13 +1,12 @@
 //! Whole networks on real sockets: replication, failover, isolation, drain, offline start, split brain.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-use sorcha_node::{
-    peer::{Command, machine::state::PeerState},
-    register::names::BlueprintId,
-    store::journal::{JournalStore, Options},
-};
-use sorcha_tests::{Central, Peer, eventually, legacy::LegacyCentral, memory, quick};
 use std::{sync::Arc, time::Duration};
+
+use sorcha_peer::{Command, machine::state::PeerState};
+use sorcha_register::names::BlueprintId;
+use sorcha_store::journal::{JournalStore, Options};
+use sorcha_tests::{Central, Peer, eventually, legacy::LegacyCentral, memory, quick};
 
 async fn three(data: &std::path::Path) -> Vec<Central> {
     let store = memory();
@@ -19,7 +18,7 @@ async fn three(data: &std::path::Path) -> Vec<Central> {
     centrals
 }
 
-fn addresses(centrals: &[Central]) -> Vec<sorcha_node::config::CentralNodeAddress> {
+fn addresses(centrals: &[Central]) -> Vec<sorcha_config::CentralNodeAddress> {
     centrals.iter().enumerate().map(|(number, central)| central.address(number as u16)).collect()
 }
 
@@ -272,7 +271,7 @@ async fn a_damaged_replica_is_served_and_only_what_is_bad_is_fetched_again() {
     damage(&file, b"Blueprint b17").await;
 
     let store = open(&file).await;
-    let found = sorcha_node::store::Store::load(&*store).await.unwrap();
+    let found = sorcha_store::Store::load(&*store).await.unwrap();
     assert_eq!(found.findings.len(), 1, "{:?}", found.findings);
     assert_eq!(found.view.len(), 40, "all others are served");
     let peer = Peer::start(quick("edge-0", data.path()), store, list).await;
@@ -302,7 +301,7 @@ async fn a_repair_that_takes_more_memory_than_allowed_is_refused_and_what_is_hel
     central.publish("new").await;
 
     let store = open(&file).await;
-    let found = sorcha_node::store::Store::load(&*store).await.unwrap();
+    let found = sorcha_store::Store::load(&*store).await.unwrap();
     let mut config = quick("edge-0", data.path());
     // Each part of what is fetched would fit, and so would the replica without what is newer.
     config.sync.max_memory = Some(central.node.log.view().memory() - 100);
@@ -324,16 +323,12 @@ async fn a_diverged_replica_is_found_by_digest_and_nothing_of_it_is_replaced_una
     central.publish("a").await;
     // A replica at the same version and lineage, with other content: nothing but the digest can tell.
     let store = memory();
-    let genesis = central
-        .node
-        .log
-        .view()
-        .genesis()
-        .map(|genesis| sorcha_node::register::lineage::Genesis::clone(genesis));
+    let genesis =
+        central.node.log.view().genesis().map(|genesis| sorcha_register::lineage::Genesis::clone(genesis));
     let other = Central::start(quick("n1.sorcha.dev", data.path()), memory(), 0).await;
     other.publish("b").await;
     let forged: Vec<_> = other.node.log.view().iter().cloned().collect();
-    let checkpoint = sorcha_node::store::Checkpoint {
+    let checkpoint = sorcha_store::Checkpoint {
         version: central.node.log.view().head(),
         last_sync_time: Default::default(),
         next_sync_due: Default::default(),

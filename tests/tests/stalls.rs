@@ -13,12 +13,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sorcha_node::{
-    config::{CentralNodeAddress, Config},
-    peer::machine::state::PeerState,
-    register::{entry::SealedEntry, lineage::Genesis, names::Version},
-    store::{Checkpoint, Draft, Loaded, Publication, StateChange, Store, StoreError},
-};
+use sorcha_config::{CentralNodeAddress, Config};
+use sorcha_peer::machine::state::PeerState;
+use sorcha_register::{entry::SealedEntry, lineage::Genesis, names::Version};
+use sorcha_store::{Checkpoint, Draft, Loaded, Publication, StateChange, Store, StoreError};
 use sorcha_tests::{
     Central, Peer, eventually, memory, quick,
     scripted::{ScriptedCentral, Silence},

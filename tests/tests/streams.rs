@@ -7,13 +7,11 @@ use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 use bytes::Bytes;
 use futures::future::join_all;
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
-use sorcha_node::{
-    config::CentralNodeAddress,
-    register::{
-        canonical::Document,
-        entry::{Entry, SealedEntry},
-        names::{BlueprintId, Leaf, Version},
-    },
+use sorcha_config::CentralNodeAddress;
+use sorcha_register::{
+    canonical::Document,
+    entry::{Entry, SealedEntry},
+    names::{BlueprintId, Leaf, Version},
 };
 use sorcha_tests::{
     Central, Peer, eventually, memory, quick,

@@ -26,6 +26,10 @@ use sorcha_crds::{
 };
 use tokio::time::Instant;
 
+pub(crate) use self::{
+    finalizer::{FINALIZER, Finalizer, change_finalizer},
+    source::follow_config_maps,
+};
 use self::{
     finalizer::{has_finalizer, set_finalizer},
     status::{Difference, Standing},
@@ -36,11 +40,6 @@ use crate::{
     network::{Network, age},
     publication::{Outcome, Refusal, memory::Circumstances, publisher::Made, register::Fault},
     reconcile::{Error, Written, patch_status},
-};
-
-pub(crate) use self::{
-    finalizer::{FINALIZER, Finalizer, change_finalizer},
-    source::follow_config_maps,
 };
 
 /// What came of one pass.

@@ -21,6 +21,7 @@ use sorcha_crds::{
 };
 
 use self::observe::Observed;
+pub use self::observe::{network, network_named};
 use crate::{
     apply::owner::Claim,
     claims,
@@ -33,8 +34,6 @@ use crate::{
     rollout::Turn,
     workload::is_running,
 };
-
-pub use self::observe::{network, network_named};
 
 impl Subject for SorchaCentralNode {
     type Status = SorchaCentralNodeStatus;

@@ -4,7 +4,6 @@ use k8s_openapi::api::core::v1::{
     ConfigMapProjection, KeyToPath, ProjectedVolumeSource, SecretProjection, SecretVolumeSource, Volume,
     VolumeProjection,
 };
-
 use sorcha_crds::tls::CaKeyRef;
 
 use super::node_config::authority_file;

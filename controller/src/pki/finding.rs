@@ -1,12 +1,13 @@
 //! The condition `CertificateValid` and `status.certificate`: a function of Secrets, reports and now.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sorcha_crds::{
     conditions::{CERTIFICATE_VALID, Finding},
     tls::{CertificateStatus, TlsMode},
 };
-use std::time::Duration;
 
 use super::{
     BACKDATE, foreign,

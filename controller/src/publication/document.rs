@@ -234,7 +234,7 @@ impl<'de> Visitor<'de> for Canonical<'_> {
 
 #[cfg(test)]
 mod tests {
-    use sorcha_node::register::canonical;
+    use sorcha_register::canonical;
 
     use super::*;
 

@@ -5,8 +5,7 @@ use std::{fs::File, io::Read, path::Path};
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
-
-use crate::register::{canonical::Document, limits, names::BlueprintId};
+use sorcha_register::{canonical::Document, limits, names::BlueprintId};
 
 /// White space may double a document before it is brought into canonical form.
 pub(crate) const FILE_BYTES: u64 = 2 * limits::DOCUMENT_BYTES as u64;

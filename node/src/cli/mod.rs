@@ -17,14 +17,11 @@ mod table;
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
-
+use sorcha_config::{Config, ConfigError, LogFormat};
 use sorcha_os::environment::without_empty;
+use sorcha_runtime::clock::SystemClock;
 
 use self::{console::Console, node::NodeSettings};
-use crate::{
-    clock::SystemClock,
-    config::{Config, ConfigError, LogFormat},
-};
 
 /// Sorcha node: holds the system register of published blueprints as a central node, or a replica of it as a peer.
 #[derive(Debug, Parser)]
@@ -65,7 +62,7 @@ pub struct Globals {
     /// Form of the log lines on standard error
     #[arg(long, global = true, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
-    /// Which log lines to write, in the syntax of RUST_LOG: `debug`, or `warn,sorcha_node=trace`
+    /// Which log lines to write, in the syntax of RUST_LOG: `debug`, or `warn,sorcha=trace`
     #[arg(long = "log", global = true, value_name = "FILTER")]
     pub log_filter: Option<String>,
 }

@@ -3,9 +3,9 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
+use sorcha_config::CentralNodeAddress;
 
 use super::{OutputFormat, overrides::Overrides};
-use crate::config::CentralNodeAddress;
 
 /// Flags that are settings.
 pub trait NodeSettings {

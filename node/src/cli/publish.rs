@@ -13,6 +13,10 @@ use anyhow::Context as _;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
+use sorcha_register::{
+    entry::{check_metadata, check_published_by},
+    names::BlueprintId,
+};
 
 use super::{
     Outcome, OutputFormat,
@@ -20,10 +24,6 @@ use super::{
     blueprint::{Blueprint, is_stdin, prepare},
     console::{Console, count_bar, printable},
     table,
-};
-use crate::register::{
-    entry::{check_metadata, check_published_by},
-    names::BlueprintId,
 };
 
 /// A document of 16 MB over a slow line.

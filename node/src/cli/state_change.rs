@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Deserialize as _;
 use serde_json::json;
+use sorcha_register::names::BlueprintId;
 
 use super::{
     Outcome, OutputFormat,
@@ -12,7 +13,6 @@ use super::{
     console::Console,
     publish::Published,
 };
-use crate::register::names::BlueprintId;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 

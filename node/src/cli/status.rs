@@ -4,6 +4,7 @@ use std::{future::Future, pin::pin, time::Duration};
 
 use clap::Args;
 use serde_json::{Value, json};
+use sorcha_register::clock::Clock;
 
 use super::{
     Outcome, OutputFormat,
@@ -11,7 +12,6 @@ use super::{
     console::Console,
     table,
 };
-use crate::clock::Clock;
 
 /// A node that takes longer is as good as away.
 const TIMEOUT: Duration = Duration::from_secs(3);

@@ -7,20 +7,19 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
+use sorcha_config as config;
+use sorcha_config::Config;
+use sorcha_register::clock::Timestamp;
+use sorcha_store::{
+    Store, StoreError,
+    journal::{self, JournalStore, OsFiles},
+};
 
 use super::{
     node::{NodeSettings, utf8_path},
     overrides::Overrides,
 };
-use crate::{
-    clock::Timestamp,
-    config::{self, Config},
-    run::embedded_options,
-    store::{
-        Store, StoreError,
-        journal::{self, JournalStore, OsFiles},
-    },
-};
+use crate::run::embedded_options;
 
 /// Flags that say where the register lies.
 #[derive(Clone, Debug, Default, Args)]
@@ -183,5 +182,5 @@ fn explained(error: StoreError) -> anyhow::Error {
 }
 
 async fn connect(uri: &str, mongodb: &config::MongoDb) -> anyhow::Result<Arc<dyn Store>> {
-    Ok(Arc::new(crate::store::mongo::MongoStore::connect(uri, mongodb).await?))
+    Ok(Arc::new(sorcha_store::mongo::MongoStore::connect(uri, mongodb).await?))
 }

@@ -1,7 +1,7 @@
 use clap::Command as Clap;
+use sorcha_config::{CentralNodeAddress, Role};
 
 use super::*;
-use crate::config::{CentralNodeAddress, Role};
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
     parse_from(std::iter::once("sorcha-node").chain(line.split_whitespace()).map(OsString::from))

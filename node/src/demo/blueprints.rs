@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::register::names::BlueprintId;
+use sorcha_register::names::BlueprintId;
 
 /// The repository's sample blueprints, found from the source tree that this binary was built in.
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../blueprints");
@@ -71,7 +71,7 @@ fn id_of(path: &Path, json: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::register::canonical::Document;
+    use sorcha_register::canonical::Document;
 
     #[test]
     fn at_least_twelve_samples_are_acceptable_documents() {

@@ -13,14 +13,16 @@ use std::{
 };
 
 use serde::Serialize;
+use sorcha_central::publish::PublishError;
 use sorcha_os::output;
+use sorcha_store::StoreError;
 
 use self::{
     blueprints::Blueprint,
     network::Network,
     table::{Progress, rows},
 };
-use crate::{central::publish::PublishError, run::RunError, store::StoreError};
+use crate::run::RunError;
 
 /// How long a phase may take before the demo gives up.
 const PATIENCE: Duration = Duration::from_secs(60);

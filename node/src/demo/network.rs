@@ -7,6 +7,12 @@ use std::{
     time::Duration,
 };
 
+use sorcha_central::publish::Submission;
+use sorcha_config::{CentralNodeAddress, Config};
+use sorcha_peer::{PeerNode, dial::PlainText, machine::state::PeerState};
+use sorcha_register::names::BlueprintId;
+use sorcha_runtime::{env::Env, metrics::Metrics};
+use sorcha_store::{Publication, Store};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{
@@ -14,18 +20,7 @@ use super::{
     blueprints::Blueprint,
     table::{Progress, Row, percentile},
 };
-use crate::{
-    central::publish::Submission,
-    config::{CentralNodeAddress, Config},
-    env::Env,
-    http,
-    local::LocalCentral,
-    peer::{PeerNode, dial::PlainText, machine::state::PeerState},
-    register::names::BlueprintId,
-    run,
-    store::{Publication, Store},
-    telemetry::metrics::Metrics,
-};
+use crate::{http, local::LocalCentral, run};
 
 pub(super) const CENTRAL_NODES: usize = 3;
 /// The demo's heartbeat, so that some are seen.
@@ -129,7 +124,7 @@ impl Network {
         })
     }
 
-    fn register(&self) -> Option<Arc<crate::register::view::RegisterView>> {
+    fn register(&self) -> Option<Arc<sorcha_register::view::RegisterView>> {
         self.centrals.iter().flatten().map(|central| central.node.log.view()).max_by_key(|view| view.head())
     }
 
@@ -179,7 +174,7 @@ impl Network {
     pub(super) fn sum_up(&self, summary: &mut Summary, versions: &[(String, i64)]) {
         let Some(register) = self.register() else { return };
         let views: Vec<_> = self.peers.iter().map(|peer| peer.node.replica.view()).collect();
-        let held = |view: &crate::register::view::RegisterView, id: &str, version: i64| {
+        let held = |view: &sorcha_register::view::RegisterView, id: &str, version: i64| {
             let entry = BlueprintId::new(id).ok().and_then(|id| view.get(&id).cloned());
             entry.is_some_and(|sealed| sealed.entry().version.get() >= version)
         };

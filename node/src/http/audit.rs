@@ -14,14 +14,12 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use sorcha_central::CentralNode;
+use sorcha_runtime::{metrics::Metrics, source::Source, traces};
+use sorcha_store::Publication;
 
 use super::{auth::Writer, problem::Problem};
-use crate::{
-    central::CentralNode,
-    source::Source,
-    store::Publication,
-    telemetry::{self, AUDIT, metrics::Metrics},
-};
+use crate::telemetry::AUDIT;
 
 /// Longest text of a caller, and longest reason, in a line, characters.
 const TEXT_CHARS: usize = 300;
@@ -106,7 +104,7 @@ pub(super) async fn audited(
     let trail = Trail::default();
     request.extensions_mut().insert(trail.clone());
     let remote = request.extensions().get::<Remote>().map(|remote| Arc::clone(&remote.0));
-    let trace = telemetry::trace_id(request.headers());
+    let trace = traces::trace_id(request.headers());
     let mut line = Line { action, remote, trace, trail, metrics: node.env.metrics.clone(), answer: None };
     let response = next.run(request).await;
     let problem = response.extensions().get::<Problem>().cloned();

@@ -12,18 +12,15 @@ use axum::{
     extract::{FromRef, FromRequestParts},
     http::{HeaderMap, header, request::Parts},
 };
+use sorcha_config::{ConfigError, Http};
+use sorcha_register::clock::Clock;
+use sorcha_runtime::{metrics::Metrics, source::Source};
 
 pub use self::review::{Review, ReviewError, Reviewer, Verdict};
 use self::{answers::Reviews, tokens::TokenFile};
 use super::{
     audit::{Remote, Trail},
     problem::{Kind, Problem},
-};
-use crate::{
-    clock::Clock,
-    config::{ConfigError, Http},
-    source::Source,
-    telemetry::metrics::Metrics,
 };
 
 /// How Kubernetes begins the names of its own users; nobody else's begins so.
@@ -202,7 +199,7 @@ impl Writer {
             Some(asked) if self.via == Via::Kubernetes && asked != self.name => {
                 Err(Problem::invalid(format!(
                     "publishedBy is {:?}, but the token is that of {}; leave publishedBy out",
-                    asked.chars().take(crate::register::limits::PUBLISHED_BY_CHARS).collect::<String>(),
+                    asked.chars().take(sorcha_register::limits::PUBLISHED_BY_CHARS).collect::<String>(),
                     self.name
                 )))
             }

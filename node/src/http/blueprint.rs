@@ -11,6 +11,12 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
+use sorcha_register::{
+    entry::SealedEntry,
+    names::{BlueprintId, Version},
+};
+use sorcha_runtime::parsing::off_the_runtime;
+use sorcha_store::StoreError;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -22,14 +28,6 @@ use super::{
     problem::{Kind, Problem},
     query::{Known, Params},
     reading::Register,
-};
-use crate::{
-    parsing::off_the_runtime,
-    register::{
-        entry::SealedEntry,
-        names::{BlueprintId, Version},
-    },
-    store::StoreError,
 };
 
 /// Media type of a blueprint document by itself.

@@ -4,16 +4,16 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Extension, response::Response};
 use serde::Serialize;
+use sorcha_register::{
+    entry::{Entry, SealedEntry},
+    view::RegisterView,
+};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     NodeHandle, Served, instant::Instant, openapi::Fails, pieces, problem::Problem, query::Params,
     reading::Register,
-};
-use crate::register::{
-    entry::{Entry, SealedEntry},
-    view::RegisterView,
 };
 
 const PAGE_SIZE: u64 = 20;
@@ -219,7 +219,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::register::{entry::tests::entry, names::Version};
+    use sorcha_register::{names::Version, testing::entry};
 
     fn view(count: i64) -> RegisterView {
         let mut view = RegisterView::new(None);

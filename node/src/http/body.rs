@@ -9,7 +9,9 @@ use axum::{
 };
 use futures::StreamExt as _;
 use serde::Deserialize;
+use sorcha_config::Http;
 use sorcha_os::read::unmarked;
+use sorcha_register::limits::BODY_BYTES;
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -18,7 +20,6 @@ use super::{
     pace::Rules,
     problem::{Kind, Problem},
 };
-use crate::{config::Http, register::limits::BODY_BYTES};
 
 /// Largest body.
 pub(super) const LIMIT: usize = BODY_BYTES;

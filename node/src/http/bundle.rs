@@ -10,6 +10,12 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use futures::stream;
+use sorcha_register::{
+    bundle::{Header, Scope, WriteError, Writer},
+    integrity,
+    names::Version,
+    view::RegisterView,
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -18,12 +24,6 @@ use super::{
     pieces::{PIECE_BYTES, first_piece},
     problem::{Kind, Problem},
     reading::Register,
-};
-use crate::register::{
-    bundle::{Header, Scope, WriteError, Writer},
-    integrity,
-    names::Version,
-    view::RegisterView,
 };
 
 /// A smaller entry is copied into a piece with others, a larger one is sent from where it lies.

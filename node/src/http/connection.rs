@@ -4,6 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
+use sorcha_peer::{
+    Command, PeerNode,
+    machine::state::PeerState,
+    status::{PeerStatus, Refused, Transition},
+};
+use sorcha_register::{names::Version, session_name::session_name};
 use tokio::time::timeout;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -15,15 +21,6 @@ use super::{
     openapi::{Fails, NotConnected},
     problem::{Kind, Problem},
     reading::Freshness,
-};
-use crate::{
-    peer::{
-        Command, PeerNode,
-        machine::state::PeerState,
-        status::{PeerStatus, Refused, Transition},
-    },
-    register::names::Version,
-    session_name::session_name,
 };
 
 pub(super) fn routes() -> OpenApiRouter<Served<Arc<PeerNode>>> {

@@ -2,6 +2,9 @@
 
 use axum::{Json, extract::State};
 use serde::Serialize;
+use sorcha_central::{CentralNode, Condition, session};
+use sorcha_peer::{PeerNode, machine::state::PeerState};
+use sorcha_register::integrity::summary;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -12,11 +15,6 @@ use super::{
     openapi::NotReady,
     problem::{Kind, Problem},
     role_name,
-};
-use crate::{
-    central::{CentralNode, Condition, session},
-    peer::{PeerNode, machine::state::PeerState},
-    register::integrity::summary,
 };
 
 pub(super) fn routes() -> OpenApiRouter<Served<NodeHandle>> {

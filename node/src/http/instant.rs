@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 
 use serde::{Serialize, Serializer};
+use sorcha_register::clock::Timestamp;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, schema::Type},
 };
-
-use crate::clock::Timestamp;
 
 /// An instant: ISO 8601, UTC, to the millisecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,13 +6,13 @@ use std::{
     time::Duration,
 };
 
+use sorcha_config::Http;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
 };
 
 use super::problem::{Kind, Problem};
-use crate::config::Http;
 
 /// How long a body waits for its place. Its sender waits too, and holds a connection.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -48,6 +48,10 @@ use axum::{
     routing::any,
 };
 use ed25519_dalek::SigningKey;
+use sorcha_central::CentralNode;
+use sorcha_config::{Config, Role};
+use sorcha_peer::PeerNode;
+use sorcha_runtime::env::Env;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::{
@@ -61,12 +65,6 @@ pub use self::{
     secure::serve_secured,
     serve::{serve, serve_on},
     starting::{Stage, front},
-};
-use crate::{
-    central::CentralNode,
-    config::{Config, Role},
-    env::Env,
-    peer::PeerNode,
 };
 
 /// The node that an API speaks for.

@@ -2,11 +2,12 @@
 
 use axum::{Json, extract::State};
 use serde::Serialize;
+use sorcha_config::Role;
+use sorcha_register::view::RegisterView;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{NodeHandle, Served, health::Status, instant::Instant, role_name};
-use crate::{config::Role, register::view::RegisterView};
 
 pub(super) fn routes() -> OpenApiRouter<Served<NodeHandle>> {
     OpenApiRouter::default().routes(routes!(node_info)).routes(routes!(node_health))

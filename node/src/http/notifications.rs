@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
+use sorcha_peer::{Command, PeerNode};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -15,7 +16,6 @@ use super::{
     openapi::{Fails, NotConnected},
     problem::Problem,
 };
-use crate::peer::{Command, PeerNode};
 
 pub(super) fn routes() -> OpenApiRouter<Served<Arc<PeerNode>>> {
     OpenApiRouter::default().routes(routes!(subscription)).routes(routes!(subscribe))

@@ -8,9 +8,8 @@ use std::{
     time::Duration,
 };
 
+use sorcha_config::Http;
 use tokio::time::Instant;
-
-use crate::config::Http;
 
 /// A rate over less time in which the caller was waited for means nothing: what it takes comes in pieces.
 const MEASURABLE: Duration = Duration::from_secs(3);

@@ -9,6 +9,14 @@ use axum::{
     extract::{Path, State},
 };
 use serde::Serialize;
+use sorcha_central::{
+    CentralNode,
+    session::{Health, Session},
+};
+use sorcha_register::{
+    clock::Monotonic,
+    names::{PeerId, Version},
+};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -18,14 +26,6 @@ use super::{
     instant::Instant,
     openapi::Fails,
     problem::{Kind, Problem},
-};
-use crate::{
-    central::{
-        CentralNode,
-        session::{Health, Session},
-    },
-    clock::Monotonic,
-    register::names::{PeerId, Version},
 };
 
 pub(super) fn routes() -> OpenApiRouter<Served<Arc<CentralNode>>> {

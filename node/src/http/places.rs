@@ -12,11 +12,11 @@ use std::{
     time::Duration,
 };
 
+use sorcha_runtime::{metrics::Metrics, source::Source};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::pace::{Meter, Rules, Standing};
-use crate::{source::Source, telemetry::metrics::Metrics};
 
 /// All places of a server.
 pub(super) struct Places {
@@ -167,7 +167,8 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::Http, http::pace::FRESH};
+    use crate::http::pace::FRESH;
+    use sorcha_config::Http;
 
     fn places(all: usize) -> Arc<Places> {
         Places::new(all, Rules::from(&Http::default()), Metrics::disabled())

@@ -14,6 +14,7 @@ use std::{
 
 use axum::{Json, Router, extract::State, middleware::from_fn, routing::get};
 use sorcha_probes::{Limits, Server};
+use sorcha_register::clock::{Clock, Monotonic};
 use tokio::sync::watch;
 
 use super::{
@@ -21,7 +22,6 @@ use super::{
     health::{self, Probe},
     problem::{self, Kind, Problem},
 };
-use crate::clock::{Clock, Monotonic};
 
 /// Between two signs of life of the node's runtime.
 const BEAT: Duration = Duration::from_secs(1);
@@ -109,7 +109,8 @@ async fn readyz(State(watched): State<Watched>) -> Result<Json<Probe>, Problem> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::{Timestamp, VirtualClock};
+    use sorcha_register::clock::Timestamp;
+    use sorcha_runtime::clock::VirtualClock;
 
     #[tokio::test(start_paused = true)]
     async fn a_runtime_that_hangs_is_not_alive() {

@@ -11,13 +11,10 @@ use axum::{
 };
 use futures::FutureExt as _;
 use serde::Serialize;
+use sorcha_central::publish::PublishError;
+use sorcha_register::{canonical::InvalidDocument, names::InvalidField};
+use sorcha_store::StoreError;
 use utoipa::ToSchema;
-
-use crate::{
-    central::publish::PublishError,
-    register::{canonical::InvalidDocument, names::InvalidField},
-    store::StoreError,
-};
 
 /// Media type of a problem document.
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";

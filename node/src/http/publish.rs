@@ -10,6 +10,10 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde::Serialize;
+use sorcha_central::{CentralNode, publish::Submission};
+use sorcha_register::seed;
+use sorcha_runtime::{parsing::off_the_runtime, traces};
+use sorcha_store::{Publication, StoreError};
 use tracing::Instrument as _;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -24,13 +28,6 @@ use super::{
     openapi::Fails,
     problem::{Kind, Problem},
     submission::{Asked, PublishRequest},
-};
-use crate::{
-    central::{CentralNode, publish::Submission},
-    parsing::off_the_runtime,
-    register::seed,
-    store::{Publication, StoreError},
-    telemetry,
 };
 
 pub(super) fn routes() -> OpenApiRouter<Served<Arc<CentralNode>>> {
@@ -52,7 +49,7 @@ pub(super) fn router(node: &Arc<CentralNode>) -> Router<Served<Arc<CentralNode>>
 
 /// Runs a write in the span of its request, which is part of the caller's trace if that names one.
 async fn traced(request: Request, next: Next) -> Response {
-    let span = telemetry::request_span(request.headers());
+    let span = traces::request_span(request.headers());
     let (method, path) = (request.method().as_str(), request.extensions().get::<MatchedPath>());
     let route = path.map_or("", MatchedPath::as_str);
     span.record("otel.name", format_args!("{method} {route}"));

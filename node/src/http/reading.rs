@@ -8,17 +8,15 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
+use sorcha_central::CentralNode;
+use sorcha_config::MaxStaleness;
+use sorcha_peer::{PeerNode, machine::state::PeerState};
+use sorcha_register::{integrity::Finding, view::RegisterView};
+use sorcha_store::Loaded;
 
 use super::{
     NodeHandle,
     problem::{Kind, Problem},
-};
-use crate::{
-    central::CentralNode,
-    config::MaxStaleness,
-    peer::{PeerNode, machine::state::PeerState},
-    register::{integrity::Finding, view::RegisterView},
-    store::Loaded,
 };
 
 /// Head version of the register that the answer was taken from.

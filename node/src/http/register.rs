@@ -10,6 +10,7 @@ use axum::{
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use sorcha_proto::REGISTER_ID;
+use sorcha_register::integrity::Finding;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -20,7 +21,6 @@ use super::{
     problem::{Kind, Problem},
     reading::Register,
 };
-use crate::register::integrity::Finding;
 
 pub(super) fn routes() -> OpenApiRouter<Served<NodeHandle>> {
     OpenApiRouter::default().routes(routes!(system_register)).routes(routes!(genesis))

@@ -2,23 +2,21 @@
 
 use std::{future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
+use crate::accept::Acceptor;
 use axum::{Router, serve::Listener};
 use futures::{Stream, StreamExt as _};
+use sorcha_config::{Config, Limits};
+use sorcha_runtime::metrics::Metrics;
+use sorcha_runtime::tls::{
+    Tls, explain,
+    handshakes::{Failure, Handshake, Handshakes, accept},
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::server::TlsStream;
 
 use super::{
     places::Places,
     serve::{places, serve_in},
-};
-use crate::{
-    accept::Acceptor,
-    config::{Config, Limits},
-    telemetry::metrics::Metrics,
-    tls::{
-        Tls, explain,
-        handshakes::{Failure, Handshake, Handshakes, accept},
-    },
 };
 
 /// Serves a router over TLS until `shutdown`, as [`super::serve_on`] does; the certificate is that of the moment.

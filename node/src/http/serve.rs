@@ -3,6 +3,7 @@
 
 use std::{fmt::Display, future::Future, io, pin::pin, sync::Arc, time::Duration};
 
+use crate::accept::Acceptor;
 use axum::{
     Router,
     body::{Body, Bytes, HttpBody},
@@ -14,6 +15,8 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
+use sorcha_config::Http;
+use sorcha_runtime::{metrics::Metrics, source::Source};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
@@ -29,7 +32,6 @@ use super::{
     pace::{Meter, Rules},
     places::{Place, Places},
 };
-use crate::{accept::Acceptor, config::Http, source::Source, telemetry::metrics::Metrics};
 
 /// Time for answers in progress after the shutdown.
 const GRACE: Duration = Duration::from_secs(5);

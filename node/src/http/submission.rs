@@ -8,10 +8,10 @@ use serde::{
     de::{Error as _, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
+use sorcha_register::{entry, limits, names::check_length};
 use utoipa::ToSchema;
 
 use super::{body, problem::Problem};
-use crate::register::{entry, limits, names::check_length};
 
 /// A blueprint to publish.
 #[derive(Deserialize, ToSchema)]

@@ -9,6 +9,11 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde::Serialize;
+use sorcha_peer::{
+    Command, PeerNode,
+    status::{PeerStatus, SyncRecord},
+};
+use sorcha_store::Loaded;
 use tokio::{sync::oneshot, time::timeout};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -21,13 +26,6 @@ use super::{
     openapi::{Fails, NotConnected},
     problem::{Kind, Problem},
     query::Params,
-};
-use crate::{
-    peer::{
-        Command, PeerNode,
-        status::{PeerStatus, SyncRecord},
-    },
-    store::Loaded,
 };
 
 pub(super) fn routes() -> OpenApiRouter<Served<Arc<PeerNode>>> {

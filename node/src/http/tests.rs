@@ -22,32 +22,32 @@ use axum::{
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
 use serde_json::Value;
+use sorcha_central::{CentralNode, log::RegisterLog};
+use sorcha_config::Config;
+use sorcha_peer::{
+    PeerNode,
+    dial::PlainText,
+    replica::{Provenance, Replica},
+};
+use sorcha_register::{
+    clock::Timestamp,
+    integrity::Finding,
+    names::{PeerId, Version},
+    testing::{entry, genesis},
+    view::RegisterView,
+};
+use sorcha_runtime::{
+    clock::VirtualClock,
+    env::{Env, Random},
+    metrics::Metrics,
+};
+use sorcha_store::{
+    Store as _,
+    journal::{JournalStore, Options},
+};
 use tower::ServiceExt as _;
 
 use super::{Auth, NodeHandle, auth::Reviewer, problem, router};
-use crate::{
-    central::{CentralNode, log::RegisterLog},
-    clock::{Timestamp, VirtualClock},
-    config::Config,
-    env::{Env, Random},
-    peer::{
-        PeerNode,
-        dial::PlainText,
-        replica::{Provenance, Replica},
-    },
-    register::{
-        entry::tests::entry,
-        integrity::Finding,
-        lineage::tests::genesis,
-        names::{PeerId, Version},
-        view::RegisterView,
-    },
-    store::{
-        Store as _,
-        journal::{JournalStore, Options},
-    },
-    telemetry::metrics::Metrics,
-};
 
 /// The instant at which each test begins.
 const START: Timestamp = Timestamp::from_millis(1_763_800_200_000);
@@ -59,7 +59,7 @@ fn env() -> Env {
         random: Random::seeded(1),
         metrics: Metrics::disabled(),
         tls: None,
-        tasks: crate::supervise::Tasks::default(),
+        tasks: sorcha_runtime::supervise::Tasks::default(),
     }
 }
 
@@ -94,7 +94,7 @@ async fn central_reviewed(
 }
 
 async fn central_over(
-    store: Arc<dyn crate::store::Store>,
+    store: Arc<dyn sorcha_store::Store>,
     findings: Vec<Finding>,
     change: impl FnOnce(&mut Config),
 ) -> (Router, Arc<CentralNode>) {

@@ -1,20 +1,17 @@
 //! What is reported: pure functions from what a node knows to the report, and what of a change matters.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use sorcha_central::CentralNode;
 use sorcha_crds::{
     central_node::{CentralNodeReport, PeerCounts},
     peer::PeerReport,
 };
+use sorcha_peer::{machine::state::PeerState, status::PeerStatus};
+use sorcha_register::{clock::Timestamp, integrity, names::Version};
+use sorcha_store::Loaded;
 
 use super::Report;
-use crate::{
-    central::CentralNode,
-    clock::Timestamp,
-    http::Stage,
-    peer::{machine::state::PeerState, status::PeerStatus},
-    register::{integrity, names::Version},
-    store::Loaded,
-};
+use crate::http::Stage;
 
 /// Longest message, characters.
 const MESSAGE_CHARS: usize = 512;
@@ -185,7 +182,7 @@ fn trouble(status: &PeerStatus, replica: &Loaded) -> Option<String> {
         return Some(format!("configuration fault: {fault}"));
     }
     if status.state == PeerState::Isolated {
-        let error = |central: &crate::peer::status::CentralNodeInfo| {
+        let error = |central: &sorcha_peer::status::CentralNodeInfo| {
             Some(format!("{}: {}", central.address.id(), central.last_error.as_ref()?))
         };
         let errors: Vec<_> = status.central_nodes.iter().filter_map(error).collect();

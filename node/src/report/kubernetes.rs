@@ -11,14 +11,13 @@ use kube::{
     core::Request,
 };
 use serde_json::{Value, json};
+use sorcha_config as config;
+use sorcha_config::{Config, ConfigError, Role};
 use sorcha_crds::{SorchaCentralNode, SorchaPeer, node_field_manager};
 use tracing::{Dispatch, instrument::WithSubscriber as _};
 
 use super::{Report, ReportError, Transport};
-use crate::{
-    config::{self, Config, ConfigError, Role},
-    kubernetes::{self, NoCluster},
-};
+use crate::kubernetes::{self, NoCluster};
 
 /// The answer without the resource's content, where the server has that form.
 const METADATA_ONLY: HeaderValue =

@@ -7,8 +7,10 @@
 
 use std::time::Duration;
 
+use sorcha_config as config;
+use sorcha_register::clock::Monotonic;
+
 use super::{Report, ReportError, content::Change};
-use crate::{clock::Monotonic, config};
 
 /// First and longest delay after a failure that may pass by itself: an API server that is back after an outage is
 /// told how things stand within the longest one.

@@ -2,24 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
+use sorcha_central::CentralNode;
+use sorcha_config::Role;
+use sorcha_peer::status::PeerStatus;
+use sorcha_register::{clock::Timestamp, succession::Contradiction};
+use sorcha_runtime::tls::Tls;
+use sorcha_runtime::{env::Env, supervise::Tasks};
+use sorcha_store::{Exchange, Loaded};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
 
 use super::{Report, content};
-use crate::{
-    central::CentralNode,
-    clock::Timestamp,
-    config::Role,
-    env::Env,
-    http::{NodeHandle, Stage},
-    peer::status::PeerStatus,
-    register::succession::Contradiction,
-    store::{Exchange, Loaded},
-    supervise::Tasks,
-    tls::Tls,
-};
+use crate::http::{NodeHandle, Stage};
 
 /// Shortest time between two looks at a peer, which changes with every entry pushed.
 const LOOK: Duration = Duration::from_millis(100);

@@ -5,10 +5,11 @@ use std::{
     time::Duration,
 };
 
+use sorcha_register::clock::Monotonic;
+use sorcha_runtime::{env::Env, supervise::Supervisor};
 use tokio_util::sync::CancellationToken;
 
 use super::{Report, ReportError, Transport, pacer::Pacer, subject::Subject};
-use crate::{clock::Monotonic, env::Env, supervise::Supervisor};
 
 /// How long a write under way may go on once the node has ended.
 const GRACE: Duration = Duration::from_secs(1);

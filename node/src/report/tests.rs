@@ -7,14 +7,11 @@ mod peer;
 
 use std::sync::{Arc, Mutex};
 
+use sorcha_register::clock::Timestamp;
+use sorcha_runtime::{clock::VirtualClock, env::Random, metrics::Metrics};
 use tokio::time::Instant;
 
 use super::*;
-use crate::{
-    clock::{Timestamp, VirtualClock},
-    env::Random,
-    telemetry::metrics::Metrics,
-};
 
 /// The instant at which each test begins.
 const START: Timestamp = Timestamp::from_millis(1_763_800_200_400);
@@ -77,7 +74,7 @@ fn env() -> Env {
         random: Random::seeded(1),
         metrics: Metrics::disabled(),
         tls: None,
-        tasks: crate::supervise::Tasks::default(),
+        tasks: sorcha_runtime::supervise::Tasks::default(),
     }
 }
 

@@ -2,20 +2,20 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use sorcha_central::bootstrap::BootstrapError;
+use sorcha_config::{Config, Role};
+use sorcha_peer::dial::dialer;
+use sorcha_runtime::env::Env;
+use sorcha_store::{
+    Store, StoreError, journal,
+    mongo::{Claimant, MongoStore},
+};
 use tokio::{net::TcpListener, sync::watch};
 
 use super::{RunError, open_embedded, prepare_central, prepare_peer, serve_central};
 use crate::{
-    config::{Config, Role},
-    env::Env,
     http::{NodeHandle, Stage},
     keys, kubernetes,
-    peer::dial::dialer,
-    register_bootstrap::BootstrapError,
-    store::{
-        Store, StoreError, journal,
-        mongo::{Claimant, MongoStore},
-    },
 };
 
 /// First and longest wait before an unavailable store is tried again at start.

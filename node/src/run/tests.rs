@@ -3,13 +3,11 @@
 use std::{net::TcpListener as StdListener, time::Duration};
 
 use serde_json::Value;
+use sorcha_runtime::tls::testing::{Ca, Leaf, Pair, mount};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::*;
-use crate::{
-    http_client, telemetry,
-    tls::testing::{Ca, Leaf, Pair, mount},
-};
+use crate::{http_client, telemetry};
 
 struct Running {
     url: String,

@@ -15,13 +15,14 @@ use opentelemetry_sdk::{
     metrics::{PeriodicReader, Temporality, data::ResourceMetrics, exporter::PushMetricExporter},
     trace::{SdkTracerProvider, SpanData, SpanExporter},
 };
+use sorcha_register::clock::{Clock as _, Monotonic};
+use sorcha_runtime::clock::SystemClock;
 use tokio::{
     runtime::{self, Handle},
     sync::oneshot,
 };
 
 use super::TelemetryError;
-use crate::clock::{Clock as _, Monotonic, SystemClock};
 
 /// Shortest time between two warnings about failed exports.
 const WARN_EVERY: Duration = Duration::from_secs(60);

@@ -3,6 +3,7 @@
 use std::{fmt, io::IsTerminal as _};
 
 use opentelemetry::{Context, trace::TraceContextExt as _};
+use sorcha_config::{Log, LogFormat};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::{
     EnvFilter, Layer,
@@ -16,7 +17,6 @@ use tracing_subscriber::{
 };
 
 use super::TelemetryError;
-use crate::config::{Log, LogFormat};
 
 /// Where log lines go.
 pub(super) struct Output {

@@ -5,26 +5,25 @@
 //! sampler, batch sizes, resource attributes) are read by that SDK; the endpoint comes from the configuration only.
 //!
 //! Spans are at debug level: without a collector each costs one atomic load, unless `log.filter` asks for them, as
-//! in `info,sorcha_node::telemetry=debug`, which adds their fields to the log lines.
+//! in `info,sorcha_runtime::spans=debug`, which adds their fields to the log lines.
 
 mod export;
 mod log;
-pub mod metrics;
-pub mod spans;
-mod traces;
 
 use std::{sync::mpsc, thread, time::Duration};
 
-use opentelemetry::{InstrumentationScope, KeyValue, trace::TracerProvider as _};
+use opentelemetry::{KeyValue, trace::TracerProvider as _};
 use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider};
+use sorcha_config::Config;
+use sorcha_runtime::{
+    metrics::{Metrics, scope},
+    traces,
+};
 use tracing::Dispatch;
 use tracing_subscriber::{Registry, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-use self::{export::Export, log::Output, metrics::Metrics};
-use crate::config::Config;
-
+use self::{export::Export, log::Output};
 pub use log::AUDIT;
-pub use traces::{acknowledged, current_trace_parent, receive_span, request_span, trace_id};
 
 /// Longest wait for the last export: an unreachable collector delays the end of the process by this much at most.
 const SHUTDOWN: Duration = Duration::from_secs(2);
@@ -33,7 +32,7 @@ const SHUTDOWN: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// `log.filter` is malformed.
-    #[error("log.filter: {filter:?} is not a filter such as info or info,sorcha_node=debug: {problem}")]
+    #[error("log.filter: {filter:?} is not a filter such as info or info,sorcha=debug: {problem}")]
     Filter {
         /// The setting.
         filter: String,
@@ -105,11 +104,6 @@ fn build(config: &Config, role: &str, output: Output) -> Result<(Telemetry, Disp
 #[cfg(test)]
 pub(crate) fn for_tests(config: &Config) -> Telemetry {
     build(config, "test", Output::stderr()).expect("telemetry without a collector").0
-}
-
-/// Name and version of the meter and the tracer.
-fn scope() -> InstrumentationScope {
-    InstrumentationScope::builder("Sorcha.Peer.Service").with_version("1.0.0").build()
 }
 
 fn resource(config: &Config, role: &str) -> Resource {

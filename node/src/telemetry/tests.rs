@@ -6,21 +6,24 @@ use std::{
 
 use axum::http::{HeaderMap, HeaderValue};
 use opentelemetry_proto::tonic::trace::v1::{span::SpanKind, status::StatusCode};
+use sorcha_central::{CentralNode, log::RegisterLog, publish::Submission};
+use sorcha_config::LogFormat;
+use sorcha_register::{names::PeerId, testing::entry, view::RegisterView};
+use sorcha_runtime::env::Env;
+use sorcha_runtime::{
+    metrics::SyncType,
+    spans,
+    traces::{acknowledged, current_trace_parent, receive_span, request_span},
+};
+use sorcha_store::{
+    Publication,
+    journal::{JournalStore, Options},
+};
 use tracing::{Instrument as _, dispatcher};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use self::collector::{Collector, Received, texts};
-use super::{metrics::SyncType, *};
-use crate::{
-    central::{CentralNode, log::RegisterLog, publish::Submission},
-    config::LogFormat,
-    env::Env,
-    register::{entry::tests::entry, names::PeerId, view::RegisterView},
-    store::{
-        Publication,
-        journal::{JournalStore, Options},
-    },
-};
+use super::*;
 
 mod collector;
 
@@ -283,7 +286,7 @@ fn bad_settings_are_named() {
 fn json_lines_are_flat_and_carry_span_and_trace() {
     let lines = Lines::default();
     let mut config = config(Some(dead()));
-    config.log.filter = "info,sorcha_node::telemetry=debug".into();
+    config.log.filter = "info,sorcha_runtime::spans=debug".into();
     let (_telemetry, subscriber) = build(&config, "peer", lines.output()).unwrap();
     dispatcher::with_default(&subscriber, || {
         let span = spans::heartbeat("n0.sorcha.dev", 7);
@@ -293,7 +296,7 @@ fn json_lines_are_flat_and_carry_span_and_trace() {
     let [inside, outside] = &lines.json()[..] else { panic!("{}", lines.text()) };
     assert!(inside["timestamp"].as_str().unwrap().ends_with('Z'));
     assert_eq!(inside["level"], "INFO");
-    assert_eq!(inside["target"], "sorcha_node::telemetry::tests");
+    assert_eq!(inside["target"], "crate::telemetry::tests");
     assert_eq!(inside["message"], "heartbeat missed");
     assert_eq!((&inside["missed"], &inside["why"]), (&1.into(), &"say \"no\"\n".into()));
     assert_eq!(inside["span"]["name"], "peer.heartbeat.send");
@@ -317,7 +320,7 @@ fn human_lines_have_no_colours_off_a_terminal_and_no_spans_by_default() {
         spans::heartbeat("n0", 7).in_scope(|| tracing::info!(missed = 1, "heartbeat missed"));
     });
     let text = lines.text();
-    assert!(text.ends_with("INFO sorcha_node::telemetry::tests: heartbeat missed missed=1\n"), "{text:?}");
+    assert!(text.ends_with("INFO crate::telemetry::tests: heartbeat missed missed=1\n"), "{text:?}");
 }
 
 #[test]

@@ -9,7 +9,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use futures::{Stream, stream};
-use sorcha_node::{config::Config, peer::dial};
+use sorcha_config::Config;
+use sorcha_peer::dial;
 use sorcha_proto::{
     EncodedEntry,
     raw::{
@@ -59,7 +60,7 @@ impl BareServer {
 
     /// Receives everything, with a peer's own connection settings, and looks at nothing; the bytes received.
     pub(crate) async fn receive(&self) -> Result<usize> {
-        let address = sorcha_node::config::CentralNodeAddress {
+        let address = sorcha_config::CentralNodeAddress {
             id: None,
             host: Ipv4Addr::LOCALHOST.to_string(),
             port: self.port,

@@ -66,7 +66,7 @@ mod tests {
             assert_eq!(document.len(), BYTES);
             assert_eq!(index_of_document(document.as_bytes()), Some(index));
             assert_eq!(index_of_id(&id(index)), Some(index));
-            let canonical = sorcha_node::register::canonical::Document::canonicalize(document.as_bytes());
+            let canonical = sorcha_register::canonical::Document::canonicalize(document.as_bytes());
             assert_eq!(canonical.unwrap().bytes(), document.as_bytes(), "it is canonical already");
         }
         assert_ne!(documents.document(1)[40..], documents.document(2)[40..]);

@@ -11,10 +11,8 @@ use std::{
 use anyhow::{Context as _, Result};
 use futures::{StreamExt as _, stream};
 use serde::Serialize;
-use sorcha_node::{
-    config::{CentralNodeAddress, Config},
-    peer::dial,
-};
+use sorcha_config::{CentralNodeAddress, Config};
+use sorcha_peer::dial;
 use sorcha_proto::{
     raw::system_register_sync_client::SystemRegisterSyncClient,
     v1::{

@@ -8,20 +8,18 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use sorcha_node::{
+use sorcha_central::bootstrap;
+use sorcha_node::keys;
+use sorcha_register::{
+    canonical::Document,
     clock::Timestamp,
-    keys,
-    register::{
-        canonical::Document,
-        entry::{Entry, SealedEntry},
-        names::{BlueprintId, Version},
-        view::RegisterView,
-    },
-    register_bootstrap,
-    store::{
-        Store, StoreError,
-        journal::{JournalStore, Options, REGISTER_FILE},
-    },
+    entry::{Entry, SealedEntry},
+    names::{BlueprintId, Version},
+    view::RegisterView,
+};
+use sorcha_store::{
+    Store, StoreError,
+    journal::{JournalStore, Options, REGISTER_FILE},
 };
 
 use crate::documents::{self, Documents};
@@ -36,7 +34,7 @@ const TRANSACTION: &str = "019b76da-a800-7000-8000-000000000000";
 pub(crate) async fn make(data: &Path, count: usize) -> Result<()> {
     std::fs::create_dir_all(data)?;
     let key = keys::load_or_create(data)?;
-    let (genesis, seed) = register_bootstrap::new_register("n0.sorcha.dev", &key, PUBLISHED_AT)?;
+    let (genesis, seed) = bootstrap::new_register("n0.sorcha.dev", &key, PUBLISHED_AT)?;
     let documents = Documents::new();
     let mut entries = vec![seed];
     for index in 0..count {

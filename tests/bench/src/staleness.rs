@@ -7,7 +7,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
-use sorcha_node::{config::CentralNodeAddress, store::Store};
+use sorcha_config::CentralNodeAddress;
+use sorcha_store::Store;
 
 use crate::{
     bench::{Bench, say},

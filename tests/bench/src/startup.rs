@@ -12,13 +12,10 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use sorcha_node::{
-    clock::Timestamp,
-    register::view::RegisterView,
-    store::{
-        Checkpoint, Store,
-        journal::{JournalStore, Options, REGISTER_FILE, REPLICA_FILE},
-    },
+use sorcha_register::{clock::Timestamp, view::RegisterView};
+use sorcha_store::{
+    Checkpoint, Store,
+    journal::{JournalStore, Options, REGISTER_FILE, REPLICA_FILE},
 };
 
 use crate::{

@@ -6,15 +6,17 @@ use std::{
 };
 
 use ed25519_dalek::SigningKey;
+use sorcha_central::CentralNode;
+use sorcha_config::Config;
 use sorcha_node::{
-    central::CentralNode,
-    config::Config,
-    env::{Env, Random},
     http::{Auth, NodeHandle, router, serve_on},
     run,
-    store::Store,
-    telemetry::metrics::Metrics,
 };
+use sorcha_runtime::{
+    env::{Env, Random},
+    metrics::Metrics,
+};
+use sorcha_store::Store;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 
@@ -95,7 +97,7 @@ impl CentralHost {
             random: self.random.clone(),
             metrics: Metrics::disabled(),
             tls: None,
-            tasks: sorcha_node::supervise::Tasks::default(),
+            tasks: sorcha_runtime::supervise::Tasks::default(),
         };
         let start = Start {
             config: Arc::new(config(self.number)),

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use sorcha_node::clock::{Clock, Monotonic, Timestamp};
+use sorcha_register::clock::{Clock, Monotonic, Timestamp};
 use tokio::time::Instant;
 
 /// The instant at which every run begins.

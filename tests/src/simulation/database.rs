@@ -11,12 +11,10 @@ use std::{
 
 use async_trait::async_trait;
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
-use sorcha_node::{
-    register::{entry::SealedEntry, lineage::Genesis, names::Version},
-    store::{
-        Checkpoint, Draft, Loaded, Publication, StateChange, Store, StoreError,
-        journal::{JournalStore, Options},
-    },
+use sorcha_register::{entry::SealedEntry, lineage::Genesis, names::Version};
+use sorcha_store::{
+    Checkpoint, Draft, Loaded, Publication, StateChange, Store, StoreError,
+    journal::{JournalStore, Options},
 };
 
 /// Time limit of one operation, as `store.mongodb.timeout`.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
-use sorcha_node::store::journal::{Files, Medium};
+use sorcha_store::journal::{Files, Medium};
 
 use self::content::{Content, Write};
 

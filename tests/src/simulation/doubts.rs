@@ -1,9 +1,7 @@
 //! What a peer says of a central node that contradicts its replica.
 
-use sorcha_node::{
-    clock::Timestamp,
-    peer::{PeerNode, status::PeerStatus},
-};
+use sorcha_peer::{PeerNode, status::PeerStatus};
+use sorcha_register::clock::Timestamp;
 
 use super::{
     client::health,

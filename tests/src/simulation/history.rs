@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use sorcha_node::register::{
+use sorcha_register::{
     entry::SealedEntry,
     names::{BlueprintId, Checksum, Version},
     view::RegisterView,

@@ -15,11 +15,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use sorcha_node::{
-    central::CentralNode,
-    peer::PeerNode,
-    register::{names::Version, view::RegisterView},
-};
+use sorcha_central::CentralNode;
+use sorcha_peer::PeerNode;
+use sorcha_register::{names::Version, view::RegisterView};
 use tokio::sync::watch;
 
 use self::forgery::Forgery;

@@ -9,15 +9,17 @@ use std::{
 
 use async_trait::async_trait;
 use hyper_util::rt::TokioIo;
+use sorcha_config::{CentralNodeAddress, Config};
 use sorcha_node::{
-    config::{CentralNodeAddress, Config},
-    env::{Env, Random},
     http::{Auth, NodeHandle, router, serve_on},
-    peer::{PeerNode, dial},
     run,
-    store::journal::{self, JournalStore, Options},
-    telemetry::metrics::Metrics,
 };
+use sorcha_peer::{PeerNode, dial};
+use sorcha_runtime::{
+    env::{Env, Random},
+    metrics::Metrics,
+};
+use sorcha_store::journal::{self, JournalStore, Options};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -94,7 +96,7 @@ impl PeerHost {
             random: self.random.clone(),
             metrics: Metrics::disabled(),
             tls: None,
-            tasks: sorcha_node::supervise::Tasks::default(),
+            tasks: sorcha_runtime::supervise::Tasks::default(),
         };
         let start = Start {
             config: Arc::new(config(self.number, self.centrals)),

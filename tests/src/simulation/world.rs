@@ -8,11 +8,9 @@ use std::{
 };
 
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
-use sorcha_node::{
-    central::Condition,
-    register::names::Version,
-    store::{Store as _, journal::JournalStore},
-};
+use sorcha_central::Condition;
+use sorcha_register::names::Version;
+use sorcha_store::{Store as _, journal::JournalStore};
 
 use super::{
     central::CentralHost,

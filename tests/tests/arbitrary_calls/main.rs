@@ -6,7 +6,6 @@ mod calls;
 
 use std::time::Duration;
 
-use calls::{Call, call};
 use proptest::{collection::vec, prelude::*, test_runner::TestRunner};
 use sorcha_proto::v1::{
     self, central_node_connection_client::CentralNodeConnectionClient, heartbeat_client::HeartbeatClient,
@@ -15,6 +14,8 @@ use sorcha_proto::v1::{
 use sorcha_tests::{Central, Peer, memory, quick};
 use tokio::runtime::Handle;
 use tonic::{Code, Request, Response, Status, Streaming, transport::Channel};
+
+use calls::{Call, call};
 
 /// Protocol section 5, without INTERNAL: that one is for what nobody foresaw.
 const ALLOWED: [Code; 10] = [

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf, sync::Arc};
 
 use anyhow::Result;
-use sorcha_tests::certificates::{Ca, Leaf, Pair, mount};
+use sorcha_runtime::tls::testing::{Ca, Leaf, Pair, mount};
 
 /// Where the nodes' TLS files lie, and the CA that all of them trust.
 #[derive(Clone)]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use sorcha_node::register::names::Checksum;
+use sorcha_register::names::Checksum;
 use sorcha_tests::{
     history::Holder,
     process::{binary, free_ports},

@@ -10,7 +10,7 @@ use std::{
 
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use serde_json::{Value, json};
-use sorcha_node::register::canonical::Document;
+use sorcha_register::canonical::Document;
 use sorcha_tests::history::{Answer, History};
 use tokio::task::JoinSet;
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use sorcha_node::clock::{Clock as _, SystemClock};
 use sorcha_proto::v1::{
     self, central_node_connection_client::CentralNodeConnectionClient, heartbeat_client::HeartbeatClient,
     system_register_sync_client::SystemRegisterSyncClient,
 };
+use sorcha_register::clock::Clock as _;
+use sorcha_runtime::clock::SystemClock;
 use sorcha_tests::eventually;
 use tokio_stream::{StreamExt as _, once};
 use tonic::{Code, Status, transport::Channel};

@@ -5,8 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sorcha_node::config::TlsVersion;
-use sorcha_tests::{Central, Peer, certificates::Pair, memory};
+use sorcha_config::TlsVersion;
+use sorcha_runtime::tls::testing::Pair;
+use sorcha_tests::{Central, Peer, memory};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,

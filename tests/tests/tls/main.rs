@@ -11,17 +11,11 @@ mod shares;
 
 use std::path::Path;
 
-use sorcha_node::{
-    config::{CentralNodeAddress, Config},
-    env::Env,
-    peer::dial::dialer,
-    telemetry::metrics::Metrics,
-};
-use sorcha_tests::{
-    Central, Peer,
-    certificates::{Ca, Leaf, Pair, mount},
-    memory, quick,
-};
+use sorcha_config::{CentralNodeAddress, Config};
+use sorcha_peer::dial::dialer;
+use sorcha_runtime::tls::testing::{Ca, Leaf, Pair, mount};
+use sorcha_runtime::{env::Env, metrics::Metrics};
+use sorcha_tests::{Central, Peer, memory, quick};
 use tempfile::TempDir;
 use tonic::transport::Channel;
 

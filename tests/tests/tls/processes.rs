@@ -2,10 +2,8 @@
 
 use std::process::Output;
 
-use sorcha_tests::{
-    certificates::{Ca, Leaf, Pair, mount},
-    process::{Process, binary, free_ports, get, until},
-};
+use sorcha_runtime::tls::testing::{Ca, Leaf, Pair, mount};
+use sorcha_tests::process::{Process, binary, free_ports, get, until};
 use tokio::process::Command;
 
 use super::{CENTRAL, EDGE, Site};

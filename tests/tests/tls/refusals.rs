@@ -2,12 +2,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sorcha_node::{config::Config, peer::machine::state::PeerState};
-use sorcha_tests::{
-    Central, Peer,
-    certificates::{Ca, Leaf},
-    eventually, memory, quick,
-};
+use sorcha_config::Config;
+use sorcha_peer::machine::state::PeerState;
+use sorcha_runtime::tls::testing::{Ca, Leaf};
+use sorcha_tests::{Central, Peer, eventually, memory, quick};
 
 use super::{CENTRAL, EDGE, Site, addresses};
 
@@ -161,7 +159,7 @@ async fn a_certificate_that_is_renewed_ends_the_isolation() {
     let folder = config.tls.key_file.as_ref().unwrap().parent().unwrap().to_owned();
     let peer = Peer::start(config, memory(), addresses(&[&central])).await;
     peer.until_state(PeerState::Isolated).await;
-    sorcha_tests::certificates::mount(&folder, &site.pair(EDGE), &[&site.ca]);
+    sorcha_runtime::tls::testing::mount(&folder, &site.pair(EDGE), &[&site.ca]);
     peer.until_connected_to("n0.sorcha.dev").await;
     eventually("the certificate is the new one", || {
         peer.node.env.tls.as_ref().unwrap().status().trouble().is_none()

@@ -2,12 +2,11 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use sorcha_node::{peer::machine::state::PeerState, register::names::Version, tls::Tls};
-use sorcha_tests::{
-    Central, Peer,
-    certificates::{Ca, Leaf, mount},
-    eventually, memory,
-};
+use sorcha_peer::machine::state::PeerState;
+use sorcha_register::names::Version;
+use sorcha_runtime::tls::Tls;
+use sorcha_runtime::tls::testing::{Ca, Leaf, mount};
+use sorcha_tests::{Central, Peer, eventually, memory};
 use tokio_util::sync::CancellationToken;
 
 use super::{CENTRAL, EDGE, Site, addresses};
@@ -20,7 +19,7 @@ struct Mounted {
 }
 
 impl Mounted {
-    fn of(config: &sorcha_node::config::Config, uri: &'static str, tls: Option<&Arc<Tls>>) -> Self {
+    fn of(config: &sorcha_config::Config, uri: &'static str, tls: Option<&Arc<Tls>>) -> Self {
         let folder = config.tls.key_file.as_ref().unwrap().parent().unwrap().to_owned();
         Self { folder, uri, tls: Arc::clone(tls.unwrap()) }
     }

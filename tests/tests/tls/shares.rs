@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use sorcha_node::{central::publish::Submission, config::Limits};
+use sorcha_central::publish::Submission;
+use sorcha_config::Limits;
 use sorcha_proto::v1::{
     self, central_node_connection_client::CentralNodeConnectionClient, heartbeat_client::HeartbeatClient,
     system_register_sync_client::SystemRegisterSyncClient,

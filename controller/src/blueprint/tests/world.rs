@@ -14,17 +14,16 @@ use axum::{
 use http::StatusCode;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
+use sorcha_central::{CentralNode, publish::Submission};
+use sorcha_config::Config;
 use sorcha_crds::{SorchaBlueprint, SorchaBlueprintStatus, SorchaCentralNode};
 use sorcha_node::{
-    central::{CentralNode, publish::Submission},
-    config::Config,
-    env::Env,
     http::{Auth, NodeHandle, router, serve},
-    register::{entry::Entry, names::BlueprintId},
     run,
-    store::Store,
-    telemetry::metrics::Metrics,
 };
+use sorcha_register::{entry::Entry, names::BlueprintId};
+use sorcha_runtime::{env::Env, metrics::Metrics};
+use sorcha_store::Store;
 use tokio::net::TcpListener;
 
 use super::super::reconcile;

@@ -2,13 +2,11 @@
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
+use sorcha_config::Config;
+use sorcha_register::names::Lineage;
+use sorcha_store::{Checkpoint, Loaded};
 
-use crate::{
-    cli::{Outcome, OutputFormat, console::Console, store},
-    config::Config,
-    register::names::Lineage,
-    store::{Checkpoint, Loaded},
-};
+use crate::cli::{Outcome, OutputFormat, console::Console, store};
 
 /// Flags of `register adopt`.
 #[derive(Debug, Args)]

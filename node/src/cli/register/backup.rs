@@ -11,16 +11,14 @@ use anyhow::Context as _;
 use clap::Args;
 use reqwest::Url;
 use sorcha_os::replace::IN_THE_MAKING;
+use sorcha_register::{
+    bundle::{Bundle, Header, Reader},
+    clock::{Clock, Timestamp},
+    names::{Lineage, Version},
+};
 
 use super::{beside, download::fetch_verified, summary::Summary};
-use crate::{
-    cli::{Outcome, OutputFormat, api::parse_url, console::Console},
-    clock::{Clock, Timestamp},
-    register::{
-        bundle::{Bundle, Header, Reader},
-        names::{Lineage, Version},
-    },
-};
+use crate::cli::{Outcome, OutputFormat, api::parse_url, console::Console};
 
 const PREFIX: &str = "register-";
 const SUFFIX: &str = ".sorcha";

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use anyhow::Context as _;
 use reqwest::Url;
 use sorcha_os::replace::Replacement;
+use sorcha_register::bundle::Bundle;
 
 use super::{
     beside::{self, Place},
@@ -12,13 +13,10 @@ use super::{
     import::verified,
     summary::Summary,
 };
-use crate::{
-    cli::{
-        Outcome,
-        api::Api,
-        console::{Console, byte_spinner},
-    },
-    register::bundle::Bundle,
+use crate::cli::{
+    Outcome,
+    api::Api,
+    console::{Console, byte_spinner},
 };
 
 /// Fetches a bundle, verifies all of it, and puts it in its place: a file with the name asked for is a sound bundle.

@@ -9,6 +9,14 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use ed25519_dalek::SigningKey;
 use reqwest::Url;
+use sorcha_config::Config;
+use sorcha_register::{
+    bundle::{Header, Scope, WriteError, Writer},
+    clock::Clock,
+    names::Version,
+    view::RegisterView,
+};
+use sorcha_store::Loaded;
 
 use super::{
     beside::{self, Place},
@@ -22,15 +30,7 @@ use crate::{
         console::{Console, count_bar},
         store,
     },
-    clock::Clock,
-    config::Config,
     keys,
-    register::{
-        bundle::{Header, Scope, WriteError, Writer},
-        names::Version,
-        view::RegisterView,
-    },
-    store::Loaded,
 };
 
 /// Flags of `register export`.

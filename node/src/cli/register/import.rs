@@ -9,22 +9,20 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use sorcha_config::Config;
+use sorcha_register::{
+    bundle::{self, Bundle},
+    clock::{Clock, Timestamp},
+    limits,
+    names::Version,
+};
+use sorcha_store::{Checkpoint, Loaded, Store};
 
 use super::summary::Summary;
-use crate::{
-    cli::{
-        Outcome, OutputFormat,
-        console::{Answer, Console, byte_bar, spinner},
-        store::{self, Present},
-    },
-    clock::{Clock, Timestamp},
-    config::Config,
-    register::{
-        bundle::{self, Bundle},
-        limits,
-        names::Version,
-    },
-    store::{Checkpoint, Loaded, Store},
+use crate::cli::{
+    Outcome, OutputFormat,
+    console::{Answer, Console, byte_bar, spinner},
+    store::{self, Present},
 };
 
 /// Flags of `register import`.

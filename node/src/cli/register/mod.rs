@@ -11,6 +11,8 @@ mod summary;
 mod verify;
 
 use clap::{Args, Subcommand};
+use sorcha_config::Config;
+use sorcha_register::clock::Clock;
 
 pub use self::{
     adopt::AdoptArgs,
@@ -21,7 +23,6 @@ pub use self::{
     verify::VerifyArgs,
 };
 use super::{Outcome, console::Console, store::StoreArgs};
-use crate::{clock::Clock, config::Config};
 
 /// Flags of `register`.
 #[derive(Debug, Args)]

@@ -2,13 +2,14 @@
 
 use anyhow::bail;
 use clap::Args;
+use sorcha_central::bootstrap;
+use sorcha_config::Config;
+use sorcha_register::clock::Clock;
 
 use super::summary::Summary;
 use crate::{
     cli::{Outcome, OutputFormat, console::Console, store},
-    clock::Clock,
-    config::Config,
-    keys, register_bootstrap,
+    keys,
 };
 
 const CONSEQUENCE: &str = "Everything published is removed and a new register begins at version 1, with a new lineage. \
@@ -46,7 +47,7 @@ pub(super) async fn run(
     let now = clock.now();
     let store = store::open_for_replacement(config, now).await?;
     let key = keys::load_or_create(&config.store.data_dir)?;
-    let (genesis, seed) = register_bootstrap::new_register(&config.node.id, &key, now)?;
+    let (genesis, seed) = bootstrap::new_register(&config.node.id, &key, now)?;
     store.replace(Some(genesis), vec![seed], None).await?;
     store.flush().await?;
     Summary::of_store(place, &store.load().await?).write(args.output, console.out)?;

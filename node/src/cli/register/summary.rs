@@ -3,18 +3,16 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
+use sorcha_register::{
+    bundle::{Bundle, Header, Scope},
+    integrity::Finding,
+    names::{Lineage, RegisterDigest, Version},
+    view::RegisterView,
+};
+use sorcha_store::{Checkpoint, Loaded};
 
 use super::beside::Place;
-use crate::{
-    cli::{OutputFormat, console::Console, table},
-    register::{
-        bundle::{Bundle, Header, Scope},
-        integrity::Finding,
-        names::{Lineage, RegisterDigest, Version},
-        view::RegisterView,
-    },
-    store::{Checkpoint, Loaded},
-};
+use crate::cli::{OutputFormat, console::Console, table};
 
 /// What there is to say about a register.
 #[derive(Clone, Debug, Serialize)]

@@ -1,23 +1,21 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use serde_json::Value;
+use sorcha_register::{
+    bundle::{Header, Scope},
+    lineage::Genesis,
+    names::Version,
+    testing::{entry, genesis},
+};
+use sorcha_runtime::clock::SystemClock;
+use sorcha_store::{
+    Checkpoint, Loaded, StateChange, Store, StoreError,
+    contract::{checkpoint, draft, id},
+    journal::{JournalStore, Options, REGISTER_FILE},
+};
 
 use super::*;
-use crate::{
-    cli::{OutputFormat, console::tests::on_console},
-    clock::SystemClock,
-    register::{
-        bundle::{Header, Scope},
-        entry::tests::entry,
-        lineage::{Genesis, tests::genesis},
-        names::Version,
-    },
-    store::{
-        Checkpoint, Loaded, StateChange, Store, StoreError,
-        contract::{checkpoint, draft, id},
-        journal::{JournalStore, Options, REGISTER_FILE},
-    },
-};
+use crate::cli::{OutputFormat, console::tests::on_console};
 
 const JSON: OutputFormat = OutputFormat::Json;
 const TABLE: OutputFormat = OutputFormat::Table;
@@ -284,7 +282,7 @@ async fn an_export_to_standard_output_is_the_bundle_alone() {
     console.out_is_terminal = true;
     let error = run(&command, &node.config, &SystemClock::new(), &mut console).await.unwrap_err();
     assert!(error.to_string().contains("not for the terminal"));
-    assert_eq!(crate::register::bundle::read(&out[..]).unwrap().entries.len(), 3);
+    assert_eq!(sorcha_register::bundle::read(&out[..]).unwrap().entries.len(), 3);
     assert!(String::from_utf8(err).unwrap().contains("\"digest\""));
 }
 
@@ -297,7 +295,7 @@ async fn an_export_replaces_a_file_only_when_told_and_leaves_nothing_else() {
     assert!(error.contains("--force"), "{error}");
     assert_eq!(std::fs::read(&file).unwrap(), b"precious");
     node.done(RegisterCommand::Export(ExportArgs { force: true, ..export_args(&file) })).await;
-    assert!(crate::register::bundle::read(&std::fs::read(&file).unwrap()[..]).is_ok());
+    assert!(sorcha_register::bundle::read(&std::fs::read(&file).unwrap()[..]).is_ok());
     let error = node.refused(RegisterCommand::Export(export_args(&node.path("no/such/dir/bundle")))).await;
     assert!(error.contains("no/such/dir"), "{error}");
     let names: Vec<_> =
@@ -443,7 +441,7 @@ async fn a_reseed_begins_another_register_with_the_nodes_key() {
     let key = crate::keys::load_or_create(&node.config.store.data_dir).unwrap();
     let store = node.open().await;
     let found =
-        crate::register_bootstrap::ensure_seed(&*store, "n0", &key, &SystemClock::new()).await.unwrap();
+        sorcha_central::bootstrap::ensure_seed(&*store, "n0", &key, &SystemClock::new()).await.unwrap();
     assert_eq!(found.lineage().to_string(), new["lineage"]);
     assert_eq!(store.load().await.unwrap().view.head().get(), 1);
     let administrator = &found.record().control_record.administrators[0];
@@ -487,7 +485,7 @@ async fn a_large_register_goes_through() {
     let node = Node::new();
     let entries: Vec<_> = (1..=3000).map(|number| entry(&format!("b{number}"), number).seal()).collect();
     let digest =
-        crate::register::view::RegisterView::with_entries(None, entries.clone(), Version::ZERO).digest();
+        sorcha_register::view::RegisterView::with_entries(None, entries.clone(), Version::ZERO).digest();
     node.open().await.replace(Some(genesis(1)), entries, None).await.unwrap();
     let file = node.export("bundle").await;
     let target = Node::new();
@@ -502,7 +500,7 @@ fn forced(file: &Path) -> RegisterCommand {
 async fn an_export_replaces_regular_files_only_and_keeps_their_mode_and_the_links_to_them() {
     use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
     let node = Node::central().await;
-    let is_bundle = |file: &Path| crate::register::bundle::read(&std::fs::read(file).unwrap()[..]).is_ok();
+    let is_bundle = |file: &Path| sorcha_register::bundle::read(&std::fs::read(file).unwrap()[..]).is_ok();
     let (file, link) = (node.path("bundle"), node.path("link"));
     std::fs::write(&file, "old").unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
@@ -536,7 +534,7 @@ async fn an_export_replaces_regular_files_only_and_keeps_their_mode_and_the_link
     });
     node.done(forced(&pipe)).await;
     assert!(std::fs::metadata(&pipe).unwrap().file_type().is_fifo());
-    assert_eq!(crate::register::bundle::read(&reading.join().unwrap()[..]).unwrap().entries.len(), 3);
+    assert_eq!(sorcha_register::bundle::read(&reading.join().unwrap()[..]).unwrap().entries.len(), 3);
 }
 
 #[tokio::test]
@@ -549,12 +547,13 @@ async fn whatever_step_of_an_export_fails_the_old_file_or_the_new_one_is_there_w
         node.unlocked().await;
         let loaded = node.open().await.load().await.unwrap();
         let header =
-            Header::of(&loaded.view, Scope::Whole, "n0", crate::clock::Timestamp::from_millis(1)).unwrap();
+            Header::of(&loaded.view, Scope::Whole, "n0", sorcha_register::clock::Timestamp::from_millis(1))
+                .unwrap();
         let written = Fault::at(step, 0, || export::write_file(&file, true, &header, &loaded.view, None));
         let error = format!("{:#}", written.unwrap_err());
         assert!(error.contains("bundle"), "{error}");
         let now = std::fs::read(&file).unwrap();
-        let is_new = crate::register::bundle::read(&now[..]).is_ok();
+        let is_new = sorcha_register::bundle::read(&now[..]).is_ok();
         assert!(is_new == (step == Step::SyncFolder) && (is_new || now == b"old"), "{step:?}");
         let left = std::fs::read_dir(node.directory.path()).unwrap().count();
         assert_eq!(left, 2, "{step:?} left something");

@@ -3,20 +3,18 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use sorcha_config::Config;
+use sorcha_register::{
+    integrity::{Fault, Finding},
+    view::RegisterView,
+};
+use sorcha_store::Loaded;
 
 use super::{import::read_bundle, summary::Summary};
-use crate::{
-    cli::{
-        Outcome, OutputFormat,
-        console::{Console, spinner},
-        store::{self, Present},
-    },
-    config::Config,
-    register::{
-        integrity::{Fault, Finding},
-        view::RegisterView,
-    },
-    store::Loaded,
+use crate::cli::{
+    Outcome, OutputFormat,
+    console::{Console, spinner},
+    store::{self, Present},
 };
 
 /// Flags of `register verify`.

@@ -4,14 +4,12 @@ use std::sync::{
 };
 
 use axum::{Json, Router, http::StatusCode, response::IntoResponse, routing::get};
+use sorcha_runtime::clock::SystemClock;
 
 use super::*;
-use crate::{
-    cli::{
-        api::tests::{args as api_args, nobody, serve},
-        console::tests::on_console,
-    },
-    clock::SystemClock,
+use crate::cli::{
+    api::tests::{args as api_args, nobody, serve},
+    console::tests::on_console,
 };
 
 fn peer() -> Router {

@@ -8,17 +8,14 @@ use std::{
     time::Duration,
 };
 
+use sorcha_config::TokenReviews;
+use sorcha_register::clock::{Clock, Monotonic, Timestamp};
+use sorcha_runtime::{shares::Shares, source::Source};
 use tokio::time::timeout;
 
 use super::{
     review::{Review, ReviewError, Reviewer, Verdict},
     tokens::digest,
-};
-use crate::{
-    clock::{Clock, Monotonic, Timestamp},
-    config::TokenReviews,
-    shares::Shares,
-    source::Source,
 };
 
 type Digest = [u8; 32];

@@ -14,16 +14,13 @@ use kube::{
     api::{ObjectMeta, PostParams},
 };
 use serde::Deserialize;
+use sorcha_config::{Config, ConfigError};
 use sorcha_crds::SorchaCentralNode;
+use sorcha_register::{clock::Timestamp, limits};
 use tracing::{Dispatch, instrument::WithSubscriber as _};
 
 use super::review::{Review, ReviewError, Reviewer, Verdict};
-use crate::{
-    clock::Timestamp,
-    config::{Config, ConfigError},
-    kubernetes::{self, NoCluster},
-    register::limits,
-};
+use crate::kubernetes::{self, NoCluster};
 
 /// The verb that publishers need on the central node's resource.
 pub const VERB: &str = "publish";

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-
-use crate::clock::Timestamp;
+use sorcha_register::clock::Timestamp;
 
 /// Knows bearer tokens and who may publish.
 #[async_trait]

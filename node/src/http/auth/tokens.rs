@@ -8,15 +8,15 @@ use std::{
 };
 
 use sha2::{Digest as _, Sha256};
+use sorcha_config::ConfigError;
 use sorcha_os::read::{self, Unreadable};
-use subtle::ConstantTimeEq as _;
-
-use crate::{
+use sorcha_register::{
     clock::{Clock, Monotonic},
-    config::ConfigError,
-    file_watch::FileWatch,
-    register::{entry::check_published_by, limits},
+    entry::check_published_by,
+    limits,
 };
+use sorcha_runtime::file_watch::FileWatch;
+use subtle::ConstantTimeEq as _;
 
 const SETTING: &str = "http.token_file";
 /// Shortest token that is accepted, characters.

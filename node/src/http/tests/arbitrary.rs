@@ -190,7 +190,7 @@ async fn no_request_to_a_peer_is_answered_with_a_fault() {
     // Plays the shell: every command is taken, no sync succeeds.
     tokio::spawn(async move {
         while let Some(command) = commands.recv().await {
-            if let crate::peer::Command::Sync { reply, .. } = command {
+            if let sorcha_peer::Command::Sync { reply, .. } = command {
                 drop(reply.send(Err("not now".to_owned())));
             }
         }

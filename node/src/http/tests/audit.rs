@@ -5,11 +5,12 @@ use std::{
     sync::{LazyLock, Mutex},
 };
 
+use sorcha_config::Http;
 use tracing::Dispatch;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
-use crate::{config::Http, http::audit::Remote};
+use crate::http::audit::Remote;
 
 const TOKEN: &str = "alice-token-0123456789";
 const PUBLISH: &str = "/api/system-register/publish";

@@ -2,10 +2,10 @@
 
 use std::{io::Write as _, time::Duration};
 
+use sorcha_config::{ConfigError, Http};
 use tempfile::NamedTempFile;
 
 use super::*;
-use crate::config::{ConfigError, Http};
 
 const ALICE: &str = "alice-token-0123456789";
 const PUBLISH: &str = "/api/system-register/publish";
@@ -263,18 +263,18 @@ fn a_bad_token_file_is_a_start_up_error_that_shows_no_token() {
     assert!(matches!(error, ConfigError::File { setting: "http.token_file", .. }), "{error}");
 }
 
-fn env_clock() -> Arc<dyn crate::clock::Clock> {
+fn env_clock() -> Arc<dyn sorcha_register::clock::Clock> {
     Arc::new(Frozen)
 }
 
 struct Frozen;
 
-impl crate::clock::Clock for Frozen {
+impl sorcha_register::clock::Clock for Frozen {
     fn now(&self) -> Timestamp {
         START
     }
-    fn monotonic(&self) -> crate::clock::Monotonic {
-        crate::clock::Monotonic::default()
+    fn monotonic(&self) -> sorcha_register::clock::Monotonic {
+        sorcha_register::clock::Monotonic::default()
     }
 }
 

@@ -1,12 +1,10 @@
 //! The register in one file, from a running node.
 
 use ed25519_dalek::SigningKey;
+use sorcha_register::bundle;
+use sorcha_store::{Store as _, contract::draft};
 
 use super::*;
-use crate::{
-    register::bundle,
-    store::{Store as _, contract::draft},
-};
 
 const BUNDLE: &str = "/api/system-register/bundle";
 
@@ -49,7 +47,7 @@ async fn a_peers_bundle_is_whole_and_not_signed() {
 
 #[tokio::test]
 async fn there_is_none_of_a_damaged_register_or_of_no_register() {
-    let finding = Finding::whole(crate::register::integrity::Fault::Damaged("the index".to_owned()));
+    let finding = Finding::whole(sorcha_register::integrity::Fault::Damaged("the index".to_owned()));
     let (router, _) = central_over(Arc::new(store()), vec![finding], |_| ()).await;
     let reply = get(&router, BUNDLE).await;
     assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);

@@ -3,17 +3,15 @@
 use std::time::Duration;
 
 use prometheus::{IntCounter, Registry};
+use sorcha_config::CentralNodeAddress;
+use sorcha_peer::{
+    machine::state::PeerState,
+    status::{CentralNodeInfo, CentralNodeState, Comparison, Refused},
+};
+use sorcha_register::{integrity::Fault, names::BlueprintId, succession::Contradiction};
+use sorcha_store::{Checkpoint, Draft, StoreError};
 
 use super::*;
-use crate::{
-    config::CentralNodeAddress,
-    peer::{
-        machine::state::PeerState,
-        status::{CentralNodeInfo, CentralNodeState, Comparison, Refused},
-    },
-    register::{integrity::Fault, names::BlueprintId, succession::Contradiction},
-    store::{Checkpoint, Draft, StoreError},
-};
 
 #[tokio::test(start_paused = true)]
 async fn a_sound_central_node_is_alive_ready_and_healthy() {
@@ -271,7 +269,7 @@ async fn metrics_are_prometheus_text() {
 
 #[tokio::test(start_paused = true)]
 async fn a_central_node_whose_database_was_exchanged_is_unhealthy_and_takes_nothing() {
-    use crate::store::{Exchange, InItsPlace};
+    use sorcha_store::{Exchange, InItsPlace};
     let (router, node) = central(|_| ()).await;
     let exchange = Exchange { ours: node.log.view().lineage(), found: InItsPlace::Nothing };
     node.log.note_reachable(Err(&StoreError::Exchanged(exchange)));
@@ -287,7 +285,7 @@ async fn a_central_node_whose_database_was_exchanged_is_unhealthy_and_takes_noth
 #[tokio::test(start_paused = true)]
 async fn a_peer_whose_replication_is_over_is_degraded_though_its_heartbeats_go_on() {
     let (router, node) = empty_peer(|_| ()).await;
-    let faults: [fn(&mut crate::peer::status::PeerStatus); 4] = [
+    let faults: [fn(&mut sorcha_peer::status::PeerStatus); 4] = [
         |status| status.replication_fault = Some("it panicked".into()),
         |status| status.standstill = Some("it panicked".into()),
         |status| status.store_fault = Some("it panicked".into()),

@@ -5,9 +5,10 @@ use std::{convert::Infallible, sync::Mutex, time::Duration};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use kube::{Client, client::Body as KubeBody};
 use serde_json::json;
+use sorcha_config::Http;
 
 use super::*;
-use crate::{config::Http, http::auth::kubernetes::Kubernetes};
+use crate::http::auth::kubernetes::Kubernetes;
 
 const PUBLISH: &str = "/api/system-register/publish";
 const AUDIENCE: &str = "publish.sorcha.dev/shop/sorcha.dev";

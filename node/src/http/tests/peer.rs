@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use super::*;
-use crate::{
-    clock::Moment,
-    config::CentralNodeAddress,
-    peer::{
-        Command,
-        machine::state::PeerState,
-        status::{CentralNodeInfo, CentralNodeState, SyncRecord},
-    },
-    telemetry::metrics::SyncType,
+use sorcha_config::CentralNodeAddress;
+use sorcha_peer::{
+    Command,
+    machine::state::PeerState,
+    status::{CentralNodeInfo, CentralNodeState, SyncRecord},
 };
+use sorcha_register::clock::Moment;
+use sorcha_runtime::metrics::SyncType;
+
+use super::*;
 
 /// A synced peer with a session on n0.
 async fn connected() -> (Router, Arc<PeerNode>) {
@@ -48,7 +47,7 @@ async fn the_connection() {
     let (router, _) = connected().await;
     let expected = serde_json::json!({
         "peerId": "edge-0", "status": "HeartbeatMonitoring", "since": START_TEXT, "connectedCentralNodeId": "n0.sorcha.dev",
-        "connectionEstablished": START_TEXT, "sessionId": crate::session_name::session_name("s-1"), "lastHeartbeat": START_TEXT, "lastSyncVersion": 4,
+        "connectionEstablished": START_TEXT, "sessionId": sorcha_register::session_name::session_name("s-1"), "lastHeartbeat": START_TEXT, "lastSyncVersion": 4,
         "versionLag": 0, "isolatedSince": null, "splitBrain": null, "refused": null, "freshAsOf": START_TEXT, "stalenessSeconds": 0,
         "failovers": 0, "transitions": [{"at": START_TEXT, "what": "Connected"}],
         "centralNodeConfig": {"nodeId": "n0.sorcha.dev", "hostname": "n0.sorcha.dev", "port": 5000, "priority": 0}

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use super::*;
-use crate::{
-    central::{
-        incoming::{Connection, Tracked},
-        session::{Beat, SessionId, SessionTable},
-    },
-    config::Http,
+use sorcha_central::{
+    incoming::{Connection, Tracked},
+    session::{Beat, SessionId, SessionTable},
 };
+use sorcha_config::Http;
+
+use super::*;
 
 const INTERVAL: Duration = Duration::from_secs(30);
 
@@ -31,7 +30,7 @@ fn connect(node: &CentralNode, name: &str, bits: u128, held: i64) -> SessionId {
 
 async fn with_two_peers(change: impl FnOnce(&mut Config)) -> (Router, Arc<CentralNode>) {
     let (router, node) = central(change).await;
-    node.publish(crate::central::publish::Submission {
+    node.publish(sorcha_central::publish::Submission {
         blueprint_id: "a".into(),
         document: b"{}".as_slice().into(),
         published_by: "tester".into(),

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use super::*;
-use crate::{
+use sorcha_peer::machine::state::PeerState;
+use sorcha_register::{
+    canonical::Document,
     clock::{Clock, Monotonic},
-    peer::machine::state::PeerState,
-    register::canonical::Document,
-    store::Store,
 };
+use sorcha_store::Store;
+
+use super::*;
 
 const LIST: &str = "/api/system-register/blueprints";
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sorcha_config::Http;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -10,7 +11,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::{config::Http, http::serve};
+use crate::http::serve;
 
 type Started = (std::net::SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<()>);
 

@@ -4,13 +4,11 @@ use std::{convert::Infallible, time::Duration};
 
 use async_trait::async_trait;
 use futures::stream;
+use sorcha_register::{entry::SealedEntry, integrity::Fault, limits, lineage::Genesis, names::BlueprintId};
+use sorcha_store::{Checkpoint, Draft, Loaded, Publication, StateChange, Store, StoreError};
 
 use super::*;
-use crate::{
-    http::body::LIMIT,
-    register::{entry::SealedEntry, integrity::Fault, limits, lineage::Genesis, names::BlueprintId},
-    store::{Checkpoint, Draft, Loaded, Publication, StateChange, Store, StoreError},
-};
+use crate::http::body::LIMIT;
 
 const PUBLISH: &str = "/api/system-register/publish";
 
@@ -297,7 +295,7 @@ impl Store for Failing {
 async fn each_store_error_has_its_status() {
     let id = || BlueprintId::new("a").unwrap();
     let why = || "because".to_owned();
-    let invalid = crate::register::names::check_length("trace_parent", &"x".repeat(56), 55).unwrap_err();
+    let invalid = sorcha_register::names::check_length("trace_parent", &"x".repeat(56), 55).unwrap_err();
     for (error, status, slug) in [
         (StoreError::Unavailable(why()), 503, "store-unavailable"),
         (StoreError::Full(why()), 507, "store-full"),

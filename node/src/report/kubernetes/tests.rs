@@ -13,8 +13,11 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse as _, Response},
 };
+use kube::Resource as _;
 use sorcha_crds::{
+    SorchaCentralNode, SorchaPeer,
     central_node::{CentralNodeReport, PeerCounts},
+    node_field_manager,
     peer::PeerReport,
 };
 use tokio::net::TcpListener;
@@ -177,4 +180,11 @@ async fn without_a_resource_there_is_nothing_to_connect_to() {
     assert!(error.contains("report.resource") && error.contains("unset it outside Kubernetes"), "{error}");
     let somewhere = async { Ok(kube::Config::new("http://127.0.0.1:1".parse().unwrap())) };
     assert!(connect_to(&config, Role::Peer, somewhere).await.unwrap().is_some());
+}
+
+#[test]
+fn the_configuration_names_resources_and_field_managers_as_the_definitions_do() {
+    assert_eq!(sorcha_config::report::PEERS, SorchaPeer::plural(&()));
+    assert_eq!(sorcha_config::report::CENTRAL_NODES, SorchaCentralNode::plural(&()));
+    assert_eq!(sorcha_config::report::FIELD_MANAGER, node_field_manager(""));
 }

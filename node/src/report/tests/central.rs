@@ -1,22 +1,19 @@
+use sorcha_central::{CentralNode, incoming::Connection, log::RegisterLog, session::SessionId};
 use sorcha_crds::central_node::CentralNodeReport;
+use sorcha_register::{
+    integrity::{Fault, Finding},
+    names::{PeerId, Version},
+    testing::{entry, genesis},
+    view::RegisterView,
+};
+use sorcha_store::{
+    Checkpoint, Exchange, InItsPlace, Store as _, StoreError,
+    journal::{JournalStore, Options},
+};
 use tokio::sync::watch;
 
 use super::*;
-use crate::{
-    central::{CentralNode, incoming::Connection, log::RegisterLog, session::SessionId},
-    http::NodeHandle,
-    register::{
-        entry::tests::entry,
-        integrity::{Fault, Finding},
-        lineage::tests::genesis,
-        names::{PeerId, Version},
-        view::RegisterView,
-    },
-    store::{
-        Checkpoint, Exchange, InItsPlace, Store as _, StoreError,
-        journal::{JournalStore, Options},
-    },
-};
+use crate::http::NodeHandle;
 
 struct Running {
     node: Arc<CentralNode>,

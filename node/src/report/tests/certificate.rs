@@ -1,15 +1,13 @@
 //! The end of a node's TLS certificate in its reports.
 
+use sorcha_runtime::tls::{
+    Tls,
+    testing::{Ca, Leaf, mount},
+};
 use tokio::sync::watch;
 
 use super::*;
-use crate::{
-    report::content::Change,
-    tls::{
-        Tls,
-        testing::{Ca, Leaf, mount},
-    },
-};
+use crate::report::content::Change;
 
 #[tokio::test(start_paused = true)]
 async fn it_is_there_from_the_first_report_on_and_follows_the_files() {

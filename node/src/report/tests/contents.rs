@@ -1,16 +1,15 @@
 //! What is reported of trouble: each field that is empty of a node that is well.
 
-use super::{super::content::peer_report, *};
-use crate::{
-    peer::status::{HeartbeatCounters, PeerStatus},
-    register::{
-        entry::tests::entry,
-        integrity::{Fault, Finding},
-        names::Version,
-        view::RegisterView,
-    },
-    store::Loaded,
+use sorcha_peer::status::{HeartbeatCounters, PeerStatus};
+use sorcha_register::{
+    integrity::{Fault, Finding},
+    names::Version,
+    testing::entry,
+    view::RegisterView,
 };
+use sorcha_store::Loaded;
+
+use super::{super::content::peer_report, *};
 
 /// A replica at version 4.
 fn replica(findings: Vec<Finding>) -> Loaded {

@@ -1,26 +1,23 @@
+use sorcha_config::CentralNodeAddress;
 use sorcha_crds::peer::PeerReport;
+use sorcha_peer::{
+    PeerNode,
+    dial::PlainText,
+    machine::state::PeerState,
+    replica::{Provenance, Replica},
+    status::{CentralNodeInfo, Comparison, PeerStatus, Refused},
+};
+use sorcha_register::{
+    names::{PeerId, Version},
+    succession::Contradiction,
+    testing::{entry, genesis},
+    view::RegisterView,
+};
+use sorcha_store::journal::{JournalStore, Options};
 use tokio::{sync::watch, time::Instant};
 
 use super::*;
-use crate::{
-    config::CentralNodeAddress,
-    http::NodeHandle,
-    peer::{
-        PeerNode,
-        dial::PlainText,
-        machine::state::PeerState,
-        replica::{Provenance, Replica},
-        status::{CentralNodeInfo, Comparison, PeerStatus, Refused},
-    },
-    register::{
-        entry::tests::entry,
-        lineage::tests::genesis,
-        names::{PeerId, Version},
-        succession::Contradiction,
-        view::RegisterView,
-    },
-    store::journal::{JournalStore, Options},
-};
+use crate::http::NodeHandle;
 
 struct Running {
     node: Arc<PeerNode>,

@@ -6,7 +6,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use sorcha_node::{config::CentralNodeAddress, http_client};
+use sorcha_config::CentralNodeAddress;
+use sorcha_node::http_client;
 
 use super::{Server, free_ports};
 

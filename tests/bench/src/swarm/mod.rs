@@ -13,14 +13,11 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use sorcha_node::{
-    config::{CentralNodeAddress, Config},
-    env::Env,
-    peer::{PeerNode, dial::PlainText, machine::state::PeerState, status::PeerStatus},
-    run,
-    store::{Store, StoreError},
-    telemetry::metrics::Metrics,
-};
+use sorcha_config::{CentralNodeAddress, Config};
+use sorcha_node::run;
+use sorcha_peer::{PeerNode, dial::PlainText, machine::state::PeerState, status::PeerStatus};
+use sorcha_runtime::{env::Env, metrics::Metrics};
+use sorcha_store::{Store, StoreError};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 /// How long a swarm may take to come to a state.

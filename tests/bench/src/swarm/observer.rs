@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use sorcha_node::peer::{machine::state::PeerState, status::PeerStatus};
+use sorcha_peer::{machine::state::PeerState, status::PeerStatus};
 use tokio::task::JoinHandle;
 
 use super::Peer;
@@ -81,7 +81,8 @@ pub(crate) async fn collect(watches: Vec<JoinHandle<Option<Observed>>>) -> Vec<O
 
 #[cfg(test)]
 mod tests {
-    use sorcha_node::{clock::Timestamp, config::CentralNodeAddress};
+    use sorcha_config::CentralNodeAddress;
+    use sorcha_register::clock::Timestamp;
 
     use super::*;
 

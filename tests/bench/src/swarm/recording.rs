@@ -3,14 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use sorcha_node::{
-    register::{
-        entry::SealedEntry,
-        lineage::Genesis,
-        names::{RegisterDigest, Version},
-    },
-    store::{Checkpoint, Draft, Incoming, Loaded, Publication, StateChange, Store, StoreError},
+use sorcha_register::{
+    entry::SealedEntry,
+    lineage::Genesis,
+    names::{RegisterDigest, Version},
 };
+use sorcha_store::{Checkpoint, Draft, Incoming, Loaded, Publication, StateChange, Store, StoreError};
 use tokio::sync::watch;
 
 use crate::{documents, push::tally::Tally};

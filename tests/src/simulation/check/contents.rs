@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use sorcha_node::register::{names::Version, view::RegisterView};
+use sorcha_register::{names::Version, view::RegisterView};
 
 use super::{
     Violation,

@@ -1,6 +1,6 @@
 //! What was published stays as it was, in every replica, whoever says something else; and a replica stands where it says.
 
-use sorcha_node::register::{entry::Entry, view::RegisterView};
+use sorcha_register::{entry::Entry, view::RegisterView};
 
 use super::{Violation, truth::Truth};
 use crate::simulation::history::{Event, What};

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use sorcha_node::register::names::Version;
+use sorcha_register::names::Version;
 
 use super::{Violation, truth::Truth};
 use crate::simulation::{

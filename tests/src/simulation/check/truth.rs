@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use sorcha_node::register::{
+use sorcha_register::{
     entry::{Entry, SealedEntry},
     names::{BlueprintId, Checksum, RegisterDigest, Version},
     view::RegisterView,

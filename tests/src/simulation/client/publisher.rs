@@ -4,7 +4,7 @@ use std::{rc::Rc, time::Duration};
 
 use rand::{RngExt as _, rngs::SmallRng};
 use serde_json::{Value, json};
-use sorcha_node::register::{
+use sorcha_register::{
     canonical::Document,
     names::{BlueprintId, Version},
 };

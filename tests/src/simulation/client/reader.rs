@@ -4,7 +4,7 @@ use std::{rc::Rc, time::Duration};
 
 use rand::{RngExt as _, rngs::SmallRng};
 use serde_json::Value;
-use sorcha_node::register::names::{BlueprintId, Checksum, Version};
+use sorcha_register::names::{BlueprintId, Checksum, Version};
 
 use super::http::{Answer as Response, Fault, ask, request};
 use crate::simulation::{

@@ -1,17 +1,15 @@
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
-use sorcha_node::{
+use sorcha_register::{
+    canonical::Document,
     clock::Timestamp,
-    register::{
-        canonical::Document,
-        lineage::Genesis,
-        names::{BlueprintId, Version},
-    },
-    store::{
-        Checkpoint, Draft, Loaded, StateChange, Store as _, StoreError,
-        journal::{JournalStore, Options, REGISTER_FILE},
-    },
+    lineage::Genesis,
+    names::{BlueprintId, Version},
+};
+use sorcha_store::{
+    Checkpoint, Draft, Loaded, StateChange, Store as _, StoreError,
+    journal::{JournalStore, Options, REGISTER_FILE},
 };
 
 use super::{content::SECTOR, *};

@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use sorcha_node::{
+use sorcha_register::{
+    canonical::Document,
     clock::Timestamp,
-    register::{
-        canonical::Document,
-        entry::{Entry, SealedEntry},
-        names::{BlueprintId, RegisterDigest, Version},
-        view::RegisterView,
-    },
-    store::Loaded,
+    entry::{Entry, SealedEntry},
+    names::{BlueprintId, RegisterDigest, Version},
+    view::RegisterView,
 };
+use sorcha_store::Loaded;
 
 use super::lie::{Lie, Part, Tale};
 

@@ -5,7 +5,8 @@ use std::{io, sync::Arc};
 use axum::serve::Listener as _;
 use futures::stream;
 use hyper_util::rt::TokioIo;
-use sorcha_node::{central::incoming::Tracked, config::Config};
+use sorcha_central::incoming::Tracked;
+use sorcha_config::Config;
 use sorcha_proto::{
     raw::system_register_sync_server::SystemRegisterSyncServer,
     v1::{central_node_connection_server::CentralNodeConnectionServer, heartbeat_server::HeartbeatServer},

@@ -4,7 +4,6 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
-use sorcha_node::register::names::{RegisterDigest, Version};
 use sorcha_proto::{
     EncodedEntry, metadata,
     raw::{
@@ -18,6 +17,7 @@ use sorcha_proto::{
         heartbeat_server::Heartbeat,
     },
 };
+use sorcha_register::names::{RegisterDigest, Version};
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap, transport::Channel};
 
 use super::{Liar, push};

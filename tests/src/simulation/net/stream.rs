@@ -9,7 +9,7 @@ use std::{
 
 use axum::serve::Listener;
 use futures::Stream;
-use sorcha_node::central::incoming::Tracked;
+use sorcha_central::incoming::Tracked;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::mpsc,

@@ -16,7 +16,7 @@ use crate::{
 };
 
 const REPLICAS: i32 = 3;
-const FILTER: &str = "info,sorcha_node=debug";
+const FILTER: &str = "info,sorcha=debug";
 
 pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     let space = cluster.network().await?;

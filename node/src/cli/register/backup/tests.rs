@@ -1,18 +1,15 @@
 use axum::{Router, body::Bytes, routing::get};
 use sorcha_os::faults::{Fault, Step};
+use sorcha_register::{
+    bundle::{Scope, Writer},
+    testing::{entry, genesis},
+    view::RegisterView,
+};
+use sorcha_runtime::clock::VirtualClock;
+use sorcha_store::contract::version;
 
 use super::*;
-use crate::{
-    cli::{api::tests::serve, console::tests::on_console},
-    clock::VirtualClock,
-    register::{
-        bundle::{Scope, Writer},
-        entry::tests::entry,
-        lineage::tests::genesis,
-        view::RegisterView,
-    },
-    store::contract::version,
-};
+use crate::cli::{api::tests::serve, console::tests::on_console};
 
 const DAY: i64 = 24 * 3600 * 1000;
 /// 2026-11-22T09:30:00Z.

@@ -1,9 +1,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use sorcha_runtime::clock::VirtualClock;
 
 use super::*;
-use crate::clock::VirtualClock;
 
 /// Takes 10 ms; tokens that begin with `y` may write.
 #[derive(Default)]

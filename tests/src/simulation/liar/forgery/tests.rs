@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use sorcha_node::register::succession::{Successor, news};
+use sorcha_register::succession::{Successor, news};
 
 use super::*;
 

@@ -15,7 +15,7 @@ mod tls;
 use anyhow::{Result, ensure};
 use futures::future::BoxFuture;
 use serde_json::json;
-use sorcha_node::register::canonical::Document;
+use sorcha_register::canonical::Document;
 use sorcha_tests::{history::Answer, process::free_ports};
 
 pub(super) use self::gauge::Gauge;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use hyper_util::rt::TokioIo;
-use sorcha_tests::certificates::Pair;
+use sorcha_runtime::tls::testing::Pair;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
     net::TcpStream,

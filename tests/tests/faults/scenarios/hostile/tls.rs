@@ -7,7 +7,7 @@ use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::SmallRng};
 use sorcha_proto::v1::{
     self, central_node_connection_client::CentralNodeConnectionClient, heartbeat_client::HeartbeatClient,
 };
-use sorcha_tests::certificates::{Ca, Leaf, Pair};
+use sorcha_runtime::tls::testing::{Ca, Leaf, Pair};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::{Code, Status};
 

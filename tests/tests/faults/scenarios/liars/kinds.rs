@@ -3,17 +3,15 @@
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
-use sorcha_node::{
-    clock::Timestamp,
-    register::{
-        canonical::Document,
-        entry::Entry,
-        lineage::Genesis,
-        names::{BlueprintId, Version},
-        view::RegisterView,
-    },
-};
 use sorcha_proto::v1::ReplicaComparison;
+use sorcha_register::{
+    canonical::Document,
+    clock::Timestamp,
+    entry::Entry,
+    lineage::Genesis,
+    names::{BlueprintId, Version},
+    view::RegisterView,
+};
 
 use super::lies::{Head, Lies, Messages, Pull, Silent, messages, stated};
 

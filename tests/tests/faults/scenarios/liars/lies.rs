@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
-use sorcha_node::register::{
+use sorcha_proto::{EncodedEntry, v1::ReplicaComparison};
+use sorcha_register::{
     entry::Entry,
     lineage::Genesis,
     names::{BlueprintId, RegisterDigest, Version},
     view::RegisterView,
 };
-use sorcha_proto::{EncodedEntry, v1::ReplicaComparison};
 use tonic::Status;
 
 /// A head version and the digest of the register at it, as stated.

@@ -13,7 +13,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
 use serde_json::json;
-use sorcha_node::register::canonical::Document;
+use sorcha_register::canonical::Document;
 use sorcha_tests::{history::Answer, legacy::LegacyCentral};
 
 use self::{

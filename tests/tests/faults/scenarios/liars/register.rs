@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use sorcha_node::register::{entry::SealedEntry, lineage::Genesis, names::Version, view::RegisterView};
 use sorcha_proto::{
     EncodedEntry,
     raw::system_register_sync_client::SystemRegisterSyncClient,
     v1::{self, central_node_connection_client::CentralNodeConnectionClient},
 };
+use sorcha_register::{entry::SealedEntry, lineage::Genesis, names::Version, view::RegisterView};
 use tonic::{Streaming, transport::Channel};
 
 const READER: &str = "reader";

@@ -1,0 +1,106 @@
+//! Slots of full syncs: so many at once, no certificate has all of them, and each must be used at a minimum rate.
+
+use std::time::Duration;
+
+use sorcha_runtime::shares::Shares;
+use sorcha_runtime::tls::identity::Identity;
+use tokio::time::Instant;
+use tonic::{Code, Status};
+
+use super::validate;
+
+/// All slots of a central node, shared among certificates.
+pub(super) type Slots = Shares<Identity>;
+
+/// Slots as configured: one certificate may have all but one, so that a stolen key leaves one for others.
+pub(super) fn slots(all: usize) -> Slots {
+    Shares::new(all, all.saturating_sub(1))
+}
+
+/// How a peer that has a slot takes what it is sent. It has patience to spend on waiting, and earns it back by what it takes, at
+/// the minimum rate: who takes at least that never runs out, whatever the pieces' sizes.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// Bytes per second; 0: any will do.
+    least: u64,
+    /// Patience at the most, beside what is on its way.
+    window: Duration,
+    left: Duration,
+    since: Instant,
+}
+
+impl Pace {
+    pub(super) const fn new(least: u64, window: Duration, now: Instant) -> Self {
+        Self { least, window, left: window, since: now }
+    }
+
+    /// How long a piece may take to be accepted; `None`: as long as it will.
+    pub(super) const fn patience(&self) -> Option<Duration> {
+        if self.least == 0 { None } else { Some(self.left) }
+    }
+
+    /// A piece was accepted. What is on its way is earned now, and spent while the next one waits for it.
+    pub(super) fn accepted(&mut self, bytes: usize, now: Instant) {
+        let Some(earned) = (bytes as u64).saturating_mul(1_000_000).checked_div(self.least) else { return };
+        let waited = now - std::mem::replace(&mut self.since, now);
+        self.left = self.left.saturating_sub(waited).min(self.window) + Duration::from_micros(earned);
+    }
+
+    /// What the peer hears whose patience is over.
+    pub(super) fn too_slow(&self) -> Status {
+        let message = format!(
+            "the full sync was taken at less than {} bytes/s for {} s (limits.full_sync_min_rate); its slot goes to others",
+            self.least,
+            self.window.as_secs()
+        );
+        validate::refused(Code::ResourceExhausted, message, self.window)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(30);
+    const KB: usize = 1024;
+
+    /// Seconds after which a peer that takes pieces of a size at a rate is cut off; `None`: not within an hour.
+    async fn cut_after(least: u64, piece: usize, rate: usize) -> Option<u64> {
+        let began = Instant::now();
+        let mut pace = Pace::new(least, WINDOW, began);
+        while began.elapsed() < Duration::from_secs(3600) {
+            let takes = Duration::from_secs_f64(piece as f64 / rate as f64);
+            let patience = pace.patience().unwrap_or(Duration::MAX);
+            if takes > patience {
+                advance(patience).await;
+                return Some(began.elapsed().as_secs());
+            }
+            advance(takes).await;
+            pace.accepted(piece, Instant::now());
+        }
+        None
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_below_the_minimum_rate_loses_its_slot_and_one_above_it_never_does() {
+        let least = 16 * KB as u64;
+        let cut = cut_after(least, 64 * KB, 7 * KB).await.expect("it is cut off");
+        assert!((30..=90).contains(&cut), "after {cut} s");
+        for (piece, rate) in [(64 * KB, 17 * KB), (400, 17 * KB), (KB * KB, 40 * KB), (64 * KB, KB * KB)] {
+            assert_eq!(cut_after(least, piece, rate).await, None, "pieces of {piece} at {rate} bytes/s");
+        }
+        assert_eq!(cut_after(0, 64 * KB, 100).await, None, "0 is no minimum");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_taken_fast_is_no_excuse_for_long() {
+        let mut pace = Pace::new(16 * KB as u64, WINDOW, Instant::now());
+        for _ in 0..10_000 {
+            pace.accepted(64 * KB, Instant::now());
+        }
+        assert!(pace.patience().unwrap() <= WINDOW + Duration::from_secs(4), "{pace:?}");
+        assert_eq!(pace.too_slow().code(), Code::ResourceExhausted);
+    }
+}

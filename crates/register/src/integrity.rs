@@ -1,0 +1,304 @@
+//! What a stored register must satisfy, and the findings when it does not (ADR 27).
+//!
+//! Stores hand over what they hold as [`Record`]s; these functions tell good entries from findings. Every
+//! finding names what is wrong and where, so that a peer fetches just that again.
+
+use std::{fmt, num::NonZero, sync::Arc, thread};
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::{
+    entry::SealedEntry,
+    names::{BlueprintId, Leaf, Version},
+    view::{RegisterView, Seal},
+};
+
+/// Missing versions that are named one by one.
+const NAMED_GAPS: i64 = 1000;
+
+/// One stored entry as it lies in a store.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The key it is stored under.
+    pub version: Version,
+    /// Its encoded `SystemRegisterEntry`.
+    pub encoded: Bytes,
+    /// The leaf digest stored beside it.
+    pub leaf: Option<Leaf>,
+}
+
+/// Something in a stored register that must not be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// Version concerned, where one can be named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
+    /// Blueprint concerned, where one can be named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blueprint_id: Option<BlueprintId>,
+    /// What is wrong.
+    pub fault: Fault,
+}
+
+/// The first findings, and how many there are.
+#[must_use]
+pub fn summary(findings: &[Finding]) -> String {
+    let shown: Vec<String> = findings.iter().take(3).map(ToString::to_string).collect();
+    format!("{} integrity findings: {}", findings.len(), shown.join("; "))
+}
+
+/// Kinds of findings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Fault {
+    /// The stored bytes are not a valid entry.
+    Damaged(String),
+    /// The entry is valid but not the one that was stored: a field was changed.
+    Altered,
+    /// The entry states another version than the key it lies under, or lies where another belongs.
+    Misplaced(String),
+    /// An entry that must be there is not.
+    Missing,
+    /// The summary of the register differs from its entries.
+    Seal(String),
+    /// The genesis record is missing or does not verify.
+    Genesis(String),
+    /// The store itself is not readable.
+    Store(String),
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(version) = self.version {
+            write!(f, "version {version}")?;
+        }
+        if let Some(id) = &self.blueprint_id {
+            write!(f, "{}blueprint {id}", if self.version.is_some() { ", " } else { "" })?;
+        }
+        if self.version.is_some() || self.blueprint_id.is_some() {
+            f.write_str(": ")?;
+        }
+        match &self.fault {
+            Fault::Damaged(why) => write!(f, "damaged: {why}"),
+            Fault::Altered => f.write_str("altered: a field differs from what was stored"),
+            Fault::Misplaced(why) => write!(f, "misplaced: {why}"),
+            Fault::Missing => f.write_str("missing"),
+            Fault::Seal(why) => write!(f, "seal: {why}"),
+            Fault::Genesis(why) => write!(f, "genesis: {why}"),
+            Fault::Store(why) => write!(f, "store: {why}"),
+        }
+    }
+}
+
+impl Finding {
+    /// A finding about the register as a whole.
+    #[must_use]
+    pub const fn whole(fault: Fault) -> Self {
+        Self { version: None, blueprint_id: None, fault }
+    }
+
+    /// A finding about one version.
+    #[must_use]
+    pub const fn at(version: Version, blueprint_id: Option<BlueprintId>, fault: Fault) -> Self {
+        Self { version: Some(version), blueprint_id, fault }
+    }
+}
+
+/// Good entries and findings, in the order of the records.
+#[derive(Debug, Default)]
+pub struct Examination {
+    /// Entries that verify, ascending by version.
+    pub entries: Vec<Arc<SealedEntry>>,
+    /// What does not.
+    pub findings: Vec<Finding>,
+}
+
+/// Decodes and checks records, on all processors when there are many.
+#[must_use]
+pub fn examine(records: &[Record]) -> Examination {
+    /// Below this many records a second thread costs more than it saves.
+    const PER_THREAD: usize = 512;
+    let threads =
+        thread::available_parallelism().map_or(1, NonZero::get).min(records.len() / PER_THREAD).max(1);
+    let size = records.len().div_ceil(threads).max(1);
+    let checked: Vec<Vec<Result<Arc<SealedEntry>, Finding>>> = thread::scope(|scope| {
+        let workers: Vec<_> = records
+            .chunks(size)
+            .map(|chunk| scope.spawn(|| chunk.iter().map(check_record).collect()))
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    let mut examination = Examination::default();
+    for result in checked.into_iter().flatten() {
+        match result {
+            Ok(entry) => examination.entries.push(entry),
+            Err(finding) => examination.findings.push(finding),
+        }
+    }
+    examination
+}
+
+fn check_record(record: &Record) -> Result<Arc<SealedEntry>, Finding> {
+    let sealed = SealedEntry::decode(record.encoded.clone())
+        .map_err(|error| Finding::at(record.version, None, Fault::Damaged(error.to_string())))?;
+    let id = Some(sealed.entry().blueprint_id.clone());
+    let stated = sealed.entry().version;
+    if stated != record.version {
+        return Err(Finding::at(
+            record.version,
+            id,
+            Fault::Misplaced(format!("the entry states version {stated}")),
+        ));
+    }
+    // Bytes that decode to the same entry but are not its encoding were changed too.
+    if sealed.encoded() != &record.encoded {
+        return Err(Finding::at(record.version, id, Fault::Altered));
+    }
+    match record.leaf {
+        Some(leaf) if leaf == sealed.leaf() => Ok(sealed),
+        Some(_) => Err(Finding::at(record.version, id, Fault::Altered)),
+        None => Err(Finding::at(record.version, id, Fault::Damaged("its leaf digest is missing".to_owned()))),
+    }
+}
+
+/// Compares the view built from good entries with the stored seal. Only meaningful without other findings.
+#[must_use]
+pub fn check_seal(view: &RegisterView, stored: Option<Seal>) -> Option<Finding> {
+    let actual = view.seal();
+    let difference = match stored {
+        None if view.is_empty() => return None,
+        None => "it is missing".to_owned(),
+        Some(stored) if stored == actual => return None,
+        Some(stored) if stored.head != actual.head => {
+            format!("it states head {}, the entries end at {}", stored.head, actual.head)
+        }
+        Some(stored) if stored.count != actual.count => {
+            format!("it states {} entries, {} are held", stored.count, actual.count)
+        }
+        Some(_) => "the digest of the entries differs".to_owned(),
+    };
+    Some(Finding::whole(Fault::Seal(difference)))
+}
+
+/// Checks that all versions after `after`, up to `head`, are accounted for: each is an entry's, or is listed as superseded.
+///
+/// For stores without a seal that several writers share. `superseded` holds the versions that entries had before.
+/// Missing versions are named one by one as long as they are few.
+#[must_use]
+pub fn check_dense(after: Version, head: Version, held: &[Version], superseded: &[Version]) -> Vec<Finding> {
+    let mut seen: Vec<Version> = held.iter().chain(superseded).copied().collect();
+    seen.sort_unstable();
+    let mut findings: Vec<Finding> = seen
+        .windows(2)
+        .filter(|pair| pair[0] == pair[1])
+        .map(|pair| Finding::at(pair[0], None, Fault::Misplaced("two entries claim this version".to_owned())))
+        .collect();
+    seen.dedup();
+    seen.retain(|version| *version > after);
+    let accounted = seen.iter().filter(|version| **version <= head).count();
+    let missing = (head.get() - after.get()).max(0) - i64::try_from(accounted).unwrap_or(i64::MAX);
+    if missing > NAMED_GAPS {
+        let why = format!(
+            "{missing} of the versions after {after} up to {head} are missing, or the head record is wrong"
+        );
+        findings.push(Finding::whole(Fault::Store(why)));
+        return findings;
+    }
+    let mut expected = after.next();
+    for version in seen.into_iter().map(Some).chain([head.next()]) {
+        while let Some(gap) =
+            expected.filter(|gap| *gap <= head && version.is_none_or(|version| *gap < version))
+        {
+            findings.push(Finding::at(gap, None, Fault::Missing));
+            expected = gap.next();
+        }
+        expected = version.and_then(Version::next);
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::entry;
+
+    fn version(number: i64) -> Version {
+        Version::new("version", number).unwrap()
+    }
+
+    fn records(count: i64) -> Vec<Record> {
+        (1..=count)
+            .map(|v| entry(&format!("b{v}"), v).seal())
+            .map(|s| Record {
+                version: s.entry().version,
+                encoded: s.encoded().clone(),
+                leaf: Some(s.leaf()),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_good_register_has_no_findings_on_one_thread_or_many() {
+        for count in [0, 3, 2000] {
+            let records = records(count);
+            let found = examine(&records);
+            assert_eq!((found.entries.len(), found.findings.len()), (records.len(), 0));
+        }
+    }
+
+    #[test]
+    fn every_kind_of_damage_is_named() {
+        let good = records(5);
+        let look = |records: &[Record]| {
+            let found = examine(records);
+            found.findings.into_iter().map(|f| (f.version.unwrap().get(), f.fault)).collect::<Vec<_>>()
+        };
+
+        let mut damaged = good.clone();
+        damaged[2].encoded = Bytes::from_static(b"\xff");
+        assert!(matches!(look(&damaged)[..], [(3, Fault::Damaged(_))]));
+
+        let mut altered = good.clone();
+        let mut changed = entry("b3", 3);
+        changed.published_by = "mallory".into();
+        altered[2].encoded = changed.seal().encoded().clone();
+        assert_eq!(look(&altered), [(3, Fault::Altered)]);
+
+        let mut swapped = good.clone();
+        swapped[1].version = version(3);
+        swapped[2].version = version(2);
+        swapped.swap(1, 2);
+        assert!(matches!(look(&swapped)[..], [(2, Fault::Misplaced(_)), (3, Fault::Misplaced(_))]));
+    }
+
+    #[test]
+    fn the_seal_finds_what_entries_hide() {
+        let entries = examine(&records(5)).entries;
+        let whole = RegisterView::with_entries(None, entries.clone(), Version::ZERO);
+        assert_eq!(check_seal(&whole, Some(whole.seal())), None);
+        let shorter = RegisterView::with_entries(None, entries[..4].to_vec(), Version::ZERO);
+        assert!(check_seal(&shorter, Some(whole.seal())).is_some());
+        assert!(check_seal(&shorter, None).is_some());
+        assert_eq!(check_seal(&RegisterView::new(None), None), None);
+    }
+
+    #[test]
+    fn density_names_gaps_and_doubles() {
+        let versions = |numbers: &[i64]| numbers.iter().map(|n| version(*n)).collect::<Vec<_>>();
+        assert!(check_dense(Version::ZERO, version(4), &versions(&[1, 3, 4]), &versions(&[2])).is_empty());
+        assert!(check_dense(Version::ZERO, Version::ZERO, &[], &[]).is_empty());
+        let gap = check_dense(Version::ZERO, version(5), &versions(&[1, 3]), &[]);
+        assert_eq!(gap.iter().map(|f| f.version.unwrap().get()).collect::<Vec<_>>(), [2, 4, 5]);
+        let far = check_dense(Version::ZERO, Version::MAX, &versions(&[1, i64::MAX]), &[]);
+        assert!(
+            matches!(&far[..], [Finding { fault: Fault::Store(why), .. }] if why.contains("are missing"))
+        );
+        let double = check_dense(Version::ZERO, version(2), &versions(&[1, 2]), &versions(&[2]));
+        assert!(matches!(double[..], [Finding { fault: Fault::Misplaced(_), .. }]));
+    }
+}

@@ -1,0 +1,120 @@
+//! A journal that frames are added to.
+
+use std::sync::Arc;
+
+use sorcha_register::{entry::SealedEntry, lineage::Genesis, view::RegisterView};
+
+use super::{
+    super::{Checkpoint, StoreError},
+    file::{HEADER, JournalFile, Place},
+    frame::{self, Chain, EntryMeta, Meta, START},
+};
+
+/// Entries in one frame of a whole register.
+const PER_FRAME: usize = 512;
+/// Bytes that are gathered before they are written.
+const BUFFER: usize = 1024 * 1024;
+
+/// A file and the place where the next frame goes.
+pub(super) struct Appender {
+    file: Arc<JournalFile>,
+    end: u64,
+    chain: Chain,
+}
+
+/// A place in a journal, to go back to.
+#[derive(Clone, Copy)]
+pub(super) struct Mark {
+    end: u64,
+    chain: Chain,
+}
+
+impl Appender {
+    /// Goes on at the end of what a journal holds.
+    pub(super) fn at(file: JournalFile, end: u64, chain: Chain) -> Self {
+        Self { file: Arc::new(file), end, chain }
+    }
+
+    /// An empty journal, to take the place of another one.
+    pub(super) fn beside(place: &Place) -> Result<Self, StoreError> {
+        Ok(Self::at(JournalFile::beside(place)?, HEADER as u64, START))
+    }
+
+    pub(super) const fn file(&self) -> &Arc<JournalFile> {
+        &self.file
+    }
+
+    pub(super) const fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Adds a frame. After an error nothing has been added: the next frame is written over what there is of this one.
+    fn append(&mut self, meta: &Meta, entries: &[Arc<SealedEntry>]) -> Result<(), StoreError> {
+        let (mut buffer, chain) = frame::encode(&self.chain, meta);
+        let mut end = self.end;
+        for sealed in entries {
+            if buffer.len() + sealed.encoded().len() > BUFFER {
+                self.file.write(end, &buffer)?;
+                end += buffer.len() as u64;
+                buffer.clear();
+            }
+            buffer.extend_from_slice(sealed.encoded());
+        }
+        self.file.write(end, &buffer)?;
+        (self.end, self.chain) = (end + buffer.len() as u64, chain);
+        Ok(())
+    }
+
+    /// Adds a transaction: entries, and what else is new with them.
+    pub(super) fn commit(
+        &mut self,
+        genesis: Option<&Genesis>,
+        entries: &[Arc<SealedEntry>],
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<(), StoreError> {
+        let meta = Meta {
+            genesis: genesis.map(|genesis| genesis.bytes().to_vec()),
+            checkpoint: checkpoint.map(frame::encode_checkpoint).transpose()?,
+            entries: metas(entries),
+            open: false,
+        };
+        self.append(&meta, entries)
+    }
+
+    /// Where the next frame goes.
+    pub(super) const fn mark(&self) -> Mark {
+        Mark { end: self.end, chain: self.chain }
+    }
+
+    /// Takes back what was added since.
+    pub(super) fn back_to(&mut self, mark: Mark) -> Result<(), StoreError> {
+        (self.end, self.chain) = (mark.end, mark.chain);
+        self.file.truncate(mark.end)
+    }
+
+    /// Adds some entries of a whole register.
+    pub(super) fn add(&mut self, entries: &[Arc<SealedEntry>]) -> Result<(), StoreError> {
+        self.append(&Meta { entries: metas(entries), open: true, ..Meta::default() }, entries)
+    }
+
+    /// Adds all entries of a register.
+    pub(super) fn add_all(&mut self, view: &RegisterView) -> Result<(), StoreError> {
+        let entries: Vec<_> = view.iter().cloned().collect();
+        entries.chunks(PER_FRAME).try_for_each(|some| self.add(some))
+    }
+
+    /// Ends a whole register, and makes it durable.
+    pub(super) fn finish(
+        &mut self,
+        view: &RegisterView,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<(), StoreError> {
+        self.commit(view.genesis().map(|genesis| &**genesis), &[], checkpoint)?;
+        self.file.sync()?;
+        self.file.note_durable(self.end)
+    }
+}
+
+fn metas(entries: &[Arc<SealedEntry>]) -> Vec<EntryMeta> {
+    entries.iter().map(|sealed| EntryMeta::of(sealed)).collect()
+}

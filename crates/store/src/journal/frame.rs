@@ -1,0 +1,169 @@
+//! The form of a journal: frames one after the other, each bound to all before it. Pure: bytes in, bytes out.
+//!
+//! ```text
+//! frame = length of meta (u32, little endian) | length of data (u64) | SHA-256 | meta (protobuf) | data
+//! ```
+//! The hash covers the hash before it, both lengths and the meta. The data are encoded entries; each is covered by the leaf
+//! that the meta states for it, so that no byte is hashed twice. A frame may leave its transaction open: then it counts only
+//! with the next one that does not.
+
+use bytes::Bytes;
+use prost::Message;
+use sha2::{Digest as _, Sha256};
+use sorcha_register::entry::SealedEntry;
+
+use super::super::{Checkpoint, StoreError};
+
+/// The hash that a frame ends with: it stands for all frames up to it.
+pub(super) type Chain = [u8; 32];
+/// What comes before the first frame.
+pub(super) const START: Chain = [0; 32];
+
+const PREFIX: usize = 4 + 8 + 32;
+/// A longer meta is no meta: a frame has at most a few thousand entries.
+const MAX_META: usize = 64 * 1024 * 1024;
+
+/// What a frame says of itself.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Meta {
+    /// The genesis record, where it is new.
+    #[prost(bytes = "vec", optional, tag = "1")]
+    pub(super) genesis: Option<Vec<u8>>,
+    /// The checkpoint as JSON, where it is new.
+    #[prost(bytes = "vec", optional, tag = "2")]
+    pub(super) checkpoint: Option<Vec<u8>>,
+    /// The entries of the data, in their order.
+    #[prost(message, repeated, tag = "3")]
+    pub(super) entries: Vec<EntryMeta>,
+    /// The transaction goes on in the next frame.
+    #[prost(bool, tag = "4")]
+    pub(super) open: bool,
+}
+
+/// An entry of the data.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct EntryMeta {
+    #[prost(int64, tag = "1")]
+    pub(super) version: i64,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) leaf: Bytes,
+    #[prost(uint64, tag = "3")]
+    pub(super) length: u64,
+}
+
+impl EntryMeta {
+    pub(super) fn of(sealed: &SealedEntry) -> Self {
+        Self {
+            version: sealed.entry().version.get(),
+            leaf: Bytes::copy_from_slice(sealed.leaf().as_bytes()),
+            length: sealed.encoded().len() as u64,
+        }
+    }
+}
+
+/// A checkpoint as a frame holds it.
+pub(super) fn encode_checkpoint(checkpoint: &Checkpoint) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(checkpoint).map_err(|error| StoreError::Internal(error.to_string()))
+}
+
+fn hash(before: &Chain, lengths: &[u8], meta: &[u8]) -> Chain {
+    let mut hasher = Sha256::new();
+    hasher.update(before);
+    hasher.update(lengths);
+    hasher.update(meta);
+    hasher.finalize().into()
+}
+
+/// A frame up to its data, and the chain after it.
+pub(super) fn encode(before: &Chain, meta: &Meta) -> (Vec<u8>, Chain) {
+    let data: u64 = meta.entries.iter().map(|entry| entry.length).sum();
+    let body = meta.encode_to_vec();
+    let mut bytes = Vec::with_capacity(PREFIX + body.len());
+    bytes.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
+    bytes.extend_from_slice(&data.to_le_bytes());
+    let chain = hash(before, &bytes, &body);
+    bytes.extend_from_slice(&chain);
+    bytes.extend_from_slice(&body);
+    (bytes, chain)
+}
+
+/// A frame as it lies in a journal.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) meta: Meta,
+    /// Where its data begin.
+    pub(super) data: usize,
+    /// Where the next frame begins.
+    pub(super) next: usize,
+    pub(super) chain: Chain,
+}
+
+/// Reads the frame at a position; none where the bytes from there on are no whole frame that follows the chain.
+pub(super) fn parse(bytes: &Bytes, at: usize, before: &Chain) -> Option<Frame> {
+    let rest = bytes.get(at..)?;
+    let (lengths, rest) = rest.split_at_checked(PREFIX - 32)?;
+    let (stated, rest) = rest.split_at_checked(32)?;
+    let (meta, data) = lengths.split_at_checked(4)?;
+    let meta = u32::from_le_bytes(meta.try_into().ok()?) as usize;
+    let data = usize::try_from(u64::from_le_bytes(data.try_into().ok()?)).ok()?;
+    let body = rest.get(..meta.min(MAX_META + 1)).filter(|_| meta <= MAX_META)?;
+    let chain = hash(before, lengths, body);
+    if chain.as_slice() != stated {
+        return None;
+    }
+    let start = at + PREFIX + meta;
+    let next = start.checked_add(data).filter(|next| *next <= bytes.len())?;
+    let meta = Meta::decode(bytes.slice(start - meta..start)).ok()?;
+    Some(Frame { meta, data: start, next, chain })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sorcha_register::testing::entry;
+
+    fn two_frames() -> (Vec<u8>, usize) {
+        let entries = [entry("a", 1).seal(), entry("b", 2).seal()];
+        let entry_metas = entries.iter().map(|e| EntryMeta::of(e)).collect();
+        let meta = Meta { entries: entry_metas, open: true, ..Meta::default() };
+        let (mut bytes, chain) = encode(&START, &meta);
+        entries.iter().for_each(|sealed| bytes.extend_from_slice(sealed.encoded()));
+        let second = bytes.len();
+        bytes.extend(encode(&chain, &Meta { checkpoint: Some(vec![7]), ..Meta::default() }).0);
+        (bytes, second)
+    }
+
+    #[test]
+    fn frames_come_back_in_order_and_no_other_way() {
+        let (bytes, second) = two_frames();
+        let bytes = Bytes::from(bytes);
+        let first = parse(&bytes, 0, &START).unwrap();
+        assert_eq!((first.meta.entries.len(), first.meta.open, first.next), (2, true, second));
+        let last = parse(&bytes, second, &first.chain).unwrap();
+        assert_eq!(last.next, bytes.len());
+        assert_eq!((last.meta.checkpoint, last.meta.open), (Some(vec![7]), false));
+        assert!(parse(&bytes, second, &START).is_none(), "a frame does not follow another one than its own");
+        assert!(parse(&bytes, bytes.len(), &last.chain).is_none());
+    }
+
+    #[test]
+    fn a_frame_that_is_cut_off_or_changed_is_none() {
+        let (bytes, second) = two_frames();
+        for end in 0..second {
+            assert!(parse(&Bytes::copy_from_slice(&bytes[..end]), 0, &START).is_none(), "cut at {end}");
+        }
+        let data = parse(&bytes.clone().into(), 0, &START).unwrap().data;
+        for bit in 0..data * 8 {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(parse(&bad.into(), 0, &START).is_none(), "bit {bit} flipped unnoticed");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300), at in 0usize..400) {
+            drop(parse(&bytes.into(), at, &START));
+        }
+    }
+}

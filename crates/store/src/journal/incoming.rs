@@ -1,0 +1,158 @@
+//! A whole register on its way in: what has arrived is written while more comes.
+
+use std::{sync::Arc, thread};
+
+use async_trait::async_trait;
+use sorcha_register::{
+    entry::SealedEntry,
+    lineage::Genesis,
+    names::{RegisterDigest, Version},
+    view::RegisterView,
+};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use super::{
+    super::{Checkpoint, Incoming, Loaded, StoreError},
+    Shared,
+    appender::Appender,
+    file::Place,
+};
+
+/// Pieces that wait to be written.
+const QUEUE: usize = 8;
+/// After so many bytes the disk is made to begin, beside further writes, so that little is left to wait for at the end.
+const SYNC_EVERY: u64 = 8 * 1024 * 1024;
+
+/// A register that is being written beside the one that is in use; dropping it leaves that one alone.
+pub(super) struct Beside {
+    shared: Arc<Shared>,
+    way: Way,
+}
+
+/// Who writes.
+enum Way {
+    /// A thread of its own, while more comes.
+    Thread { pieces: mpsc::Sender<Vec<Arc<SealedEntry>>>, writing: JoinHandle<Result<Written, StoreError>> },
+    /// The calling task.
+    Inline(Box<Result<Written, StoreError>>),
+}
+
+/// What has been written.
+struct Written {
+    journal: Appender,
+    view: RegisterView,
+    /// What the disk has been made to begin with.
+    begun: u64,
+    syncing: Option<thread::JoinHandle<Result<(), StoreError>>>,
+}
+
+impl Beside {
+    pub(super) fn begin(shared: Arc<Shared>) -> Self {
+        let way = if shared.options.inline {
+            Way::Inline(Box::new(Written::begin(&shared.place)))
+        } else {
+            let (pieces, queue) = mpsc::channel(QUEUE);
+            let place = shared.place.clone();
+            Way::Thread {
+                pieces,
+                writing: tokio::task::spawn_blocking(move || Written::take_all(&place, queue)),
+            }
+        };
+        Self { shared, way }
+    }
+
+    async fn written(self) -> Result<(Arc<Shared>, Written), StoreError> {
+        let written = match self.way {
+            Way::Inline(written) => *written,
+            Way::Thread { pieces, writing } => {
+                drop(pieces);
+                writing.await.unwrap_or_else(|error| Err(StoreError::Internal(error.to_string())))
+            }
+        };
+        Ok((self.shared, written?))
+    }
+}
+
+impl Written {
+    fn begin(place: &Place) -> Result<Self, StoreError> {
+        Ok(Self { journal: Appender::beside(place)?, view: RegisterView::default(), begun: 0, syncing: None })
+    }
+
+    fn take_all(place: &Place, mut queue: mpsc::Receiver<Vec<Arc<SealedEntry>>>) -> Result<Self, StoreError> {
+        let mut written = Self::begin(place)?;
+        while let Some(piece) = queue.blocking_recv() {
+            written.take(piece)?;
+            written.sync_beside()?;
+        }
+        written.syncing.take().map_or(Ok(()), ended)?;
+        Ok(written)
+    }
+
+    /// Makes the disk begin with what has been written, unless it is busy with what came before.
+    fn sync_beside(&mut self) -> Result<(), StoreError> {
+        if self.journal.end() < self.begun + SYNC_EVERY {
+            return Ok(());
+        }
+        match self.syncing.take() {
+            Some(syncing) if !syncing.is_finished() => self.syncing = Some(syncing),
+            finished => {
+                finished.map_or(Ok(()), ended)?;
+                let file = Arc::clone(self.journal.file());
+                self.begun = self.journal.end();
+                self.syncing = Some(thread::spawn(move || file.sync()));
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, piece: Vec<Arc<SealedEntry>>) -> Result<(), StoreError> {
+        self.journal.add(&piece)?;
+        self.view.apply(piece, Version::ZERO);
+        Ok(())
+    }
+}
+
+fn ended(syncing: thread::JoinHandle<Result<(), StoreError>>) -> Result<(), StoreError> {
+    syncing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+#[async_trait]
+impl Incoming for Beside {
+    async fn add(&mut self, entries: Vec<Arc<SealedEntry>>) -> Result<(), StoreError> {
+        match &mut self.way {
+            // A writer that has failed does not listen; its error shows at the end.
+            Way::Thread { pieces, .. } => drop(pieces.send(entries).await),
+            Way::Inline(written) => {
+                if let Ok(so_far) = &mut **written
+                    && let Err(error) = so_far.take(entries)
+                {
+                    **written = Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish(
+        self: Box<Self>,
+        genesis: Option<Arc<Genesis>>,
+        checkpoint: Checkpoint,
+        digest: Option<RegisterDigest>,
+    ) -> Result<bool, StoreError> {
+        let (shared, Written { mut journal, mut view, .. }) = self.written().await?;
+        let mut writer = Arc::clone(&shared.writer).lock_owned().await;
+        let work = move || {
+            if let Some(genesis) = genesis {
+                view = view.with_genesis(genesis);
+            }
+            view.apply(Vec::new(), checkpoint.version);
+            if digest.is_some_and(|digest| digest != view.digest()) {
+                return Ok(false);
+            }
+            journal.finish(&view, Some(&checkpoint))?;
+            let state = Loaded { view, checkpoint: Some(checkpoint), findings: Vec::new() };
+            writer.switch_to(journal, state).map(|()| true)
+        };
+        shared.options.run(work).await
+    }
+}

@@ -1,0 +1,415 @@
+//! A central node's part: what is acknowledged is durable, what is not is not there, whatever the disk does.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::atomic::AtomicUsize,
+};
+
+use sorcha_register::testing::genesis;
+
+use super::{
+    memory::MemoryFiles,
+    tests::{is_same, open},
+    *,
+};
+use crate::contract::{self, checkpoint, draft, id, version};
+
+/// What a disk is asked to do next, and does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Broken {
+    Nothing,
+    Write,
+    Sync,
+    /// A file that is to take the journal's place.
+    Beside,
+}
+
+/// A disk in memory that fails when told to, and counts how often it was synced.
+#[derive(Clone, Debug)]
+struct Disk(Arc<DiskState>);
+
+#[derive(Debug)]
+struct DiskState {
+    files: MemoryFiles,
+    broken: sync::Mutex<Broken>,
+    syncs: AtomicUsize,
+    /// Writes that there was no room for.
+    refused: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct DiskFile(Box<dyn Medium>, Disk, Broken);
+
+impl Disk {
+    fn new() -> Self {
+        let (broken, syncs) = (sync::Mutex::new(Broken::Nothing), AtomicUsize::new(0));
+        let refused = AtomicUsize::new(0);
+        Self(Arc::new(DiskState { files: MemoryFiles::default(), broken, syncs, refused }))
+    }
+
+    fn become_(&self, broken: Broken) {
+        *self.0.broken.lock().unwrap() = broken;
+    }
+
+    fn fails_at(&self, what: Broken) -> io::Result<()> {
+        if *self.0.broken.lock().unwrap() == what { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    async fn open(&self) -> JournalStore {
+        JournalStore::open_on(Arc::new(self.clone()), "register", Options::default()).await.unwrap()
+    }
+}
+
+impl Files for Disk {
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.0.files.exists(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Medium>> {
+        let is_beside = path.extension().is_some_and(|extension| extension == "new");
+        let write = if is_beside { Broken::Beside } else { Broken::Write };
+        Ok(Box::new(DiskFile(self.0.files.open(path)?, self.clone(), write)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.files.rename(from, to)
+    }
+
+    fn sync_names(&self, path: &Path) -> io::Result<()> {
+        self.0.files.sync_names(path)
+    }
+}
+
+impl Medium for DiskFile {
+    fn length(&self) -> io::Result<u64> {
+        self.0.length()
+    }
+
+    fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read(bytes, offset)
+    }
+
+    fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if let Err(full) = self.1.fails_at(Broken::Write).and_then(|()| self.1.fails_at(self.2)) {
+            self.1.0.refused.fetch_add(1, Ordering::Relaxed);
+            // Half of it arrives.
+            self.0.write(&bytes[..bytes.len() / 2], offset)?;
+            return Err(full);
+        }
+        self.0.write(bytes, offset)
+    }
+
+    fn resize(&self, length: u64) -> io::Result<()> {
+        self.0.resize(length)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.1.fails_at(Broken::Sync)?;
+        self.1.0.syncs.fetch_add(1, Ordering::Relaxed);
+        self.0.sync()
+    }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.0.is_at(path)
+    }
+}
+
+async fn publish(store: &JournalStore, name: &str) -> Result<Publication, StoreError> {
+    store.publish(draft(name, &format!(r#"{{"id":"{name}"}}"#))).await
+}
+
+fn ids(loaded: &Loaded) -> Vec<String> {
+    loaded.view.iter().map(|sealed| sealed.entry().blueprint_id.to_string()).collect()
+}
+
+#[tokio::test]
+async fn passes_the_contract_in_memory() {
+    contract::run(|| async { JournalStore::in_memory(Options::default()).unwrap() }).await;
+}
+
+#[tokio::test]
+async fn passes_the_contract_in_memory_inline() {
+    let options = Options { inline: true, ..Options::default() };
+    contract::run(|| async { JournalStore::in_memory(options).unwrap() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passes_the_contract_in_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let count = AtomicUsize::new(0);
+    contract::run(|| {
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        let path = directory.path().join(format!("{number}.journal"));
+        async move { open(&path).await }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_crash_of_the_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let path: PathBuf = directory.path().join(REGISTER_FILE);
+    let store = open(&path).await;
+    store.init_genesis(genesis(1)).await.unwrap();
+    for name in ["a", "b", "c"] {
+        publish(&store, name).await.unwrap();
+    }
+    let off = StateChange {
+        blueprint_id: id("b"),
+        is_active: false,
+        transaction_id: "tx".into(),
+        trace_parent: String::new(),
+    };
+    store.set_active(off).await.unwrap();
+    store.apply(vec![], checkpoint(4)).await.unwrap();
+    let before = store.load().await.unwrap();
+    // The file as it lies there, without a word of farewell.
+    let copy = directory.path().join("copy.journal");
+    std::fs::copy(&path, &copy).unwrap();
+    let after = open(&copy).await.load().await.unwrap();
+    assert_eq!(after.findings, []);
+    assert!(is_same(&before, &after));
+    assert_eq!((after.view.head(), ids(&after)), (version(4), vec!["a".into(), "c".into(), "b".into()]));
+}
+
+/// A journal of which most is of no use any more, on a disk that has no room to write it anew.
+#[tokio::test]
+async fn a_journal_that_can_not_be_written_anew_gives_the_room_back_and_goes_on() {
+    let disk = Disk::new();
+    drop(disk.open().await);
+    let store = disk.open().await;
+    let large = format!(r#"{{"id":"a","text":"{}"}}"#, "x".repeat(400_000));
+    store.publish(draft("a", &large)).await.unwrap();
+    disk.become_(Broken::Beside);
+    let mut is_active = true;
+    let mut flip = async || {
+        is_active = !is_active;
+        let change = StateChange {
+            blueprint_id: id("a"),
+            is_active,
+            transaction_id: "tx".into(),
+            trace_parent: String::new(),
+        };
+        store.set_active(change).await.unwrap();
+    };
+    for _ in 0..16 {
+        flip().await;
+    }
+    let refused = disk.0.refused.load(Ordering::Relaxed);
+    assert!((1..=5).contains(&refused), "{refused} attempts at 5 MB of journal");
+    let length = |name| disk.0.files.open(Path::new(name)).unwrap().length().unwrap();
+    assert_eq!(length("register.new"), 0, "the room is there for publications");
+    store.flush().await.unwrap();
+    disk.become_(Broken::Nothing);
+    for _ in 0..4 {
+        flip().await;
+    }
+    assert_eq!(ids(&store.load().await.unwrap()), ["a"]);
+    drop(store);
+    assert!(length("register") < 3_000_000, "it is written anew as soon as there is room");
+}
+
+#[tokio::test]
+async fn a_replica_is_made_durable_though_its_journal_can_not_be_written_anew() {
+    let disk = Disk::new();
+    drop(disk.open().await);
+    let store = disk.open().await;
+    disk.become_(Broken::Beside);
+    for number in 1..=12 {
+        let mut entry = draft("a", &format!(r#"{{"text":"{}"}}"#, "x".repeat(400_000))).at(version(number));
+        entry.is_active = number % 2 == 1;
+        store.apply(vec![entry.seal()], checkpoint(number)).await.unwrap();
+    }
+    let before = disk.0.syncs.load(Ordering::Relaxed);
+    store.flush().await.unwrap();
+    assert!(disk.0.syncs.load(Ordering::Relaxed) > before && disk.0.refused.load(Ordering::Relaxed) > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publications_that_come_together_share_an_fsync() {
+    let disk = Disk::new();
+    let store = Arc::new(disk.open().await);
+    let before = disk.0.syncs.load(Ordering::Relaxed);
+    let writer = store.0.writer.lock().await;
+    let publishers: Vec<_> = (0..50)
+        .map(|number| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { publish(&store, &format!("b{number}")).await.unwrap() })
+        })
+        .collect();
+    while store.0.waiting().len() < publishers.len() {
+        tokio::task::yield_now().await;
+    }
+    drop(writer);
+    for publisher in publishers {
+        publisher.await.unwrap();
+    }
+    assert_eq!(disk.0.syncs.load(Ordering::Relaxed) - before, 1);
+    assert_eq!(disk.open().await.load().await.unwrap().view.len(), 50);
+}
+
+#[tokio::test]
+async fn nothing_is_written_where_nothing_changes_and_that_works_on_a_full_disk() {
+    let disk = Disk::new();
+    let store = disk.open().await;
+    publish(&store, "a").await.unwrap();
+    disk.become_(Broken::Write);
+    assert!(!publish(&store, "a").await.unwrap().changed);
+    assert!(matches!(publish(&store, "b").await, Err(StoreError::Full(_))));
+    assert_eq!(ids(&store.load().await.unwrap()), ["a"]);
+    // What half a write left behind is no part of the register, neither now nor later.
+    assert_eq!(ids(&disk.open().await.load().await.unwrap()), ["a"]);
+    disk.become_(Broken::Nothing);
+    publish(&store, "c").await.unwrap();
+    let loaded = disk.open().await.load().await.unwrap();
+    assert_eq!((loaded.findings.len(), ids(&loaded)), (0, vec!["a".into(), "c".into()]));
+}
+
+#[tokio::test]
+async fn what_an_fsync_failed_for_is_not_there_and_does_not_come_back() {
+    let disk = Disk::new();
+    let store = disk.open().await;
+    publish(&store, "a").await.unwrap();
+    disk.become_(Broken::Sync);
+    assert!(matches!(publish(&store, "b").await, Err(StoreError::Full(_))));
+    assert_eq!(ids(&store.load().await.unwrap()), ["a"]);
+    disk.become_(Broken::Nothing);
+    assert_eq!(ids(&disk.open().await.load().await.unwrap()), ["a"], "after a crash");
+    // The file is not added to, but written anew.
+    assert_eq!(publish(&store, "c").await.unwrap().entry.entry().version, version(2));
+    let loaded = disk.open().await.load().await.unwrap();
+    assert_eq!((loaded.findings.len(), ids(&loaded)), (0, vec!["a".into(), "c".into()]));
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_any_more_is_not_begun() {
+    let disk = Disk::new();
+    let store = Arc::new(disk.open().await);
+    let writer = store.0.writer.lock().await;
+    let publisher = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { publish(&store, "given-up").await })
+    };
+    while store.0.waiting().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    publisher.abort();
+    assert!(publisher.await.unwrap_err().is_cancelled());
+    drop(writer);
+    publish(&store, "b").await.unwrap();
+    assert_eq!(ids(&store.load().await.unwrap()), ["b"]);
+}
+
+#[tokio::test]
+async fn a_damaged_register_takes_no_publication_until_it_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(REGISTER_FILE);
+    let store = open(&path).await;
+    publish(&store, "find-me").await.unwrap();
+    publish(&store, "b").await.unwrap();
+    drop(store);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(7).position(|window| window == b"find-me").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+
+    let store = open(&path).await;
+    let loaded = store.load().await.unwrap();
+    assert_eq!((loaded.findings.len(), loaded.findings[0].version), (1, Some(version(1))));
+    assert!(matches!(publish(&store, "c").await, Err(StoreError::Damaged(_))));
+    assert!(matches!(store.init_genesis(genesis(1)).await, Err(StoreError::Damaged(_))));
+    assert_eq!(std::fs::read(&path).unwrap(), bytes, "the evidence is not touched");
+    let good: Vec<_> = loaded.view.iter().cloned().collect();
+    store.replace(None, good, Some(checkpoint(2))).await.unwrap();
+    publish(&store, "c").await.unwrap();
+}
+
+#[tokio::test]
+async fn states_that_do_not_count_any_more_do_not_fill_the_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(REGISTER_FILE);
+    let store = open(&path).await;
+    let json = format!(r#"{{"text":"{}"}}"#, "x".repeat(400_000));
+    store.publish(draft("large", &json)).await.unwrap();
+    let mut largest = 0;
+    for number in 0..12 {
+        let change = StateChange {
+            blueprint_id: id("large"),
+            is_active: number % 2 == 1,
+            transaction_id: number.to_string(),
+            trace_parent: String::new(),
+        };
+        store.set_active(change).await.unwrap();
+        largest = largest.max(std::fs::metadata(&path).unwrap().len());
+    }
+    assert!(largest < 3_000_000, "{largest}");
+    let before = store.load().await.unwrap();
+    drop(store);
+    let after = open(&path).await.load().await.unwrap();
+    assert!(is_same(&before, &after) && after.findings.is_empty());
+    assert_eq!((after.view.len(), after.view.head()), (1, version(13)));
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_into_a_file_that_is_no_longer_the_journal() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(REGISTER_FILE);
+    let store = open(&path).await;
+    store.init_genesis(genesis(1)).await.unwrap();
+    publish(&store, "a").await.unwrap();
+    // Removed: all of it is in memory.
+    std::fs::remove_file(&path).unwrap();
+    publish(&store, "b").await.unwrap();
+    // Moved, and another one put there: whose publications are right, an administrator must say.
+    let moved = directory.path().join("moved");
+    std::fs::rename(&path, &moved).unwrap();
+    std::fs::write(&path, "of somebody else").unwrap();
+    let refused = publish(&store, "c").await.unwrap_err().to_string();
+    assert!(refused.contains("register.journal was replaced by another file"), "{refused}");
+    // Neither is a replica's batch, nor what is there already.
+    let batch = store.apply(vec![contract_entry("x", 9)], checkpoint(9)).await.unwrap_err().to_string();
+    assert!(batch.contains("register.journal was replaced by another file"), "{batch}");
+    let known = publish(&store, "a").await.unwrap_err().to_string();
+    assert!(known.contains("register.journal was replaced by another file"), "{known}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "of somebody else");
+    std::fs::rename(&moved, &path).unwrap();
+    publish(&store, "d").await.unwrap();
+    let before = store.load().await.unwrap();
+    drop(store);
+    let after = open(&path).await.load().await.unwrap();
+    assert!(is_same(&before, &after) && after.view.get(&id("b")).is_some());
+}
+
+#[tokio::test]
+async fn a_journal_behind_a_link_stays_behind_it() {
+    let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (path, target) = (directory.path().join(REGISTER_FILE), elsewhere.path().join("there"));
+    std::os::unix::fs::symlink(&target, &path).unwrap();
+    let store = open(&path).await;
+    store.replace(Some(genesis(1)), vec![contract_entry("a", 1)], Some(checkpoint(1))).await.unwrap();
+    store.replace(Some(genesis(1)), vec![contract_entry("b", 2)], Some(checkpoint(2))).await.unwrap();
+    drop(store);
+    assert!(std::fs::symlink_metadata(&path).unwrap().is_symlink());
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    assert!(open(&target).await.load().await.unwrap().view.get(&id("b")).is_some());
+}
+
+#[tokio::test]
+async fn a_file_set_aside_never_takes_the_name_of_an_earlier_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(REGISTER_FILE);
+    for content in ["first damage", "second damage"] {
+        std::fs::write(&path, content).unwrap();
+        // A clock that stands still, or was set back.
+        let opened = JournalStore::open_or_set_aside(Arc::new(OsFiles), &path, Options::default(), 7).await;
+        drop(opened.unwrap());
+    }
+    let aside = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
+    assert_eq!(aside("register.journal.damaged-7"), "first damage");
+    assert_eq!(aside("register.journal.damaged-7-2"), "second damage");
+}
+
+fn contract_entry(name: &str, number: i64) -> Arc<SealedEntry> {
+    sorcha_register::testing::entry(name, number).seal()
+}

@@ -1,0 +1,89 @@
+//! Servers that don't guard superseded versions ([`Guards`](super::guards::Guards)): the node looks for itself.
+//!
+//! The danger is a publication that is carried out late: another node took its version meanwhile, and moved on from it with a
+//! deprecation. So whoever has stored an entry looks whether its version is one that another blueprint has had, and moves
+//! the entry on to the next free version if so, before the publication is acknowledged. An entry that a crash left in such
+//! a place is moved on when the register is loaded.
+
+use std::sync::Arc;
+
+use mongodb::bson::doc;
+use sorcha_register::{
+    entry::{Entry, SealedEntry},
+    names::{BlueprintId, Version},
+};
+
+use super::{
+    MongoStore, Outcome, blocking,
+    contents::Contents,
+    entry_codec::{Stored, binary, decode, entry_hash},
+    errors::Failure,
+};
+use crate::Publication;
+
+impl MongoStore {
+    /// Whether another blueprint has had an entry's version.
+    async fn is_given_twice(&self, entry: &Entry) -> Outcome<bool> {
+        let others = doc! { "versions": entry.version.get(), "_id": { "$ne": entry.blueprint_id.as_str() } };
+        Ok(self.db.bounded(self.db.entries.find_one(others)).await?.is_some())
+    }
+
+    /// The publication with a version that is its own.
+    pub(super) async fn kept_apart(&self, publication: Publication) -> Outcome<Publication> {
+        if self.guards.elements {
+            return Ok(publication);
+        }
+        let Publication { mut entry, changed } = publication;
+        while self.is_given_twice(entry.entry()).await? {
+            entry = self.move_on(&entry).await?;
+        }
+        Ok(Publication { entry, changed })
+    }
+
+    /// Gives an entry the next version in the place of its own; returns what is stored then.
+    async fn move_on(&self, entry: &Arc<SealedEntry>) -> Outcome<Arc<SealedEntry>> {
+        let (id, from) = (&entry.entry().blueprint_id, entry.entry().version);
+        let stored = self.stored(id).await?;
+        if stored.sealed.entry().version != from {
+            return Ok(stored.sealed);
+        }
+        let moved = Entry { version: self.next_version().await?, ..stored.sealed.entry().clone() }.seal();
+        let to = moved.entry().version;
+        let versions: Vec<_> = stored.supersedes.iter().chain([&to]).map(|version| version.get()).collect();
+        let hash = binary(&entry_hash(moved.leaf(), &stored.supersedes));
+        let filter = doc! { "_id": id.as_str(), "version": from.get() };
+        let set = doc! { "$set": { "version": to.get(), "versions": versions, "entryHash": hash } };
+        let outcome = self.db.bounded(self.db.entries.update_one(filter, set)).await;
+        tracing::warn!(blueprint_id = %id, %from, %to, "version was given twice by the database server; the later entry is moved on");
+        match outcome {
+            Err(Failure::Retry(error)) => Err(Failure::Retry(error)),
+            // Carried out or not: what is stored counts.
+            _ => Ok(self.stored(id).await?.sealed),
+        }
+    }
+
+    async fn stored(&self, id: &BlueprintId) -> Outcome<Stored> {
+        let gone = || Failure::Final(crate::StoreError::NotFound(id.clone()));
+        let raw = self.db.find(id).await?.ok_or_else(gone)?;
+        Ok(blocking(move || decode(&raw)).await?)
+    }
+
+    /// Moves entries on that a crash has left at a version of another; whether there were any.
+    pub(super) async fn move_strays(&self, contents: &Contents) -> Outcome<bool> {
+        let strays = if self.guards.elements { Vec::new() } else { contents.strays() };
+        for stray in &strays {
+            self.move_on(stray).await?;
+        }
+        Ok(!strays.is_empty())
+    }
+}
+
+impl Contents {
+    /// Entries at a version that another blueprint has had.
+    fn strays(&self) -> Vec<Arc<SealedEntry>> {
+        let superseded: std::collections::BTreeSet<Version> =
+            self.sound.iter().flat_map(|stored| stored.supersedes.iter().copied()).collect();
+        let is_stray = |stored: &&Stored| superseded.contains(&stored.sealed.entry().version);
+        self.sound.iter().filter(is_stray).map(|stored| Arc::clone(&stored.sealed)).collect()
+    }
+}
