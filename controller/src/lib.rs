@@ -4,6 +4,10 @@
 //! The modules stand in the order in which data flows. A reconcile reads caches ([`cache`]), computes desired objects
 //! (pure: [`desired`], [`central`], [`peer`]), applies what differs ([`apply`]) and writes the status. It holds no state
 //! that a restart loses: what is remembered only saves calls.
+//!
+//! Deliberately absent: webhooks, finalizers on nodes, documents of blueprints in memory, and the node's code: the two
+//! programs meet in `sorcha_crds` and in the HTTP API.
+//! Begin with [`run::run`], [`reconcile::Subject`], [`context::Ctx`], [`apply::Applier`].
 
 pub mod config;
 pub mod names;

@@ -1,8 +1,11 @@
 //! The custom resources of Sorcha: `SorchaCentralNode`, `SorchaPeer` and `SorchaBlueprint`.
 //!
 //! The types stand apart from the controller because the node reports into their status. Defaults and validation live
-//! in the schema (CEL), so that the API server refuses a bad resource and no webhook is needed. Deliberately absent:
-//! any client, any decision. The YAML beside this file is made by `sorcha-controller crds`; a test fails when it is stale.
+//! in the schema (CEL), so that the API server refuses a bad resource and no webhook is needed. The YAML beside this file is
+//! made by `sorcha-controller crds`; a test fails when it is stale. Every field is described, and every text of a status bounded.
+//!
+//! Deliberately absent: any client, any decision.
+//! Begin with [`SorchaCentralNodeSpec`], [`SorchaPeerSpec`], [`conditions::merge`], [`all_crds`].
 
 #![allow(unreachable_pub, reason = "KubeSchema repeats each type inside a function")]
 

@@ -1,18 +1,18 @@
-//! The Sorcha node: the central and the peer role of a replicated system register.
+//! The Sorcha node as a program: the central or the peer role of a replicated system register, with logs and telemetry,
+//! reports into a custom resource, and commands. Roles, HTTP API and demo are crates of their own.
 //!
-//! The modules stand in the order in which data flows; none imports one further down, but for
-//! `telemetry`, which serves all.
+//! The modules stand in the order in which data flows; none imports one further down. HTTP and probes answer from the first
+//! moment to the last, whatever the role is doing, and whoever asks waits for no report or export.
+//!
+//! Deliberately absent: rules of replication, and what answers HTTP requests.
+//! Begin with [`run::run`], [`report::Reporter`], [`cli`].
 
 pub mod kubernetes;
 pub mod telemetry;
-pub mod accept;
 pub mod descriptors;
 mod memory;
-pub mod keys;
-pub mod http;
 pub mod http_client;
+mod reviewer;
 pub mod report;
 pub mod run;
-pub mod local;
-pub mod demo;
 pub mod cli;

@@ -7,19 +7,18 @@ use std::{
 
 use anyhow::Context as _;
 use sorcha_config::{LogFormat, Role};
-use sorcha_os::output;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
-
+use sorcha_demo::DemoArgs;
 use sorcha_node::{
     cli::{
         self, Command, Globals, Outcome, Tool,
         console::{Console, error_text, is_broken_pipe},
-        node::{DemoArgs, NodeSettings},
+        node::NodeSettings,
     },
-    demo, run, telemetry,
+    run, telemetry,
 };
-
+use sorcha_os::output;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = cli::parse();
@@ -58,7 +57,7 @@ async fn node(role: Role, settings: &impl NodeSettings, globals: &Globals) -> an
 
 async fn demo(args: &DemoArgs, globals: &Globals) -> anyhow::Result<Outcome> {
     log_to_stderr(globals, "error")?;
-    let summary = demo::run(args.options()).await?;
+    let summary = sorcha_demo::run(args).await?;
     Ok(if summary.is_good() { Outcome::Done } else { Outcome::Failed })
 }
 

@@ -15,12 +15,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sorcha_config::{Config, Role};
 use sorcha_crds::{central_node::CentralNodeReport, peer::PeerReport};
+use sorcha_http::Stage;
 use sorcha_runtime::env::Env;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use self::{pacer::Pacer, subject::Subject, task::Task};
-use crate::http::Stage;
 
 /// Longest delay that the last report may add to a node's end.
 const FAREWELL: Duration = Duration::from_secs(2);

@@ -3,6 +3,9 @@
 //!
 //! One request a connection, with a small head and no body. The whole exchange has a deadline. While all places are taken the
 //! oldest connection is ended at once for the next.
+//!
+//! Deliberately absent: what is answered (a router comes from outside, and its handlers wait for nothing), TLS, kept connections.
+//! Begin with [`start`], [`Limits`], [`Server`].
 
 use std::{
     collections::VecDeque,
@@ -24,6 +27,7 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
+use sorcha_os::is_of_connection;
 use tokio::{
     net::TcpStream,
     task::{AbortHandle, JoinSet},
@@ -122,13 +126,6 @@ async fn serve(listener: tokio::net::TcpListener, router: Router, limits: Limits
             }
         }
     }
-}
-
-/// Whether it was the connection that failed when it was accepted, not the listener.
-#[must_use]
-pub fn is_of_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
 async fn connection(

@@ -4,6 +4,9 @@
 //! with [`EncodedEntry`] in the place of `SystemRegisterEntry`; the method paths and the bytes on the wire are
 //! the same, only the copy through a decoded struct is gone. A central node sends entries without it, too: as bodies of
 //! its own, which share the stored bytes.
+//!
+//! Deliberately absent: checks of what a message says; each side makes its own. Additions to the original contract have numbers
+//! from 100 up (ADR 24). Begin with [`v1`], [`EncodedEntry`], [`metadata`].
 
 mod encoded;
 

@@ -16,7 +16,8 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use sorcha_central::publish::Submission;
 use sorcha_config::{CentralNodeAddress, Config};
-use sorcha_node::{local::LocalCentral, run};
+use sorcha_host::local::LocalCentral;
+use sorcha_host::prepare_peer;
 use sorcha_peer::{PeerNode, dial::dialer, machine::state::PeerState};
 use sorcha_runtime::{env::Env, metrics::Metrics};
 use sorcha_store::{
@@ -135,7 +136,7 @@ impl Peer {
         config.central_nodes = centrals;
         let env = Env::system(Metrics::disabled()).secured(&config.tls).expect("TLS files");
         let dialer = dialer(&env);
-        let node = run::prepare_peer(Arc::new(config), env, store, dialer).await.expect("a replica");
+        let node = prepare_peer(Arc::new(config), env, store, dialer).await.expect("a replica");
         let (stop, stopped) = oneshot::channel();
         let running = {
             let node = Arc::clone(&node);

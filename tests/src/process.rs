@@ -18,11 +18,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// When it is not built.
 #[must_use]
 pub fn binary() -> PathBuf {
+    program("sorcha-node")
+}
+
+/// A program of the workspace, as built beside this test.
+///
+/// # Panics
+/// When it is not built.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("this test's path");
     let directory = test.parent().and_then(|deps| deps.parent()).expect("a target directory");
-    let binary = directory.join("sorcha-node");
-    assert!(binary.exists(), "{} is not built; run `cargo build -p sorcha-node` first", binary.display());
-    binary
+    let program = directory.join(name);
+    assert!(program.exists(), "{} is not built; run `cargo build --workspace` first", program.display());
+    program
 }
 
 /// Ports that were free a moment ago.

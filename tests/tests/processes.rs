@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use sorcha_tests::process::{Process, binary, free_ports, get, mongodb, publish, until};
+use sorcha_tests::process::{Process, binary, free_ports, get, mongodb, program, publish, until};
+use tokio::process::Command;
 
 struct Files {
     data: tempfile::TempDir,
@@ -154,7 +155,7 @@ async fn a_hung_central_node_that_holds_its_sockets_is_left_by_keepalive() {
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_use_and_wrong_configuration_end_with_their_codes() {
     let run = |arguments: &'static [&'static str]| async move {
-        let output = tokio::process::Command::new(binary()).args(arguments).output();
+        let output = Command::new(binary()).args(arguments).output();
         let output = tokio::time::timeout(Duration::from_secs(20), output).await.expect("it ends").unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
@@ -183,7 +184,7 @@ const OF_OTHERS: [(&str, &str); 7] = [
 async fn a_node_beside_a_service_called_sorcha_starts_and_takes_its_id_as_a_text() {
     let files = Files::new();
     let [http, closed] = free_ports();
-    let mut command = tokio::process::Command::new(binary());
+    let mut command = Command::new(binary());
     command.envs(OF_OTHERS).env("SORCHA_NODE__ID", "007");
     command.args(["peer", "--central-node", &format!("127.0.0.1:{closed}"), "--data-dir"]);
     command.arg(files.data.path().join("edge")).args(["--listen-http", &format!("127.0.0.1:{http}")]);
@@ -191,10 +192,8 @@ async fn a_node_beside_a_service_called_sorcha_starts_and_takes_its_id_as_a_text
     let info = until("the peer answers", || get(http, "/api/node/info")).await;
     assert!(info.contains("\"007\""), "{info}");
     assert_eq!(peer.terminate().await, Some(0));
-    let misspelt = tokio::process::Command::new(binary())
-        .args(["peer", "--central-node", "n0"])
-        .env("SORCHA_NODE__IDD", "x")
-        .output();
+    let misspelt =
+        Command::new(binary()).args(["peer", "--central-node", "n0"]).env("SORCHA_NODE__IDD", "x").output();
     let misspelt = misspelt.await.unwrap();
     let told = String::from_utf8_lossy(&misspelt.stderr).into_owned();
     assert_eq!(misspelt.status.code(), Some(2));
@@ -207,7 +206,7 @@ async fn commands_and_nodes_outlive_streams_that_take_nothing() {
     let [grpc, http] = free_ports();
     let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
     // A node whose log goes nowhere.
-    let mut command = tokio::process::Command::new(binary());
+    let mut command = Command::new(binary());
     command.args([
         "central",
         "--hostname",
@@ -239,7 +238,7 @@ async fn commands_and_nodes_outlive_streams_that_take_nothing() {
                     file
                 })
                 .collect();
-            let mut command = tokio::process::Command::new(binary());
+            let mut command = Command::new(binary());
             command.args(["publish", "--log", "trace", "--output", format, "--url", &url]).args(&documents);
             command.stdout(if output { full().into() } else { std::process::Stdio::null() });
             command.stderr(if error { full().into() } else { std::process::Stdio::null() });
@@ -255,7 +254,7 @@ async fn commands_and_nodes_outlive_streams_that_take_nothing() {
     for arguments in
         [&["--help"][..], &["status", "--url", &url], &["register", "export", "-", "--url", &url]]
     {
-        let mut command = tokio::process::Command::new(binary());
+        let mut command = Command::new(binary());
         let ended = command.args(arguments).stdout(full()).stderr(full()).status().await.unwrap();
         assert_eq!(ended.code(), Some(1), "{arguments:?}");
     }
@@ -319,9 +318,16 @@ async fn a_peer_serves_no_grpc_and_dials_its_central_node_alone_and_that_one_dia
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_ends_with_equal_replicas() {
-    let output =
-        tokio::process::Command::new(binary()).args(["demo", "--peers", "4", "--output", "json"]).output();
+async fn the_demo_ends_with_equal_replicas_in_both_programs_that_have_it() {
+    let mut of_node = Command::new(binary());
+    of_node.arg("demo");
+    for demo in [of_node, Command::new(program("sorcha-demo"))] {
+        ends_with_equal_replicas(demo).await;
+    }
+}
+
+async fn ends_with_equal_replicas(mut demo: Command) {
+    let output = demo.args(["--peers", "4", "--output", "json"]).output();
     let output = tokio::time::timeout(Duration::from_secs(100), output).await.expect("it ends").unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));

@@ -133,11 +133,11 @@ class Network:
 
 
 def run(compose, folder, environment, hosts):
-    """Prints what was done. `hosts`: whether names have been given addresses."""
+    """What was done, or nothing if only the file was read. `hosts`: whether names have been given addresses."""
     found = services(compose)
     check(found)
     if not hosts:
-        return f"{len(found)} services read, none started: that needs root on Linux"
+        return None
     with Network(found, folder, {**environment, "PATH": os.environ["PATH"]}) as network:
         network.up()
         nodes = network.replicates()

@@ -1,8 +1,11 @@
 //! The central role: holds the register, accepts peers, serves syncs and pushes, takes publications.
 //!
 //! Everything a peer is served comes from [`log::RegisterLog`]; the store is only read by its tail and written by
-//! [`publish`]. Deliberately absent: queues per peer (a push stream is a cursor into the log), calls to other
-//! central nodes, and any use of the Kubernetes API.
+//! [`publish`]. A publication that is answered is durable. Whatever callers do or leave undone, what is held for them is bounded.
+//!
+//! Deliberately absent: queues per peer (a push stream is a cursor into the log), calls to other central nodes, the peer role,
+//! the HTTP API, and any use of the Kubernetes API.
+//! Begin with [`CentralNode`], [`serve::serve`], [`log::RegisterLog`], [`session::SessionTable`], [`sync::SyncService`].
 
 mod answers;
 mod authority;

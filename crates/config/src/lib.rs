@@ -2,6 +2,10 @@
 //!
 //! Layers: TOML file, then environment (`SORCHA_HEARTBEAT__INTERVAL=30s`: sections are joined by two
 //! underscores), then command-line flags. Unknown keys are errors. Nothing else reads settings from the environment.
+//! After [`Config::validate`] each number and time is within the range that docs/configuration.md states.
+//!
+//! Deliberately absent: settings of the controller, defaults anywhere else, values that change while a node runs; files that
+//! may change are settings by name only. Begin with [`Config::load`], [`Config`], [`Role`].
 
 use std::{
     ffi::OsString,

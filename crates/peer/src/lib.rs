@@ -1,7 +1,11 @@
 //! The peer role: one session with one central node, a verified replica, reads that always get an answer.
 //!
-//! [`machine`] decides, `shell` does: it turns the machine's effects into calls and their results into events.
-//! Deliberately absent: any listener for other nodes (nothing ever dials a peer), and talk between peers.
+//! [`machine`] decides, `shell` does: it turns the machine's effects into calls and their results into events. What holds after
+//! every step, [`invariants`] says. Nothing of a central node is taken that contradicts what is held, and nothing is
+//! acknowledged before it is stored.
+//!
+//! Deliberately absent: any listener for other nodes (nothing ever dials a peer), talk between peers, the central role, the HTTP
+//! API. Begin with [`PeerNode`], [`machine::step`], [`replica::Replica`], [`status::PeerStatus`], [`dial::Dialer`].
 
 pub mod dial;
 pub mod failover;

@@ -1,5 +1,12 @@
-//! The system register as pure data: entries, canonical documents, genesis and lineage, digest, the in-memory
-//! view that everything is served from, and its integrity rules. No I/O, no clock, no randomness.
+//! The system register as pure data: entries with their canonical documents, genesis and lineage, the digest, and the view in
+//! memory that everything is served from.
+//!
+//! Equal input gives equal bytes on every machine: an [`entry::Entry`] has one encoding and one leaf, a register one digest.
+//! What may follow what is held, [`succession`] alone decides; what of a stored register is damaged, [`integrity`].
+//! [`clock`] has the types of time, and the trait that tells it.
+//!
+//! Deliberately absent: files, sockets, a clock that runs, randomness, any knowledge of who holds the register.
+//! Begin with [`entry::SealedEntry`], [`view::RegisterView`], [`names`], [`succession::news`].
 
 pub mod clock;
 pub mod limits;

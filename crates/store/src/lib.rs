@@ -1,8 +1,12 @@
 //! Where a register lies on disk: one trait, two stores (ADR 31).
 //!
-//! [`journal`] is the embedded one, a crash-safe file; [`mongo`] is MongoDB.
+//! [`journal`] is the embedded one, a crash-safe file; `mongo`, behind the feature of that name, is MongoDB.
 //! The same trait serves both roles: a central node publishes into its store and tails it, a peer applies verified batches
-//! to its own. `contract` is the one test suite that they must pass.
+//! to its own. What a method has acknowledged is durable, but for the last moment of a replica. `contract` is the one test
+//! suite that they must pass.
+//!
+//! Deliberately absent: rules on what may follow what is held (a caller asks `sorcha_register::succession` first), and
+//! caches beside the register itself. Begin with [`Store`], [`Draft`], [`Loaded`], [`StoreError`].
 
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;

@@ -75,7 +75,7 @@ pub enum Command {
     /// Run a peer: hold a replica of the register and keep it up to date from one central node
     Peer(node::PeerArgs),
     /// Run a whole network in this process: three central nodes, some peers, and a failover to watch
-    Demo(node::DemoArgs),
+    Demo(sorcha_demo::DemoArgs),
     /// The tools.
     #[command(flatten)]
     Tool(Tool),

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::Args;
 use sorcha_config::CentralNodeAddress;
 
-use super::{OutputFormat, overrides::Overrides};
+use super::overrides::Overrides;
 
 /// Flags that are settings.
 pub trait NodeSettings {
@@ -144,40 +144,6 @@ impl NodeSettings for PeerArgs {
 
     fn are_of_a_peer(&self) -> bool {
         true
-    }
-}
-
-/// Flags of `demo`.
-#[derive(Clone, Debug, Args)]
-#[command(after_help = "Example:\n  \
-    sorcha-node demo --peers 8 --blueprints blueprints --keep-running\n\
-    \n\
-    Everything runs in this process on loopback addresses and keeps its data in a temporary directory.")]
-pub struct DemoArgs {
-    /// Peers beside the three central nodes
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=500))]
-    pub peers: u16,
-    /// Directory with blueprints to publish, one JSON-LD document a file [default: ./blueprints, else the samples of the source tree]
-    #[arg(long, value_name = "DIR")]
-    pub blueprints: Option<PathBuf>,
-    /// Leave the network running after the failover, until Ctrl-C
-    #[arg(long)]
-    pub keep_running: bool,
-    /// Form of the output
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    pub output: OutputFormat,
-}
-
-impl DemoArgs {
-    /// The demo's options.
-    #[must_use]
-    pub fn options(&self) -> crate::demo::Options {
-        crate::demo::Options {
-            peers: self.peers,
-            blueprints: self.blueprints.clone(),
-            keep_running: self.keep_running,
-            json: self.output == OutputFormat::Json,
-        }
     }
 }
 

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use clap::Args;
 use sorcha_config as config;
 use sorcha_config::Config;
+use sorcha_host::embedded_options;
 use sorcha_register::clock::Timestamp;
 use sorcha_store::{
     Store, StoreError,
@@ -19,7 +20,6 @@ use super::{
     node::{NodeSettings, utf8_path},
     overrides::Overrides,
 };
-use crate::run::embedded_options;
 
 /// Flags that say where the register lies.
 #[derive(Clone, Debug, Default, Args)]

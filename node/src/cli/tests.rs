@@ -175,7 +175,7 @@ fn the_defaults_of_the_tools_are_the_documented_ones() {
     let Command::Tool(Tool::Publish(publish)) = parsed("publish a.json").command else { panic!() };
     assert_eq!(publish.api.url.as_str(), "http://127.0.0.1:8080/");
     let Command::Demo(demo) = parsed("demo").command else { panic!() };
-    assert_eq!((demo.peers, demo.keep_running, demo.output), (5, false, OutputFormat::Table));
+    assert_eq!((demo.peers, demo.keep_running, demo.output), (5, false, sorcha_demo::Form::Table));
 }
 
 /// All words that commands and flags are made of.

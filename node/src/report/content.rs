@@ -6,12 +6,12 @@ use sorcha_crds::{
     central_node::{CentralNodeReport, PeerCounts},
     peer::PeerReport,
 };
+use sorcha_http::Stage;
 use sorcha_peer::{machine::state::PeerState, status::PeerStatus};
 use sorcha_register::{clock::Timestamp, integrity, names::Version};
 use sorcha_store::Loaded;
 
 use super::Report;
-use crate::http::Stage;
 
 /// Longest message, characters.
 const MESSAGE_CHARS: usize = 512;

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use sorcha_central::CentralNode;
 use sorcha_config::Role;
+use sorcha_http::{NodeHandle, Stage};
 use sorcha_peer::status::PeerStatus;
 use sorcha_register::{clock::Timestamp, succession::Contradiction};
 use sorcha_runtime::tls::Tls;
@@ -15,7 +16,6 @@ use tokio::{
 };
 
 use super::{Report, content};
-use crate::http::{NodeHandle, Stage};
 
 /// Shortest time between two looks at a peer, which changes with every entry pushed.
 const LOOK: Duration = Duration::from_millis(100);

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
-use sorcha_central::{Condition, publish::Submission};
+use sorcha_central::{CentralNode, Condition, publish::Submission};
 use sorcha_config::{Config, MongoDb};
+use sorcha_host::prepare_central;
 use sorcha_register::names::Version;
 use sorcha_runtime::{env::Env, metrics::Metrics};
 use sorcha_store::mongo::test_server::{Databases, Raw};

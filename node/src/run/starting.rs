@@ -1,26 +1,23 @@
 //! From the configuration to the role: the store may take its time, and the stage tells what is waited for.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
-use sorcha_central::bootstrap::BootstrapError;
 use sorcha_config::{Config, Role};
+use sorcha_host::{
+    HostError, keys, open_embedded, prepare_central, prepare_peer, serve_central,
+    waiting::{Unavailable, until_available},
+};
+use sorcha_http::{NodeHandle, Stage};
 use sorcha_peer::dial::dialer;
 use sorcha_runtime::env::Env;
 use sorcha_store::{
-    Store, StoreError, journal,
+    Store, journal,
     mongo::{Claimant, MongoStore},
 };
 use tokio::{net::TcpListener, sync::watch};
 
-use super::{RunError, open_embedded, prepare_central, prepare_peer, serve_central};
-use crate::{
-    http::{NodeHandle, Stage},
-    keys, kubernetes,
-};
-
-/// First and longest wait before an unavailable store is tried again at start.
-const STORE_RETRY: Duration = Duration::from_millis(500);
-const STORE_RETRY_MAX: Duration = Duration::from_secs(10);
+use super::RunError;
+use crate::kubernetes;
 
 /// A node on its way from its configuration to its role.
 pub(super) struct Starting {
@@ -45,7 +42,7 @@ impl Starting {
             () = &mut shutdown => return Ok(()),
         };
         self.stage.send_replace(Stage::Started(NodeHandle::Central(Arc::clone(&node))));
-        serve_central(node, grpc, shutdown).await
+        Ok(serve_central(node, grpc, shutdown).await?)
     }
 
     /// Runs as a peer, once its replica is loaded.
@@ -65,13 +62,13 @@ impl Starting {
     /// Opens the store, however long that takes, and prepares the role over it; the stage tells what it waits for.
     async fn prepared<N, F>(&self, role: Role, prepare: impl Fn(Arc<dyn Store>) -> F) -> Result<N, RunError>
     where
-        F: Future<Output = Result<N, RunError>>,
+        F: Future<Output = Result<N, HostError>>,
     {
-        let attempt = || async { prepare(open_store(&self.config, &self.env, role).await?).await };
+        let attempt = || async { Ok(prepare(open_store(&self.config, &self.env, role).await?).await?) };
         let waits = |why: &str| {
             self.stage.send_replace(Stage::Opening { store_fault: Some(why.to_owned()) });
         };
-        let prepared = tokio::select! {
+        let prepared: Result<N, RunError> = tokio::select! {
             prepared = until_available(attempt, waits) => prepared,
             // HTTPS is served meanwhile: its certificate is renewed however long the store takes.
             never = self.env.watch_files() => match never {},
@@ -132,30 +129,11 @@ fn refuse_old_store(directory: &Path) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Repeats an attempt while the store is not available: a database may start after its nodes. `waits` is told why.
-///
-/// # Errors
-/// Any other [`StoreError`] at once.
-pub async fn until_available<T, F>(
-    mut attempt: impl FnMut() -> F,
-    mut waits: impl FnMut(&str),
-) -> Result<T, RunError>
-where
-    F: Future<Output = Result<T, RunError>>,
-{
-    let mut wait = STORE_RETRY;
-    loop {
-        match attempt().await {
-            Err(
-                RunError::Store(StoreError::Unavailable(why))
-                | RunError::Bootstrap(BootstrapError::Store(StoreError::Unavailable(why))),
-            ) => {
-                waits(&why);
-                tracing::warn!(reason = why, retry_in_ms = wait.as_millis(), "store not available yet");
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(STORE_RETRY_MAX);
-            }
-            other => return other,
+impl Unavailable for RunError {
+    fn unavailable(&self) -> Option<&str> {
+        match self {
+            Self::Host(error) => error.unavailable(),
+            _ => None,
         }
     }
 }

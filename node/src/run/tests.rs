@@ -1,10 +1,13 @@
 //! A node from the configuration on, over real sockets.
 
-use std::{net::TcpListener as StdListener, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener as StdListener},
+    time::Duration,
+};
 
 use serde_json::Value;
 use sorcha_runtime::tls::testing::{Ca, Leaf, Pair, mount};
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle};
 
 use super::*;
 use crate::{http_client, telemetry};

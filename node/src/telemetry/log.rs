@@ -4,6 +4,7 @@ use std::{fmt, io::IsTerminal as _};
 
 use opentelemetry::{Context, trace::TraceContextExt as _};
 use sorcha_config::{Log, LogFormat};
+use sorcha_http::AUDIT;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::{
     EnvFilter, Layer,
@@ -35,9 +36,6 @@ impl Output {
         Self { writer, colours: false }
     }
 }
-
-/// Target of the audit log: one line for each write over HTTP and each refusal of one.
-pub const AUDIT: &str = "audit";
 
 /// Reads `log.filter`; `log.audit` alone decides on the audit log.
 pub(super) fn filter(log: &Log) -> Result<EnvFilter, TelemetryError> {

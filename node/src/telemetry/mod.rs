@@ -23,7 +23,6 @@ use tracing::Dispatch;
 use tracing_subscriber::{Registry, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use self::{export::Export, log::Output};
-pub use log::AUDIT;
 
 /// Longest wait for the last export: an unreachable collector delays the end of the process by this much at most.
 const SHUTDOWN: Duration = Duration::from_secs(2);

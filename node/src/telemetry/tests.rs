@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use opentelemetry_proto::tonic::trace::v1::{span::SpanKind, status::StatusCode};
 use sorcha_central::{CentralNode, log::RegisterLog, publish::Submission};
 use sorcha_config::LogFormat;
+use sorcha_http::AUDIT;
 use sorcha_register::{names::PeerId, testing::entry, view::RegisterView};
 use sorcha_runtime::env::Env;
 use sorcha_runtime::{
@@ -296,7 +297,7 @@ fn json_lines_are_flat_and_carry_span_and_trace() {
     let [inside, outside] = &lines.json()[..] else { panic!("{}", lines.text()) };
     assert!(inside["timestamp"].as_str().unwrap().ends_with('Z'));
     assert_eq!(inside["level"], "INFO");
-    assert_eq!(inside["target"], "crate::telemetry::tests");
+    assert_eq!(inside["target"], "sorcha_node::telemetry::tests");
     assert_eq!(inside["message"], "heartbeat missed");
     assert_eq!((&inside["missed"], &inside["why"]), (&1.into(), &"say \"no\"\n".into()));
     assert_eq!(inside["span"]["name"], "peer.heartbeat.send");
@@ -320,7 +321,7 @@ fn human_lines_have_no_colours_off_a_terminal_and_no_spans_by_default() {
         spans::heartbeat("n0", 7).in_scope(|| tracing::info!(missed = 1, "heartbeat missed"));
     });
     let text = lines.text();
-    assert!(text.ends_with("INFO crate::telemetry::tests: heartbeat missed missed=1\n"), "{text:?}");
+    assert!(text.ends_with("INFO sorcha_node::telemetry::tests: heartbeat missed missed=1\n"), "{text:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use sorcha_central::bootstrap;
-use sorcha_node::keys;
+use sorcha_host::keys;
 use sorcha_register::{
     canonical::Document,
     clock::Timestamp,

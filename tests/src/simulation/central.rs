@@ -8,10 +8,8 @@ use std::{
 use ed25519_dalek::SigningKey;
 use sorcha_central::CentralNode;
 use sorcha_config::Config;
-use sorcha_node::{
-    http::{Auth, NodeHandle, router, serve_on},
-    run,
-};
+use sorcha_host::{prepare_central_with_key, serve_central_on, waiting::until_available};
+use sorcha_http::{Auth, NodeHandle, router, serve_on};
 use sorcha_runtime::{
     env::{Env, Random},
     metrics::Metrics,
@@ -170,9 +168,9 @@ impl Start {
         let attempt = || {
             let (config, env, store, key) =
                 (Arc::clone(&config), env.clone(), Arc::clone(&store), key.clone());
-            run::prepare_central_with_key(config, env, store, || Ok(key))
+            prepare_central_with_key(config, env, store, || Ok(key))
         };
-        let node = match run::until_available(attempt, |_| ()).await {
+        let node = match until_available(attempt, |_| ()).await {
             Ok(node) => node,
             Err(error) => return history.record(What::Complaint(format!("{host} does not start: {error}"))),
         };
@@ -189,9 +187,9 @@ impl Start {
             let served = match liars.front(number, &node) {
                 Some(front) => {
                     let behind = UnboundedReceiverStream::new(front.open(grpc));
-                    run::serve_central_on(node, behind, stop.cancelled()).await
+                    serve_central_on(node, behind, stop.cancelled()).await
                 }
-                None => run::serve_central_on(node, grpc.tracked(), stop.cancelled()).await,
+                None => serve_central_on(node, grpc.tracked(), stop.cancelled()).await,
             };
             ended.cancel();
             served

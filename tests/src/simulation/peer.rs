@@ -10,10 +10,8 @@ use std::{
 use async_trait::async_trait;
 use hyper_util::rt::TokioIo;
 use sorcha_config::{CentralNodeAddress, Config};
-use sorcha_node::{
-    http::{Auth, NodeHandle, router, serve_on},
-    run,
-};
+use sorcha_host::prepare_peer;
+use sorcha_http::{Auth, NodeHandle, router, serve_on};
 use sorcha_peer::{PeerNode, dial};
 use sorcha_runtime::{
     env::{Env, Random},
@@ -196,7 +194,7 @@ impl Start {
         let store = JournalStore::open_or_set_aside(files, journal::REPLICA_FILE, options, now).await;
         let store = store.map_err(|error| error.to_string())?;
         let dialer = Arc::new(SimDialer { net: self.net.clone(), host: Host::Peer(self.number) });
-        let prepared = run::prepare_peer(Arc::clone(&self.config), self.env.clone(), Arc::new(store), dialer);
+        let prepared = prepare_peer(Arc::clone(&self.config), self.env.clone(), Arc::new(store), dialer);
         let node = prepared.await.map_err(|error| error.to_string())?;
         // The place is empty: a process starts once.
         let _set = place.set(Arc::clone(&node));

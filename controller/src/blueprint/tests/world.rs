@@ -17,10 +17,8 @@ use serde_json::{Value, json};
 use sorcha_central::{CentralNode, publish::Submission};
 use sorcha_config::Config;
 use sorcha_crds::{SorchaBlueprint, SorchaBlueprintStatus, SorchaCentralNode};
-use sorcha_node::{
-    http::{Auth, NodeHandle, router, serve},
-    run,
-};
+use sorcha_host::{open_embedded, prepare_central};
+use sorcha_http::{Auth, NodeHandle, router, serve};
 use sorcha_register::{entry::Entry, names::BlueprintId};
 use sorcha_runtime::{env::Env, metrics::Metrics};
 use sorcha_store::Store;
@@ -87,7 +85,7 @@ impl World {
         let data = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         config.store.data_dir = data.path().to_owned();
-        let store = run::open_embedded(&config, &Env::system(Metrics::disabled()), false).await.unwrap();
+        let store = open_embedded(&config, &Env::system(Metrics::disabled()), false).await.unwrap();
         let (mut nodes, mut settings) = (Vec::new(), settings());
         for number in 0..centrals {
             let (central, address) = Central::start(number, Arc::clone(&store)).await;
@@ -264,7 +262,7 @@ impl Central {
         let env = Env::system(Metrics::disabled());
         let auth = Auth::new(&config.http, Arc::clone(&env.clock), None).unwrap();
         let (limits, metrics) = (config.http.clone(), env.metrics.clone());
-        let node = run::prepare_central(Arc::new(config), env, store).await.unwrap();
+        let node = prepare_central(Arc::new(config), env, store).await.unwrap();
         let tailing = Arc::clone(&node);
         tokio::spawn(async move { tailing.log.tail().await });
         let (seen, spoils) = (Arc::default(), Spoils::default());

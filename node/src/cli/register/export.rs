@@ -10,6 +10,7 @@ use clap::Args;
 use ed25519_dalek::SigningKey;
 use reqwest::Url;
 use sorcha_config::Config;
+use sorcha_host::keys;
 use sorcha_register::{
     bundle::{Header, Scope, WriteError, Writer},
     clock::Clock,
@@ -23,14 +24,11 @@ use super::{
     download,
     summary::Summary,
 };
-use crate::{
-    cli::{
-        Outcome, OutputFormat,
-        api::parse_url,
-        console::{Console, count_bar},
-        store,
-    },
-    keys,
+use crate::cli::{
+    Outcome, OutputFormat,
+    api::parse_url,
+    console::{Console, count_bar},
+    store,
 };
 
 /// Flags of `register export`.

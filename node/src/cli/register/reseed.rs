@@ -4,13 +4,11 @@ use anyhow::bail;
 use clap::Args;
 use sorcha_central::bootstrap;
 use sorcha_config::Config;
+use sorcha_host::keys;
 use sorcha_register::clock::Clock;
 
 use super::summary::Summary;
-use crate::{
-    cli::{Outcome, OutputFormat, console::Console, store},
-    keys,
-};
+use crate::cli::{Outcome, OutputFormat, console::Console, store};
 
 const CONSEQUENCE: &str = "Everything published is removed and a new register begins at version 1, with a new lineage. \
     Every peer of the old one keeps its replica, reports SplitBrain, and takes nothing from here until an administrator \

@@ -438,7 +438,7 @@ async fn a_reseed_begins_another_register_with_the_nodes_key() {
     assert_ne!(new["lineage"], genesis(1).lineage().to_string());
 
     // The node that starts on it finds its register complete.
-    let key = crate::keys::load_or_create(&node.config.store.data_dir).unwrap();
+    let key = sorcha_host::keys::load_or_create(&node.config.store.data_dir).unwrap();
     let store = node.open().await;
     let found =
         sorcha_central::bootstrap::ensure_seed(&*store, "n0", &key, &SystemClock::new()).await.unwrap();

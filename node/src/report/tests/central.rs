@@ -13,7 +13,7 @@ use sorcha_store::{
 use tokio::sync::watch;
 
 use super::*;
-use crate::http::NodeHandle;
+use sorcha_http::NodeHandle;
 
 struct Running {
     node: Arc<CentralNode>,

@@ -1,5 +1,6 @@
 use sorcha_config::CentralNodeAddress;
 use sorcha_crds::peer::PeerReport;
+use sorcha_http::NodeHandle;
 use sorcha_peer::{
     PeerNode,
     dial::PlainText,
@@ -17,7 +18,6 @@ use sorcha_store::journal::{JournalStore, Options};
 use tokio::{sync::watch, time::Instant};
 
 use super::*;
-use crate::http::NodeHandle;
 
 struct Running {
     node: Arc<PeerNode>,

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Result, bail};
 use sorcha_config::{CentralNodeAddress, Config};
-use sorcha_node::run;
+use sorcha_host::{open_embedded, prepare_peer};
 use sorcha_peer::{PeerNode, dial::PlainText, machine::state::PeerState, status::PeerStatus};
 use sorcha_runtime::{env::Env, metrics::Metrics};
 use sorcha_store::{Store, StoreError};
@@ -46,7 +46,7 @@ impl Peer {
         configure(&mut config);
         let env = Env::system(Metrics::disabled());
         let store = store(open(&config, &env).await?);
-        let node = run::prepare_peer(Arc::new(config), env, store, Arc::new(PlainText)).await?;
+        let node = prepare_peer(Arc::new(config), env, store, Arc::new(PlainText)).await?;
         let (stop, stopped) = oneshot::channel();
         let running = {
             let node = Arc::clone(&node);
@@ -121,7 +121,7 @@ impl Swarm {
 async fn open(config: &Config, env: &Env) -> Result<Arc<dyn Store>> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match run::open_embedded(config, env, true).await {
+        match open_embedded(config, env, true).await {
             Err(StoreError::Unavailable(_)) if Instant::now() < deadline => {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
