@@ -89,7 +89,6 @@ impl Network {
         let hostname = format!("{name}.sorcha.dev");
         arguments.extend(["--hostname".to_owned(), hostname]);
         arguments.extend(["--listen-grpc".to_owned(), format!("127.0.0.1:{grpc}")]);
-        arguments.extend(["--token-file".to_owned(), self.path("tokens")]);
         if let Some(port) = mongodb {
             let uri = format!("mongodb://127.0.0.1:{port}/?retryWrites=false\n");
             std::fs::write(self.directory.join("mongodb-uri"), uri)?;
@@ -130,8 +129,10 @@ impl Network {
     fn common(&self, role: &str, http: u16, data: &Path) -> Vec<String> {
         let config = self.path("sorcha.toml");
         let listen = format!("127.0.0.1:{http}");
-        let data = data.display().to_string();
-        ["--config", &config, role, "--listen-http", &listen, "--data-dir", &data].map(str::to_owned).to_vec()
+        let (data, tokens) = (data.display().to_string(), self.path("tokens"));
+        ["--config", &config, role, "--listen-http", &listen, "--data-dir", &data, "--token-file", &tokens]
+            .map(str::to_owned)
+            .to_vec()
     }
 
     fn path(&self, file: &str) -> String {

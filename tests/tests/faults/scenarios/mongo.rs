@@ -7,7 +7,7 @@ use rand::RngExt as _;
 use sorcha_tests::process::{Process, free_ports, mongodb};
 
 use crate::{
-    network::Network,
+    network::{Network, eventually},
     node::Role,
     publishers::Publishers,
     scenario::{Done, Given},
@@ -68,6 +68,16 @@ pub(super) fn network(given: &Given, database: &Database) -> Result<Network> {
     Ok(network)
 }
 
+/// An outage for as long as it takes until a central node has noticed it, and its end.
+async fn outage_is_told(network: &mut Network, database: &mut Database) -> Result<()> {
+    network.start_all().await?;
+    database.kill().await;
+    let logged = async |line| network.some_logged(Role::Central, &[line]);
+    eventually("the outage is logged", async || logged(HARMLESS[0]).await).await?;
+    database.start();
+    eventually("its end is logged", async || logged("store reachable again").await).await
+}
+
 pub(crate) async fn run(mut given: Given) -> Result<Done> {
     let Some(mut database) = Database::of(&given) else { return Ok(SKIPPED) };
     database.start();
@@ -94,11 +104,8 @@ pub(crate) async fn run(mut given: Given) -> Result<Done> {
         network.observer.check()?;
         kills += 1;
     }
+    outage_is_told(&mut network, &mut database).await?;
     publishers.stop().await;
     let verified = network.verify(&HARMLESS).await?;
-    if outages > 0 {
-        network.some_logged(Role::Central, &["store not reachable; serving peers from the local log"])?;
-        network.some_logged(Role::Central, &["store reachable again"])?;
-    }
     Ok(Done::Passed(format!("{kills} kills of nodes, {outages} of the database; {verified}")))
 }
