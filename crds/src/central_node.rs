@@ -109,7 +109,7 @@ pub struct SorchaCentralNodeSpec {
     #[serde(default)]
     pub suspend: bool,
     /// What happens to volumes when the resource is deleted. That of a managed MongoDB goes with the network's last central node,
-    /// if it says so. A database named by `uriSecretRef` is never touched.
+    /// if it says so.
     #[serde(default = "retain")]
     pub deletion_policy: DeletionPolicy,
 }
@@ -334,7 +334,7 @@ pub struct BackupStatus {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("duration(self.spread) < duration(self.timeout)").message("drain.spread must be shorter than drain.timeout"))]
 pub struct Drain {
-    /// Peers are told to move at random moments within this time, at most 5m.
+    /// Peers are told to move at moments spread over this time, at most 5m.
     #[serde(default = "drain_spread")]
     #[schemars(extend("pattern" = DURATION))]
     #[x_kube(validation = Rule::new("duration(self) <= duration('5m')").message("drain.spread must be at most 5m"))]
@@ -447,7 +447,7 @@ pub struct PeerCounts {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub up_to_date: i64,
-    /// Of these, behind for longer than an hour.
+    /// Of these, lacking one version for longer than an hour.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub lagging: i64,

@@ -82,8 +82,8 @@ pub struct SorchaPeerSpec {
     /// Whether a peer returns to a central node of lower priority number once it is back.
     #[serde(default)]
     pub failback: Failback,
-    /// A new value makes every replica fetch the register anew, once; `status.forceResync` tells the last one done. With
-    /// `store.mongodb` a replaced pod does it again.
+    /// A new value makes every replica fetch the register anew, with `store.embedded` once; `status.forceResync` tells the
+    /// last one done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100))]
     pub force_resync: Option<String>,
@@ -224,7 +224,7 @@ pub struct MaxStaleness {
     #[schemars(extend("pattern" = DURATION))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1m')").message("sync.maxStaleness.after must be at least 1m"))]
     pub after: String,
-    /// Beyond it: warn in every answer, or refuse reads (503).
+    /// Beyond it: answer reads with a warning, or refuse them (503).
     #[serde(default)]
     pub policy: StalenessPolicy,
 }
@@ -389,7 +389,7 @@ pub struct PeerReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub split_brain: Option<String>,
-    /// Central node whose register contradicts the replica; nothing of it was taken.
+    /// Central node whose register contradicts the replica, which keeps what it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub refused: Option<String>,

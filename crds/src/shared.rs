@@ -81,7 +81,7 @@ pub struct Heartbeat {
     #[schemars(extend("pattern" = DURATION))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('2m')").message("heartbeat.interval must be 10s to 2m"))]
     pub interval: String,
-    /// Wait for one acknowledgement, 10s to 2m. That of the central node counts.
+    /// Wait for one acknowledgement, 10s to 2m.
     #[serde(default = "thirty_seconds")]
     #[schemars(extend("pattern" = DURATION))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('2m')").message("heartbeat.timeout must be 10s to 2m"))]

@@ -21,7 +21,7 @@ pub struct Tls {
     /// Issuer of cert-manager; with `mode: CertManager` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer_ref: Option<IssuerRef>,
-    /// Secret with the keys `tls.crt`, `tls.key` and `ca.crt` (which `trust` may stand for); with `mode: Secret` only.
+    /// Secret with the keys `tls.crt`, `tls.key` and `ca.crt`; with `mode: Secret` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub secret_name: Option<String>,

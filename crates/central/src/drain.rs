@@ -71,7 +71,7 @@ impl CentralNode {
         self.env.metrics.lagging(count);
     }
 
-    /// Tells every peer to move, at random moments within `drain.spread`, and waits until they are gone or
+    /// Tells every peer to move, at moments spread over `drain.spread`, and waits until they are gone or
     /// `drain.timeout` is over. New connects are refused from the first moment.
     pub async fn drain(self: &Arc<Self>) {
         self.draining.send_replace(true);

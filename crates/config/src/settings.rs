@@ -356,7 +356,7 @@ impl Default for Limits {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Drain {
-    /// Peers are told to move at random moments within this time.
+    /// Peers are told to move at moments spread over this time.
     #[serde(with = "humantime_serde")]
     pub spread: Duration,
     /// After this time the node stops whoever is left.

@@ -388,3 +388,19 @@ impl PeerStatus {
         Some(now.since(self.fresh_as_of?.monotonic))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_round_trip_that_is_told_is_the_mean_of_the_last_ten() {
+        let mut heartbeats = HeartbeatCounters::default();
+        assert_eq!(heartbeats.average_ms().to_bits(), 0.0_f64.to_bits());
+        for millis in [1000, 10, 20, 10, 20, 10, 20, 10, 20, 10, 20] {
+            heartbeats.acknowledge(Timestamp::from_millis(0), Duration::from_millis(millis));
+        }
+        assert!((heartbeats.average_ms() - 15.0).abs() < 1e-9, "{}", heartbeats.average_ms());
+        assert_eq!(heartbeats.last_round_trip(), Some(Duration::from_millis(20)));
+    }
+}
