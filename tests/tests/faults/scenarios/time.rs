@@ -56,9 +56,8 @@ pub(crate) async fn run(mut given: Given) -> Result<Done> {
     };
     let mut network = Network::new(&given.directory)?;
     network.central(None)?;
-    let tokens = given.directory.join("tokens").display().to_string();
     for name in ["edge-0", "edge-1"] {
-        network.peer(name, &["--token-file", &tokens])?;
+        network.peer(name, &[])?;
     }
     for node in &mut network.nodes {
         with_a_clock(node, &library, &given.directory)?;
