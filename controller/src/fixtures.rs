@@ -251,6 +251,21 @@ fn otherwise(call: &Call, secrets: &mut HashMap<String, Value>) -> (u16, Value) 
     }
 }
 
+/// What was written; looks are free.
+pub(crate) fn writes(calls: &[Call]) -> Vec<String> {
+    calls
+        .iter()
+        .filter(|call| call.method != "GET")
+        .map(|call| format!("{} {}", call.method, call.path.rsplit("/shop/").next().unwrap_or_default()))
+        .collect()
+}
+
+/// A condition of a status that was written.
+pub(crate) fn condition<'a>(status: &'a Value, type_: &str) -> &'a Value {
+    let list = status["conditions"].as_array().expect("conditions");
+    list.iter().find(|condition| condition["type"] == type_).expect("a condition")
+}
+
 /// Puts an object into a cache.
 pub(crate) fn put<K: Watched>(writer: &mut Writer<K>, object: K) {
     writer.apply_watcher_event(&watcher::Event::Apply(object));

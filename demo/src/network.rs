@@ -9,8 +9,8 @@ use std::{
 
 use sorcha_central::publish::Submission;
 use sorcha_config::{CentralNodeAddress, Config};
-use sorcha_host::{self as host, local::LocalCentral};
-use sorcha_http::{self as http};
+use sorcha_host::{listen, local::LocalCentral, open_embedded, prepare_peer};
+use sorcha_http as http;
 use sorcha_peer::{PeerNode, dial::PlainText, machine::state::PeerState};
 use sorcha_register::names::BlueprintId;
 use sorcha_runtime::{env::Env, metrics::Metrics};
@@ -65,7 +65,7 @@ impl Network {
         std::fs::write(&token_file, format!("demo: {token}\n")).map_err(DemoError::Folder)?;
         let mut configs: Vec<_> =
             (0..CENTRAL_NODES).map(|n| config(format!("n{n}.sorcha.dev"), folder, &token_file)).collect();
-        let store = host::open_embedded(&configs[0], &env(), false).await?;
+        let store = open_embedded(&configs[0], &env(), false).await?;
         let mut centrals = Vec::new();
         for config in &mut configs {
             let central = start_central(config, Arc::clone(&store)).await?;
@@ -231,7 +231,7 @@ fn priority(number: usize) -> u16 {
 
 /// Starts a central node and its HTTP server; `config.listen.http` is the address it got.
 async fn start_central(config: &mut Config, store: Arc<dyn Store>) -> Result<LocalCentral, DemoError> {
-    let listener = host::listen("listen.http", config.listen.http).await?;
+    let listener = listen("listen.http", config.listen.http).await?;
     config.listen.http = listener.local_addr().map_err(DemoError::Listen)?;
     let central = LocalCentral::start(config.clone(), env(), store).await?;
     let router = http_router(http::NodeHandle::Central(Arc::clone(&central.node)), config)?;
@@ -256,10 +256,10 @@ fn http_router(node: http::NodeHandle, config: &Config) -> Result<axum::Router, 
 impl Peer {
     async fn start(mut config: Config, centrals: Vec<CentralNodeAddress>) -> Result<Self, DemoError> {
         config.central_nodes = centrals;
-        let store = host::open_embedded(&config, &env(), true).await?;
-        let listener = host::listen("listen.http", config.listen.http).await?;
+        let store = open_embedded(&config, &env(), true).await?;
+        let listener = listen("listen.http", config.listen.http).await?;
         let http = listener.local_addr().map_err(DemoError::Listen)?;
-        let node = host::prepare_peer(Arc::new(config.clone()), env(), store, Arc::new(PlainText)).await?;
+        let node = prepare_peer(Arc::new(config.clone()), env(), store, Arc::new(PlainText)).await?;
         let router = http_router(http::NodeHandle::Peer(Arc::clone(&node)), &config)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let running = {

@@ -256,25 +256,30 @@ async fn damage(file: &std::path::Path, text: &[u8]) {
     std::fs::write(file, bytes).unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_replica_is_served_and_only_what_is_bad_is_fetched_again() {
-    let data = tempfile::tempdir().unwrap();
-    let central = Central::start(quick("n0.sorcha.dev", data.path()), memory(), 0).await;
+/// A central node with 40 blueprints, and the file of a peer that held them all: one is damaged.
+async fn with_a_damaged_replica(data: &std::path::Path) -> (Central, std::path::PathBuf) {
+    let central = Central::start(quick("n0.sorcha.dev", data), memory(), 0).await;
     for number in 0..40 {
         central.publish(&format!("b{number}")).await;
     }
-    let file = data.path().join("replica.journal");
-    let list = vec![central.address(0)];
-    let peer = Peer::start(quick("edge-0", data.path()), open(&file).await, list.clone()).await;
+    let file = data.join("replica.journal");
+    let peer = Peer::start(quick("edge-0", data), open(&file).await, vec![central.address(0)]).await;
     peer.until_equal(&central).await;
     peer.stop().await;
     damage(&file, b"Blueprint b17").await;
+    (central, file)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_replica_is_served_and_only_what_is_bad_is_fetched_again() {
+    let data = tempfile::tempdir().unwrap();
+    let (central, file) = with_a_damaged_replica(data.path()).await;
 
     let store = open(&file).await;
     let found = sorcha_store::Store::load(&*store).await.unwrap();
     assert_eq!(found.findings.len(), 1, "{:?}", found.findings);
     assert_eq!(found.view.len(), 40, "all others are served");
-    let peer = Peer::start(quick("edge-0", data.path()), store, list).await;
+    let peer = Peer::start(quick("edge-0", data.path()), store, vec![central.address(0)]).await;
     peer.until_equal(&central).await;
     eventually("repaired", || peer.node.replica.findings().is_empty()).await;
     // The replica is whole a moment before the sync is done and recorded.
@@ -288,16 +293,7 @@ async fn a_damaged_replica_is_served_and_only_what_is_bad_is_fetched_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repair_that_takes_more_memory_than_allowed_is_refused_and_what_is_held_stays() {
     let data = tempfile::tempdir().unwrap();
-    let central = Central::start(quick("n0.sorcha.dev", data.path()), memory(), 0).await;
-    for number in 0..40 {
-        central.publish(&format!("b{number}")).await;
-    }
-    let file = data.path().join("replica.journal");
-    let list = vec![central.address(0)];
-    let peer = Peer::start(quick("edge-0", data.path()), open(&file).await, list.clone()).await;
-    peer.until_equal(&central).await;
-    peer.stop().await;
-    damage(&file, b"Blueprint b17").await;
+    let (central, file) = with_a_damaged_replica(data.path()).await;
     central.publish("new").await;
 
     let store = open(&file).await;
@@ -305,7 +301,7 @@ async fn a_repair_that_takes_more_memory_than_allowed_is_refused_and_what_is_hel
     let mut config = quick("edge-0", data.path());
     // Each part of what is fetched would fit, and so would the replica without what is newer.
     config.sync.max_memory = Some(central.node.log.view().memory() - 100);
-    let peer = Peer::start(config, store, list).await;
+    let peer = Peer::start(config, store, vec![central.address(0)]).await;
     eventually("it is refused", || {
         peer.node.status().refused.is_some_and(|refused| refused.contradiction.label() == "too_large")
     })

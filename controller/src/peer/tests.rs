@@ -16,7 +16,7 @@ use sorcha_crds::{
 use super::{desired, status};
 use crate::{
     cache::Writers,
-    fixtures::{Call, IMAGE, Scene, peer, pod, put, settle},
+    fixtures::{Call, IMAGE, Scene, peer, pod, put, settle, writes},
     reconcile::{Error, Subject as _, reconcile},
 };
 
@@ -143,15 +143,6 @@ async fn freshness_alone_is_written_every_other_minute() {
     assert!(status::differs(&before, &at("2026-11-22T10:02:00Z")));
     let changed = SorchaPeerStatus { connected: Some(1), ..at("2026-11-22T10:00:01Z") };
     assert!(status::differs(&before, &changed));
-}
-
-/// What was written; looks are free.
-fn writes(calls: &[Call]) -> Vec<String> {
-    calls
-        .iter()
-        .filter(|call| call.method != "GET")
-        .map(|call| format!("{} {}", call.method, call.path.rsplit("/shop/").next().unwrap_or_default()))
-        .collect()
 }
 
 /// A resource that was made anew under the name: nothing was written into it, and nothing is told of it.

@@ -97,29 +97,11 @@ impl CentralNode {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use opentelemetry_sdk::metrics::SdkMeterProvider;
-    use sorcha_runtime::metrics::Metrics;
-    use tracing_subscriber::fmt::writer::BoxMakeWriter;
+    use sorcha_runtime::{metrics::Metrics, testing::Lines};
 
     use super::*;
     use crate::testing;
-
-    /// Keeps log lines.
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
 
     #[tokio::test(start_paused = true)]
     async fn refusals_of_identities_are_logged_at_a_rate_and_counted_all() {
@@ -128,16 +110,14 @@ mod tests {
         let reader = scrapes.scope_info_enabled(false).build().unwrap();
         let meters = SdkMeterProvider::builder().with_reader(reader).build();
         let (node, lines) = (testing::node(Metrics::new(&meters, "n0")), Lines::default());
-        let kept = lines.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_writer(BoxMakeWriter::new(move || kept.clone())).finish();
+        let subscriber = tracing_subscriber::fmt().with_writer(lines.clone()).finish();
         let (caller, peer) = (Connection::default(), PeerId::new("edge-0").unwrap());
         tracing::subscriber::with_default(subscriber, || {
             for _ in 0..100 {
                 let _told = node.foreign_session(&caller, &peer);
             }
         });
-        let logged = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let logged = lines.text();
         assert_eq!(logged.lines().count(), 10, "limits.refusal_logs: {logged}");
         let metrics = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
         let counted = "central_refusals_total{node_id=\"n0\",reason=\"identity\"} 100";

@@ -1,4 +1,4 @@
-//! A central node for the tests of this module.
+//! A central node for the tests of this crate.
 
 use std::sync::Arc;
 

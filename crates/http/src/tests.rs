@@ -13,6 +13,8 @@ mod server;
 mod starting;
 mod writes;
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -31,7 +33,6 @@ use sorcha_register::{
 };
 use sorcha_runtime::{clock::VirtualClock, env::Env, metrics::Metrics};
 use sorcha_store::{Store as _, journal::JournalStore};
-use std::sync::Arc;
 
 use super::{Auth, NodeHandle, problem, router};
 use crate::testing::*;

@@ -19,3 +19,5 @@ pub mod tls;
 pub mod accept;
 pub mod env;
 pub mod supervise;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

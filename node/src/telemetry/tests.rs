@@ -1,8 +1,4 @@
-use std::{
-    io,
-    sync::{Arc, Mutex},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use axum::http::{HeaderMap, HeaderValue};
 use opentelemetry_proto::tonic::trace::v1::{span::SpanKind, status::StatusCode};
@@ -10,10 +6,11 @@ use sorcha_central::{CentralNode, log::RegisterLog, publish::Submission};
 use sorcha_config::LogFormat;
 use sorcha_http::AUDIT;
 use sorcha_register::{names::PeerId, testing::entry, view::RegisterView};
-use sorcha_runtime::env::Env;
 use sorcha_runtime::{
+    env::Env,
     metrics::SyncType,
     spans,
+    testing::Lines,
     traces::{acknowledged, current_trace_parent, receive_span, request_span},
 };
 use sorcha_store::{
@@ -30,34 +27,8 @@ mod collector;
 
 const TRACE_PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// Keeps log lines.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Lines {
-    fn output(&self) -> Output {
-        let lines = self.clone();
-        Output::to(BoxMakeWriter::new(move || lines.clone()))
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    fn json(&self) -> Vec<serde_json::Value> {
-        self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
+fn output(lines: &Lines) -> Output {
+    Output::to(BoxMakeWriter::new(lines.clone()))
 }
 
 fn config(endpoint: Option<String>) -> Config {
@@ -68,7 +39,7 @@ fn config(endpoint: Option<String>) -> Config {
 }
 
 fn silent(config: &Config) -> (Telemetry, Dispatch) {
-    build(config, "central", Lines::default().output()).unwrap()
+    build(config, "central", output(&Lines::default())).unwrap()
 }
 
 fn central_node(telemetry: &Telemetry) -> Arc<CentralNode> {
@@ -274,11 +245,11 @@ fn telemetry_needs_no_runtime() {
 fn bad_settings_are_named() {
     let mut bad_filter = config(None);
     bad_filter.log.filter = "info,sorcha_node=loud".into();
-    let message = build(&bad_filter, "peer", Lines::default().output()).unwrap_err().to_string();
+    let message = build(&bad_filter, "peer", output(&Lines::default())).unwrap_err().to_string();
     assert!(message.starts_with("log.filter:") && message.contains("sorcha_node=loud"), "{message}");
     for endpoint in ["http://[broken", "https://collector:4317", "collector:4317"] {
         let bad_endpoint = config(Some(endpoint.into()));
-        let message = build(&bad_endpoint, "peer", Lines::default().output()).unwrap_err().to_string();
+        let message = build(&bad_endpoint, "peer", output(&Lines::default())).unwrap_err().to_string();
         assert!(message.starts_with("telemetry.otlp_endpoint: ") && message.contains(endpoint), "{message}");
     }
 }
@@ -288,7 +259,7 @@ fn json_lines_are_flat_and_carry_span_and_trace() {
     let lines = Lines::default();
     let mut config = config(Some(dead()));
     config.log.filter = "info,sorcha_runtime::spans=debug".into();
-    let (_telemetry, subscriber) = build(&config, "peer", lines.output()).unwrap();
+    let (_telemetry, subscriber) = build(&config, "peer", output(&lines)).unwrap();
     dispatcher::with_default(&subscriber, || {
         let span = spans::heartbeat("n0.sorcha.dev", 7);
         span.in_scope(|| tracing::info!(missed = 1, why = "say \"no\"\n", "heartbeat missed"));
@@ -316,7 +287,7 @@ fn human_lines_have_no_colours_off_a_terminal_and_no_spans_by_default() {
     let lines = Lines::default();
     let mut config = config(Some(dead()));
     config.log.format = LogFormat::Human;
-    let (_telemetry, subscriber) = build(&config, "peer", lines.output()).unwrap();
+    let (_telemetry, subscriber) = build(&config, "peer", output(&lines)).unwrap();
     dispatcher::with_default(&subscriber, || {
         spans::heartbeat("n0", 7).in_scope(|| tracing::info!(missed = 1, "heartbeat missed"));
     });
@@ -375,7 +346,7 @@ fn the_audit_log_follows_its_own_switch() {
     let told = |audit: bool, filter: &str| {
         let (lines, mut config) = (Lines::default(), config(None));
         (config.log.audit, config.log.filter) = (audit, filter.to_owned());
-        let (_telemetry, subscriber) = build(&config, "central", lines.output()).unwrap();
+        let (_telemetry, subscriber) = build(&config, "central", output(&lines)).unwrap();
         dispatcher::with_default(&subscriber, || tracing::info!(target: AUDIT, "write over HTTP"));
         lines.json().len()
     };

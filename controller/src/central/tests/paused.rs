@@ -7,7 +7,7 @@ use sorcha_crds::SorchaCentralNode;
 
 use super::{running, secret};
 use crate::{
-    fixtures::{Call, Scene, central, put},
+    fixtures::{Scene, central, condition, put, writes},
     reconcile::reconcile,
 };
 
@@ -23,18 +23,11 @@ fn changed(scene: &mut Scene, name: &str) -> SorchaCentralNode {
     node
 }
 
-fn written(calls: &[Call]) -> Vec<&str> {
-    calls.iter().filter(|call| call.method != "GET").map(|call| call.path.as_str()).collect()
-}
-
-fn condition(status: &Value, type_: &str) -> String {
-    let conditions = status["conditions"].as_array().expect("conditions");
-    let found = conditions.iter().find(|condition| condition["type"] == type_).expect("a condition");
-    format!(
-        "{} {}",
-        found["status"].as_str().unwrap_or_default(),
-        found["reason"].as_str().unwrap_or_default()
-    )
+/// Status and reason of a condition.
+fn told(status: &Value, type_: &str) -> String {
+    let condition = condition(status, type_);
+    let text = |field: &str| condition[field].as_str().unwrap_or_default();
+    format!("{} {}", text("status"), text("reason"))
 }
 
 /// Conversation: nothing of the new spec is applied, not even a certificate, and the status tells how that stands which runs.
@@ -45,12 +38,11 @@ async fn nothing_of_a_changed_spec_is_applied_before_it_goes_on() {
     let mut node = changed(&mut scene, "n0");
     reconcile(Arc::new(node.clone()), Arc::clone(&scene.ctx)).await.expect("reconciled");
     let calls = scene.take_calls();
-    let paths = written(&calls);
-    assert!(paths.len() == 1 && paths[0].ends_with("/sorchacentralnodes/n0/status"), "{paths:?}");
+    assert_eq!(writes(&calls), ["PATCH sorchacentralnodes/n0/status"]);
     let status = &calls.last().expect("a status").body["status"];
     assert_eq!(status["observedGeneration"], 2);
-    let told = ["Paused", "Ready", "Progressing"].map(|type_| condition(status, type_));
-    assert_eq!(told, ["True Suspended", "True Serving", "False Suspended"]);
+    let conditions = ["Paused", "Ready", "Progressing"].map(|type_| told(status, type_));
+    assert_eq!(conditions, ["True Suspended", "True Serving", "False Suspended"]);
 
     node.spec.suspend = false;
     put(&mut scene.writers.central_nodes, node.clone());
@@ -59,7 +51,7 @@ async fn nothing_of_a_changed_spec_is_applied_before_it_goes_on() {
     let set = calls.iter().find(|call| call.method == "PATCH" && call.path.ends_with("/statefulsets/n0"));
     let container = &set.expect("its pod").body["spec"]["template"]["spec"]["containers"][0];
     assert_eq!(container["image"], "localhost/other:1");
-    assert_eq!(condition(&calls.last().expect("a status").body["status"], "Paused"), "False Reconciling");
+    assert_eq!(told(&calls.last().expect("a status").body["status"], "Paused"), "False Reconciling");
 }
 
 /// Conversation: another central node of the network is looked at, and what they share follows.
@@ -71,10 +63,7 @@ async fn what_it_shares_with_others_follows_its_spec() {
     changed(&mut scene, "n0");
     reconcile(Arc::new(other), Arc::clone(&scene.ctx)).await.expect("reconciled");
     let calls = scene.take_calls();
-    assert!(
-        written(&calls).iter().all(|path| !path.ends_with("/n0") && !path.contains("/n0/")),
-        "{calls:#?}"
-    );
+    assert!(writes(&calls).iter().all(|path| !path.ends_with("/n0") && !path.contains("/n0/")), "{calls:#?}");
     let map = calls.iter().find(|call| {
         call.method == "PATCH" && call.path.ends_with("/configmaps/sorcha-central-nodes.sorcha.dev")
     });

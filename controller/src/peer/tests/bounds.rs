@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::writes;
 use crate::{
     config::Settings,
-    fixtures::{IMAGE, Scene, assert_confined, every_override, peer, peer_with, put, settings},
+    fixtures::{IMAGE, Scene, assert_confined, every_override, peer, peer_with, put, settings, writes},
     peer::desired,
     reconcile::reconcile,
 };

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde_json::json;
 use sorcha_crds::SorchaPeer;
 
-use super::{settle_in, writes};
+use super::settle_in;
 use crate::{
-    fixtures::{IMAGE, Scene, peer, peer_with, put},
+    fixtures::{IMAGE, Scene, condition, peer, peer_with, put, writes},
     peer::desired,
     reconcile::reconcile,
 };
@@ -27,8 +27,7 @@ async fn nothing_of_a_changed_spec_is_applied_before_suspended_peers_go_on() {
     assert_eq!(writes(&calls), ["PATCH sorchapeers/edge/status"]);
     let status = &calls.last().expect("a status").body["status"];
     assert_eq!((&status["observedGeneration"], &status["ready"]), (&json!(2), &json!("1/3")));
-    let paused = status["conditions"].as_array().expect("conditions").iter().find(|c| c["type"] == "Paused");
-    assert_eq!(paused.expect("a condition")["status"], "True");
+    assert_eq!(condition(status, "Paused")["status"], "True");
 
     edge.spec.suspend = false;
     put(&mut scene.writers.peers, edge.clone());

@@ -11,7 +11,7 @@ use sorcha_crds::SorchaPeer;
 use super::{NETWORK, POLICY};
 use crate::{
     context::Ctx,
-    fixtures::{Call, Scene, central, peer, peer_with, put},
+    fixtures::{Call, Scene, central, condition, peer, peer_with, put},
     names,
     pki::{
         authority::Authority,
@@ -70,11 +70,6 @@ async fn told(scene: &Scene, peer: SorchaPeer) -> (Vec<Call>, Value) {
     let status = calls.iter().rev().find(|call| call.path.ends_with("/status")).expect("a status");
     let status = status.body["status"].clone();
     (calls, status)
-}
-
-fn condition<'a>(status: &'a Value, type_: &str) -> &'a Value {
-    let list = status["conditions"].as_array().expect("conditions");
-    list.iter().find(|condition| condition["type"] == type_).expect("a condition")
 }
 
 fn written<'a>(calls: &'a [Call], name: &str) -> Vec<&'a Call> {

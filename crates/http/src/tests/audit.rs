@@ -1,13 +1,10 @@
 //! What the audit log tells of a write, and what it never tells.
 
-use std::{
-    io::Write,
-    sync::{LazyLock, Mutex},
-};
+use std::sync::LazyLock;
 
 use sorcha_config::Http;
+use sorcha_runtime::testing::Lines;
 use tracing::Dispatch;
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
 use crate::audit::Remote;
@@ -16,37 +13,11 @@ const TOKEN: &str = "alice-token-0123456789";
 const PUBLISH: &str = "/api/system-register/publish";
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
-/// Lines as they are written.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Lines {
-    type Writer = Self;
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
-impl Lines {
-    fn all(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    /// The newest line of the audit log.
-    fn last(&self) -> Value {
-        let lines: Vec<Value> = self.all().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let line = lines.iter().rfind(|line| line["target"] == "audit").expect("a line of the audit log");
-        line["fields"].clone()
-    }
+/// The newest line of the audit log.
+fn last(lines: &Lines) -> Value {
+    let lines = lines.json();
+    let line = lines.iter().rfind(|line| line["target"] == "audit").expect("a line of the audit log");
+    line["fields"].clone()
 }
 
 /// With one subscriber in the whole process, the library asks only the thread that comes first to a line whether anybody
@@ -93,7 +64,7 @@ async fn publications_and_changes_are_told_with_who_what_and_result() {
         let body = if action == "publish" { publication("a") } else { String::new() };
         let reply = write(&router, &path, TOKEN, body).await;
         assert_eq!(reply.status.as_u16(), status, "{reply:?}");
-        let line = lines.last();
+        let line = last(&lines);
         let told = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
         assert_eq!((told("action"), told("result")), (action.into(), result.into()), "{line}");
         assert_eq!((told("who"), told("via")), ("alice".into(), "token_file".into()));
@@ -109,7 +80,7 @@ async fn publications_and_changes_are_told_with_who_what_and_result() {
         assert_eq!(line["bytes"].as_u64(), (action == "publish").then_some(bytes as u64));
         assert!(line.get("reason").is_none(), "{line}");
     }
-    let all = lines.all();
+    let all = lines.text();
     assert!(!all.contains(TOKEN) && !all.contains("Blueprint a"), "{all}");
     assert_eq!(all.matches("\"target\":\"audit\"").count(), 4);
 }
@@ -126,7 +97,7 @@ async fn refusals_are_told_with_their_reason() {
         (TOKEN, publication(&long), "invalid-request", Some("alice"), Some(&long[..300])),
     ] {
         assert!(write(&router, PUBLISH, token, body).await.status.is_client_error());
-        let line = lines.last();
+        let line = last(&lines);
         assert_eq!(
             (line["action"].as_str(), line["result"].as_str()),
             (Some("publish"), Some(result)),
@@ -140,12 +111,12 @@ async fn refusals_are_told_with_their_reason() {
         assert!(line.get("version").is_none());
     }
     write(&router, "/api/system-register/blueprints/b/deprecate", TOKEN, "").await.problem(404, "not-found");
-    let line = lines.last();
+    let line = last(&lines);
     assert_eq!((line["result"].as_str(), line["blueprint_id"].as_str()), (Some("not-found"), Some("b")));
-    assert!(!lines.all().contains("wrong-token"));
-    let reads = lines.all().matches("\"target\":\"audit\"").count();
+    assert!(!lines.text().contains("wrong-token"));
+    let reads = lines.text().matches("\"target\":\"audit\"").count();
     get(&router, "/api/system-register").await;
-    assert_eq!(lines.all().matches("\"target\":\"audit\"").count(), reads, "reads are not told");
+    assert_eq!(lines.text().matches("\"target\":\"audit\"").count(), reads, "reads are not told");
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,7 +126,7 @@ async fn a_caller_that_goes_away_has_a_line_too() {
     let endless = Body::from_stream(futures::stream::pending::<Result<Bytes, std::convert::Infallible>>());
     let asked = write(&router, PUBLISH, TOKEN, endless);
     assert!(tokio::time::timeout(std::time::Duration::from_secs(1), asked).await.is_err());
-    let line = lines.last();
+    let line = last(&lines);
     assert_eq!(
         (line["result"].as_str(), line["who"].as_str()),
         (Some("unanswered"), Some("alice")),
