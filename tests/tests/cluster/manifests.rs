@@ -93,3 +93,14 @@ pub(crate) fn publisher(settings: &Settings) -> Value {
         },
     })
 }
+
+/// A pod that runs a script once, with a shell and curl.
+pub(crate) fn shell(settings: &Settings, name: &str, script: &str) -> Value {
+    let mut pod = publisher(settings);
+    pod["metadata"]["name"] = json!(name);
+    pod["spec"]["restartPolicy"] = json!("Never");
+    let container = &mut pod["spec"]["containers"][0];
+    container["image"] = json!(settings.shell_image);
+    container["command"] = json!(["/bin/sh", "-c", script]);
+    pod
+}

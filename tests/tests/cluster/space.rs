@@ -129,6 +129,12 @@ impl Space {
         self.cluster.proxy.get(&path, &[]).await?.json()
     }
 
+    /// What a pod shows as its metrics, in Prometheus text.
+    pub(crate) async fn metrics(&self, pod: &str) -> Result<String> {
+        let path = format!("/api/v1/namespaces/{}/pods/{pod}:8080/proxy/metrics", self.name);
+        Ok(self.cluster.proxy.get(&path, &[]).await?.body)
+    }
+
     /// Events about an object, newest last: reason, and how often.
     pub(crate) async fn events(&self, kind: &str, name: &str) -> Result<Vec<(String, i64, String)>> {
         let selector = format!("involvedObject.kind={kind},involvedObject.name={name}");

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use anyhow::{Result, ensure};
-use serde_json::json;
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
 
 use crate::{
     cluster::{CONTROLLER, Cluster, system},
@@ -29,6 +29,7 @@ pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     deep(&good, &bad).await?;
     restarted(cluster).await?;
     published(&good, "after-restart-v1").await?;
+    flooded(&good).await?;
     large(cluster, &good, &bad).await?;
     unproven(&good).await?;
     silent(cluster).await?;
@@ -73,8 +74,15 @@ fn path(space: &Space) -> String {
 }
 
 async fn published(space: &Space, id: &str) -> Result<()> {
-    space.apply(&[manifests::blueprint(id, NETWORK, &document(id))]).await?;
+    create(space, id, &document(id)).await?;
     space.until(&format!("sbp/{id}"), 60, &[("Published", "True"), ("Ready", "True")]).await.map(drop)
+}
+
+/// `kubectl apply` would keep the document in an annotation too, which is too large for that.
+async fn create(space: &Space, id: &str, document: &Value) -> Result<()> {
+    let blueprint = manifests::blueprint(id, NETWORK, document);
+    let ended = space.try_kubectl(&["create", "-f", "-"], &blueprint.to_string()).await?;
+    ended.out(&format!("create the blueprint {id}")).map(drop)
 }
 
 /// At its start the controller meets all of them at once.
@@ -88,13 +96,69 @@ async fn controllers(cluster: &Cluster) -> Result<()> {
         .await
 }
 
+/// More callers than a node has places for, each reading a large document slowly: the kubelet's probes are answered, and
+/// publications go on.
+async fn flooded(space: &Space) -> Result<()> {
+    let mut large = document("flooded-v1");
+    large["description"] = json!("x".repeat(FLOODED_BYTES));
+    create(space, "flooded-v1", &large).await?;
+    space.until("sbp/flooded-v1", 60, &[("Published", "True")]).await?;
+    let before = probed(space).await?;
+    space.apply(&[flood(space).await?]).await?;
+    space.kubectl(&["wait", "pod/flood", "--for=condition=Ready", "--timeout=60s"]).await?;
+    published(space, "beside-flood-v1").await?;
+    let evicted = eventually("callers are evicted", seconds(60), async || {
+        let evicted = evicted(space).await?;
+        ensure!(evicted > 0.0, "the node has evicted {evicted} callers");
+        Ok(evicted)
+    })
+    .await?;
+    eventually("the flood has ended", seconds(120), async || {
+        let phase = space.get(&["pod/flood"]).await?.text("/status/phase").to_owned();
+        ensure!(phase == "Succeeded", "it is {phase}");
+        Ok(())
+    })
+    .await?;
+    let after = probed(space).await?;
+    ensure!(before == after, "probes of {FLOODED} failed: before {before:?}, after {after:?}");
+    println!("      hostile: {evicted} slow callers were evicted, no probe failed");
+    Ok(())
+}
+
+/// The pod whose places are used up.
+const FLOODED: &str = "n0-0";
+const FLOODED_BYTES: usize = 1_000_000;
+
+/// How often the pod was started again, since when it is ready, how many of its probes have failed.
+async fn probed(space: &Space) -> Result<(i64, String, i64)> {
+    let pod = space.get(&[&format!("pod/{FLOODED}")]).await?;
+    let ready = pod.list("/status/conditions").iter().find(|condition| condition.text("/type") == "Ready");
+    let since =
+        ready.filter(|ready| ready.text("/status") == "True").map(|ready| ready.text("/lastTransitionTime"));
+    let restarts = pod.number("/status/containerStatuses/0/restartCount");
+    let since = since.with_context(|| format!("{FLOODED} is not ready"))?.to_owned();
+    Ok((restarts, since, space.count("Pod", FLOODED, "Unhealthy").await?))
+}
+
+async fn evicted(space: &Space) -> Result<f64> {
+    let metrics = space.metrics(FLOODED).await?;
+    let counts = metrics.lines().filter(|line| line.starts_with("http_connections_cut_total{"));
+    Ok(counts.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+}
+
+async fn flood(space: &Space) -> Result<Value> {
+    let address = space.get(&[&format!("pod/{FLOODED}")]).await?.text("/status/podIP").to_owned();
+    let mut pod = manifests::shell(&space.cluster.settings, "flood", include_str!("flood.sh"));
+    let url = format!("http://{address}:8080/api/system-register/blueprints/flooded-v1");
+    pod["spec"]["containers"][0]["env"] = json!([{"name": "URL", "value": url}]);
+    Ok(pod)
+}
+
 /// More documents than fit into the controller's memory.
 async fn large(cluster: &Cluster, good: &Space, bad: &Space) -> Result<()> {
     let text = format!("{MARKER}{}", "x".repeat(LARGE_BYTES));
     for number in 0..LARGE {
-        let blueprint = manifests::blueprint(&format!("large-{number}"), NETWORK, &json!({"text": text}));
-        let ended = bad.try_kubectl(&["create", "-f", "-"], &blueprint.to_string()).await?;
-        ended.out("create a large blueprint")?;
+        create(bad, &format!("large-{number}"), &json!({"text": text})).await?;
     }
     restarted(cluster).await?;
     published(good, "beside-large-v1").await?;

@@ -74,13 +74,8 @@ async fn witness(space: &Space, central: &str) -> Result<Value> {
     for pod in network::edge_pods(REPLICAS) {
         peers.push(address(&pod).await?);
     }
-    let mut pod = manifests::publisher(&space.cluster.settings);
-    pod["metadata"]["name"] = json!("witness");
-    pod["spec"]["restartPolicy"] = json!("Never");
-    let container = &mut pod["spec"]["containers"][0];
-    container["image"] = json!(space.cluster.settings.shell_image);
-    container["command"] = json!(["/bin/sh", "-c", include_str!("outage.sh")]);
-    container["env"] = json!([
+    let mut pod = manifests::shell(&space.cluster.settings, "witness", include_str!("outage.sh"));
+    pod["spec"]["containers"][0]["env"] = json!([
         {"name": "CENTRAL", "value": address(central).await?}, {"name": "PEERS", "value": peers.join(" ")},
         {"name": "TOKEN", "value": manifests::TOKEN},
     ]);

@@ -1,83 +1,15 @@
 //! Real processes of the real binary: start, publish, kill -9, SIGSTOP, SIGTERM, exit codes.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod site;
+mod sockets;
+
 use std::time::Duration;
 
 use sorcha_tests::process::{Process, binary, free_ports, get, mongodb, program, publish, until};
 use tokio::process::Command;
 
-struct Files {
-    data: tempfile::TempDir,
-}
-
-impl Files {
-    fn new() -> Self {
-        let data = tempfile::tempdir().unwrap();
-        std::fs::write(data.path().join("tokens"), "tester: 0123456789abcdef0123456789abcdef\n").unwrap();
-        // Short keepalive, so that a silent loss shows within a second.
-        std::fs::write(
-            data.path().join("sorcha.toml"),
-            "[keepalive]\ninterval = '300ms'\ntimeout = '700ms'\n[connect]\ninitial_delay = '200ms'\nmax_delay = '1s'\n[drain]\nspread = '300ms'\n",
-        )
-        .unwrap();
-        Self { data }
-    }
-
-    fn central(&self, number: u16, ports: [u16; 2]) -> Process {
-        self.central_with(number, ports, &[])
-    }
-
-    fn central_on_mongodb(&self, number: u16, ports: [u16; 2], database: u16) -> Process {
-        let uri = self.data.path().join("mongodb-uri");
-        std::fs::write(&uri, format!("mongodb://127.0.0.1:{database}/?retryWrites=false\n")).unwrap();
-        self.central_with(number, ports, &["--mongodb-uri-file", uri.to_str().unwrap()])
-    }
-
-    fn central_with(&self, number: u16, [grpc, http]: [u16; 2], more: &[&str]) -> Process {
-        let data = self.data.path();
-        let (config, tokens) = (data.join("sorcha.toml"), data.join("tokens"));
-        let (hostname, directory) = (format!("n{number}.sorcha.dev"), data.join(format!("n{number}")));
-        let (grpc, http) = (format!("127.0.0.1:{grpc}"), format!("127.0.0.1:{http}"));
-        let mut arguments = vec!["--config", config.to_str().unwrap(), "central", "--hostname", &hostname];
-        arguments.extend([
-            "--data-dir",
-            directory.to_str().unwrap(),
-            "--token-file",
-            tokens.to_str().unwrap(),
-        ]);
-        arguments.extend(["--listen-grpc", &grpc, "--listen-http", &http]);
-        arguments.extend(more);
-        Process::start(&arguments)
-    }
-
-    fn peer(&self, centrals: &[u16], http: u16) -> Process {
-        let data = self.data.path();
-        let (config, dir) = (data.join("sorcha.toml"), data.join("edge-0"));
-        let listen = format!("127.0.0.1:{http}");
-        let nodes: Vec<_> = centrals
-            .iter()
-            .enumerate()
-            .map(|(n, port)| format!("n{n}.sorcha.dev=127.0.0.1:{port}"))
-            .collect();
-        let mut arguments = vec![
-            "--config",
-            config.to_str().unwrap(),
-            "peer",
-            "--node-id",
-            "edge-0",
-            "--data-dir",
-            dir.to_str().unwrap(),
-            "--listen-http",
-            &listen,
-        ];
-        for node in &nodes {
-            arguments.extend(["--central-node", node]);
-        }
-        Process::start(&arguments)
-    }
-}
-
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+use crate::site::{Files, OF_OTHERS, TOKEN};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_and_stopped_processes_lose_nothing_that_was_acknowledged() {
@@ -169,17 +101,6 @@ async fn wrong_use_and_wrong_configuration_end_with_their_codes() {
     assert!(error.contains("/nowhere.toml"), "{error}");
 }
 
-/// What Kubernetes sets in a pod beside a Service called `sorcha`, and what else may be there.
-const OF_OTHERS: [(&str, &str); 7] = [
-    ("SORCHA_PORT", "tcp://10.96.0.7:8080"),
-    ("SORCHA_SERVICE_HOST", "10.96.0.7"),
-    ("SORCHA_SERVICE_PORT_HTTP", "8080"),
-    ("SORCHA_PORT_5000_TCP_ADDR", "10.96.0.7"),
-    ("SORCHA_FOO", "bar"),
-    ("SORCHA_TOKEN_FILE", ""),
-    ("SORCHA_HEARTBEAT__INTERVAL", ""),
-];
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_beside_a_service_called_sorcha_starts_and_takes_its_id_as_a_text() {
     let files = Files::new();
@@ -198,123 +119,6 @@ async fn a_node_beside_a_service_called_sorcha_starts_and_takes_its_id_as_a_text
     let told = String::from_utf8_lossy(&misspelt.stderr).into_owned();
     assert_eq!(misspelt.status.code(), Some(2));
     assert!(told.contains("SORCHA_NODE__IDD: there is no setting node.idd"), "{told}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn commands_and_nodes_outlive_streams_that_take_nothing() {
-    let files = Files::new();
-    let [grpc, http] = free_ports();
-    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
-    // A node whose log goes nowhere.
-    let mut command = Command::new(binary());
-    command.args([
-        "central",
-        "--hostname",
-        "n0.sorcha.dev",
-        "--log",
-        "trace",
-        "--insecure-writes",
-        "--data-dir",
-    ]);
-    command.arg(files.data.path().join("n0")).stderr(full());
-    command.args([
-        "--listen-grpc",
-        &format!("127.0.0.1:{grpc}"),
-        "--listen-http",
-        &format!("127.0.0.1:{http}"),
-    ]);
-    let central = Process::spawn(command);
-    until("the central node answers", || get(http, "/readyz")).await;
-    let url = format!("http://127.0.0.1:{http}");
-    let mut number = 0;
-    for (output, error, code) in [(false, true, 0), (true, false, 1), (true, true, 1)] {
-        for format in ["table", "json"] {
-            let documents: Vec<_> = (0..3)
-                .map(|_| {
-                    number += 1;
-                    let file = files.data.path().join(format!("b-{number}.json"));
-                    // Without @context: worth a warning.
-                    std::fs::write(&file, format!("{{\"n\":{number}}}")).unwrap();
-                    file
-                })
-                .collect();
-            let mut command = Command::new(binary());
-            command.args(["publish", "--log", "trace", "--output", format, "--url", &url]).args(&documents);
-            command.stdout(if output { full().into() } else { std::process::Stdio::null() });
-            command.stderr(if error { full().into() } else { std::process::Stdio::null() });
-            let ended = command.envs(OF_OTHERS).status().await.unwrap();
-            assert_eq!(ended.code(), Some(code), "output full: {output}, error full: {error}, {format}");
-            for document in documents {
-                let id = document.file_stem().unwrap().to_str().unwrap().to_owned();
-                let found = get(http, &format!("/api/system-register/blueprints/{id}")).await;
-                assert!(found.is_some(), "{id} was left out");
-            }
-        }
-    }
-    for arguments in
-        [&["--help"][..], &["status", "--url", &url], &["register", "export", "-", "--url", &url]]
-    {
-        let mut command = Command::new(binary());
-        let ended = command.args(arguments).stdout(full()).stderr(full()).status().await.unwrap();
-        assert_eq!(ended.code(), Some(1), "{arguments:?}");
-    }
-    assert_eq!(central.terminate().await, Some(0));
-}
-
-/// A TCP socket of a process: its port, the other end's, and whether it listens.
-struct Socket {
-    port: u16,
-    remote: u16,
-    listens: bool,
-}
-
-/// The open TCP sockets of a process, as Linux tells them.
-fn sockets(process: &Process) -> Vec<Socket> {
-    let proc = std::path::PathBuf::from(format!("/proc/{}", process.id()));
-    let links = std::fs::read_dir(proc.join("fd")).unwrap().filter_map(|entry| {
-        let link = std::fs::read_link(entry.ok()?.path()).ok()?;
-        Some(link.to_str()?.strip_prefix("socket:[")?.trim_end_matches(']').to_owned())
-    });
-    let own: std::collections::BTreeSet<String> = links.collect();
-    let tables = ["net/tcp", "net/tcp6"].map(|table| std::fs::read_to_string(proc.join(table)).unwrap());
-    let port = |address: &str| u16::from_str_radix(address.rsplit(':').next().unwrap(), 16).unwrap();
-    let lines = tables.iter().flat_map(|table| table.lines().skip(1));
-    let columns = lines.map(|line| line.split_whitespace().collect::<Vec<_>>());
-    columns
-        .filter(|columns| own.contains(columns[9]))
-        .map(|columns| Socket {
-            port: port(columns[1]),
-            remote: port(columns[2]),
-            listens: columns[3] == "0A",
-        })
-        .collect()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_peer_serves_no_grpc_and_dials_its_central_node_alone_and_that_one_dials_nobody() {
-    let files = Files::new();
-    let [grpc, central_http, peer_http] = free_ports();
-    let central = files.central(0, [grpc, central_http]);
-    until("the central node is ready", || get(central_http, "/readyz")).await;
-    let peer = files.peer(&[grpc], peer_http);
-    let listening = |process| -> std::collections::BTreeSet<u16> {
-        sockets(process).iter().filter(|socket| socket.listens).map(|socket| socket.port).collect()
-    };
-    for number in 0..10 {
-        let id = format!("b{number}");
-        publish(central_http, TOKEN, &id).await.expect("published");
-        let path = format!("/api/system-register/blueprints/{id}");
-        until("it is replicated", || get(peer_http, &path)).await;
-        assert_eq!(listening(&peer), [peer_http].into());
-        assert_eq!(listening(&central), [grpc, central_http].into());
-        let dialled = |process, served: &[u16]| -> Vec<u16> {
-            let opened = sockets(process).into_iter();
-            let opened = opened.filter(|socket| !socket.listens && !served.contains(&socket.port));
-            opened.map(|socket| socket.remote).collect()
-        };
-        assert_eq!(dialled(&peer, &[peer_http]), [grpc]);
-        assert!(dialled(&central, &[grpc, central_http]).is_empty());
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
