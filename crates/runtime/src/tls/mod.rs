@@ -4,12 +4,10 @@
 //! live on. Where they can't be used together, the certificate and key before stay in use, and the fault is told. Trust does
 //! not wait for that: a CA that is not in its file any more is not believed, and without a file nobody is.
 
-pub mod certificate;
 mod configs;
 mod explain;
 mod files;
 pub mod handshakes;
-pub mod identity;
 mod suitable;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -26,15 +24,13 @@ use crate::{file_watch::FileWatch, metrics::Metrics};
 use arc_swap::ArcSwap;
 use sorcha_config as config;
 use sorcha_config::TlsVersion;
+use sorcha_identity::certificate::{Age, Credential, NoIdentity, Validity};
 use sorcha_register::{clock::Clock, names::PeerId};
 use tokio::sync::watch;
 use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 
 pub use self::explain::tls_error;
-use self::{
-    certificate::{Age, Credential, NoIdentity, Validity},
-    files::Material,
-};
+use self::files::Material;
 pub use self::{
     explain::explain,
     files::{Files, TlsError},
