@@ -2,6 +2,7 @@
 
 use axum::{Json, extract::State};
 use serde::Serialize;
+use sorcha_api::Instant;
 use sorcha_central::{CentralNode, Condition, session};
 use sorcha_peer::{PeerNode, machine::state::PeerState};
 use sorcha_register::integrity::summary;
@@ -11,7 +12,6 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     NodeHandle, Served,
     auth::Auth,
-    instant::Instant,
     openapi::NotReady,
     problem::{Kind, Problem},
     role_name,
