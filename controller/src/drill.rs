@@ -19,6 +19,7 @@ use kube::{
     api::{DeleteParams, Preconditions},
 };
 use reqwest::Url;
+use sorcha_api::client::token;
 use tokio::time::Instant;
 
 use self::{
@@ -86,7 +87,7 @@ async fn conduct(client: Client, args: DrillArgs, timeline: &mut Timeline<'_>) -
     }
     let namespace = args.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
     let token_file = args.token_file.as_deref().context("--token-file is missing")?;
-    let publisher = Publisher::new(publish::read_token(token_file)?, &namespace, args.central_urls)?;
+    let publisher = Publisher::new(token::read(token_file)?, &namespace, args.central_urls)?;
     let drill = Drill { client, namespace, network: args.network, publisher };
     drill.run(args.kill, timeline).await
 }

@@ -11,7 +11,6 @@ pub mod kubernetes;
 pub mod telemetry;
 pub mod descriptors;
 mod memory;
-pub mod http_client;
 mod reviewer;
 pub mod report;
 pub mod run;

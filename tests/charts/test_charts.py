@@ -431,9 +431,9 @@ class Alerts(unittest.TestCase):
     @staticmethod
     def metrics():
         """Names as Prometheus sees them (node/src/telemetry/tests.rs holds the form of the nodes' ones)."""
-        source = (ROOT / "crates/runtime/src/metrics.rs").read_text()
+        source = (ROOT / "crates/runtime/src/metrics/instruments.rs").read_text()
         names = {"up"}
-        for call, name in re.findall(r'\b(millis|seconds|counter|u64_gauge|i64_gauge)\(\s*"([a-z.]+)"', source):
+        for call, name in re.findall(r'=\s+(millis|seconds|counter|count|version)\("([a-z.]+)"', source):
             name = name.replace(".", "_")
             if call == "counter":
                 names.add(f"{name}_total")

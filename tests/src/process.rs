@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sorcha_node::http_client;
+use sorcha_api::client;
 use tokio::process::{Child, Command};
 
 /// How long anything may take.
@@ -167,8 +167,7 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut attempt: im
 
 /// The body of a successful GET.
 pub async fn get(port: u16, path: &str) -> Option<String> {
-    let response =
-        http_client::plain().ok()?.get(format!("http://127.0.0.1:{port}{path}")).send().await.ok()?;
+    let response = client::plain().ok()?.get(format!("http://127.0.0.1:{port}{path}")).send().await.ok()?;
     if response.status().is_success() { response.text().await.ok() } else { None }
 }
 
@@ -181,7 +180,7 @@ pub async fn publish(port: u16, token: &str, id: &str) -> Result<(), String> {
         "blueprintId": id,
         "blueprint": { "@context": "https://sorcha.dev/blueprints/v1", "id": id, "name": format!("Blueprint {id}") },
     });
-    let request = http_client::plain()
+    let request = client::plain()
         .map_err(|error| error.to_string())?
         .post(format!("http://127.0.0.1:{port}/api/system-register/publish"))
         .bearer_auth(token)

@@ -3,12 +3,13 @@
 use k8s_openapi::api::core::v1::{Secret, Service};
 use kube::ResourceExt as _;
 use sorcha_crds::{SorchaCentralNode, conditions::MESSAGE_CHARS, text::cut, tls::TlsMode};
+use sorcha_identity::{Identity, Kind};
 
 use crate::{
     context::Ctx,
     names,
     network::Network,
-    pki::{self, identity, x509},
+    pki::{self, x509},
     publication::{
         Refusal,
         publisher::{At, Trust},
@@ -41,11 +42,11 @@ async fn trust(ctx: &Ctx, network: &Network, central: &str) -> Result<Trust, Str
             .to_owned());
     }
     check_service(ctx, node)?;
-    let names = identity::central(&network.name, &network.namespace, central, &[]);
+    let identity = Identity::new(&network.name, &network.namespace, Kind::CentralNode, central);
     Ok(Trust::Proof(Proof {
         trusted: authorities(ctx, network, node).await?,
         host: names::service_host(central, &network.namespace),
-        identity: names.uris.into_iter().next().unwrap_or_default(),
+        identity: identity.map_err(|error| error.to_string())?,
     }))
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kube::Client;
-use reqwest::{Url, redirect};
+use reqwest::Url;
 use sorcha_crds::{GROUP, VERSION};
 
 use super::timeline::{Look, Timeline};
@@ -43,7 +43,7 @@ pub async fn definitions(client: &Client, timeline: &mut Timeline<'_>) -> anyhow
 /// # Errors
 /// When it does not in time.
 pub async fn controller(url: &Url, timeline: &mut Timeline<'_>) -> anyhow::Result<()> {
-    let client = http::plain().timeout(CALL).redirect(redirect::Policy::none()).no_proxy().build()?;
+    let client = http::client(CALL, CALL)?;
     let probe = url.join("/readyz")?;
     let look = async || {
         Ok(match client.get(probe.clone()).send().await {

@@ -1,20 +1,23 @@
 //! Publishing through a central node's HTTP API.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, bail};
-use reqwest::{Client, RequestBuilder, StatusCode, Url};
-use serde::Deserialize;
-use serde_json::{Value, json};
-use sorcha_os::read;
+use reqwest::{Client, Url};
+use serde_json::{
+    json,
+    value::{RawValue, to_raw_value},
+};
+use sorcha_api::{
+    Publication, Published,
+    client::{CallError, Node, answer, is_passing},
+};
 
 use super::timeline::Look;
 use crate::publication::http;
 
 /// Limit of one call.
 const CALL: Duration = Duration::from_secs(10);
-/// No token file is larger.
-const TOKEN_FILE_BYTES: u64 = 64 * 1024;
 
 /// A change of the register.
 #[derive(Clone, Copy, Debug)]
@@ -42,9 +45,15 @@ enum Refusal {
     Final(String),
 }
 
-#[derive(Deserialize)]
-struct Published {
-    version: i64,
+impl From<CallError> for Refusal {
+    fn from(error: CallError) -> Self {
+        let why = error.to_string();
+        match error {
+            CallError::Away(_) => Self::Passing(why),
+            CallError::Refused(refused) if is_passing(refused.status) => Self::Passing(why),
+            CallError::Refused(_) | CallError::NotUnderstood { .. } => Self::Final(why),
+        }
+    }
 }
 
 impl Publisher {
@@ -84,67 +93,38 @@ impl Publisher {
     }
 
     async fn ask(&self, central: &str, attempt: Attempt<'_>) -> Result<i64, Refusal> {
-        let request = self.request(central, attempt).map_err(|error| Refusal::Final(error.to_string()))?;
-        let passing = |error: reqwest::Error| Refusal::Passing(http::innermost(&error));
-        let response = request.bearer_auth(&self.token).send().await.map_err(passing)?;
-        let status = response.status();
-        let body = response.bytes().await.map_err(passing)?;
-        if !status.is_success() {
-            return Err(refusal(status, &body));
-        }
-        let told: Result<Published, _> = serde_json::from_slice(&body);
-        told.map(|told| told.version)
-            .map_err(|error| Refusal::Final(format!("its answer is not understood: {error}")))
+        let never = |error: anyhow::Error| Refusal::Final(error.to_string());
+        let node = self.node(central).map_err(never)?;
+        let request = match attempt {
+            Attempt::Publish(id) => {
+                let document = document(id).map_err(|error| never(error.into()))?;
+                node.publish(&publication(id, &document))
+            }
+            Attempt::Deprecate(id) => node.set_active(id, false),
+        };
+        let (_, published) = answer::<Published>(request.bearer_auth(&self.token)).await?;
+        Ok(published.version)
     }
 
-    fn request(&self, central: &str, attempt: Attempt<'_>) -> anyhow::Result<RequestBuilder> {
+    fn node(&self, central: &str) -> anyhow::Result<Node> {
         let service = || http::service_url(central, &self.namespace);
         let base = self.addresses.get(central).cloned().or_else(service);
         let base = base.with_context(|| format!("{central} is no name of a Service"))?;
-        Ok(match attempt {
-            Attempt::Publish(id) => {
-                self.client.post(base.join("/api/system-register/publish")?).json(&publication(id))
-            }
-            Attempt::Deprecate(id) => {
-                self.client.post(base.join(&format!("/api/system-register/blueprints/{id}/deprecate"))?)
-            }
-        })
+        Ok(Node::new(self.client.clone(), base))
     }
 }
 
-fn publication(id: &str) -> Value {
-    json!({
-        "blueprintId": id,
-        "metadata": {"category": "drill"},
-        "blueprint": {
-            "@context": "https://sorcha.dev/blueprints/v1",
-            "@type": "Blueprint",
-            "id": id,
-            "name": "Drill",
-            "description": "Published by sorcha-controller drill to see it arrive everywhere.",
-        },
-    })
+fn document(id: &str) -> serde_json::Result<Box<RawValue>> {
+    to_raw_value(&json!({
+        "@context": "https://sorcha.dev/blueprints/v1",
+        "@type": "Blueprint",
+        "id": id,
+        "name": "Drill",
+        "description": "Published by sorcha-controller drill to see it arrive everywhere.",
+    }))
 }
 
-fn refusal(status: StatusCode, body: &[u8]) -> Refusal {
-    let why = http::problem(status, body);
-    if http::is_passing(status) { Refusal::Passing(why) } else { Refusal::Final(why) }
-}
-
-/// The first token in a file. Empty lines and lines that begin with `#` don't count.
-///
-/// # Errors
-/// When there is none.
-pub fn read_token(path: &Path) -> anyhow::Result<String> {
-    let shown = path.display();
-    let text = read::text(path, TOKEN_FILE_BYTES).with_context(|| format!("read the token file {shown}"))?;
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let line = lines.next().with_context(|| format!("the token file {shown} holds no token"))?;
-    // A token has no colon (RFC 6750).
-    let token = line.rsplit_once(':').map_or(line, |(_name, token)| token.trim());
-    let is_token_char = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
-    if token.is_empty() || !token.chars().all(is_token_char) {
-        bail!("the token file {shown} holds no bearer token: letters, digits and -._~+/= are allowed");
-    }
-    Ok(token.to_owned())
+fn publication<'a>(blueprint_id: &'a str, blueprint: &'a RawValue) -> Publication<'a> {
+    let metadata = [("category".to_owned(), "drill".to_owned())].into();
+    Publication { blueprint_id, blueprint, metadata, published_by: None }
 }

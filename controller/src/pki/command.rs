@@ -18,6 +18,7 @@ use kube::{
     api::{ObjectMeta, PostParams},
 };
 use serde_json::json;
+use sorcha_identity::{Identity, Kind};
 use sorcha_os::{
     folder, output,
     replace::{Existing, Mode, Replacement},
@@ -119,10 +120,11 @@ impl NodeArgs {
         Ok(match self {
             Self::Peer(_) => {
                 ensure!(hosts.is_empty(), "--dns is for central nodes: nobody dials a peer");
-                identity::outside_peer(network, namespace, name)
+                identity::of(&Identity::new(network, namespace, Kind::Peer, name)?)
             }
             Self::Central(_) => {
                 ensure!(!hosts.is_empty(), "--dns is missing: the host under which peers dial {name}");
+                Identity::new(network, namespace, Kind::CentralNode, name)?;
                 identity::central(network, namespace, name, hosts)
             }
         })

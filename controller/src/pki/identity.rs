@@ -1,8 +1,9 @@
-//! Who a certificate says its holder is; pure.
+//! The names that certificates are made for: an identity, and the hosts under which it is dialled; pure.
 
 use std::net::IpAddr;
 
 use rustls::pki_types::DnsName;
+use sorcha_identity::{Identity, InvalidIdentity, Kind};
 
 use super::x509::Names;
 use crate::names;
@@ -10,20 +11,14 @@ use crate::names;
 /// Identity of the peers of a `SorchaPeer`: its pods may call themselves `<name>-<ordinal>`.
 #[must_use]
 pub fn peers(network: &str, namespace: &str, name: &str) -> Names {
-    uri(format!("spiffe://{network}/ns/{namespace}/sorchapeer/{name}"))
-}
-
-/// Identity of a peer outside Kubernetes: it calls itself exactly `peer_id`.
-#[must_use]
-pub fn outside_peer(network: &str, namespace: &str, peer_id: &str) -> Names {
-    uri(format!("spiffe://{network}/ns/{namespace}/peer/{peer_id}"))
+    of_resource(Identity::new(network, namespace, Kind::SorchaPeer, name))
 }
 
 /// Identity of a central node, with all hosts under which peers dial it. What is neither a host name nor an address is left
 /// out.
 #[must_use]
 pub fn central(network: &str, namespace: &str, name: &str, hosts: &[String]) -> Names {
-    let mut names = uri(format!("spiffe://{network}/ns/{namespace}/sorchacentralnode/{name}"));
+    let mut names = of_resource(Identity::new(network, namespace, Kind::CentralNode, name));
     for host in hosts {
         match host.parse::<IpAddr>() {
             Ok(address) => {
@@ -50,8 +45,14 @@ pub fn cluster_hosts(name: &str, namespace: &str) -> Vec<String> {
     hosts
 }
 
-fn uri(uri: String) -> Names {
-    Names { uris: [uri].into(), ..Names::default() }
+/// An identity and no host.
+pub(super) fn of(identity: &Identity) -> Names {
+    Names { uris: [identity.to_string()].into(), ..Names::default() }
+}
+
+/// What the rules of its definition allow has an identity.
+fn of_resource(identity: Result<Identity, InvalidIdentity>) -> Names {
+    identity.map(|identity| of(&identity)).unwrap_or_default()
 }
 
 #[cfg(test)]

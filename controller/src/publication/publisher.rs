@@ -142,7 +142,7 @@ impl Publisher {
             return Ok(client.clone());
         }
         let builder = match &at.trust {
-            Trust::Local => Ok(http::plain()),
+            Trust::Local => Ok(sorcha_api::client::builder()),
             Trust::Proof(proof) => tls::builder(proof),
         };
         let client = builder

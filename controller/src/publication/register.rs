@@ -1,14 +1,19 @@
 //! One blueprint at one central node: looks at it, publishes, deprecates, reactivates.
 
+use std::collections::BTreeMap;
+
 use reqwest::{
     Client, RequestBuilder, Response, StatusCode, Url,
     header::{ETAG, IF_NONE_MATCH},
 };
-use serde::Serialize;
-use serde_json::value::RawValue;
+use sorcha_api::{
+    Publication,
+    client::{innermost, is_passing},
+    problem::Told,
+};
 use sorcha_crds::{conditions::MESSAGE_CHARS, text::cut};
 
-use super::{Entry, Refusal, document::Document, http, tls};
+use super::{Entry, Refusal, document::Document, tls};
 use crate::{feed::object::form, json::Shallow, leader::fence::Fence};
 
 /// Longest refusal that is read, bytes.
@@ -53,13 +58,6 @@ pub struct Register<'a> {
     pub id: &'a str,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Publication<'a> {
-    blueprint_id: &'a str,
-    blueprint: &'a RawValue,
-}
-
 impl Register<'_> {
     /// What is published under the id; `known` is what was seen last, whose document is then not sent again.
     ///
@@ -89,7 +87,12 @@ impl Register<'_> {
     /// # Errors
     /// [`Fault`]. After [`Fault::Passing`] it may be published all the same; doing it again tells.
     pub async fn publish(&self, document: &Document) -> Result<(Entry, bool), Fault> {
-        let publication = Publication { blueprint_id: self.id, blueprint: &document.text };
+        let publication = Publication {
+            blueprint_id: self.id,
+            blueprint: &document.text,
+            metadata: BTreeMap::new(),
+            published_by: None,
+        };
         let request = self.client.post(self.url(&["publish"])).json(&publication);
         let (status, body) = self.write(request).await?;
         match status {
@@ -146,7 +149,7 @@ impl Register<'_> {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 Fault::Refused(Refusal::NotAllowed { central, message })
             }
-            status if status.is_client_error() && !http::is_passing(status) => {
+            status if status.is_client_error() && !is_passing(status) => {
                 Fault::Refused(Refusal::Rejected { central, message })
             }
             _ => Fault::Passing(message),
@@ -163,11 +166,12 @@ impl Register<'_> {
 }
 
 fn told(status: StatusCode, body: &[u8]) -> String {
-    cut(&http::problem(status, body), MESSAGE_CHARS)
+    let told = Told::of(body).text();
+    cut(&told.unwrap_or_else(|| format!("it answers {status}")), MESSAGE_CHARS)
 }
 
 fn passing(error: &reqwest::Error) -> Fault {
-    Fault::Passing(cut(&http::innermost(error), MESSAGE_CHARS))
+    Fault::Passing(cut(&innermost(error), MESSAGE_CHARS))
 }
 
 fn understood(body: &[u8]) -> Result<Entry, Fault> {

@@ -12,6 +12,7 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
+use sorcha_identity::Identity;
 
 use crate::pki::x509::{self, Certificate};
 
@@ -23,7 +24,7 @@ pub struct Proof {
     /// Host name that it must stand for, whatever address it is reached at.
     pub host: String,
     /// SPIFFE identity that it must have, if it has any.
-    pub identity: String,
+    pub identity: Identity,
 }
 
 /// A client's settings for one central node.
@@ -68,7 +69,7 @@ pub fn unproven(error: &reqwest::Error) -> Option<String> {
 struct Verifier {
     verifier: Arc<WebPkiServerVerifier>,
     host: ServerName<'static>,
-    identity: String,
+    identity: Identity,
 }
 
 impl Verifier {
@@ -76,7 +77,12 @@ impl Verifier {
     fn has_identity(&self, certificate: &Certificate) -> bool {
         let spiffe =
             |uri: &&String| uri.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("spiffe:"));
-        certificate.names.uris.iter().filter(spiffe).all(|uri| *uri == self.identity)
+        certificate
+            .names
+            .uris
+            .iter()
+            .filter(spiffe)
+            .all(|uri| Identity::parse(uri).as_ref() == Ok(&self.identity))
     }
 }
 

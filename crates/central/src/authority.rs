@@ -2,11 +2,11 @@
 //!
 //! A plain-text connection shows no certificate, and may speak for every peer.
 
-use sorcha_register::names::PeerId;
-use sorcha_runtime::tls::{
+use sorcha_identity::{
+    Identity,
     certificate::{Credential, NoIdentity},
-    identity::Identity,
 };
+use sorcha_register::names::PeerId;
 use tonic::{Code, Status};
 
 use super::{CentralNode, incoming::Connection};

@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
+use sorcha_identity::Identity;
 use sorcha_register::clock::Monotonic;
-use sorcha_runtime::tls::identity::Identity;
 
 use super::incoming::Connection;
 

@@ -3,8 +3,9 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::Stream;
+use sorcha_identity::certificate;
 use sorcha_runtime::tls::{
-    Tls, certificate, explain,
+    Tls, explain,
     handshakes::{Failure, Handshake, Handshakes, accept},
     tls_error,
 };
@@ -60,7 +61,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Handshake<IO> for Mutu
 fn secured<IO>(stream: TlsStream<IO>, remote: SocketAddr) -> Tracked<TlsStream<IO>> {
     let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     // The verifier lets nobody in who shows none.
-    let credential = shown.map_or(Err(certificate::NoIdentity::Missing), certificate::credential);
+    let credential = shown.map_or(Err(certificate::NoIdentity::Missing), |der| certificate::credential(der));
     Tracked::secured(stream, remote, credential)
 }
 

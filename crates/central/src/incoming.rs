@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use sorcha_runtime::tls::{certificate::Credential, identity::Identity};
+use sorcha_identity::{Identity, certificate::Credential};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 use tonic::{Request, transport::server::Connected};

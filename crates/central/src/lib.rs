@@ -37,13 +37,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ed25519_dalek::SigningKey;
 use sorcha_config::Config;
+use sorcha_identity::Identity;
 use sorcha_register::{
     clock::Monotonic,
     integrity::{self, Finding},
     names::PeerId,
     succession::Contradiction,
 };
-use sorcha_runtime::tls::identity::Identity;
 use sorcha_runtime::{env::Env, shares::Shares};
 use sorcha_store::Exchange;
 use tokio::sync::watch;

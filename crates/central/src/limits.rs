@@ -11,11 +11,11 @@ use governor::{
 };
 use sorcha_config as config;
 use sorcha_config::Rate;
+use sorcha_identity::Identity;
 use sorcha_register::{
     clock::{Clock, Monotonic},
     names::PeerId,
 };
-use sorcha_runtime::tls::identity::Identity;
 
 /// The node's clock in the shape that the token buckets want.
 #[derive(Clone)]

@@ -9,12 +9,12 @@ use std::{
     time::Duration,
 };
 
+use sorcha_identity::Identity;
 use sorcha_register::{
     clock::{Monotonic, Timestamp},
     names::{PeerId, Version},
     session_name::session_name,
 };
-use sorcha_runtime::tls::identity::Identity;
 use tokio_util::sync::CancellationToken;
 
 use self::laggards::Behind;

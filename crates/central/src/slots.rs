@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use sorcha_identity::Identity;
 use sorcha_runtime::shares::Shares;
-use sorcha_runtime::tls::identity::Identity;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 

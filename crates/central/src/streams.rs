@@ -7,8 +7,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use sorcha_identity::Identity;
 use sorcha_register::names::PeerId;
-use sorcha_runtime::tls::identity::Identity;
 use tonic::{Code, Status};
 
 use super::{CentralNode, incoming::Connection, validate};

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Extension, response::Response};
 use serde::Serialize;
+use sorcha_api::Instant;
 use sorcha_register::{
     entry::{Entry, SealedEntry},
     view::RegisterView,
@@ -11,10 +12,7 @@ use sorcha_register::{
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{
-    NodeHandle, Served, instant::Instant, openapi::Fails, pieces, problem::Problem, query::Params,
-    reading::Register,
-};
+use super::{NodeHandle, Served, openapi::Fails, pieces, problem::Problem, query::Params, reading::Register};
 
 const PAGE_SIZE: u64 = 20;
 const MAX_PAGE_SIZE: u64 = 100;

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use serde::Serialize;
+use sorcha_api::Instant;
 use sorcha_central::CentralNode;
 use sorcha_peer::status::{CentralNodeInfo, CentralNodeState};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{NodeHandle, Served, instant::Instant};
+use super::{NodeHandle, Served};
 
 pub(super) fn routes() -> OpenApiRouter<Served<NodeHandle>> {
     OpenApiRouter::default().routes(routes!(central_nodes)).routes(routes!(connection_central_nodes))

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
+use sorcha_api::Instant;
 use sorcha_peer::{
     Command, PeerNode,
     machine::state::PeerState,
@@ -17,7 +18,6 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Served,
     auth::Writer,
-    instant::Instant,
     openapi::{Fails, NotConnected},
     problem::{Kind, Problem},
     reading::Freshness,

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use serde::Serialize;
+use sorcha_api::Instant;
 use sorcha_peer::{PeerNode, machine::state::PeerState};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Served, instant::Instant};
+use super::Served;
 
 pub(super) fn routes() -> OpenApiRouter<Served<Arc<PeerNode>>> {
     OpenApiRouter::default().routes(routes!(heartbeat_status))

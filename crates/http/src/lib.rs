@@ -17,7 +17,6 @@ mod connection;
 mod docs;
 mod health;
 mod heartbeat;
-mod instant;
 mod intake;
 mod metered;
 mod metrics;

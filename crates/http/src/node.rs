@@ -2,12 +2,13 @@
 
 use axum::{Json, extract::State};
 use serde::Serialize;
+use sorcha_api::Instant;
 use sorcha_config::Role;
 use sorcha_register::view::RegisterView;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{NodeHandle, Served, health::Status, instant::Instant, role_name};
+use super::{NodeHandle, Served, health::Status, role_name};
 
 pub(super) fn routes() -> OpenApiRouter<Served<NodeHandle>> {
     OpenApiRouter::default().routes(routes!(node_info)).routes(routes!(node_health))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
+use sorcha_api::Instant;
 use sorcha_peer::{Command, PeerNode};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -12,7 +13,6 @@ use super::{
     Served,
     auth::Writer,
     connection::{Accepted, check_connected, command},
-    instant::Instant,
     openapi::{Fails, NotConnected},
     problem::Problem,
 };

@@ -9,6 +9,7 @@ use axum::{
     extract::{Path, State},
 };
 use serde::Serialize;
+use sorcha_api::Instant;
 use sorcha_central::{
     CentralNode,
     session::{Health, Session},
@@ -23,7 +24,6 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Served,
     auth::Caller,
-    instant::Instant,
     openapi::Fails,
     problem::{Kind, Problem},
 };

@@ -10,60 +10,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::FutureExt as _;
-use serde::Serialize;
+pub(super) use sorcha_api::problem::{Kind, MEDIA_TYPE, ProblemDocument};
 use sorcha_central::publish::PublishError;
 use sorcha_register::{canonical::InvalidDocument, names::InvalidField};
 use sorcha_store::StoreError;
-use utoipa::ToSchema;
 
-/// Media type of a problem document.
-pub(super) const MEDIA_TYPE: &str = "application/problem+json";
 /// How long a caller waits before it tries again what the store could not do.
 const RETRY_STORE: Duration = Duration::from_secs(5);
-
-/// A kind of problem: what its type, title and status are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Kind {
-    pub(super) slug: &'static str,
-    pub(super) title: &'static str,
-    pub(super) status: StatusCode,
-}
-
-macro_rules! kinds {
-    ($($name:ident = $status:ident, $slug:literal, $title:literal;)*) => {
-        impl Kind {
-            $(pub(super) const $name: Self = Self { slug: $slug, title: $title, status: StatusCode::$status };)*
-        }
-    };
-}
-
-kinds! {
-    INVALID = BAD_REQUEST, "invalid-request", "The request is not valid";
-    UNAUTHORIZED = UNAUTHORIZED, "unauthorized", "A valid token is needed";
-    WRITES_DISABLED = FORBIDDEN, "writes-disabled", "This node takes no writes over HTTP";
-    FORBIDDEN = FORBIDDEN, "forbidden", "The caller may not publish here";
-    NOT_FOUND = NOT_FOUND, "not-found", "There is no such resource";
-    OTHER_ROLE = NOT_FOUND, "other-role", "The other role serves this resource";
-    METHOD = METHOD_NOT_ALLOWED, "method-not-allowed", "The resource does not take this method";
-    NOT_ACCEPTABLE = NOT_ACCEPTABLE, "not-acceptable", "The resource has no such representation";
-    TIMEOUT = REQUEST_TIMEOUT, "request-timeout", "The request took too long to arrive";
-    CONFLICT = CONFLICT, "conflict", "The blueprint id is taken";
-    TOO_LARGE = PAYLOAD_TOO_LARGE, "too-large", "The request is too large";
-    MEDIA = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body has the wrong media type";
-    TOO_MANY = TOO_MANY_REQUESTS, "too-many-requests", "The caller has too much under way";
-    UNSTORABLE = UNPROCESSABLE_ENTITY, "unstorable", "The store can't keep this document";
-    INTERNAL = INTERNAL_SERVER_ERROR, "internal", "The node failed";
-    STORE_UNAVAILABLE = SERVICE_UNAVAILABLE, "store-unavailable", "The store does not answer";
-    BUSY = SERVICE_UNAVAILABLE, "busy", "The node has no room for more";
-    NOT_REVIEWED = SERVICE_UNAVAILABLE, "not-reviewed", "The token can't be checked now";
-    DAMAGED = SERVICE_UNAVAILABLE, "register-damaged", "The register failed its integrity check";
-    NOT_READY = SERVICE_UNAVAILABLE, "not-ready", "The node does not serve its role";
-    STALE = SERVICE_UNAVAILABLE, "stale-replica", "The replica is older than this node may serve";
-    NOT_CONNECTED = SERVICE_UNAVAILABLE, "not-connected", "The peer has no central node";
-    NOT_RUNNING = SERVICE_UNAVAILABLE, "not-running", "The peer takes no commands now";
-    SYNC_FAILED = SERVICE_UNAVAILABLE, "sync-failed", "The sync failed";
-    STORE_FULL = INSUFFICIENT_STORAGE, "store-full", "The store has no space left";
-}
 
 /// A problem: its kind, what happened, and when to try again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,29 +24,6 @@ pub(super) struct Problem {
     pub(super) kind: Kind,
     pub(super) detail: String,
     retry_after: Option<Duration>,
-}
-
-/// An RFC 9457 problem document: the body of every error.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Problem)]
-#[schema(example = json!({
-    "type": "https://sorcha.dev/problems/not-found", "title": "There is no such resource", "status": 404,
-    "detail": "no blueprint invoice-v1 is published", "instance": "/api/system-register/blueprints/invoice-v1"
-}))]
-pub(super) struct ProblemDocument {
-    /// Names the kind of problem; a stable identifier for programs.
-    #[schema(format = "uri")]
-    r#type: String,
-    /// The kind, for people.
-    title: &'static str,
-    /// The HTTP status.
-    #[schema(minimum = 400, maximum = 599)]
-    status: u16,
-    /// What happened, with the field, the limit and what was found, and what to do about it.
-    detail: String,
-    /// The path that was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    instance: Option<String>,
 }
 
 impl Problem {
@@ -132,13 +62,7 @@ impl Problem {
 
     /// The document that is sent.
     pub(super) fn document(&self, instance: Option<&str>) -> ProblemDocument {
-        ProblemDocument {
-            r#type: format!("https://sorcha.dev/problems/{}", self.kind.slug),
-            title: self.kind.title,
-            status: self.kind.status.as_u16(),
-            detail: self.detail.clone(),
-            instance: instance.map(str::to_owned),
-        }
+        self.kind.document(&self.detail, instance)
     }
 
     /// Makes this problem the content of a response; other headers that it has stay.

@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde::Serialize;
+use sorcha_api::Published;
 use sorcha_central::{CentralNode, publish::Submission};
 use sorcha_register::seed;
 use sorcha_runtime::{parsing::off_the_runtime, traces};
@@ -23,7 +24,6 @@ use super::{
     audit::{Trail, audited},
     auth::Writer,
     body::{self, Patience, Received},
-    instant::Instant,
     intake::Intake,
     openapi::Fails,
     problem::{Kind, Problem},
@@ -60,35 +60,16 @@ async fn traced(request: Request, next: Next) -> Response {
     response
 }
 
-/// What is published now.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(example = json!({
-    "transactionId": "019a9f6e-7c00-7000-8000-000000000000", "blueprintId": "invoice-v1", "version": 42, "isActive": true,
-    "publishedAt": "2026-11-22T09:30:00.000Z", "checksum": "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
-}))]
-struct Published {
-    /// Audit link of the publication or change.
-    transaction_id: String,
-    blueprint_id: String,
-    /// Register-wide version of the entry's newest state.
-    version: i64,
-    published_at: Instant,
-    checksum: String,
-    is_active: bool,
-}
-
-impl From<&Publication> for Published {
-    fn from(publication: &Publication) -> Self {
-        let entry = publication.entry.entry();
-        Self {
-            transaction_id: entry.transaction_id.clone(),
-            blueprint_id: entry.blueprint_id.to_string(),
-            version: entry.version.get(),
-            published_at: entry.published_at.into(),
-            checksum: entry.document.checksum().to_string(),
-            is_active: entry.is_active,
-        }
+/// The answer to a publication or change.
+fn published(publication: &Publication) -> Published {
+    let entry = publication.entry.entry();
+    Published {
+        transaction_id: entry.transaction_id.clone(),
+        blueprint_id: entry.blueprint_id.to_string(),
+        version: entry.version.get(),
+        published_at: entry.published_at.into(),
+        checksum: entry.document.checksum().to_string(),
+        is_active: entry.is_active,
     }
 }
 
@@ -127,7 +108,7 @@ async fn publish_blueprint(
     };
     let publication = node.publish(submission).await?;
     trail.stored(&publication);
-    let published = Published::from(&publication);
+    let published = published(&publication);
     if !publication.changed {
         return Ok(Json(published).into_response());
     }
@@ -181,7 +162,7 @@ async fn set_active(
     sound(node)?;
     let publication = node.set_active(id, is_active).await?;
     trail.stored(&publication);
-    Ok(Json(Published::from(&publication)))
+    Ok(Json(published(&publication)))
 }
 
 /// A register with findings takes no publication (ADR 27), draining or not.

@@ -9,6 +9,7 @@ use axum::{
 };
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use sorcha_api::Instant;
 use sorcha_proto::REGISTER_ID;
 use sorcha_register::integrity::Finding;
 use utoipa::ToSchema;
@@ -16,7 +17,6 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     NodeHandle, Served,
-    instant::Instant,
     openapi::Fails,
     problem::{Kind, Problem},
     reading::Register,

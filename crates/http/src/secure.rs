@@ -47,11 +47,12 @@ fn acceptor(listener: TcpListener, places: &Arc<Places>, metrics: &Metrics) -> A
         .relieved_by(move || relief.relieve())
 }
 
-type Secured = (TlsStream<TcpStream>, SocketAddr);
+/// Who is there, once the handshake is done.
+type Guest = (TlsStream<TcpStream>, SocketAddr);
 
 /// A listener whose connections have done their handshakes.
 struct Secure {
-    connections: Pin<Box<dyn Stream<Item = io::Result<Secured>> + Send>>,
+    connections: Pin<Box<dyn Stream<Item = io::Result<Guest>> + Send>>,
     address: SocketAddr,
 }
 
@@ -67,7 +68,7 @@ impl Listener for Secure {
     type Io = TlsStream<TcpStream>;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> Secured {
+    async fn accept(&mut self) -> Guest {
         loop {
             match self.connections.next().await {
                 Some(Ok(secured)) => return secured,
@@ -89,13 +90,13 @@ struct OneSided {
 }
 
 impl Handshake<TcpStream> for OneSided {
-    type Secured = Secured;
+    type Secured = Guest;
 
     fn begin(
         &self,
         io: TcpStream,
         remote: SocketAddr,
-    ) -> impl Future<Output = Option<Secured>> + Send + 'static {
+    ) -> impl Future<Output = Option<Guest>> + Send + 'static {
         let (config, limit) = (self.tls.https(), self.limit);
         let told = move |failure: Failure<'_>| match failure {
             // A browser that does not know the CA looks like this, and so does each port scan.

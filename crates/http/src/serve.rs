@@ -55,14 +55,14 @@ pub async fn serve(
     let acceptor = Acceptor::new(listener, "listen.http", metrics.clone())
         .with_little_unsent()
         .relieved_by(move || relief.relieve());
-    serve_in(places, Accepted(acceptor), router, limits, shutdown).await;
+    serve_in(places, Plain(acceptor), router, limits, shutdown).await;
     Ok(())
 }
 
 /// Plain connections.
-struct Accepted(Acceptor);
+struct Plain(Acceptor);
 
-impl Listener for Accepted {
+impl Listener for Plain {
     type Io = TcpStream;
     type Addr = SocketAddr;
 

@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde::Serialize;
+use sorcha_api::Instant;
 use sorcha_peer::{
     Command, PeerNode,
     status::{PeerStatus, SyncRecord},
@@ -22,7 +23,6 @@ use super::{
     Served,
     auth::Writer,
     connection::{check_connected, command, not_connected},
-    instant::Instant,
     openapi::{Fails, NotConnected},
     problem::{Kind, Problem},
     query::Params,

@@ -3,9 +3,11 @@
 mod arbitrary;
 mod audit;
 mod auth;
+mod bodies;
 mod bundles;
 mod documents;
 mod health;
+mod node;
 mod peer;
 mod peers;
 mod reads;
@@ -36,3 +38,5 @@ use sorcha_store::{Store as _, journal::JournalStore};
 
 use super::{Auth, NodeHandle, problem, router};
 use crate::testing::*;
+
+const PUBLISH: &str = "/api/system-register/publish";

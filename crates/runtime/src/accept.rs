@@ -1,4 +1,9 @@
 //! Accepting connections, whatever comes of it: what fails is logged, counted and relieved, and the listener goes on.
+//!
+//! The gates behind it have different jobs. [`crate::tls::handshakes`] bounds connections that have not shown who they are: the
+//! oldest gives way. HTTP's `places` refuses no connection and evicts the one that makes the least of its place, counted by
+//! address. gRPC's `connections` counts by certificate, evicts those without a session, and refuses when all have one. Work on
+//! connections is bounded by [`crate::shares`], where callers wait.
 
 use std::{io, net::SocketAddr, time::Duration};
 

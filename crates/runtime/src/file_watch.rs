@@ -1,5 +1,8 @@
 //! Files that may change while a node runs, such as those of a mounted ConfigMap: Kubernetes swaps a symbolic link, people
 //! write in place, tools keep times and lengths. So what counts is the content.
+//!
+//! All files that a running node follows are followed by this: those of TLS, tokens of publishers, lists of central nodes and
+//! requests for a resync. When to look, and what a change means, is decided where the file is used.
 
 use std::{
     fs, io,
@@ -75,6 +78,13 @@ impl FileWatch {
     #[must_use]
     pub const fn new(path: PathBuf) -> Self {
         Self { path, seen: None }
+    }
+
+    /// A file of which only later changes count.
+    #[must_use]
+    pub fn from_now(path: PathBuf) -> Self {
+        let seen = Some(Seen::of(&path));
+        Self { path, seen }
     }
 
     /// The file.

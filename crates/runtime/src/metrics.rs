@@ -1,61 +1,20 @@
-//! The node's instruments (protocol section 10). Every measurement carries the `node_id` of the node that made it.
+//! The node's measurements (protocol section 10). Each carries the `node_id` of the node that made it.
+
+mod instruments;
 
 use std::{sync::Arc, time::Duration};
 
 use opentelemetry::{
     InstrumentationScope, KeyValue,
-    metrics::{AsyncInstrument, Counter, Gauge, Histogram, Meter, MeterProvider},
+    metrics::{AsyncInstrument, MeterProvider},
 };
 use sorcha_register::{clock::Timestamp, succession::Contradiction};
 
-/// Bucket bounds in milliseconds: from a loopback round trip to a connection time-out.
-const MILLISECONDS: [f64; 16] = [
-    0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0, 30_000.0,
-    120_000.0,
-];
-
-/// Bucket bounds in seconds: from an empty pull to a full one over a bad line.
-const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+use self::instruments::Instruments;
 
 /// Handles to all instruments of one node; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Instruments>);
-
-#[derive(Debug)]
-struct Instruments {
-    node: KeyValue,
-    connection_status: Gauge<u64>,
-    heartbeat_latency: Histogram<f64>,
-    heartbeat_missed: Counter<u64>,
-    sync_duration: Histogram<f64>,
-    sync_blueprints: Counter<u64>,
-    sync_failures: Counter<u64>,
-    push_delivered: Counter<u64>,
-    push_failed: Counter<u64>,
-    push_latency: Histogram<f64>,
-    failovers: Counter<u64>,
-    recovery: Histogram<f64>,
-    version: Gauge<i64>,
-    lag: Gauge<i64>,
-    peers: Gauge<u64>,
-    refusals: Counter<u64>,
-    publications: Counter<u64>,
-    writes: Counter<u64>,
-    findings: Counter<u64>,
-    register_refused: Counter<u64>,
-    reports: Counter<u64>,
-    lagging: Gauge<u64>,
-    handshakes: Counter<u64>,
-    cut: Counter<u64>,
-    http_cut: Counter<u64>,
-    accept_failures: Counter<u64>,
-    tls_reloads: Counter<u64>,
-    certificate_not_after: Gauge<i64>,
-    task_deaths: Counter<u64>,
-    stalls: Counter<u64>,
-    replicating: Gauge<u64>,
-    meter: Meter,
-}
 
 /// Pull kinds, as the label `sync_type` spells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,77 +46,7 @@ impl Metrics {
     /// Creates the instruments for a node.
     #[must_use]
     pub fn new(provider: &dyn MeterProvider, node_id: &str) -> Self {
-        let meter = provider.meter_with_scope(scope());
-        let histogram = |name, unit, bounds: &[f64], what| {
-            let histogram = meter.f64_histogram(name).with_description(what);
-            histogram.with_unit(unit).with_boundaries(bounds.to_vec()).build()
-        };
-        let millis = |name, what| histogram(name, "ms", &MILLISECONDS, what);
-        let seconds = |name, what| histogram(name, "s", &SECONDS, what);
-        let counter = |name, what| meter.u64_counter(name).with_description(what).build();
-        let metrics = Self(Arc::new(Instruments {
-            // Shared, because every measurement clones it.
-            node: KeyValue::new("node_id", Arc::<str>::from(node_id)),
-            connection_status: meter
-                .u64_gauge("peer.connection.status")
-                .with_description("0 disconnected, 1 connected, 2 isolated")
-                .build(),
-            heartbeat_latency: millis("peer.heartbeat.latency", "round trip of a heartbeat"),
-            heartbeat_missed: counter("peer.heartbeat.missed", "heartbeats without an acknowledgement"),
-            sync_duration: seconds("peer.sync.duration", "duration of a pull"),
-            sync_blueprints: counter("peer.sync.blueprints.count", "entries moved by pulls"),
-            sync_failures: counter("peer.sync.failures", "pulls that failed"),
-            push_delivered: counter(
-                "peer.push.notifications.delivered",
-                "pushed entries acknowledged, or notices sent",
-            ),
-            push_failed: counter(
-                "peer.push.notifications.failed",
-                "push streams dropped because the peer took nothing",
-            ),
-            push_latency: millis("peer.push.acknowledged", "from a publication to a peer's acknowledgement"),
-            failovers: counter("peer.failover.count", "moves to another central node"),
-            recovery: seconds("peer.failover.duration", "from a loss to the next session"),
-            version: meter.i64_gauge("register.version").with_description("head version held").build(),
-            lag: meter
-                .i64_gauge("peer.version.lag")
-                .with_description("versions behind the central node")
-                .build(),
-            peers: meter.u64_gauge("central.peers").with_description("live peer sessions").build(),
-            lagging: meter
-                .u64_gauge("central.peers.lagging")
-                .with_description("live peers that have been behind for longer than limits.lagging_after")
-                .build(),
-            refusals: counter("central.refusals", "calls refused, by reason"),
-            publications: counter("central.publications", "publications and state changes, by result"),
-            writes: counter("http.writes", "write requests over HTTP, by action and result"),
-            findings: counter("register.integrity.findings", "integrity findings"),
-            register_refused: counter(
-                "register.refused",
-                "times that a central node's or database's register contradicted what is held, by reason",
-            ),
-            reports: counter("report.writes", "status reports to Kubernetes, by result"),
-            handshakes: counter("central.handshakes", "TLS handshakes, by result"),
-            cut: counter("central.connections.cut", "gRPC connections cut because no session used them"),
-            http_cut: counter("http.connections.cut", "HTTP connections ended by this node, by reason"),
-            accept_failures: counter(
-                "listener.accept.failures",
-                "connections that could not be accepted, such as for want of file descriptors, by listener",
-            ),
-            tls_reloads: counter("tls.reloads", "changed TLS files looked at, by result"),
-            certificate_not_after: meter
-                .i64_gauge("tls.certificate.not_after")
-                .with_unit("s")
-                .with_description("end of this node's TLS certificate, Unix time")
-                .build(),
-            task_deaths: counter("node.tasks.died", "long-running tasks that panicked or ended, by task"),
-            stalls: counter("peer.replication.stalls", "waits for a central node that were given up, by way"),
-            replicating: meter
-                .u64_gauge("peer.replication.working")
-                .with_description("1 while pulls and pushes do what they should, else 0")
-                .build(),
-            meter: meter.clone(),
-        }));
+        let metrics = Self(Arc::new(Instruments::new(provider.meter_with_scope(scope()), node_id)));
         // Present from the start: what appears only with its first count escapes `increase()`.
         for counter in [&metrics.0.push_delivered, &metrics.0.push_failed, &metrics.0.findings] {
             counter.add(0, metrics.node());

@@ -135,7 +135,8 @@ fn export_acknowledgement(
     span.end_with_timestamp(start + took);
 }
 
-/// Reads a `traceparent`; higher versions are read as far as version 00 reaches, as the standard asks.
+/// Reads a `traceparent`; higher versions are read as far as version 00 reaches, as the standard asks. The SDK's propagator is not
+/// used: it also takes ids of any length, a sign before them, and an empty part at the end.
 fn parse(text: &str) -> Option<SpanContext> {
     let (fields, rest) = text.split_at_checked(TRACE_PARENT_BYTES)?;
     let [version, trace, span, flags] = *fields.split('-').collect::<Vec<_>>() else { return None };

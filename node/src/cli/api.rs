@@ -5,30 +5,24 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
-use reqwest::{
-    Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode, Url,
-    header::{CONTENT_TYPE, RETRY_AFTER},
-    redirect,
-};
-use serde::Deserialize;
+use reqwest::{ClientBuilder, RequestBuilder, Response, StatusCode, Url, redirect};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sorcha_os::read;
+use sorcha_api::{
+    Publication, Published,
+    client::{self, CallError, Node, Refused, is_loopback, token},
+};
 
 use super::console::printable;
-use crate::http_client;
 
-/// No answer of a node is larger.
-const ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// Time to reach a node.
 const CONNECT: Duration = Duration::from_secs(5);
 /// A transfer of which nothing comes for so long is given up.
 const SILENCE: Duration = Duration::from_secs(60);
 /// Where Kubernetes puts the token of a pod's ServiceAccount for this network, if the pod asks for one.
 const PROJECTED_TOKEN: &str = "/var/run/secrets/sorcha.dev/token";
-/// No token file is larger.
-const TOKEN_FILE_BYTES: u64 = 64 * 1024;
 
 /// Flags of the commands that talk to a running node.
 #[derive(Clone, Debug, Args)]
@@ -91,32 +85,24 @@ impl ApiError {
     }
 }
 
-/// The part of a problem document (RFC 9457) that people read.
-#[derive(Deserialize)]
-struct Problem {
-    title: Option<String>,
-    detail: Option<String>,
-}
-
 /// A node to talk to.
 #[derive(Debug)]
 pub(crate) struct Api {
-    client: Client,
-    url: Url,
+    node: Node,
     token_file: Option<PathBuf>,
 }
 
 impl Api {
     /// Checks the token file and sets up a client that gives up after `timeout`.
     pub(crate) fn new(args: &ApiArgs, timeout: Duration) -> anyhow::Result<Self> {
-        args.token_file.as_deref().map(read_token).transpose()?;
-        Self::with(args, http_client::builder().timeout(timeout).connect_timeout(timeout.min(CONNECT)))
+        args.token_file.as_deref().map(token::read).transpose()?;
+        Self::with(args, client::builder().timeout(timeout).connect_timeout(timeout.min(CONNECT)))
     }
 
     /// A client for answers of any size, which takes as long as something comes.
     pub(crate) fn for_transfers(url: &Url) -> anyhow::Result<Self> {
         let args = ApiArgs { url: url.clone(), token_file: None };
-        Self::with(&args, http_client::builder().read_timeout(SILENCE).connect_timeout(CONNECT))
+        Self::with(&args, client::builder().read_timeout(SILENCE).connect_timeout(CONNECT))
     }
 
     fn with(args: &ApiArgs, client: ClientBuilder) -> anyhow::Result<Self> {
@@ -127,146 +113,77 @@ impl Api {
         // A proxy from the environment has no business between this machine and itself.
         let client = if is_loopback(&args.url) { client.no_proxy() } else { client };
         let client = client.build().context("set up the HTTP client")?;
-        Ok(Self { client, url: args.url.clone(), token_file: args.token_file.clone() })
+        Ok(Self { node: Node::new(client, args.url.clone()), token_file: args.token_file.clone() })
     }
 
     /// Where the node is.
     pub(crate) fn url(&self) -> &str {
-        self.url.as_str().trim_end_matches('/')
+        self.node.url()
     }
 
     /// Asks for a resource.
     pub(crate) async fn get(&self, path: &[&str]) -> Result<Value, ApiError> {
-        self.answer(self.request(Method::GET, path)?).await.map(|(_, value)| value)
+        self.answer(self.node.get(path)).await.map(|(_, value)| value)
     }
 
     /// Asks for a resource that is no JSON, which comes piece by piece.
     pub(crate) async fn stream(&self, path: &[&str]) -> Result<Response, ApiError> {
-        let mut response =
-            self.request(Method::GET, path)?.send().await.map_err(|error| self.away(&error))?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response);
-        }
-        let retry_after = retry_after(&response);
-        let body = self.body(&mut response).await?;
-        Err(ApiError::Refused { explanation: self.explain(status, &body, retry_after) })
+        client::send(self.authorized(self.node.get(path))?).await.map_err(|error| self.explain(error))
     }
 
-    /// Asks for a change; `body` is JSON.
-    pub(crate) async fn post(&self, path: &[&str], body: Vec<u8>) -> Result<(StatusCode, Value), ApiError> {
-        let request = self.request(Method::POST, path)?.header(CONTENT_TYPE, "application/json").body(body);
-        self.answer(request).await
+    /// Publishes; whether it was not published before, and what is published now.
+    pub(crate) async fn publish(&self, publication: &Publication<'_>) -> Result<(bool, Published), ApiError> {
+        let (status, published) = self.answer(self.node.publish(publication)).await?;
+        Ok((status == StatusCode::CREATED, published))
+    }
+
+    /// Deprecates or reactivates.
+    pub(crate) async fn set_active(&self, id: &str, active: bool) -> Result<Published, ApiError> {
+        self.answer(self.node.set_active(id, active)).await.map(|(_, published)| published)
+    }
+
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<(StatusCode, T), ApiError> {
+        client::answer(self.authorized(request)?).await.map_err(|error| self.explain(error))
     }
 
     /// The token is read for each request: Kubernetes renews those that it puts into pods.
-    fn request(&self, method: Method, path: &[&str]) -> Result<RequestBuilder, ApiError> {
-        let mut url = self.url.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(path);
-        }
-        let request = self.client.request(method, url);
+    fn authorized(&self, request: RequestBuilder) -> Result<RequestBuilder, ApiError> {
         match &self.token_file {
-            Some(file) => Ok(request.bearer_auth(read_token(file).map_err(ApiError::Token)?)),
+            Some(file) => {
+                Ok(request.bearer_auth(token::read(file).map_err(|error| ApiError::Token(error.into()))?))
+            }
             None => Ok(request),
         }
     }
 
-    async fn answer(&self, request: RequestBuilder) -> Result<(StatusCode, Value), ApiError> {
-        let mut response = request.send().await.map_err(|error| self.away(&error))?;
-        let status = response.status();
-        let retry_after = retry_after(&response);
-        let body = self.body(&mut response).await?;
-        if !status.is_success() {
-            return Err(ApiError::Refused { explanation: self.explain(status, &body, retry_after) });
+    fn explain(&self, error: CallError) -> ApiError {
+        let url = self.url().to_owned();
+        match error {
+            CallError::Away(error) => ApiError::Away { url, why: printable(&client::innermost(&error)) },
+            CallError::Refused(refused) => ApiError::Refused { explanation: self.explain_refusal(&refused) },
+            CallError::NotUnderstood { status, why } => ApiError::NotUnderstood { url, status, why },
         }
-        let value =
-            serde_json::from_slice(&body).map_err(|error| self.not_understood(status, error.to_string()))?;
-        Ok((status, value))
-    }
-
-    async fn body(&self, response: &mut Response) -> Result<Vec<u8>, ApiError> {
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.away(&error))? {
-            body.extend_from_slice(&chunk);
-            if body.len() > ANSWER_BYTES {
-                let why = format!("it has more than {ANSWER_BYTES} bytes");
-                return Err(self.not_understood(response.status(), why));
-            }
-        }
-        Ok(body)
-    }
-
-    fn away(&self, error: &reqwest::Error) -> ApiError {
-        ApiError::Away { url: self.url().to_owned(), why: innermost(error) }
-    }
-
-    pub(crate) fn not_understood(&self, status: StatusCode, why: String) -> ApiError {
-        ApiError::NotUnderstood { url: self.url().to_owned(), status, why }
     }
 
     /// What a refusal means and what to do about it.
-    fn explain(&self, status: StatusCode, body: &[u8], retry_after: Option<String>) -> String {
-        let problem: Option<Problem> = serde_json::from_slice(body).ok();
-        let told = match problem {
-            Some(Problem { title: Some(title), detail: Some(detail) }) => format!("{title}: {detail}"),
-            Some(
-                Problem { title: Some(text), detail: None } | Problem { title: None, detail: Some(text) },
-            ) => text,
-            _ => format!("{} answered {status}", self.url()),
-        };
-        let hint = match (status, &self.token_file) {
+    fn explain_refusal(&self, refused: &Refused) -> String {
+        let told = refused.text().unwrap_or_else(|| format!("{} answered {}", self.url(), refused.status));
+        let hint = match (refused.status, &self.token_file) {
             (StatusCode::UNAUTHORIZED, None) => {
                 "; give a token with --token-file or SORCHA_TOKEN_FILE".to_owned()
             }
             (StatusCode::UNAUTHORIZED, Some(_)) => "; the token was not accepted".to_owned(),
             (StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS, _) => {
+                let retry_after = refused.retry_after.as_ref();
                 retry_after.map(|seconds| format!("; try again in {seconds} s")).unwrap_or_default()
             }
             _ => String::new(),
         };
         printable(&(told + &hint))
     }
-}
-
-fn retry_after(response: &Response) -> Option<String> {
-    response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-}
-
-/// The cause under reqwest's layers: "connection refused" rather than "error sending request".
-fn innermost(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".to_owned();
-    }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    printable(&cause.to_string())
-}
-
-/// The first token in a file. Empty lines and lines that begin with `#` don't count.
-fn read_token(path: &Path) -> anyhow::Result<String> {
-    let shown = path.display();
-    let text =
-        read::text_once(path, TOKEN_FILE_BYTES).with_context(|| format!("read the token file {shown}"))?;
-    let Some(line) = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'))
-    else {
-        bail!("the token file {shown} holds no token");
-    };
-    // A token has no colon and no space (RFC 6750), so this line can't be misread.
-    let token = line.rsplit_once(':').map_or(line, |(_name, token)| token.trim());
-    let is_token_char = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
-    if token.is_empty() || !token.chars().all(is_token_char) {
-        bail!("the token file {shown} holds no bearer token: letters, digits and -._~+/= are allowed");
-    }
-    Ok(token.to_owned())
 }
 
 #[cfg(test)]
@@ -307,44 +224,28 @@ pub(crate) mod tests {
         }
     }
 
-    #[test]
-    fn a_token_file_is_the_clients_or_the_servers() {
-        let file = |content: &str| {
-            let file = tempfile::NamedTempFile::new().unwrap();
-            std::fs::write(file.path(), content).unwrap();
-            read_token(file.path())
-        };
-        assert_eq!(file("abc.DEF-1\n").unwrap(), "abc.DEF-1");
-        assert_eq!(file("\u{feff}abc.DEF-1\r\n").unwrap(), "abc.DEF-1");
-        assert_eq!(file("# tokens\n\nci: s3cret==\nother: x\n").unwrap(), "s3cret==");
-        assert!(file("\n# none\n").unwrap_err().to_string().contains("holds no token"));
-        let broken = file("two words").unwrap_err().to_string();
-        assert!(broken.contains("no bearer token") && !broken.contains("two words"), "{broken}");
-        assert!(read_token(Path::new("/nowhere/token")).unwrap_err().to_string().contains("/nowhere/token"));
-    }
-
     #[tokio::test]
     async fn a_pods_own_token_is_used_where_none_is_named_and_read_for_each_request() {
         let folder = tempfile::tempdir().unwrap();
         let (own, named) = (folder.path().join("token"), folder.path().join("named"));
         let shown =
             |headers: HeaderMap| async move { format!("{:?}", headers["authorization"].to_str().unwrap()) };
-        let url = serve(Router::new().route("/", routing::post(shown))).await;
+        let url = serve(Router::new().route("/", routing::get(shown))).await;
         let none = args(url);
         assert_eq!(none.with_token_of(&own).token_file, None, "outside a pod there is none");
         std::fs::write(&own, "first.pod.token").unwrap();
         std::fs::write(&named, "named").unwrap();
-        let posted = async |api: &Api| api.post(&[], Vec::new()).await.map(|(_, answer)| answer.to_string());
+        let asked = async |api: &Api| api.get(&[]).await.map(|answer| answer.to_string());
         let api = Api::new(&none.with_token_of(&own), Duration::from_secs(2)).unwrap();
-        assert_eq!(posted(&api).await.unwrap(), "\"Bearer first.pod.token\"");
+        assert_eq!(asked(&api).await.unwrap(), "\"Bearer first.pod.token\"");
         std::fs::write(&own, "second.pod.token").unwrap();
-        assert_eq!(posted(&api).await.unwrap(), "\"Bearer second.pod.token\"");
+        assert_eq!(asked(&api).await.unwrap(), "\"Bearer second.pod.token\"");
         std::fs::remove_file(&own).unwrap();
-        let gone = posted(&api).await.unwrap_err();
+        let gone = asked(&api).await.unwrap_err();
         assert!(matches!(gone, ApiError::Token(_)) && gone.to_string().contains("token"), "{gone}");
         let both = ApiArgs { token_file: Some(named), ..none };
         let api = Api::new(&both.with_token_of(&own), Duration::from_secs(2)).unwrap();
-        assert_eq!(posted(&api).await.unwrap(), "\"Bearer named\"");
+        assert_eq!(asked(&api).await.unwrap(), "\"Bearer named\"");
     }
 
     #[tokio::test]

@@ -11,8 +11,8 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
+use serde::Serialize;
+use sorcha_api::{Instant, Publication, Published};
 use sorcha_register::{
     entry::{check_metadata, check_published_by},
     names::BlueprintId,
@@ -100,29 +100,21 @@ impl PublishArgs {
 }
 
 /// What became of one file.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
     file: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     blueprint_id: Option<String>,
     result: &'static str,
-    #[serde(flatten)]
-    answer: Option<Published>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transaction_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    published_at: Option<Instant>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-}
-
-/// The node's answer.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Published {
-    /// The register's version that the publication got.
-    pub(crate) version: i64,
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    transaction_id: Value,
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    published_at: Value,
 }
 
 /// Publishes each file; a file that fails does not keep the others from being published.
@@ -173,7 +165,7 @@ async fn wait_for_peers(
     api: &Api,
     console: &mut Console<'_>,
 ) -> anyhow::Result<bool> {
-    let newest = rows.iter().filter_map(|row| Some(row.answer.as_ref()?.version)).max();
+    let newest = rows.iter().filter_map(|row| row.version).max();
     let (Some(limit), Some(version)) = (args.wait, newest) else { return Ok(true) };
     let told = wait::until_held(api, version, limit).await;
     match (&told, args.output) {
@@ -196,21 +188,17 @@ async fn wait_for_peers(
 fn show(rows: &[Row], console: &mut Console<'_>) -> io::Result<()> {
     if let [row] = rows {
         let id = row.blueprint_id.as_deref().unwrap_or("nothing");
-        match (&row.error, &row.answer) {
-            (Some(_), _) => console.remark(&row.complaint()),
-            (None, Some(answer)) if row.result == UNCHANGED => {
-                writeln!(console.out, "{id} is already published, at version {}", answer.version)?;
-            }
-            (None, answer) => {
-                let version = answer.as_ref().map_or(0, |answer| answer.version);
-                writeln!(console.out, "published {id} at version {version}")?;
-            }
+        let version = row.version.unwrap_or_default();
+        match row.result {
+            FAILED => console.remark(&row.complaint()),
+            UNCHANGED => writeln!(console.out, "{id} is already published, at version {version}")?,
+            _ => writeln!(console.out, "published {id} at version {version}")?,
         }
         return Ok(());
     }
     let cells = rows.iter().map(|row| {
         let id = row.blueprint_id.clone().unwrap_or_else(|| row.file.clone());
-        let version = row.answer.as_ref().map_or_else(|| "-".to_owned(), |answer| answer.version.to_string());
+        let version = row.version.map_or_else(|| "-".to_owned(), |version| version.to_string());
         let result = row
             .error
             .as_ref()
@@ -225,62 +213,46 @@ const UNCHANGED: &str = "unchanged";
 const FAILED: &str = "failed";
 
 async fn publish(file: &Path, args: &PublishArgs, api: &Api, console: &mut Console<'_>) -> Row {
-    let shown = file.display().to_string();
-    let failed = |blueprint_id, error: String| Row {
-        file: shown.clone(),
-        blueprint_id,
-        result: FAILED,
-        answer: None,
-        error: Some(error),
-    };
-    let blueprint = match prepare(file, args.id.as_ref()) {
-        Ok(blueprint) => blueprint,
-        Err(error) => return failed(None, super::console::error_text(&error)),
-    };
+    let mut row = Row { file: file.display().to_string(), ..Row::default() };
+    if let Err(error) = publish_as(&mut row, file, args, api, console).await {
+        row.result = FAILED;
+        row.error = Some(super::console::error_text(&error));
+    }
+    row
+}
+
+async fn publish_as(
+    row: &mut Row,
+    file: &Path,
+    args: &PublishArgs,
+    api: &Api,
+    console: &mut Console<'_>,
+) -> anyhow::Result<()> {
+    let blueprint = prepare(file, args.id.as_ref())?;
+    row.blueprint_id = Some(blueprint.id.to_string());
     if !blueprint.has_context {
         let remark = format!(
             "warning: {}: the document has no @context, so nothing says what its terms mean",
-            printable(&shown)
+            printable(&row.file)
         );
         console.remark(&remark);
     }
-    let id = blueprint.id.to_string();
-    match send(&blueprint, args, api).await {
-        Ok((result, answer)) => {
-            Row { file: shown, blueprint_id: Some(id), result, answer: Some(answer), error: None }
-        }
-        Err(error) => failed(Some(id), super::console::error_text(&error)),
-    }
+    let (is_new, published) = send(&blueprint, args, api).await?;
+    row.result = if is_new { PUBLISHED } else { UNCHANGED };
+    row.version = Some(published.version);
+    row.transaction_id = Some(published.transaction_id);
+    row.published_at = Some(published.published_at);
+    Ok(())
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Body<'a> {
-    blueprint_id: &'a str,
-    blueprint: &'a RawValue,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    metadata: BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    published_by: Option<&'a str>,
-}
-
-async fn send(
-    blueprint: &Blueprint,
-    args: &PublishArgs,
-    api: &Api,
-) -> anyhow::Result<(&'static str, Published)> {
-    let document: &RawValue = serde_json::from_slice(blueprint.document.bytes())?;
-    let body = Body {
+async fn send(blueprint: &Blueprint, args: &PublishArgs, api: &Api) -> anyhow::Result<(bool, Published)> {
+    let publication = Publication {
         blueprint_id: blueprint.id.as_str(),
-        blueprint: document,
+        blueprint: serde_json::from_slice(blueprint.document.bytes())?,
         metadata: args.metadata(),
         published_by: args.published_by.as_deref(),
     };
-    let (status, answer) =
-        api.post(&["api", "system-register", "publish"], serde_json::to_vec(&body)?).await?;
-    let answer =
-        Published::deserialize(&answer).map_err(|error| api.not_understood(status, error.to_string()))?;
-    Ok((if status == reqwest::StatusCode::CREATED { PUBLISHED } else { UNCHANGED }, answer))
+    Ok(api.publish(&publication).await?)
 }
 
 #[cfg(test)]

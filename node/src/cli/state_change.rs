@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use clap::Args;
-use serde::Deserialize as _;
 use serde_json::json;
 use sorcha_register::names::BlueprintId;
 
@@ -11,7 +10,6 @@ use super::{
     Outcome, OutputFormat,
     api::{Api, ApiArgs},
     console::Console,
-    publish::Published,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -48,13 +46,6 @@ pub enum Change {
 }
 
 impl Change {
-    const fn verb(self) -> &'static str {
-        match self {
-            Self::Deprecate => "deprecate",
-            Self::Reactivate => "reactivate",
-        }
-    }
-
     const fn state(self) -> &'static str {
         match self {
             Self::Deprecate => "deprecated",
@@ -69,21 +60,16 @@ impl Change {
 /// What the node says, or that it is away.
 pub async fn run(args: &ChangeArgs, change: Change, console: &mut Console<'_>) -> anyhow::Result<Outcome> {
     let api = Api::new(&args.api.writing(), TIMEOUT)?;
-    let path = ["api", "system-register", "blueprints", args.id.as_str(), change.verb()];
-    let (status, answer) = api.post(&path, b"{}".to_vec()).await?;
-    let answer =
-        Published::deserialize(&answer).map_err(|error| api.not_understood(status, error.to_string()))?;
+    let answer = api.set_active(args.id.as_str(), change == Change::Reactivate).await?;
     match args.output {
         OutputFormat::Table => {
             writeln!(console.out, "{} is {}, at version {}", args.id, change.state(), answer.version)?;
         }
         OutputFormat::Json => {
-            let mut line = json!({"blueprintId": args.id, "result": change.state()});
-            if let (Some(line), serde_json::Value::Object(answer)) =
-                (line.as_object_mut(), serde_json::to_value(&answer)?)
-            {
-                line.extend(answer);
-            }
+            let line = json!({
+                "blueprintId": args.id, "result": change.state(), "version": answer.version,
+                "transactionId": answer.transaction_id, "publishedAt": answer.published_at,
+            });
             writeln!(console.out, "{line}")?;
         }
     }
@@ -102,6 +88,8 @@ mod tests {
     use super::*;
     use crate::cli::{api::tests::serve, console::tests::on_console};
 
+    const THEN: &str = "2026-01-01T00:00:00.000Z";
+
     async fn args(id: &str, output: OutputFormat) -> (ChangeArgs, tempfile::NamedTempFile) {
         let handler = |Path((id, verb)): Path<(String, String)>, headers: HeaderMap| async move {
             if headers.get("authorization").is_none_or(|value| value != "Bearer s3cret") {
@@ -116,7 +104,9 @@ mod tests {
             }
             (
                 StatusCode::OK,
-                Json(json!({"transactionId": "tx", "blueprintId": id, "version": 9, "publishedAt": "then"})),
+                Json(json!({
+                    "transactionId": "tx", "blueprintId": id, "version": 9, "publishedAt": THEN, "checksum": "sha256:0", "isActive": false,
+                })),
             )
         };
         let url =
@@ -144,7 +134,7 @@ mod tests {
         let (args, _token) = args("invoice-v1", OutputFormat::Json).await;
         let (_, out, _) = on_console!(None, |console| run(&args, Change::Deprecate, &mut console));
         let line: serde_json::Value = serde_json::from_str(&out).unwrap();
-        let expected = json!({"blueprintId": "invoice-v1", "result": "deprecated", "version": 9, "transactionId": "tx", "publishedAt": "then"});
+        let expected = json!({"blueprintId": "invoice-v1", "result": "deprecated", "version": 9, "transactionId": "tx", "publishedAt": THEN});
         assert_eq!(line, expected);
     }
 

@@ -10,7 +10,7 @@ use sorcha_runtime::tls::testing::{Ca, Leaf, Pair, mount};
 use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle};
 
 use super::*;
-use crate::{http_client, telemetry};
+use crate::telemetry;
 
 struct Running {
     url: String,
@@ -43,7 +43,7 @@ fn start(id: &str, role: Role, change: impl FnOnce(&mut Config)) -> Running {
 impl Running {
     /// Status and body of a resource, once there is an answer that `is_it` accepts.
     async fn until(&self, path: &str, is_it: impl Fn(u16, &Value) -> bool) -> Value {
-        let client = http_client::plain().unwrap();
+        let client = sorcha_api::client::plain().unwrap();
         let asking = async {
             loop {
                 if let Ok(answer) = client.get(format!("{}{path}", self.url)).send().await {

@@ -1,5 +1,5 @@
 use std::os::unix::{
-    fs::{PermissionsExt as _, symlink},
+    fs::{FileTypeExt as _, PermissionsExt as _, symlink},
     net::UnixListener,
 };
 

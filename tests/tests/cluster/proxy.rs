@@ -48,8 +48,7 @@ impl Proxy {
         let mut lines = BufReader::new(process.stdout.take().context("standard output")?).lines();
         let line = lines.next_line().await?.context("kubectl proxy says nothing")?;
         let address = line.rsplit(' ').next().unwrap_or_default();
-        let client =
-            sorcha_node::http_client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
+        let client = sorcha_api::client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
         Ok(Self { base: format!("http://{address}"), client, process: RefCell::new(process) })
     }
 

@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
+use sorcha_api::{
+    Published,
+    client::{self, CallError},
+    problem::Kind,
+};
 use sorcha_tests::history::{Answer, Held, State};
 
 /// The token of all publishers.
@@ -29,7 +34,7 @@ pub(crate) struct Api(reqwest::Client);
 
 impl Api {
     pub(crate) fn new() -> Result<Self> {
-        Ok(Self(sorcha_node::http_client::builder().connect_timeout(Duration::from_secs(1)).build()?))
+        Ok(Self(client::builder().connect_timeout(Duration::from_secs(1)).build()?))
     }
 
     /// The body of a successful GET.
@@ -83,21 +88,18 @@ impl Api {
             request = request.json(body);
         }
         let unknown = Answer::Unknown { is_active: wants };
-        let response = match request.send().await {
-            Ok(response) => response,
+        match client::answer::<Published>(request).await {
+            Ok((_, Published { version, is_active, .. })) => {
+                Answer::Acknowledged(State { version, is_active })
+            }
             // It never left.
-            Err(error) if error.is_connect() => return Answer::Refused,
-            Err(_) => return unknown,
-        };
-        let status = response.status();
-        let Ok(body) = response.json::<Value>().await else { return unknown };
-        if status.is_success() {
-            return state(&body).map_or(unknown, Answer::Acknowledged);
-        }
-        match (status.as_u16(), body["type"].as_str().unwrap_or_default()) {
-            (400..=499 | 507, _) => Answer::Refused,
-            (503, kind) if !kind.ends_with("store-unavailable") => Answer::Refused,
-            _ => unknown,
+            Err(CallError::Away(error)) if error.is_connect() => Answer::Refused,
+            Err(CallError::Refused(refused)) => match refused.status.as_u16() {
+                400..=499 | 507 => Answer::Refused,
+                503 if !refused.told.is(Kind::STORE_UNAVAILABLE) => Answer::Refused,
+                _ => unknown,
+            },
+            Err(_) => unknown,
         }
     }
 

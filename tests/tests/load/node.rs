@@ -64,7 +64,7 @@ impl Node {
     /// Sends a publication; status and answer.
     pub(crate) async fn post(&self, body: String) -> (u16, Value) {
         let url = format!("http://127.0.0.1:{}/api/system-register/publish", self.http);
-        let request = sorcha_node::http_client::plain().unwrap().post(url).bearer_auth(TOKEN).body(body);
+        let request = sorcha_api::client::plain().unwrap().post(url).bearer_auth(TOKEN).body(body);
         match request.header("content-type", "application/json").send().await {
             Ok(answer) => (answer.status().as_u16(), answer.json().await.unwrap_or_default()),
             // Refused, and the connection closed, while the body was still being sent.

@@ -23,6 +23,7 @@ use crate::{
     central::network_named,
     fixtures::{Scene, central_with, put, settings},
     pki::{
+        identity,
         issue::{self, Pair},
         x509::Names,
     },

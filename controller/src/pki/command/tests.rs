@@ -83,14 +83,14 @@ async fn a_peer_outside_gets_files_that_the_network_accepts() {
 #[test]
 fn a_central_node_outside_is_printed_as_a_secret() {
     let authority = Authority::first(authority(), std::collections::BTreeSet::new());
-    let args = parse("central N_9 --dns n9.sorcha.dev --dns 192.0.2.9 -o yaml").expect("flags");
+    let args = parse("central n9 --dns n9.sorcha.dev --dns 192.0.2.9 -o yaml").expect("flags");
     let names = args.node.names("shop").expect("names");
     let leaf = sign(&authority, args.node.issue(), &names, now()).expect("signed");
     let text = manifest("N_9", &leaf).expect("a manifest");
     assert!(text.contains("name: n-9-tls") && text.contains("type: kubernetes.io/tls"), "{text}");
     let certificate = &leaf.pair.certificate;
     assert!(certificate.names.dns.contains("n9.sorcha.dev") && certificate.names.ips.len() == 1);
-    assert!(certificate.names.uris.contains("spiffe://sorcha.dev/ns/shop/sorchacentralnode/N_9"));
+    assert!(certificate.names.uris.contains("spiffe://sorcha.dev/ns/shop/sorchacentralnode/n9"));
 }
 
 #[tokio::test]
@@ -119,6 +119,8 @@ fn bad_flags_are_refused() {
     let names = |line: &str| parse(line).expect("flags").node.names("shop").expect_err(line).to_string();
     assert!(names("peer edge --dns a -o yaml").contains("--dns is for central nodes"));
     assert!(names("central n9 -o yaml").contains("--dns is missing"));
+    assert!(names("central N_9 -o yaml --dns a").contains("a name that is no DNS label"));
+    assert!(names("peer edge -o yaml --network A").contains("a network that is no DNS name"));
 }
 
 #[test]

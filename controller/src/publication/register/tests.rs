@@ -36,7 +36,7 @@ fn register<'a>(base: Url, client: &'a Client, fence: &'a Fence) -> Register<'a>
 }
 
 fn client() -> Client {
-    http::client(Duration::from_secs(5), Duration::from_secs(5)).expect("a client")
+    crate::publication::http::client(Duration::from_secs(5), Duration::from_secs(5)).expect("a client")
 }
 
 fn entry(checksum: &str, by: &str) -> Value {

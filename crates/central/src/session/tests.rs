@@ -1,4 +1,4 @@
-use sorcha_runtime::tls::identity::Identity;
+use sorcha_identity::Identity;
 
 use super::*;
 use crate::incoming::Tracked;

@@ -80,7 +80,7 @@ impl Reviews {
             |end: Timestamp| Duration::from_millis(end.millis_since(self.clock.now()).max(0).unsigned_abs());
         let keep = until.map_or(keep, |end| keep.min(left(end)));
         let now = self.clock.monotonic();
-        let answer = Answer { verdict: verdict.clone(), from: now, keep };
+        let answer = Remembered { verdict: verdict.clone(), from: now, keep };
         answers.lock().unwrap_or_else(PoisonError::into_inner).put(digest, answer, now);
         Ok(verdict)
     }
@@ -95,13 +95,13 @@ impl Reviews {
     }
 }
 
-struct Answer {
+struct Remembered {
     verdict: Verdict,
     from: Monotonic,
     keep: Duration,
 }
 
-impl Answer {
+impl Remembered {
     fn left(&self, now: Monotonic) -> Duration {
         self.keep.saturating_sub(now.since(self.from))
     }
@@ -113,12 +113,12 @@ impl Answer {
 
 /// At most `capacity` answers; when they are full, the one that ends first goes.
 struct Answers {
-    known: HashMap<Digest, Answer>,
+    known: HashMap<Digest, Remembered>,
     capacity: usize,
 }
 
 impl Answers {
-    fn put(&mut self, digest: Digest, answer: Answer, now: Monotonic) {
+    fn put(&mut self, digest: Digest, answer: Remembered, now: Monotonic) {
         if self.known.len() >= self.capacity && !self.known.contains_key(&digest) {
             self.known.retain(|_, answer| answer.holds(now));
         }

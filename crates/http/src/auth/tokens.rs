@@ -34,10 +34,10 @@ const UNNAMED: &str = "publisher";
 pub(super) struct TokenFile {
     path: PathBuf,
     clock: Arc<dyn Clock>,
-    known: Mutex<Known>,
+    known: Mutex<TokenTable>,
 }
 
-struct Known {
+struct TokenTable {
     tokens: Vec<Token>,
     /// What is wrong with the file as it is now.
     fault: Option<String>,
@@ -56,14 +56,13 @@ impl TokenFile {
     /// # Errors
     /// [`ConfigError`] when the file can't be read, or a line of it is no usable token.
     pub(super) fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, ConfigError> {
-        let mut watch = FileWatch::new(path.to_owned());
-        let _first_look = watch.has_changed();
+        let watch = FileWatch::from_now(path.to_owned());
         let Parsed { tokens, faults } = parse(&read(path)?);
         if let Some(fault) = faults.first() {
             let problem = format!("{}: {fault}", path.display());
             return Err(ConfigError::Invalid { setting: SETTING, problem });
         }
-        let known = Mutex::new(Known { tokens, fault: None, watch, looked_at: clock.monotonic() });
+        let known = Mutex::new(TokenTable { tokens, fault: None, watch, looked_at: clock.monotonic() });
         Ok(Self { path: path.to_owned(), clock, known })
     }
 
@@ -87,7 +86,7 @@ impl TokenFile {
     }
 
     /// What the file holds, at most [`LOOK_EVERY`] ago.
-    fn now(&self) -> MutexGuard<'_, Known> {
+    fn now(&self) -> MutexGuard<'_, TokenTable> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.monotonic();
         // One that is being replaced by a program that removes it first is looked for at each call.
@@ -101,7 +100,7 @@ impl TokenFile {
     }
 }
 
-impl Known {
+impl TokenTable {
     fn take(&mut self, path: &Path) {
         let before = self.tokens.len();
         let Parsed { tokens, faults } = match read(path) {

@@ -8,7 +8,6 @@ use tempfile::NamedTempFile;
 use super::*;
 
 const ALICE: &str = "alice-token-0123456789";
-const PUBLISH: &str = "/api/system-register/publish";
 
 fn file(content: &str) -> NamedTempFile {
     let mut file = NamedTempFile::new().unwrap();
@@ -105,14 +104,11 @@ async fn the_file_is_read_again_when_it_changes() {
     publish(&router, &[bob], "a").await.problem(401, "unauthorized");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_token_that_is_not_in_the_file_as_it_is_now_is_not_good() {
-    let (alice, bob) = (format!("Bearer {ALICE}"), "Bearer bob-token-0123456789");
-    let both = format!("alice: {ALICE}\nbob: bob-token-0123456789\n");
+/// What the file becomes, and whether alice may write then; bob's line is gone or broken each time.
+fn broken_files(both: &str) -> [(Option<Vec<u8>>, bool, &'static str); 9] {
     let utf_16: Vec<u8> =
         [0xfeff].into_iter().chain(both.encode_utf16()).flat_map(u16::to_le_bytes).collect();
-    // What the file becomes, and whether alice may write then; bob's line is gone or broken each time.
-    let rows: [(Option<Vec<u8>>, bool, &str); 9] = [
+    [
         (Some(format!("alice: {ALICE}\nbob: short\n").into()), true, "line 2"),
         (Some(format!("bob: two words-0123456789\nalice: {ALICE}\n").into()), true, "line 1"),
         (Some([b"bob: \xff-token-0123456789\n".as_slice(), ALICE.as_bytes()].concat()), true, "line 1"),
@@ -122,8 +118,14 @@ async fn a_token_that_is_not_in_the_file_as_it_is_now_is_not_good() {
         (Some(utf_16), false, "UTF-16"),
         (Some(vec![b'#'; 2 << 20]), false, "more than"),
         (None, false, "No such file"),
-    ];
-    for (number, (content, alice_may, told)) in rows.into_iter().enumerate() {
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_not_in_the_file_as_it_is_now_is_not_good() {
+    let (alice, bob) = (format!("Bearer {ALICE}"), "Bearer bob-token-0123456789");
+    let both = format!("alice: {ALICE}\nbob: bob-token-0123456789\n");
+    for (number, (content, alice_may, told)) in broken_files(&both).into_iter().enumerate() {
         let file = file(&both);
         let (router, _) = central(with_tokens(&file)).await;
         assert_eq!(publish(&router, &[bob], "before").await.status, StatusCode::CREATED);

@@ -6,11 +6,8 @@ use async_trait::async_trait;
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use sorcha_config::{CentralNodeAddress, Config};
-use sorcha_runtime::tls::{
-    Tls,
-    certificate::{self, Credential, NoIdentity},
-    explain,
-};
+use sorcha_identity::certificate::{self, Credential, NoIdentity};
+use sorcha_runtime::tls::{Tls, explain};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
 use tonic::transport::Error;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use sorcha_config as config;
+use sorcha_identity::certificate::Leaf;
 use sorcha_os::read::{self, unmarked};
 use tokio_rustls::rustls::{
     self, RootCertStore,
@@ -15,7 +16,7 @@ use tokio_rustls::rustls::{
     sign::CertifiedKey,
 };
 
-use super::{certificate::Leaf, suitable};
+use super::suitable;
 
 /// Largest file that is read, bytes: hundreds of certificates.
 const FILE_BYTES: u64 = 1024 * 1024;

@@ -4,12 +4,11 @@
 //! live on. Where they can't be used together, the certificate and key before stay in use, and the fault is told. Trust does
 //! not wait for that: a CA that is not in its file any more is not believed, and without a file nobody is.
 
-pub mod certificate;
 mod configs;
 mod explain;
 mod files;
 pub mod handshakes;
-pub mod identity;
+mod status;
 mod suitable;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -26,18 +25,17 @@ use crate::{file_watch::FileWatch, metrics::Metrics};
 use arc_swap::ArcSwap;
 use sorcha_config as config;
 use sorcha_config::TlsVersion;
+use sorcha_identity::certificate::{Age, NoIdentity, Validity};
 use sorcha_register::{clock::Clock, names::PeerId};
 use tokio::sync::watch;
 use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 
 pub use self::explain::tls_error;
-use self::{
-    certificate::{Age, Credential, NoIdentity, Validity},
-    files::Material,
-};
+use self::files::Material;
 pub use self::{
     explain::explain,
     files::{Files, TlsError},
+    status::Status,
 };
 
 /// The setting that names a central node's own CAs.
@@ -69,35 +67,6 @@ struct Looks {
     age: Age,
 }
 
-/// How a node's own certificate stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// Its time.
-    pub validity: Validity,
-    /// Whose it is.
-    pub credential: Credential,
-    /// How old it is.
-    pub age: Age,
-    /// Why the files as they are now are not in use, where they are not.
-    pub fault: Option<String>,
-}
-
-impl Status {
-    /// What is wrong, if anything is.
-    #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        let Validity { not_before, not_after } = self.validity;
-        match (&self.age, &self.fault) {
-            (Age::Expired, _) => Some(format!("this node's certificate has expired at {not_after}")),
-            (Age::NotYetValid, _) => {
-                Some(format!("this node's certificate is not valid before {not_before}"))
-            }
-            (_, Some(fault)) => Some(format!("the new TLS files are not in use: {fault}")),
-            _ => None,
-        }
-    }
-}
-
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").field("files", &self.files).finish_non_exhaustive()
@@ -116,11 +85,8 @@ impl Tls {
         metrics: Metrics,
     ) -> Result<Option<Arc<Self>>, TlsError> {
         let Some(files) = Files::of(config) else { return Ok(None) };
-        let mut watches =
-            [&files.certificate, &files.key, &files.ca].map(|file| FileWatch::new(file.clone()));
-        for watch in &mut watches {
-            let _first_look = watch.has_changed();
-        }
+        let watches =
+            [&files.certificate, &files.key, &files.ca].map(|file| FileWatch::from_now(file.clone()));
         let current = Current::load(&files, config.min_version, &clock)?;
         let (validity, credential) =
             (current.material.leaf.validity, current.material.leaf.credential.clone());

@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::post,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::cli::{
@@ -37,7 +37,8 @@ async fn central() -> (reqwest::Url, Requests) {
             _ => StatusCode::CREATED,
         };
         let answer = json!({
-            "transactionId": "tx", "blueprintId": body["blueprintId"], "version": requests.len(), "publishedAt": "2026-01-01T00:00:00Z",
+            "transactionId": "tx", "blueprintId": body["blueprintId"], "version": requests.len(), "publishedAt": "2026-01-01T00:00:00.000Z",
+            "checksum": "sha256:0", "isActive": true,
         });
         (status, Json(answer))
     }

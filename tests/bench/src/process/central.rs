@@ -6,8 +6,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use sorcha_api::client;
 use sorcha_config::CentralNodeAddress;
-use sorcha_node::http_client;
 
 use super::{Server, free_ports};
 
@@ -80,7 +80,7 @@ impl Place {
             &http,
         ];
         let mut server = Server::start(&self.id, &self.program, arguments, &self.work)?;
-        let client = http_client::plain()?;
+        let client = client::plain()?;
         let ready = self.url("/readyz");
         server
             .until_ready(|| async {
@@ -110,13 +110,8 @@ impl Central {
 
     /// Sum of a metric over those of its series that carry a label such as `reason="connect"`.
     pub(crate) async fn metric(&self, name: &str, label: &str) -> Result<f64> {
-        let text = http_client::plain()?
-            .get(self.place.url("/metrics"))
-            .send()
-            .await?
-            .error_for_status()?
-            .text()
-            .await?;
+        let text =
+            client::plain()?.get(self.place.url("/metrics")).send().await?.error_for_status()?.text().await?;
         Ok(sum(&text, name, label))
     }
 }

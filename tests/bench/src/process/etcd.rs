@@ -37,7 +37,7 @@ impl Etcd {
         ];
         let mut server = Server::start("etcd", program, arguments, work)?;
         let health = format!("{client}/health");
-        let http = sorcha_node::http_client::plain()?;
+        let http = sorcha_api::client::plain()?;
         server
             .until_ready(|| async {
                 let answer = async { http.get(&health).send().await.ok()?.text().await.ok() };

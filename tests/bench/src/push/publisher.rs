@@ -147,9 +147,7 @@ impl Publisher {
 impl Target {
     async fn connect(&self) -> Result<Client> {
         Ok(match self {
-            Self::Sorcha(url) => {
-                Client::Sorcha { client: sorcha_node::http_client::plain()?, url: url.clone() }
-            }
+            Self::Sorcha(url) => Client::Sorcha { client: sorcha_api::client::plain()?, url: url.clone() },
             Self::Nats(url) => Client::Nats(super::nats::context(url).await?),
             Self::Etcd(url) => Client::Etcd(KvClient::connect(url.clone()).await?),
         })

@@ -1,4 +1,4 @@
-//! HTTP clients that trust no certificate: for addresses of plain HTTP.
+//! Clients that trust no certificate: for addresses of plain HTTP.
 //!
 //! The HTTP library speaks TLS where another crate of the workspace asks for it. Left to itself it would then want the
 //! machine's certificates and a process-wide provider of cryptography for each client, also for one that needs neither.
@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use reqwest::{Client, ClientBuilder};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 /// A client's settings, to be added to.
 pub fn builder() -> ClientBuilder {

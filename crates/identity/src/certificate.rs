@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use sorcha_register::clock::Timestamp;
-use tokio_rustls::rustls::pki_types::CertificateDer;
 use x509_cert::{
     Certificate,
     der::Decode as _,
     ext::pkix::{SubjectAltName, name::GeneralName},
 };
 
-use super::identity::{Identity, InvalidIdentity};
+use super::{Identity, InvalidIdentity};
 
 /// Whose a certificate is, or why it is nobody's here.
 pub type Credential = Result<Identity, NoIdentity>;
@@ -80,27 +79,27 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// Reads a certificate.
+    /// Reads a certificate (DER).
     ///
     /// # Errors
     /// A description of what is wrong with it.
-    pub fn read(der: &CertificateDer<'_>) -> Result<Self, String> {
+    pub fn read(der: &[u8]) -> Result<Self, String> {
         let certificate = Certificate::from_der(der).map_err(|error| error.to_string())?;
         let validity = certificate.tbs_certificate().validity();
         let at = |time: x509_cert::time::Time| Timestamp::default().plus(time.to_unix_duration());
         Ok(Self {
             validity: Validity { not_before: at(validity.not_before), not_after: at(validity.not_after) },
-            credential: identity(&certificate),
+            credential: credential_of(&certificate),
         })
     }
 }
 
-/// Whose a certificate is that was shown on a connection.
-pub fn credential(der: &CertificateDer<'_>) -> Credential {
+/// Whose a certificate (DER) is that was shown on a connection.
+pub fn credential(der: &[u8]) -> Credential {
     Leaf::read(der).map_err(NoIdentity::Unreadable)?.credential
 }
 
-fn identity(certificate: &Certificate) -> Credential {
+fn credential_of(certificate: &Certificate) -> Credential {
     let names = certificate
         .tbs_certificate()
         .get_extension::<SubjectAltName>()
@@ -124,14 +123,21 @@ fn identity(certificate: &Certificate) -> Credential {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use rcgen::{CertificateParams, KeyPair, SanType};
+    use time::OffsetDateTime;
 
     use super::*;
-    use crate::tls::testing::{Ca, Leaf as Wanted};
+
+    /// A certificate, DER.
+    fn made(change: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        change(&mut params);
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
+    }
 
     fn read(uris: &[&str]) -> Leaf {
-        let pair = Ca::new("ca")
-            .issue(&Wanted { uris: uris.iter().map(|uri| (*uri).to_owned()).collect(), ..Wanted::default() });
-        Leaf::read(&pair.certificate_der()).unwrap()
+        let names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap()));
+        Leaf::read(&made(|params| params.subject_alt_names.extend(names))).unwrap()
     }
 
     #[test]
@@ -151,8 +157,10 @@ mod tests {
 
     #[test]
     fn times_are_read_to_the_second() {
-        let wanted = Wanted { not_before: 1_700_000_000, not_after: 4_000_000_000, ..Wanted::default() };
-        let leaf = Leaf::read(&Ca::new("ca").issue(&wanted).certificate_der()).unwrap();
+        let at = |second| OffsetDateTime::from_unix_timestamp(second).unwrap();
+        let (from, to) = (at(1_700_000_000), at(4_000_000_000));
+        let der = made(|params| (params.not_before, params.not_after) = (from, to));
+        let leaf = Leaf::read(&der).unwrap();
         assert_eq!(leaf.validity.not_before, Timestamp::from_millis(1_700_000_000_000));
         assert_eq!(leaf.validity.not_after, Timestamp::from_millis(4_000_000_000_000));
     }
@@ -175,12 +183,12 @@ mod tests {
 
         #[test]
         fn changed_certificates_are_read_or_refused(at in any::<prop::sample::Index>(), byte in any::<u8>(), keep in any::<prop::sample::Index>()) {
-            let mut der = Ca::new("ca").issue(&Wanted::default()).certificate_der().to_vec();
+            let mut der = made(|_| ());
             let index = at.index(der.len());
             der[index] = byte;
-            drop(Leaf::read(&CertificateDer::from(der.clone())));
+            drop(Leaf::read(&der));
             der.truncate(keep.index(der.len()));
-            prop_assert!(Leaf::read(&CertificateDer::from(der)).is_err());
+            prop_assert!(Leaf::read(&der).is_err());
         }
     }
 }
