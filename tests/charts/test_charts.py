@@ -470,6 +470,13 @@ class Alerts(unittest.TestCase):
         for alert in linked:
             self.assertTrue(alert["annotations"]["runbook_url"].startswith("https://git.example.org/sorcha/docs/operations.md#"))
 
+    def test_the_operations_page_lists_each_with_its_severity_time_and_remedy(self):
+        page = (ROOT / "docs/operations.md").read_text()
+        rows = re.findall(r"^\| `(Sorcha\w+)` \| (\w+) \| .+, (?:for (\w+)|at once) \| \[[^]]+\]\(#([a-z-]+)\) \|$", page, re.M)
+        alerts = self.rules("--set", "metrics.serviceMonitor.enabled=true")
+        wanted = [(a["alert"], a["labels"]["severity"], a.get("for", ""), a["annotations"]["runbook"].split("#")[1]) for a in alerts]
+        self.assertEqual(rows, wanted)
+
     def test_braces_for_prometheus_arrive(self):
         self.assertIn("{{ $labels.pod }}", self.rules()[1]["annotations"]["summary"])
 
