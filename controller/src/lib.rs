@@ -6,7 +6,7 @@
 //! that a restart loses: what is remembered only saves calls.
 //!
 //! Deliberately absent: webhooks, finalizers on nodes, documents of blueprints in memory, and the node's code: the two
-//! programs meet in `sorcha_crds` and in the HTTP API.
+//! programs meet in `sorcha_crds`, in `sorcha_config` and in the HTTP API.
 //! Begin with [`run::run`], [`reconcile::Subject`], [`context::Ctx`], [`apply::Applier`].
 
 pub mod config;

@@ -1,12 +1,18 @@
-//! The node's configuration file, made from a spec. Its keys are those of docs/configuration.md.
+//! The node's configuration file, made from a spec: the node's own settings, of which those are written that were stated.
 
-use serde_json::{Map, Value, json};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use sorcha_config::{CentralNodeAddress, Config, LogFormat as NodeLogFormat};
 use sorcha_crds::{
     SorchaCentralNodeSpec, SorchaPeerSpec,
-    central_node::{CentralLimits, Publishers},
-    peer::{Failback, StalenessPolicy},
+    central_node::CentralLimits,
+    peer::{self, Failback, StalenessPolicy},
     shared::{Heartbeat, Log, LogFormat, Telemetry},
 };
+use toml::{Table, Value};
 
 use super::meta::Owner;
 use crate::names::{HTTPS_PORT, PROBES_PORT};
@@ -31,45 +37,96 @@ pub(super) fn authority_file(place: usize) -> String {
 /// Key of the ConfigMap that asks for a resync.
 pub const FORCE_RESYNC_KEY: &str = "force-resync";
 /// How long a better central node must have been up before a peer returns to it.
-const FAILBACK_AFTER: &str = "10m";
+const FAILBACK_AFTER: Duration = Duration::from_secs(600);
 
-fn common(owner: &Owner, heartbeat: &Heartbeat, log: &Log, telemetry: &Telemetry) -> Map<String, Value> {
-    let format = match log.format {
-        LogFormat::Json => "json",
-        LogFormat::Human => "human",
-    };
-    let mut sections = Map::new();
-    sections.insert("node".into(), json!({"network": owner.network}));
-    // Without it probes would wait behind whatever callers do to the HTTP port.
-    sections.insert("listen".into(), json!({"probes": format!("0.0.0.0:{PROBES_PORT}")}));
-    sections.insert(
-        "heartbeat".into(),
-        json!({"interval": heartbeat.interval, "timeout": heartbeat.timeout, "max_missed": heartbeat.max_missed}),
-    );
-    sections.insert("log".into(), json!({"format": format, "filter": log.filter}));
-    sections.insert("store".into(), json!({"data_dir": path::DATA}));
-    sections
-        .insert("report".into(), json!({"resource": format!("{}/{}", owner.component.plural(), owner.name)}));
-    if let Some(endpoint) = &telemetry.otlp_endpoint {
-        sections.insert("telemetry".into(), json!({"otlp_endpoint": endpoint}));
+/// Settings that were stated, the node's own defaults among them: a node of another version may have others.
+#[derive(Default)]
+struct NodeFile {
+    config: Config,
+    /// Sections and key of each.
+    stated: Vec<&'static [&'static str]>,
+}
+
+/// States a setting. One that the node does not have does not compile.
+macro_rules! state {
+    ($file:ident.$($key:ident).+ = $value:expr) => {{
+        $file.config.$($key).+ = $value;
+        $file.stated.push(&[$(stringify!($key)),+]);
+    }};
+}
+
+impl NodeFile {
+    /// The file's text, sections and keys in alphabetical order.
+    fn text(&self) -> String {
+        let all = Table::try_from(&self.config).unwrap_or_default();
+        let mut file = Table::new();
+        self.stated.iter().for_each(|place| copy(&all, &mut file, place));
+        file.to_string()
     }
-    sections
+}
+
+fn copy(from: &Table, to: &mut Table, place: &[&str]) {
+    let Some((key, inner)) = place.split_first() else { return };
+    match from.get(*key) {
+        Some(Value::Table(from)) if !inner.is_empty() => {
+            if let Value::Table(to) = to.entry(*key).or_insert_with(|| Table::new().into()) {
+                copy(from, to, inner);
+            }
+        }
+        value => to.extend(value.map(|value| ((*key).to_owned(), value.clone()))),
+    }
+}
+
+/// A time of a spec, which its schema has checked.
+fn time(text: &str) -> Duration {
+    humantime::parse_duration(text).unwrap_or_default()
+}
+
+/// A number of a spec, which its schema has checked.
+fn number<T: TryFrom<i32> + Default>(number: i32) -> T {
+    T::try_from(number).unwrap_or_default()
+}
+
+fn everywhere(port: i32) -> SocketAddr {
+    (Ipv4Addr::UNSPECIFIED, number(port)).into()
+}
+
+fn common(owner: &Owner, heartbeat: &Heartbeat, log: &Log, telemetry: &Telemetry, tls: bool) -> NodeFile {
+    let mut file = NodeFile::default();
+    state!(file.node.network = owner.network.clone());
+    // Without it probes would wait behind whatever callers do to the HTTP port.
+    state!(file.listen.probes = Some(everywhere(PROBES_PORT)));
+    state!(file.heartbeat.interval = time(&heartbeat.interval));
+    state!(file.heartbeat.timeout = time(&heartbeat.timeout));
+    state!(file.heartbeat.max_missed = number(heartbeat.max_missed));
+    state!(file.log.filter = log.filter.clone());
+    let format = match log.format {
+        LogFormat::Json => NodeLogFormat::Json,
+        LogFormat::Human => NodeLogFormat::Human,
+    };
+    state!(file.log.format = format);
+    state!(file.store.data_dir = path::DATA.into());
+    state!(file.report.resource = Some(format!("{}/{}", owner.component.plural(), owner.name)));
+    if telemetry.otlp_endpoint.is_some() {
+        state!(file.telemetry.otlp_endpoint = telemetry.otlp_endpoint.clone());
+    }
+    if tls {
+        turn_tls_on(&mut file);
+    }
+    file
 }
 
 /// The one place that turns TLS on in a node: its files are those that [`super::stateful_set`] mounts.
-fn with_tls(sections: &mut Map<String, Value>, tls: bool) {
-    if tls {
-        let file = |name: &str| format!("{}/{name}", path::TLS);
-        let files = json!({
-            "certificate_file": file("tls.crt"), "key_file": file("tls.key"), "ca_file": file("ca.crt"),
-        });
-        sections.insert("tls".into(), files);
-        sections["listen"]["https"] = json!(format!("0.0.0.0:{HTTPS_PORT}"));
-    }
+fn turn_tls_on(file: &mut NodeFile) {
+    let of_tls = |name: &str| Some(format!("{}/{name}", path::TLS).into());
+    state!(file.tls.certificate_file = of_tls("tls.crt"));
+    state!(file.tls.key_file = of_tls("tls.key"));
+    state!(file.tls.ca_file = of_tls("ca.crt"));
+    state!(file.listen.https = everywhere(HTTPS_PORT));
 }
 
-fn text(sections: &Map<String, Value>) -> String {
-    toml::to_string(sections).unwrap_or_default()
+fn use_mongodb(file: &mut NodeFile) {
+    state!(file.store.mongodb.uri_file = Some(format!("{}/uri", path::MONGODB).into()));
 }
 
 /// Configuration of a central node; `may_review`: it may ask the API server about tokens.
@@ -81,87 +138,67 @@ pub fn central_config(
     may_review: bool,
     tls: bool,
 ) -> String {
-    let mut sections = common(owner, &spec.heartbeat, &spec.log, &spec.telemetry);
-    with_tls(&mut sections, tls);
-    sections["node"]["id"] = json!(owner.name);
-    sections["node"]["hostname"] = json!(hostname);
+    let mut file = common(owner, &spec.heartbeat, &spec.log, &spec.telemetry, tls);
+    state!(file.node.id = owner.name.clone());
+    state!(file.node.hostname = hostname.to_owned());
     if let Some(mongodb) = &spec.store.mongodb {
-        sections["store"]["mongodb"] =
-            json!({"uri_file": format!("{}/uri", path::MONGODB), "database": mongodb.database});
+        use_mongodb(&mut file);
+        state!(file.store.mongodb.database = mongodb.database.clone());
     }
-    sections.insert("limits".into(), node_limits(&spec.limits));
-    sections.insert("drain".into(), json!({"spread": spec.drain.spread, "timeout": spec.drain.timeout}));
-    sections.insert("http".into(), publishers(&spec.publishers, may_review));
-    text(&sections)
-}
-
-/// Limits of a node. Each peer has a connection, and half as many more come and go: the node's default is made for 10,000.
-fn node_limits(limits: &CentralLimits) -> Value {
-    let mut node = json!({
-        "max_peers": limits.max_peers,
-        "max_concurrent_full_syncs": limits.max_concurrent_full_syncs,
-        "push_window": limits.push_window,
-    });
-    if limits.max_peers > 10_000 {
-        node["max_connections"] = json!(limits.max_peers.saturating_add(limits.max_peers / 2));
-    }
-    node
-}
-
-fn publishers(spec: &Publishers, may_review: bool) -> Value {
-    let mut http = json!({});
-    if spec.tokens_secret_ref.is_some() {
-        http["token_file"] = json!(format!("{}/tokens", path::PUBLISHERS));
-    }
-    if spec.kubernetes.enabled && may_review {
+    limit(&mut file, &spec.limits);
+    state!(file.drain.spread = time(&spec.drain.spread));
+    state!(file.drain.timeout = time(&spec.drain.timeout));
+    let tokens = spec.publishers.tokens_secret_ref.as_ref();
+    state!(file.http.token_file = tokens.map(|_| format!("{}/tokens", path::PUBLISHERS).into()));
+    if spec.publishers.kubernetes.enabled && may_review {
         // The resource is the one that the node reports into, in the pod's namespace.
-        http["kubernetes"] = json!({"enabled": true});
+        state!(file.http.kubernetes.enabled = true);
     }
-    http
+    file.text()
+}
+
+/// Each peer has a connection, and half as many more come and go: the node's default is made for 10,000.
+fn limit(file: &mut NodeFile, limits: &CentralLimits) {
+    state!(file.limits.max_peers = number(limits.max_peers));
+    state!(file.limits.max_concurrent_full_syncs = number(limits.max_concurrent_full_syncs));
+    state!(file.limits.push_window = number(limits.push_window));
+    if limits.max_peers > 10_000 {
+        state!(file.limits.max_connections = number(limits.max_peers.saturating_add(limits.max_peers / 2)));
+    }
 }
 
 /// Configuration of a peer; its id is the pod's name and comes from the environment.
 #[must_use]
 pub fn peer_config(owner: &Owner, spec: &SorchaPeerSpec, tls: bool) -> String {
-    let mut sections = common(owner, &spec.heartbeat, &spec.log, &spec.telemetry);
-    with_tls(&mut sections, tls);
+    let mut file = common(owner, &spec.heartbeat, &spec.log, &spec.telemetry, tls);
     if spec.store.mongodb.is_some() {
-        sections["store"]["mongodb"] = json!({"uri_file": format!("{}/uri", path::MONGODB)});
+        use_mongodb(&mut file);
     }
     if spec.central_nodes.is_empty() {
-        sections.insert("central_nodes_file".into(), json!(format!("{}/central-nodes.json", path::NETWORK)));
+        state!(file.central_nodes_file = Some(format!("{}/central-nodes.json", path::NETWORK).into()));
     } else {
-        let central_nodes: Vec<Value> = spec
-            .central_nodes
-            .iter()
-            .enumerate()
-            .map(|(place, node)| {
-                let mut central = json!({
-                    "id": node.id.as_ref().unwrap_or(&node.host),
-                    "host": node.host, "port": node.port, "priority": node.priority,
-                });
-                if node.ca_secret_ref.is_some() {
-                    central["ca_file"] = json!(format!("{}/{}", path::AUTHORITIES, authority_file(place)));
-                }
-                central
-            })
-            .collect();
-        sections.insert("central_nodes".into(), json!(central_nodes));
+        state!(file.central_nodes = spec.central_nodes.iter().enumerate().map(address).collect());
     }
-    sections.insert(
-        "sync".into(),
-        json!({
-            "interval": spec.sync.interval,
-            "push": spec.sync.push,
-            "force_resync_file": format!("{}/{FORCE_RESYNC_KEY}", path::CONFIG),
-        }),
-    );
+    state!(file.sync.interval = time(&spec.sync.interval));
+    state!(file.sync.push = spec.sync.push);
+    state!(file.sync.force_resync_file = Some(format!("{}/{FORCE_RESYNC_KEY}", path::CONFIG).into()));
     let staleness = &spec.sync.max_staleness;
-    let refuse = staleness.policy == StalenessPolicy::RefuseReads;
-    sections
-        .insert("http".into(), json!({"max_staleness": {"after": staleness.after, "refuse_reads": refuse}}));
+    state!(file.http.max_staleness.after = time(&staleness.after));
+    state!(file.http.max_staleness.refuse_reads = staleness.policy == StalenessPolicy::RefuseReads);
     if spec.failback == Failback::AfterStable {
-        sections.insert("connect".into(), json!({"failback_after": FAILBACK_AFTER}));
+        state!(file.connect.failback_after = Some(FAILBACK_AFTER));
     }
-    text(&sections)
+    file.text()
+}
+
+/// A central node at its place of a peer's list.
+fn address((place, node): (usize, &peer::CentralNodeAddress)) -> CentralNodeAddress {
+    let authority = || format!("{}/{}", path::AUTHORITIES, authority_file(place)).into();
+    CentralNodeAddress {
+        id: Some(node.id.as_ref().unwrap_or(&node.host).clone()),
+        host: node.host.clone(),
+        port: number(node.port),
+        priority: number(node.priority),
+        ca_file: node.ca_secret_ref.as_ref().map(|_| authority()),
+    }
 }
