@@ -11,7 +11,7 @@ use sorcha_os::read;
 
 use super::ConfigError;
 
-/// No configuration is larger.
+/// Largest configuration file.
 const FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A TOML file, read.

@@ -1,5 +1,5 @@
-//! The range of every setting that is a number or a time. Outside it a node would not do what its name says: a batch of 0
-//! entries never ends, a keepalive of 0 s does nothing else.
+//! The range of every setting that is a number or a time. Values outside it disable what they configure: a sync in batches
+//! of 0 entries never ends, a keepalive of 0 s only sends pings.
 
 use std::{fmt::Display, time::Duration};
 
@@ -99,7 +99,7 @@ impl Config {
             ("http.max_connections", count(http.max_connections), 1, 1_000_000),
             ("http.min_bytes_per_second", http.min_bytes_per_second, 1, 1 << 30),
             ("http.max_answer_bytes", count(http.max_answer_bytes), 1 << 20, 1 << 40),
-            // The largest body is half of it, so that one publisher's does not keep out all others'.
+            // Twice the largest body: one publisher cannot take it all.
             ("http.max_body_bytes", count(http.max_body_bytes), count(2 * BODY_BYTES), 1 << 40),
             ("http.max_publisher_bodies", count(http.max_publisher_bodies), 1, 100_000),
             // The HTTP library takes no smaller buffer.
@@ -123,7 +123,7 @@ fn rate(setting: &'static str, rate: Rate) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// What is no number is not within.
+/// NaN is outside.
 fn within<T: PartialOrd + Display>(
     setting: &'static str,
     value: T,
