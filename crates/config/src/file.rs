@@ -14,7 +14,6 @@ use super::ConfigError;
 /// Largest configuration file.
 const FILE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// A TOML file, read.
 pub(super) struct TomlFile {
     path: PathBuf,
     text: String,

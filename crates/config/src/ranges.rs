@@ -30,9 +30,13 @@ impl Config {
     }
 
     fn validate_times(&self) -> Result<(), ConfigError> {
-        let Self { heartbeat, sync, connect, keepalive, limits, drain, http, .. } = self;
-        let mongodb = &self.store.mongodb;
-        for (setting, value, low, high) in [
+        self.validate_times_of_replication()?;
+        self.validate_times_of_service()
+    }
+
+    fn validate_times_of_replication(&self) -> Result<(), ConfigError> {
+        let Self { heartbeat, sync, connect, keepalive, .. } = self;
+        times([
             ("heartbeat.interval", heartbeat.interval, 10 * SECOND, 2 * MINUTE),
             ("heartbeat.timeout", heartbeat.timeout, 10 * SECOND, 2 * MINUTE),
             ("sync.interval", sync.interval, MINUTE, HOUR),
@@ -46,6 +50,13 @@ impl Config {
             ("connect.failback_after", connect.failback_after.unwrap_or(MINUTE), SECOND, YEAR),
             ("keepalive.interval", keepalive.interval, 100 * MILLISECOND, HOUR),
             ("keepalive.timeout", keepalive.timeout, 100 * MILLISECOND, HOUR),
+        ])
+    }
+
+    fn validate_times_of_service(&self) -> Result<(), ConfigError> {
+        let Self { limits, drain, http, .. } = self;
+        let mongodb = &self.store.mongodb;
+        times([
             ("limits.full_sync_wait", limits.full_sync_wait, Duration::ZERO, 5 * MINUTE),
             ("limits.push_write_timeout", limits.push_write_timeout, 100 * MILLISECOND, HOUR),
             ("limits.sessionless_connection", limits.sessionless_connection, SECOND, HOUR),
@@ -68,12 +79,7 @@ impl Config {
             // Before the one whose range it ends.
             ("store.mongodb.poll_max", mongodb.poll_max, MILLISECOND, MINUTE),
             ("store.mongodb.poll_min", mongodb.poll_min, MILLISECOND, mongodb.poll_max),
-        ] {
-            if !(low..=high).contains(&value) {
-                return Err(outside(setting, show(value), show(low), show(high)));
-            }
-        }
-        Ok(())
+        ])
     }
 
     fn validate_counts(&self) -> Result<(), ConfigError> {
@@ -111,6 +117,18 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Settings with value, least and greatest time.
+fn times<const N: usize>(
+    times: [(&'static str, Duration, Duration, Duration); N],
+) -> Result<(), ConfigError> {
+    for (setting, value, low, high) in times {
+        if !(low..=high).contains(&value) {
+            return Err(outside(setting, show(value), show(low), show(high)));
+        }
+    }
+    Ok(())
 }
 
 fn rate(setting: &'static str, rate: Rate) -> Result<(), ConfigError> {
