@@ -10,24 +10,19 @@ use sorcha_register::names::BlueprintId;
 /// The repository's sample blueprints, found from the source tree that this binary was built in.
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../blueprints");
 
-/// A document to publish.
 #[derive(Clone, Debug)]
 pub(super) struct Blueprint {
     pub(super) id: String,
     pub(super) json: Vec<u8>,
 }
 
-/// Why there is nothing to publish.
+/// Why the blueprints can't be read.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message names each field")]
 pub enum BlueprintsError {
     /// A folder or file can't be read.
     #[error("read {path}: {source}; name a folder of JSON documents with --blueprints")]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Read { path: PathBuf, source: io::Error },
     /// Fewer than two documents.
     #[error("{0} holds fewer than two .json documents; name another folder with --blueprints")]
     TooFew(PathBuf),

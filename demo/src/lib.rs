@@ -1,12 +1,12 @@
-//! The demo: three central nodes on one register and some peers, at work on loopback, with a failover to
-//! watch. Everything in it is real: the nodes, their sockets, their stores in a temporary folder.
+//! The demo: three central nodes on one register and some peers on loopback, with a failover. The nodes, their sockets and
+//! their stores in a temporary folder are the real ones.
 
 mod blueprints;
 mod network;
+mod stage;
 mod table;
 
 use std::{
-    fmt,
     io::{self, IsTerminal as _},
     path::PathBuf,
     time::{Duration, Instant},
@@ -17,25 +17,20 @@ use serde::Serialize;
 use sorcha_central::publish::PublishError;
 use sorcha_config::ConfigError;
 use sorcha_host::HostError;
-use sorcha_os::output;
 use sorcha_store::StoreError;
 
-use self::{
-    blueprints::Blueprint,
-    network::Network,
-    table::{Progress, rows},
-};
+use self::{blueprints::Blueprint, network::Network, stage::Stage};
 
-/// How long a phase may take before the demo gives up.
+/// Time limit of a phase.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often the table is drawn and conditions are looked at.
+/// Period of the table and of checks.
 const FRAME: Duration = Duration::from_millis(100);
-/// How long the end of a phase stays on a terminal before the next begins.
+/// Pause between two phases on a terminal.
 const PAUSE: Duration = Duration::from_millis(1500);
 /// Time between two publications, so that the eye can follow.
 const PUBLICATION_PAUSE: Duration = Duration::from_millis(150);
 
-/// What the user chose.
+/// Arguments of the demo.
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = "Example: --peers 8 --blueprints blueprints --keep-running\n\nEverything runs in this process on loopback \
@@ -67,6 +62,7 @@ pub enum Form {
 
 /// Why the demo failed.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message names each field")]
 pub enum DemoError {
     /// The blueprints can't be read.
     #[error(transparent)]
@@ -88,24 +84,16 @@ pub enum DemoError {
     Store(#[from] StoreError),
     /// A publication is refused.
     #[error("publish {id}: {source}")]
-    Publish {
-        /// Which blueprint.
-        id: String,
-        /// Why.
-        source: PublishError,
-    },
-    /// What the demo did could not be told.
+    Publish { id: String, source: PublishError },
+    /// The output can't be written.
     #[error("write to standard output: {0}")]
     Output(#[source] io::Error),
-    /// A phase did not come to its end.
+    /// A phase did not end in time.
     #[error("{what} did not happen within {} s", PATIENCE.as_secs())]
-    Stuck {
-        /// What was waited for.
-        what: &'static str,
-    },
+    Stuck { what: &'static str },
 }
 
-/// How the demo ended.
+/// Result of the demo.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
@@ -119,9 +107,9 @@ pub struct Summary {
     pub first_sync_ms: u128,
     /// From the kill of n0 until its last peer beat elsewhere, ms.
     pub failover_ms: u128,
-    /// Publication to persistence at a peer, over all: median and 99th percentile, ms.
+    /// Publication to persistence at a peer: median of all, ms.
     pub push_p50_ms: f64,
-    /// As above.
+    /// 99th percentile of the same.
     pub push_p99_ms: f64,
     /// Newest version of the register.
     pub version: i64,
@@ -176,67 +164,16 @@ pub async fn run(args: &DemoArgs) -> Result<Summary, DemoError> {
     Ok(summary)
 }
 
-/// Where the demo shows itself.
-struct Stage {
-    json: bool,
-    live: bool,
-    /// Lines of the live table on the screen.
-    drawn: usize,
-    /// Nothing more is told once standard output is full or closed; the demo goes on to its end.
-    told: io::Result<()>,
-}
-
 struct Demo {
     network: Network,
     stage: Stage,
     summary: Summary,
-    /// Ids and versions that were acknowledged.
+    /// Acknowledged ids and versions.
     versions: Vec<(String, i64)>,
 }
 
-impl Stage {
-    fn line(&mut self, line: impl fmt::Display) {
-        if self.told.is_ok() {
-            self.told = output::say(line);
-        }
-    }
-
-    fn headline(&mut self, text: &str) {
-        self.drawn = 0;
-        if self.json {
-            self.line(serde_json::json!({ "event": text }));
-        } else {
-            self.line(format_args!("\n▶ {text}"));
-        }
-    }
-
-    /// Draws the table over the one before, where there is a terminal.
-    fn draw(&mut self, progress: &Progress) {
-        if !self.live {
-            return;
-        }
-        let table = progress.to_string();
-        // Up to the first line of the last table, and clear from there.
-        let before = if self.drawn > 0 { format!("\x1b[{}A\x1b[J", self.drawn) } else { String::new() };
-        self.line(format_args!("{before}{table}"));
-        self.drawn = table.lines().count();
-    }
-
-    /// Leaves the table of the end of a phase, whatever the output is.
-    fn keep(&mut self, progress: &Progress) {
-        if self.json {
-            self.line(serde_json::json!({ "table": rows(progress) }));
-        } else if self.live {
-            self.draw(progress);
-        } else {
-            self.line(progress);
-        }
-        self.drawn = 0;
-    }
-}
-
 impl Demo {
-    /// Draws until something is so.
+    /// Draws the table until a condition holds.
     async fn until(
         &mut self,
         what: &'static str,
@@ -302,7 +239,7 @@ impl Demo {
 
     async fn restart(&mut self) -> Result<(), DemoError> {
         self.stage
-            .headline("start n0 again: it verifies the register and takes peers; nobody has to move back");
+            .headline("start n0 again: it verifies the register and accepts peers; no peer has to move back");
         self.network.restart(0).await?;
         self.until("n0 at the register's head", |network| network.caught_up(0)).await?;
         self.end_phase().await;

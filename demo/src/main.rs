@@ -1,4 +1,4 @@
-//! The demo by itself: all that `cargo run -p sorcha-demo` has to build.
+//! The demo as a program of its own, with few dependencies.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -30,7 +30,7 @@ async fn main() -> ExitCode {
         .init();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        // `--help` into a full file has not done what it was asked for.
+        // `--help` into a full file has failed.
         Err(error) if error.print().is_err() => return ExitCode::FAILURE,
         Err(error) => error.exit(),
     };

@@ -1,4 +1,4 @@
-//! The demo's nodes.
+//! The network of the demo: its nodes, and what they show.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -24,7 +24,7 @@ use super::{
 };
 
 pub(super) const CENTRAL_NODES: usize = 3;
-/// The demo's heartbeat, so that some are seen.
+/// Heartbeat interval, short so that the demo shows some.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Three central nodes and some peers.
@@ -69,7 +69,7 @@ impl Network {
         let mut centrals = Vec::new();
         for config in &mut configs {
             let central = start_central(config, Arc::clone(&store)).await?;
-            // Started again, it listens where it did.
+            // A restarted node listens on the same port.
             config.listen.grpc = central.grpc;
             centrals.push(Some(central));
         }
@@ -114,7 +114,7 @@ impl Network {
         central.node.publish(submission).await.map_err(failed)
     }
 
-    /// Every peer beats, and holds what its central nodes hold.
+    /// Whether every peer beats and has the register's head and digest.
     pub(super) fn all_in_sync(&self) -> bool {
         let Some(register) = self.register() else { return false };
         self.peers.iter().all(|peer| {
@@ -190,7 +190,7 @@ impl Network {
         summary.push_p99_ms = percentile(&mut latencies, 0.99).unwrap_or_default();
     }
 
-    /// Where everything can be looked at, and how to publish more.
+    /// Addresses of the nodes, and a command that publishes.
     pub(super) fn addresses(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for (config, central) in self.configs.iter().zip(&self.centrals) {

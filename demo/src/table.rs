@@ -1,4 +1,4 @@
-//! What the demo shows: one row a node, and the summary at the end.
+//! Tables of the demo: one row a node, and the summary.
 
 use std::{fmt, time::Duration};
 
@@ -7,13 +7,12 @@ use serde::Serialize;
 
 use super::Summary;
 
-/// One node's row.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Row {
     pub(super) node: String,
     pub(super) state: String,
-    /// Of a peer: where it is. Of a central node: how many peers it has.
+    /// Of a peer: its central node. Of a central node: its number of peers.
     pub(super) central: String,
     pub(super) version: i64,
     pub(super) lag: i64,
@@ -29,25 +28,17 @@ pub(super) struct Progress {
     pub(super) peers: Vec<Row>,
 }
 
-/// All rows, for JSON.
 pub(super) fn rows(progress: &Progress) -> Vec<&Row> {
     progress.centrals.iter().chain(&progress.peers).collect()
 }
 
+const HEADER: [&str; 9] =
+    ["NODE", "STATE", "CENTRAL", "VERSION", "LAG", "PUSH p50", "PUSH p99", "HEARTBEATS", "FAILOVERS"];
+
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_header([
-            "NODE",
-            "STATE",
-            "CENTRAL",
-            "VERSION",
-            "LAG",
-            "PUSH p50",
-            "PUSH p99",
-            "HEARTBEATS",
-            "FAILOVERS",
-        ]);
+        table.load_style(presets::NOTHING).set_header(HEADER);
         for row in &self.centrals {
             let empty = String::new();
             table.add_row([
@@ -88,14 +79,13 @@ fn millis(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.0} ms"))
 }
 
-/// The value below which this share of the samples lies; nothing without samples.
+/// The percentile of samples by rank, ms; `None` without samples.
 pub(super) fn percentile(samples: &mut [Duration], share: f64) -> Option<f64> {
     samples.sort_unstable();
     let rank = (samples.len() as f64 * share).ceil() as usize;
     samples.get(rank.saturating_sub(1)).map(|sample| sample.as_secs_f64() * 1000.0)
 }
 
-/// The summary for people.
 pub(super) fn summary(summary: &Summary) -> Table {
     let mut table = Table::new();
     let replicas = format!("{} of {} equal the register by digest", summary.equal_replicas, summary.peers);

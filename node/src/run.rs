@@ -47,15 +47,6 @@ pub enum RunError {
         /// The file that says so.
         file: &'static str,
     },
-    /// The data directory holds a register in a form that is not read any more: a node would begin a new one beside it.
-    #[error(
-        "store.data_dir: {directory} holds register.redb, the register of an earlier version; move it with that version's \
-         `sorcha-node register export` and this one's `register import`, or name another directory with --data-dir"
-    )]
-    OldStore {
-        /// The directory.
-        directory: PathBuf,
-    },
     /// The TLS files can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),

@@ -6,11 +6,11 @@ use prost::{
 
 /// A `SystemRegisterEntry` kept as its encoded bytes.
 ///
-/// It stands where the generated message would, so that peers choose when to decode. To encode it copies it: whoever sends
-/// many large entries sends the bytes themselves. The bytes are not inspected here: whoever decodes them validates them.
+/// It replaces the generated message, so that peers choose when to decode it. The bytes are not validated here. Encoding copies
+/// them; a sender of large entries sends the bytes themselves.
 ///
-/// A decoded one has its bytes to itself. A part of the connection's buffer would keep all of that in memory: 200 bytes that
-/// arrive beside 16 MB would cost 16 MB for as long as they are held.
+/// A decoded one owns its bytes. A slice of the connection's buffer would keep the whole buffer in memory: 200 bytes that arrive
+/// beside 16 MB would hold 16 MB.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EncodedEntry(pub Bytes);
 

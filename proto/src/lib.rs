@@ -1,11 +1,10 @@
 //! The `sorcha.peer.v1` protocol: generated messages, clients and servers.
 //!
-//! [`v1`] holds everything as generated from the `.proto` files. [`raw`] holds `SystemRegisterSync` once more
-//! with [`EncodedEntry`] in the place of `SystemRegisterEntry`; the method paths and the bytes on the wire are
-//! the same, only the copy through a decoded struct is gone. A central node sends entries without it, too: as bodies of
-//! its own, which share the stored bytes.
+//! [`v1`] is generated from the `.proto` files. [`raw`] is `SystemRegisterSync` with [`EncodedEntry`] in place of
+//! `SystemRegisterEntry`: the same method paths and bytes on the wire, without a copy through a decoded struct. Central nodes
+//! send entries as bodies of their own, which share the stored bytes.
 //!
-//! Deliberately absent: checks of what a message says; each side makes its own. Additions to the original contract have numbers
+//! Deliberately absent: validation of messages; each side has its own. Additions to the original contract have numbers
 //! from 100 up (ADR 24). Begin with [`v1`], [`EncodedEntry`], [`metadata`].
 
 mod encoded;

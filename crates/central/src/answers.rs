@@ -1,4 +1,4 @@
-//! Answers on their way to the connection: handed over in chunks, a few at a time, whatever made them.
+//! Backpressure for answers: each is handed to its connection in chunks, a few at a time.
 
 use std::{
     fmt,
@@ -24,10 +24,9 @@ use super::{
     incoming::Connection,
 };
 
-/// What a call that answers with entries returns to the generated code; the body goes by it, to [`Answers`].
+/// Placeholder that calls return to the generated code in place of entries; the body reaches [`Answers`] as an extension.
 pub(super) type Unread = stream::Once<Ready<Result<EncodedEntry, Status>>>;
 
-/// An answer of entries.
 pub(super) fn of_entries(body: EntryBody, held: impl Send + Sync + 'static) -> tonic::Response<Unread> {
     let unread = Status::internal("the entries were not handed over");
     let mut response = holding(stream::once(futures::future::ready(Err(unread))), held);
@@ -35,14 +34,14 @@ pub(super) fn of_entries(body: EntryBody, held: impl Send + Sync + 'static) -> t
     response
 }
 
-/// An answer that holds something until it is taken.
+/// An answer that keeps a value alive until its last byte is written.
 pub(super) fn holding<T>(message: T, held: impl Send + Sync + 'static) -> tonic::Response<T> {
     let (mut response, held): (_, Held) = (tonic::Response::new(message), Arc::new(held));
     response.extensions_mut().insert(held);
     response
 }
 
-/// A body on its way past the generated code.
+/// A body that bypasses the generated code.
 #[derive(Clone)]
 struct Handover(Arc<Mutex<Option<EntryBody>>>);
 
@@ -52,7 +51,7 @@ impl Handover {
     }
 }
 
-/// Puts all answers of a node under watch.
+/// Layer that meters all answers of a node.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Answers {
     load: Load,
@@ -66,7 +65,6 @@ impl<S> Layer<S> for Answers {
     }
 }
 
-/// A service whose answers are watched.
 #[derive(Clone, Debug)]
 pub(super) struct Watching<S> {
     inner: S,
@@ -112,7 +110,7 @@ fn watched(
 /// The body of an answer.
 pub(super) struct Watched {
     body: tonic::body::Body,
-    /// Of a frame that is larger than a chunk.
+    /// Rest of a frame that is larger than a chunk.
     rest: Bytes,
     flight: Arc<Flight>,
 }

@@ -1,6 +1,6 @@
-//! Who may speak for which peer: what the certificate of a connection says decides (ADR 34 and 38).
+//! Authorization: the certificate of a connection decides which peers its caller may speak for (ADR 34 and 38).
 //!
-//! A plain-text connection shows no certificate, and may speak for every peer.
+//! A plaintext connection has no certificate and may speak for every peer.
 
 use sorcha_identity::{
     Identity,
@@ -14,7 +14,7 @@ use super::{CentralNode, incoming::Connection};
 /// Why a caller may not speak for a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Denied<'c> {
-    Nobody(&'c NoIdentity),
+    NoIdentity(&'c NoIdentity),
     OtherNetwork(&'c Identity),
     CentralNode(&'c Identity),
     OtherPeer(&'c Identity),
@@ -22,7 +22,7 @@ enum Denied<'c> {
 
 fn check<'c>(credential: &'c Credential, network: &str, peer: &PeerId) -> Result<(), Denied<'c>> {
     match credential {
-        Err(none) => Err(Denied::Nobody(none)),
+        Err(none) => Err(Denied::NoIdentity(none)),
         Ok(identity) if identity.network() != network => Err(Denied::OtherNetwork(identity)),
         Ok(identity) if identity.is_central_node() => Err(Denied::CentralNode(identity)),
         Ok(identity) if !identity.speaks_for(peer) => Err(Denied::OtherPeer(identity)),
@@ -33,8 +33,8 @@ fn check<'c>(credential: &'c Credential, network: &str, peer: &PeerId) -> Result
 impl Denied<'_> {
     fn status(&self, network: &str, peer: &PeerId) -> Status {
         match self {
-            Self::Nobody(why) => Status::permission_denied(format!(
-                "the certificate of {peer} names nobody of network {network}: {why}"
+            Self::NoIdentity(why) => Status::permission_denied(format!(
+                "the certificate of {peer} has no identity of network {network}: {why}"
             )),
             Self::OtherNetwork(identity) => Status::permission_denied(format!(
                 "{identity} is of network {}; this central node serves {network}: {peer} is refused",
@@ -52,7 +52,7 @@ impl Denied<'_> {
 }
 
 impl CentralNode {
-    /// Whether the caller may speak for a peer; asked at every call that names one, before anything else is done for it.
+    /// Checks that the caller may speak for a peer, before a call that names the peer does anything else.
     pub(super) fn authorize(&self, connection: &Connection, peer: &PeerId) -> Result<(), Status> {
         let Some(credential) = connection.credential() else { return Ok(()) };
         let network = &self.config.node.network;
@@ -73,7 +73,7 @@ impl CentralNode {
         self.deny(connection, peer, false, Status::permission_denied(message))
     }
 
-    /// Counts and tells the refusal of a central node that connects as a peer would; other refusals are left as they are.
+    /// Counts and logs the refusal of a central node that connects as a peer; other refusals pass unchanged.
     pub(super) fn refuse_central(&self, connection: &Connection, peer: &PeerId, status: Status) -> Status {
         match status.code() {
             Code::FailedPrecondition => self.deny(connection, peer, true, status),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn each_reason_has_its_code_and_names_who_and_whom() {
+    fn each_reason_has_its_code_and_names_caller_and_peer() {
         let identity = |uri: &str| -> Credential { Ok(Identity::parse(uri).unwrap()) };
         let peer = PeerId::new("edge-0").unwrap();
         let told = |credential: &Credential| {

@@ -3,22 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::FutureExt as _;
 use sorcha_proto::v1::{self, central_node_connection_server::CentralNodeConnection};
 use sorcha_register::{
-    clock::Monotonic,
     names::{Lineage, PeerId},
     session_name::session_name,
 };
-use sorcha_runtime::shares::Place;
 use tonic::{Code, Request, Response, Status};
 
 use super::{
     CentralNode, Condition,
-    answers::holding,
     incoming::Connection,
-    limits::Exhausted,
-    session::{Health, Refused, Session, SessionId},
+    session::{Refused, SessionId},
     validate,
 };
 
@@ -80,33 +75,11 @@ impl CentralNodeConnection for ConnectionService {
         request: Request<v1::StatusRequest>,
     ) -> Result<Response<v1::CentralNodeStatus>, Status> {
         let connection = Connection::of(&request);
-        let request = request.into_inner();
-        let filter = match request.peer_id.as_str() {
-            "" => None,
-            id => Some(validate::peer_id(id)?),
-        };
-        // Who shows a certificate without an identity is told of no peer, and nothing is looked for.
-        let is_wanted = request.include_peer_list && !matches!(connection.credential(), Some(Err(_)));
-        let place = if is_wanted { Some(self.0.peer_list_place(&connection)?) } else { None };
-        let peers = PeerList { filter: filter.as_ref(), is_wanted, caller: Some(&connection) };
-        Ok(holding(self.0.status_for(&peers), place))
+        self.0.answer_status(&request.into_inner(), &connection)
     }
 }
 
 impl CentralNode {
-    /// A place for a list of peers, which is long where there are many, until its caller has taken it.
-    fn peer_list_place(&self, connection: &Connection) -> Result<Place, Status> {
-        let refusal = |wait| {
-            self.env.metrics.refused("peer_list");
-            let message = "too many calls ask for the list of peers at once";
-            validate::refused(Code::ResourceExhausted, message, wait)
-        };
-        let identity = connection.identity();
-        self.limiters.peer_list(identity).map_err(|Exhausted(wait)| refusal(wait))?;
-        let place = self.peer_lists.take(identity).now_or_never().and_then(Result::ok);
-        place.ok_or_else(|| refusal(self.config.limits.push_write_timeout))
-    }
-
     /// UNAVAILABLE makes a peer try the next central node (protocol section 5).
     pub(super) fn accepts_peers(&self) -> Result<(), Status> {
         let refusal = match self.condition() {
@@ -206,114 +179,9 @@ impl CentralNode {
             genesis: view.genesis().map(|genesis| genesis.bytes().clone()).unwrap_or_default(),
         }
     }
-
-    /// The node's condition, as the node itself knows it; `filter` narrows the peer list (protocol D25).
-    #[must_use]
-    pub fn status(&self, filter: Option<&PeerId>, include_peers: bool) -> v1::CentralNodeStatus {
-        self.status_for(&PeerList { filter, is_wanted: include_peers, caller: None })
-    }
-
-    fn status_for(&self, peers: &PeerList<'_>) -> v1::CentralNodeStatus {
-        let view = self.log.view();
-        let now = self.env.clock.monotonic();
-        let sessions = self.sessions();
-        let health = match self.condition() {
-            Condition::Healthy => v1::NodeHealth::Healthy,
-            Condition::Degraded | Condition::Contradicted(_) => v1::NodeHealth::Degraded,
-            Condition::Unhealthy(_) | Condition::Exchanged(_) => v1::NodeHealth::Unhealthy,
-            Condition::Draining => v1::NodeHealth::Maintenance,
-        };
-        v1::CentralNodeStatus {
-            node_id: self.id().to_owned(),
-            health: health.into(),
-            current_system_register_version: view.head().get(),
-            total_blueprints: saturated(view.len() as u64),
-            active_peer_count: saturated(sessions.live().len() as u64),
-            last_blueprint_published_at: view.last_published_at().as_millis(),
-            uptime_seconds: i64::try_from(self.uptime().as_secs()).unwrap_or(i64::MAX),
-            connected_peers: sessions
-                .live()
-                .take(if peers.is_wanted { usize::MAX } else { 0 })
-                .filter(|session| peers.has(session, &self.config.node.network))
-                .map(|session| self.connected_peer(session, peers.caller, now))
-                .collect(),
-        }
-    }
-
-    fn connected_peer(
-        &self,
-        session: &Session,
-        caller: Option<&Connection>,
-        now: Monotonic,
-    ) -> v1::ConnectedPeerInfo {
-        use v1::PeerConnectionStatus as Status;
-        let status = match session.health(now, self.config.heartbeat.interval) {
-            Health::Healthy if session.syncing > 0 => Status::Syncing,
-            Health::Healthy => Status::Connected,
-            _ => Status::HeartbeatTimeout,
-        };
-        v1::ConnectedPeerInfo {
-            peer_id: session.peer_id.to_string(),
-            session_id: if caller.is_none_or(|caller| session.is_told_to(caller)) {
-                session.id.as_str().to_owned()
-            } else {
-                String::new()
-            },
-            connected_at: session.connected_at.as_millis(),
-            last_heartbeat_at: session.last_heartbeat_at.as_millis(),
-            last_sync_version: session.position.get(),
-            status: status.into(),
-        }
-    }
-}
-
-/// The list of peers that a status is asked for.
-struct PeerList<'a> {
-    /// The one peer that it is to have (protocol D25).
-    filter: Option<&'a PeerId>,
-    is_wanted: bool,
-    /// Who asks; none: the node itself.
-    caller: Option<&'a Connection>,
-}
-
-impl PeerList<'_> {
-    /// Whether it has a session. Callers that show a certificate are told of the peers that it speaks for, central nodes of the
-    /// network of all. On plain text nobody is told from anybody, and all are listed.
-    fn has(&self, session: &Session, network: &str) -> bool {
-        let peer = &session.peer_id;
-        let may_know = match self.caller.and_then(Connection::credential) {
-            None => true,
-            Some(Err(_)) => false,
-            Some(Ok(identity)) => {
-                identity.network() == network && (identity.is_central_node() || identity.speaks_for(peer))
-            }
-        };
-        may_know && self.filter.is_none_or(|wanted| wanted == peer)
-    }
 }
 
 /// A count as the contract's int32.
 pub(super) fn saturated(count: u64) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{PEER_LISTS, testing};
-    use sorcha_runtime::metrics::Metrics;
-
-    /// A list is long where there are many peers, and its caller may take it slowly.
-    #[tokio::test(start_paused = true)]
-    async fn so_many_lists_of_peers_are_on_their_way_at_once() {
-        let (node, caller) = (testing::node(Metrics::disabled()), Connection::default());
-        let mut places: Vec<_> = (0..64).map(|_| node.peer_list_place(&caller).unwrap()).collect();
-        assert_eq!(places.len(), PEER_LISTS);
-        assert_eq!(
-            node.peer_list_place(&caller).err().map(|status| status.code()),
-            Some(Code::ResourceExhausted)
-        );
-        places.pop();
-        assert!(node.peer_list_place(&caller).is_ok());
-    }
 }

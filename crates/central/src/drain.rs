@@ -1,4 +1,4 @@
-//! Leaving without a version missed (ADR 37), and the sweep of sessions that have stopped.
+//! Draining (ADR 37), and the sweep of sessions whose heartbeats have stopped.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,14 +9,14 @@ use super::{
     session::{EndReason, Laggard},
 };
 
-/// How often the session table is swept, and a leaving node looks whether its peers are gone.
+/// Period of the sweep, and of the look at a draining node's sessions.
 const SWEEP: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(20);
-/// How many sweeps between two clean-ups of the token buckets.
+/// Sweeps between two clean-ups of the token buckets.
 const SWEEPS_PER_CLEANUP: u32 = 60;
 
 impl CentralNode {
-    /// Ends silent sessions, and cuts connections without one, for ever.
+    /// Ends silent sessions and evicts connections, for ever.
     pub(super) async fn sweep(&self) {
         for round in 1u32.. {
             sleep(SWEEP).await;
@@ -35,7 +35,6 @@ impl CentralNode {
         }
     }
 
-    /// Cuts connections that no session uses, and those that take nothing of an answer.
     fn cut_connections(&self) {
         let limits = &self.config.limits;
         let cut = self.connections.sweep(self.env.clock.monotonic());
@@ -50,8 +49,7 @@ impl CentralNode {
         self.env.metrics.cut(cut.idle + cut.stuck);
     }
 
-    /// Peers that pushes and pulls don't bring up to date are reported (protocol section 6.9). What they miss needs no queue: a push stream
-    /// is a cursor that stands where they are, and every pull begins there.
+    /// Reports peers that pushes and pulls don't bring up to date (protocol section 6.9).
     fn look_for_laggards(&self) {
         let (head, clock, after) =
             (self.log.view().head(), &self.env.clock, self.config.limits.lagging_after);
@@ -71,8 +69,8 @@ impl CentralNode {
         self.env.metrics.lagging(count);
     }
 
-    /// Tells every peer to move, at moments spread over `drain.spread`, and waits until they are gone or
-    /// `drain.timeout` is over. New connects are refused from the first moment.
+    /// Drains the node: refuses new connects, ends the sessions at moments spread over `drain.spread`, and waits until all
+    /// peers have left or `drain.timeout` is over.
     pub async fn drain(self: &Arc<Self>) {
         self.draining.send_replace(true);
         let ends: Vec<_> = self.sessions().live().map(|session| session.end.clone()).collect();
@@ -123,7 +121,7 @@ mod tests {
         node
     }
 
-    /// When each session is told to end, after this moment; its peer leaves then, if it does as it is told.
+    /// When each session is ended, counted from now; its peer then leaves if `leaves`.
     fn told(node: &Arc<CentralNode>, leaves: bool) -> Vec<tokio::task::JoinHandle<Duration>> {
         let began = Instant::now();
         let sessions: Vec<_> = node
@@ -157,10 +155,7 @@ mod tests {
             thirds[usize::try_from(moment.as_secs().min(2)).unwrap()] += 1;
         }
         assert!(thirds.iter().all(|count| (60..=140).contains(count)), "{thirds:?}");
-        assert!(
-            took <= Duration::from_secs(3) + 2 * LOOK,
-            "nobody is left, and it goes on waiting: {took:?}"
-        );
+        assert!(took <= Duration::from_secs(3) + 2 * LOOK, "it goes on waiting without a session: {took:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,5 @@
-//! Entries as the body of an answer. Large ones go to the wire as slices of the bytes that all share; a reader that takes nothing
-//! holds no copy of them. The library would make one for each stream.
+//! Entries as the body of an answer. Large entries go to the wire as slices of shared bytes, so that a stalled reader holds no
+//! copy of them; the library would make one for each stream.
 
 use std::{
     pin::Pin,
@@ -17,23 +17,23 @@ use super::{
     outlet::{Inlet, Outlet, outlet},
 };
 
-/// Pieces in the hands of a stream of entries before its peer has taken them.
+/// Pieces that a stream of entries buffers.
 const PIECES: usize = 2;
-/// A message of gRPC begins with a flag, 0 where it is not compressed, and its length.
+/// Prefix of a gRPC message: a flag, 0 for uncompressed, and the length.
 const PREFIX: usize = 5;
 
-/// Where the pieces of a stream go: a wake-up for each entry would cost more than the entry.
+/// Entries go through the queue in pieces: a wake-up for each entry would cost more than the entry.
 pub(super) type Pieces = Outlet<Vec<Bytes>>;
 
 /// A stream of encoded entries.
 pub(super) struct EntryBody {
     pieces: Inlet<Vec<Bytes>>,
     piece: vec::IntoIter<Bytes>,
-    /// Bytes that an entry may have (`limits.max_message_bytes`).
+    /// Largest entry, bytes (`limits.max_message_bytes`).
     largest: usize,
-    /// What is left of a large entry.
+    /// Rest of a large entry.
     rest: Bytes,
-    /// How the stream ends, once that is known.
+    /// The final status, once it is known.
     end: Option<Status>,
     is_over: bool,
 }
@@ -65,7 +65,7 @@ impl EntryBody {
         Poll::Ready(None)
     }
 
-    /// Small entries that are there, the end of a large one before them and the beginning of one after them: a chunk at the most.
+    /// One chunk at most: the end of a large entry, the small entries that are ready, the beginning of the next large one.
     fn poll_copied(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let mut copied = BytesMut::from(std::mem::take(&mut self.rest).as_ref());
         while self.rest.is_empty() && copied.len() + PREFIX <= CHUNK {

@@ -1,5 +1,5 @@
-//! What of an answer is on its way: made, and not written to the connection yet. It is little at any time, however little the caller
-//! takes. The connection knows of it, and is cut when none of it is taken for too long.
+//! Bytes in flight: handed to the transport and not written to the connection yet. They are bounded for each answer, whatever
+//! its caller reads. A connection whose bytes in flight do not move for too long is evicted.
 
 use std::{
     any::Any,
@@ -15,24 +15,24 @@ use tokio::time::{Duration, Instant};
 
 /// Bytes that are handed to the transport at once: a frame of HTTP/2, as large as any receiver takes.
 pub(super) const CHUNK: usize = 16 * 1024;
-/// Bytes of one answer that are on their way at the most.
+/// Most bytes in flight of one answer.
 const EACH: usize = 16 * CHUNK;
-/// While all answers of a node together have more on their way than this, each has one chunk at the most.
+/// Above this many bytes in flight of all answers of a node, each may have one chunk.
 const ALL: usize = 32 << 20;
 
-/// Bytes of all answers of a node that are on their way.
+/// Bytes in flight of all answers of a node.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Load(Arc<AtomicUsize>);
 
-/// What is kept until the last byte of an answer is written, such as the place of a stream.
+/// A value that lives until the last byte of an answer is written, such as the place of a stream.
 pub(super) type Held = Arc<dyn Any + Send + Sync>;
 
-/// One answer's part of it.
+/// Bytes in flight of one answer.
 #[derive(Debug)]
 pub(super) struct Flight {
     load: Load,
     state: Mutex<State>,
-    /// Wakes the answer when there is room for more.
+    /// The task that waits for room.
     waker: AtomicWaker,
     _held: Option<Held>,
 }
@@ -40,7 +40,7 @@ pub(super) struct Flight {
 #[derive(Debug)]
 struct State {
     bytes: usize,
-    /// Since when none of them has been written.
+    /// Last time when one of them was written.
     since: Instant,
 }
 
@@ -50,7 +50,7 @@ impl Flight {
         Arc::new(Self { load, state, waker: AtomicWaker::new(), _held: held })
     }
 
-    /// Whether one more chunk may set out; if not, the task is woken when it may.
+    /// Whether one more chunk may depart; if not, the task is woken when it may.
     pub(super) fn has_room(&self, cx: &Context<'_>) -> bool {
         if self.fits() {
             return true;
@@ -66,7 +66,7 @@ impl Flight {
         bytes == 0 || bytes + CHUNK <= most
     }
 
-    /// Lets a chunk set out. It arrives when the transport drops it.
+    /// Counts a chunk as in flight until the transport drops it.
     pub(super) fn depart(self: &Arc<Self>, bytes: Bytes) -> Bytes {
         self.load.0.fetch_add(bytes.len(), Ordering::Relaxed);
         let mut state = self.state();
@@ -78,7 +78,7 @@ impl Flight {
         Bytes::from_owner(Chunk { bytes, flight: Arc::clone(self) })
     }
 
-    /// Whether something has been on its way for longer than this without any of it being written.
+    /// Whether bytes are in flight and none was written for longer than `patience`.
     pub(super) fn is_stuck(&self, patience: Duration) -> bool {
         let state = self.state();
         state.bytes > 0 && state.since.elapsed() > patience
@@ -89,7 +89,7 @@ impl Flight {
     }
 }
 
-/// Bytes in the transport's hands.
+/// Bytes that the transport holds.
 struct Chunk {
     bytes: Bytes,
     flight: Arc<Flight>,

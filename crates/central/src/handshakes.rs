@@ -1,4 +1,4 @@
-//! Handshakes of peers: each shows its certificate. What fails is logged at a bounded rate and counted.
+//! TLS handshakes of peers, each with a client certificate. Failures are counted, and logged at a limited rate.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -60,7 +60,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Handshake<IO> for Mutu
 
 fn secured<IO>(stream: TlsStream<IO>, remote: SocketAddr) -> Tracked<TlsStream<IO>> {
     let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    // The verifier lets nobody in who shows none.
+    // The verifier refuses clients without a certificate.
     let credential = shown.map_or(Err(certificate::NoIdentity::Missing), |der| certificate::credential(der));
     Tracked::secured(stream, remote, credential)
 }

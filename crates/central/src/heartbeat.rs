@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use sorcha_proto::v1::{self, RecommendedAction, ReplicaComparison, heartbeat_server::Heartbeat};
 use sorcha_register::{
-    clock::Timestamp,
+    clock::{Monotonic, Timestamp},
     limits,
     names::{PeerId, RegisterDigest, Version},
     session_name::session_name,
@@ -18,7 +18,7 @@ use super::{
     CentralNode,
     connect::saturated,
     incoming::Connection,
-    session::{Beat, Health, NoSession, SessionTable},
+    session::{Beat, Health, Session},
     validate,
 };
 
@@ -64,43 +64,14 @@ impl Heartbeat for HeartbeatService {
         let connection = Connection::of(&request);
         let request = request.into_inner();
         let peer = validate::peer_id(&request.peer_id)?;
-        let (node, interval) = (&self.0, self.0.config.heartbeat.interval);
+        let node = &self.0;
         node.authorize(&connection, &peer)?;
-        let now = node.env.clock.monotonic();
-        let head = node.log.view().head();
         let sessions = node.sessions();
-        let (session, health) = sessions
-            .look_up(&peer, now)
-            .filter(|(session, _)| request.session_id.is_empty() || session.id.as_str() == request.session_id)
-            .ok_or_else(|| node.no_session(NoSession::Unknown, &peer, "?", &connection))?;
-        if !session.is_of(&connection) {
-            return Err(node.foreign_session(&connection, &peer));
-        }
+        let found = node.look_up(&sessions, &peer, &request.session_id, &connection)?;
         node.limiters.status(&peer).map_err(|wait| node.exhausted("status", &peer, wait))?;
-        let live = health != Health::Disconnected;
-        Ok(Response::new(v1::HeartbeatStatus {
-            peer_id: peer.to_string(),
-            // Its owner has it already; nobody else learns it here.
-            session_id: if !request.session_id.is_empty() || session.is_told_to(&connection) {
-                session.id.as_str().to_owned()
-            } else {
-                String::new()
-            },
-            last_heartbeat_time: if session.received == 0 {
-                0
-            } else {
-                session.last_heartbeat_at.as_millis()
-            },
-            missed_heartbeats: if live { saturated(session.missed(now, interval)) } else { 0 },
-            is_healthy: health == Health::Healthy,
-            status_message: describe(health).to_owned(),
-            total_heartbeats_received: wide(session.received),
-            total_heartbeats_missed: wide(session.missed_in_all(now, interval)),
-            average_latency_ms: session.average_latency_ms(),
-            last_known_sync_version: session.reported.get(),
-            version_lag: head.get() - session.reported.get(),
-            health_status: wire(health).into(),
-        }))
+        // A caller that named the session knows its id.
+        let reveals_id = !request.session_id.is_empty() || found.0.reveals_id_to(&connection);
+        Ok(Response::new(node.heartbeat_status(found, reveals_id)))
     }
 }
 
@@ -129,6 +100,30 @@ fn wide(count: u64) -> i64 {
 }
 
 impl CentralNode {
+    fn heartbeat_status(
+        &self,
+        (session, health): (&Session, Health),
+        reveals_id: bool,
+    ) -> v1::HeartbeatStatus {
+        let (now, interval) = (self.env.clock.monotonic(), self.config.heartbeat.interval);
+        let has_left = health == Health::Disconnected;
+        let has_beaten = session.received > 0;
+        v1::HeartbeatStatus {
+            peer_id: session.peer_id.to_string(),
+            session_id: if reveals_id { session.id.as_str().to_owned() } else { String::new() },
+            last_heartbeat_time: if has_beaten { session.last_heartbeat_at.as_millis() } else { 0 },
+            missed_heartbeats: if has_left { 0 } else { saturated(session.missed(now, interval)) },
+            is_healthy: health == Health::Healthy,
+            status_message: describe(health).to_owned(),
+            total_heartbeats_received: wide(session.received),
+            total_heartbeats_missed: wide(session.missed_in_all(now, interval)),
+            average_latency_ms: session.average_latency_ms(),
+            last_known_sync_version: session.reported.get(),
+            version_lag: self.log.view().head().get() - session.reported.get(),
+            health_status: wire(health).into(),
+        }
+    }
+
     async fn heartbeat(
         &self,
         message: &v1::HeartbeatMessage,
@@ -138,27 +133,13 @@ impl CentralNode {
         let received_at = self.env.clock.now();
         let (peer, version) = validate::heartbeat(message, received_at)?;
         self.authorize(connection, &peer)?;
-        let beat = Beat {
-            sent_at: Timestamp::from_millis(message.timestamp),
-            received_at,
-            version,
-            blueprint_count: message.metrics.as_ref().map(|metrics| metrics.blueprint_count),
-        };
-        {
-            let mut sessions = self.sessions();
-            let session = sessions
-                .find(&peer, &message.session_id, connection)
-                .map_err(|reason| self.no_session(reason, &peer, &message.session_id, connection))?;
-            // Only who has the session uses up its limit.
-            self.limiters.heartbeat(&peer).map_err(|wait| self.exhausted("heartbeat", &peer, wait))?;
-            SessionTable::beat(session, beat, received, self.config.heartbeat.interval);
-        }
+        self.take_beat(message, &peer, version, connection, (received_at, received))?;
         let is_complete = self.log.look_for(version).await;
         let view = self.log.view();
         let digest = RegisterDigest::from_slice(&message.register_digest);
         let replica = compare(&view, version, digest, is_complete);
         self.note_content(&peer, &message.session_id, replica);
-        // Whoever has a session may claim any version: each claim is one line less for a true one.
+        // A peer may claim any version: false claims must not crowd out the lines about true ones.
         if replica == ReplicaComparison::Ahead && self.limiters.may_log_fault() {
             tracing::error!(peer_id = %peer, version = version.get(), head = view.head().get(), "integrity fault: a peer is ahead of this node's register");
         }
@@ -177,7 +158,32 @@ impl CentralNode {
         })
     }
 
-    /// Remembers what the comparison told; one that told nothing leaves what is known.
+    /// Notes a heartbeat in its session.
+    fn take_beat(
+        &self,
+        message: &v1::HeartbeatMessage,
+        peer: &PeerId,
+        version: Version,
+        connection: &Connection,
+        (received_at, received): (Timestamp, Monotonic),
+    ) -> Result<(), Status> {
+        let mut sessions = self.sessions();
+        let session = sessions
+            .find(peer, &message.session_id, connection)
+            .map_err(|reason| self.no_session(reason, peer, &message.session_id, connection))?;
+        // After the session is found: callers without it must not use up the peer's limit.
+        self.limiters.heartbeat(peer).map_err(|wait| self.exhausted("heartbeat", peer, wait))?;
+        let beat = Beat {
+            sent_at: Timestamp::from_millis(message.timestamp),
+            received_at,
+            version,
+            blueprint_count: message.metrics.as_ref().map(|metrics| metrics.blueprint_count),
+        };
+        session.beat(beat, received, self.config.heartbeat.interval);
+        Ok(())
+    }
+
+    /// Notes the outcome of a comparison; an unknown one changes nothing.
     fn note_content(&self, peer: &PeerId, id: &str, replica: ReplicaComparison) {
         let differs = match replica {
             ReplicaComparison::Equal => false,
@@ -215,7 +221,7 @@ impl CentralNode {
 /// How a replica at (version, digest) stands to the register (ADR 2, 25 and 41).
 ///
 /// A peer that is behind may have been sent entries without those that were superseded meanwhile, so that its content was
-/// never the register's: only the pull that it is told to make can tell whether it will equal the head.
+/// never the register's: only its next pull shows whether it equals the head.
 /// One that is ahead of a view that may lack what the store holds (`is_complete` is false) proves nothing.
 fn compare(
     view: &RegisterView,
@@ -255,69 +261,4 @@ const fn remark(action: RecommendedAction, replica: ReplicaComparison) -> &'stat
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{log::RegisterLog, session::SessionId};
-    use sorcha_config::Config;
-    use sorcha_register::testing::entry;
-    use sorcha_runtime::{env::Env, metrics::Metrics};
-    use sorcha_store::journal::{JournalStore, Options};
-
-    #[tokio::test]
-    async fn a_peer_is_up_to_date_at_the_head_with_the_same_content() {
-        let mut view = RegisterView::new(None);
-        view.apply(vec![entry("a", 1).seal()], Version::ZERO);
-        let (env, config) = (Env::system(Metrics::disabled()), Config::default().with_identity("n0"));
-        let store = JournalStore::in_memory(Options { inline: true, ..Options::default() }).unwrap();
-        let log = RegisterLog::new(Arc::new(store), view.clone());
-        let node = CentralNode::new(Arc::new(config), env, log, Vec::new());
-        let (peer, id, here) =
-            (PeerId::new("edge-0").unwrap(), SessionId::from_bits(1), Connection::default());
-        let now = (node.env.clock.now(), node.env.clock.monotonic());
-        node.sessions().open(id.clone(), &peer, Version::ZERO, here.clone(), now).unwrap();
-        assert_eq!(node.peer_counts(), (1, 0));
-        let beat = async |version: i64, digest: &[u8]| {
-            let message = v1::HeartbeatMessage {
-                peer_id: peer.to_string(),
-                session_id: id.as_str().to_owned(),
-                timestamp: node.env.clock.now().as_millis(),
-                last_sync_version: version,
-                register_digest: Bytes::copy_from_slice(digest),
-                ..v1::HeartbeatMessage::default()
-            };
-            node.heartbeat(&message, &here).await.unwrap();
-            node.peer_counts()
-        };
-        let other = RegisterView::new(None).digest();
-        assert_eq!(beat(1, &[]).await, (1, 1), "the position alone, where nothing is known of the content");
-        assert_eq!(beat(1, other.as_bytes()).await, (1, 0));
-        assert_eq!(beat(1, &[]).await, (1, 0), "a beat without a digest tells nothing new");
-        assert_eq!(beat(1, view.digest().as_bytes()).await, (1, 1));
-    }
-
-    #[test]
-    fn comparison_and_action_by_position_and_digest() {
-        let mut view = RegisterView::new(None);
-        view.apply(vec![entry("a", 1).seal()], Version::ZERO);
-        let at_one = view.digest();
-        view.apply(vec![entry("b", 2).seal()], Version::ZERO);
-        let number = |n| Version::new("version", n).unwrap();
-        let rows = [
-            (2, Some(view.digest()), ReplicaComparison::Equal, RecommendedAction::None),
-            (1, Some(at_one), ReplicaComparison::Equal, RecommendedAction::Sync),
-            (2, Some(at_one), ReplicaComparison::Diverged, RecommendedAction::Sync),
-            (1, Some(view.digest()), ReplicaComparison::Unknown, RecommendedAction::Sync),
-            (2, None, ReplicaComparison::Unknown, RecommendedAction::None),
-            (1, None, ReplicaComparison::Unknown, RecommendedAction::Sync),
-            (3, Some(at_one), ReplicaComparison::Ahead, RecommendedAction::None),
-        ];
-        for (version, digest, comparison, action) in rows {
-            let found = compare(&view, number(version), digest, true);
-            assert_eq!(found, comparison, "version {version}");
-            assert_eq!(recommend(false, found, number(version) < view.head()), action, "version {version}");
-            assert_eq!(recommend(true, found, false), RecommendedAction::Failover);
-        }
-        let unknown = compare(&view, number(3), Some(at_one), false);
-        assert_eq!(unknown, ReplicaComparison::Unknown, "the store did not tell whether there is more");
-    }
-}
+mod tests;

@@ -20,7 +20,7 @@ use tonic::{Request, transport::server::Connected};
 
 use super::flight::Flight;
 
-/// Answers of a connection that are remembered before those that are over are forgotten.
+/// Answers of a connection that are listed before finished ones are removed.
 const ANSWERS: usize = 8;
 
 /// What a call knows about the connection that carries it.
@@ -73,7 +73,7 @@ impl Connection {
         self.credential.as_deref()
     }
 
-    /// Whose the connection is by its certificate.
+    /// The identity in its certificate.
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
         self.credential()?.as_ref().ok()
@@ -118,7 +118,7 @@ impl Connection {
         answers.push(Arc::downgrade(answer));
     }
 
-    /// Whether the caller has taken nothing of an answer for so long, although there is something to be taken.
+    /// Whether bytes of an answer are in flight and the caller has read none of them for `patience`.
     pub(super) fn is_stuck(&self, patience: Duration) -> bool {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         answers.retain(|answer| answer.strong_count() > 0);
@@ -182,7 +182,7 @@ impl<IO> Connected for Tracked<IO> {
 }
 
 impl<IO> Tracked<IO> {
-    /// The error of a connection that is cut. Asked before reads and writes alike: who reads nothing may stop both.
+    /// The error of a connection that is cut, checked before reads and writes: a stalled caller may block both.
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Option<io::Error> {
         self.cut.as_mut().poll(cx).is_ready().then(|| io::ErrorKind::ConnectionAborted.into())
     }

@@ -1,7 +1,7 @@
 //! The central role: holds the register, accepts peers, serves syncs and pushes, takes publications.
 //!
 //! Everything a peer is served comes from [`log::RegisterLog`]; the store is only read by its tail and written by
-//! [`publish`]. A publication that is answered is durable. Whatever callers do or leave undone, what is held for them is bounded.
+//! [`publish`]. An answered publication is durable. The memory held for callers is bounded, whatever they do.
 //!
 //! Deliberately absent: queues per peer (a push stream is a cursor into the log), calls to other central nodes, the peer role,
 //! the HTTP API, and any use of the Kubernetes API.
@@ -12,6 +12,7 @@ mod authority;
 pub mod bootstrap;
 pub mod connect;
 mod connections;
+mod counts;
 pub mod drain;
 mod entries;
 mod flight;
@@ -20,12 +21,14 @@ pub mod heartbeat;
 pub mod incoming;
 pub mod limits;
 pub mod log;
+mod notices;
 mod outlet;
 pub mod publish;
 pub mod push;
 pub mod serve;
 pub mod session;
 mod slots;
+mod status;
 mod stream;
 mod streams;
 pub mod sync;
@@ -50,19 +53,19 @@ use tokio::sync::watch;
 use tonic::{Code, Status};
 
 use self::{
-    connections::Connections,
+    connections::{ConnectionRules, Connections},
     incoming::Connection,
     limits::{Exhausted, Limiters},
     log::RegisterLog,
-    session::{NoSession, Rules, SessionTable},
+    session::{Health, NoSession, Session, SessionRules, SessionTable},
     slots::{Slots, slots},
     streams::Streams,
 };
 
-/// Lists of peers on their way to their callers at once, of all and of one certificate.
+/// Concurrent answers with a list of peers, of all callers and of one certificate.
 const PEER_LISTS: usize = 64;
 const IDENTITY_PEER_LISTS: usize = 8;
-/// Connections of one certificate beyond two for each session that it may have: those that only ask how the node is.
+/// Connections of one certificate beyond two for each of its sessions: for status calls.
 const SPARE: usize = 16;
 
 /// What a central node says of itself (contract NodeHealth).
@@ -79,12 +82,12 @@ pub enum Condition {
     Unhealthy(Vec<Finding>),
     /// Its database holds another register, or none: takes no publication; peers are served from its log.
     Exchanged(Exchange),
-    /// Leaving: peers are told to move.
+    /// Draining: peers are advised to move.
     Draining,
 }
 
 impl Condition {
-    /// Its name.
+    /// The name in reports and HTTP answers.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -95,7 +98,7 @@ impl Condition {
         }
     }
 
-    /// Why it is so, where that is not plain.
+    /// The reason, unless the condition is healthy.
     #[must_use]
     pub fn reason(&self) -> Option<String> {
         let why = match self {
@@ -141,7 +144,7 @@ impl CentralNode {
     /// A node over a verified register; with `findings` it refuses peers and publications (ADR 27).
     #[must_use]
     pub fn new(config: Arc<Config>, env: Env, log: RegisterLog, findings: Vec<Finding>) -> Arc<Self> {
-        let rules = Rules {
+        let rules = SessionRules {
             interval: config.heartbeat.interval,
             max_missed: config.heartbeat.max_missed,
             max_peers: config.limits.max_peers,
@@ -156,7 +159,7 @@ impl CentralNode {
         Arc::new(Self {
             started: env.clock.monotonic(),
             sessions: Mutex::new(SessionTable::new(rules)),
-            connections: Connections::new(connections::Rules {
+            connections: Connections::new(ConnectionRules {
                 most: config.limits.max_connections,
                 of_identity: config.limits.identity_sessions.saturating_mul(2).saturating_add(SPARE),
                 patience: config.limits.sessionless_connection,
@@ -192,7 +195,7 @@ impl CentralNode {
         &self.config.node.id
     }
 
-    /// How it is.
+    /// The worst condition that applies.
     #[must_use]
     pub fn condition(&self) -> Condition {
         if *self.draining.borrow() {
@@ -260,6 +263,21 @@ impl CentralNode {
 }
 
 impl CentralNode {
+    /// A peer's session, live or ended, with its health; an empty `id` names the newest one.
+    fn look_up<'s>(
+        &self,
+        sessions: &'s SessionTable,
+        peer: &PeerId,
+        id: &str,
+        connection: &Connection,
+    ) -> Result<(&'s Session, Health), Status> {
+        let found = sessions
+            .look_up(peer, self.env.clock.monotonic())
+            .filter(|(session, _)| id.is_empty() || session.id.as_str() == id)
+            .ok_or_else(|| self.no_session(NoSession::Unknown, peer, "?", connection))?;
+        if found.0.is_of(connection) { Ok(found) } else { Err(self.foreign_session(connection, peer)) }
+    }
+
     /// Protocol section 5 and D4: which code a session gets that the caller can't use.
     fn no_session(&self, reason: NoSession, peer: &PeerId, id: &str, connection: &Connection) -> Status {
         match reason {

@@ -1,5 +1,7 @@
 //! A central node's local, already encoded log of the register, tailed from its store.
 
+mod standing;
+
 use std::{
     sync::{Arc, OnceLock},
     time::Duration,
@@ -31,16 +33,16 @@ const RETRY: Duration = Duration::from_secs(1);
 pub struct RegisterLog {
     store: Arc<dyn Store>,
     view: watch::Sender<Arc<RegisterView>>,
-    /// Why the store does not answer, while it does not.
+    /// Why the store does not answer; `None` while it does.
     outage: watch::Sender<Option<String>>,
-    /// Why what the store shows next is not served, while it does.
+    /// Why the newest entries of the store are not served; `None` while they are.
     refused: watch::Sender<Option<Contradiction>>,
     metrics: OnceLock<Metrics>,
-    /// What lies in the register's place, while it is not the register.
+    /// What the database holds in place of the register; `None` while it holds the register.
     exchange: watch::Sender<Option<Exchange>>,
     /// Reads of the store are one at a time, so that the view only grows.
     reading: Mutex<()>,
-    /// The newest look for a caller. Callers wait here for each other, so that one of them at a time is before the tail.
+    /// The newest look for a caller. The lock makes callers take turns, so that at most one competes with the tail.
     looked: Mutex<Option<Look>>,
     wake: Notify,
 }
@@ -49,7 +51,7 @@ pub struct RegisterLog {
 #[derive(Clone, Copy)]
 struct Look {
     began: Instant,
-    /// The store told all that it has.
+    /// Everything in the store was read.
     is_complete: bool,
 }
 
@@ -94,58 +96,36 @@ impl RegisterLog {
         self.outage.borrow().is_none()
     }
 
-    /// Why the store does not answer, while it does not.
+    /// Why the store does not answer; `None` while it does.
     #[must_use]
     pub fn outage(&self) -> Option<String> {
         self.outage.borrow().clone()
     }
 
-    /// Follows whether the store answers: why not, while it does not.
+    /// Follows [`RegisterLog::outage`].
     #[must_use]
     pub fn subscribe_outage(&self) -> watch::Receiver<Option<String>> {
         self.outage.subscribe()
     }
 
-    /// What the store holds in the register's place, while it is not the register.
+    /// What the database holds in place of the register; `None` while it holds the register.
     #[must_use]
     pub fn exchange(&self) -> Option<Exchange> {
         self.exchange.borrow().clone()
     }
 
-    /// Follows whether the store holds the register.
+    /// Follows [`RegisterLog::exchange`].
     #[must_use]
     pub fn subscribe_exchange(&self) -> watch::Receiver<Option<Exchange>> {
         self.exchange.subscribe()
     }
 
-    /// Notes whether the store answers, and holds the register; logs changes only.
-    pub fn note_reachable(&self, result: Result<(), &StoreError>) {
-        self.note_exchange(result);
-        let outage = match result {
-            Err(StoreError::Unavailable(why)) => Some(why.clone()),
-            _ => None,
-        };
-        let noted = |known: &mut Option<String>| {
-            let changed = known.is_some() != outage.is_some();
-            *known = outage;
-            changed
-        };
-        if self.outage.send_if_modified(noted) {
-            match result {
-                Err(error @ StoreError::Unavailable(_)) => {
-                    tracing::error!(%error, "store not reachable; serving peers from the local log")
-                }
-                _ => tracing::info!("store reachable again"),
-            }
-        }
-    }
-
-    /// Has refusals counted.
+    /// Sets the metrics that count refusals.
     pub fn measure_with(&self, metrics: Metrics) {
         let _first_stays = self.metrics.set(metrics);
     }
 
-    /// Why what the store shows next is not served, while it does: it contradicts what is.
+    /// Why the newest entries of the store are not served: they contradict the view. `None` while they are served.
     #[must_use]
     pub fn refused(&self) -> Option<Contradiction> {
         self.refused.borrow().clone()
@@ -157,31 +137,7 @@ impl RegisterLog {
         self.refused.subscribe()
     }
 
-    /// Notes whether what the store shows may follow what is served; tells the change only.
-    fn note_refused(&self, found: Option<Contradiction>) {
-        let noted = |known: &mut Option<Contradiction>| {
-            let changed = *known != found;
-            known.clone_from(&found);
-            changed
-        };
-        if !self.refused.send_if_modified(noted) {
-            return;
-        }
-        let Some(contradiction) = found else {
-            return tracing::info!("what the store shows follows what is served again");
-        };
-        tracing::error!(
-            reason = contradiction.label(),
-            version = contradiction.version().map(Version::get),
-            blueprint_id = contradiction.blueprint_id().map(tracing::field::display),
-            "integrity fault: the store contradicts what this node serves; that is not served: {contradiction}"
-        );
-        if let Some(metrics) = self.metrics.get() {
-            metrics.register_refused(contradiction.label());
-        }
-    }
-
-    /// Takes in what the store shows after what is served, up to what contradicts it.
+    /// Adds the next entries of the store to the view, up to the first that contradicts it.
     fn take(&self, entries: Vec<Arc<SealedEntry>>) -> Result<(), StoreError> {
         let view = self.view();
         let (news, found) = match succession::news(&view, view.head(), &entries) {
@@ -196,37 +152,15 @@ impl RegisterLog {
         found.map_or(Ok(()), |contradiction| Err(StoreError::Damaged(contradiction.to_string())))
     }
 
-    fn note_exchange(&self, result: Result<(), &StoreError>) {
-        let found = match result {
-            Ok(()) => None,
-            Err(StoreError::Exchanged(exchange)) => Some(exchange.clone()),
-            // Says nothing about it.
-            Err(_) => return,
-        };
-        let noted = |known: &mut Option<Exchange>| std::mem::replace(known, found.clone()) != found;
-        if !self.exchange.send_if_modified(noted) {
-            return;
-        }
-        match found {
-            Some(exchange) => {
-                let (reason, lineage) =
-                    (exchange.reason(), self.view().lineage().map(tracing::field::display));
-                tracing::error!(reason, lineage, %exchange, "the register's database was exchanged; serving peers from the local log");
-            }
-            None => tracing::info!("the database holds the register again"),
-        }
-    }
-
     /// Reads the tail at once: after a publication, or when a peer is ahead (ADR 41).
     pub fn wake(&self) {
         self.wake.notify_one();
     }
 
-    /// Looks for a version that a peer has seen elsewhere (ADR 41), unless the view holds it. True when the view
-    /// is now known to hold it or all that the store holds, so that a peer that is still ahead is so for certain; false when
-    /// the store did not tell.
+    /// Looks for a version that a peer has seen elsewhere (ADR 41), unless the view holds it. True when the view holds it, or
+    /// everything that the store holds: a peer that is still ahead is certainly ahead. False when the store did not answer.
     ///
-    /// A store that does not answer delays nobody by more than 2 s, and once that is known, nobody at all.
+    /// A store that does not answer delays a caller by at most 2 s, and not at all once the outage is known.
     pub async fn look_for(&self, version: Version) -> bool {
         if self.view.borrow().head() >= version {
             return true;
@@ -235,7 +169,7 @@ impl RegisterLog {
         self.is_reachable() && tokio::time::timeout(LOOK, looked).await.unwrap_or(false)
     }
 
-    /// A look that began after the caller asked; the callers that wait for it share it.
+    /// A look that began after the call; waiting callers share it.
     async fn look(&self, version: Version, asked: Instant) -> bool {
         let mut looked = self.looked.lock().await;
         let is_there = || self.view.borrow().head() >= version;
@@ -277,7 +211,7 @@ impl RegisterLog {
         }
     }
 
-    /// Plays the tail's part: shows another view.
+    /// Shows another view, in place of the tail.
     #[cfg(feature = "testing")]
     pub fn show(&self, view: RegisterView) {
         self.view.send_replace(Arc::new(view));
@@ -289,8 +223,8 @@ impl RegisterLog {
         drop(self.view.subscribe().wait_for(|view| view.head() >= version).await);
     }
 
-    /// Tails the store for ever. While the store does not answer, or holds another register, it is read at every turn: a store
-    /// that is back but has nothing new would not show otherwise.
+    /// Tails the store for ever. During an outage, or while the store holds another register, it is polled: a store that is back
+    /// without a new entry signals nothing.
     pub async fn tail(&self) {
         let (mut outage, mut exchange) = (self.outage.subscribe(), self.exchange.subscribe());
         loop {

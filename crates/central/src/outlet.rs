@@ -1,5 +1,5 @@
-//! A bounded stream from a task to a caller, whose last word is never lost: it waits beside the queue, not in it. A caller that
-//! takes nothing would otherwise see what was cut off for want of room end well.
+//! A bounded stream from a task to a caller. Its final status waits beside the queue, so that a full queue does not lose it: a
+//! stalled caller would otherwise take a broken stream for a complete one.
 
 use std::{
     pin::{Pin, pin},
@@ -14,15 +14,13 @@ use tokio::{
 };
 use tonic::{Code, Status};
 
-/// What both ends know.
 #[derive(Debug)]
 struct Shared {
     last_word: Option<Status>,
-    /// When the caller took something last.
+    /// When the caller last took an item or a part of one.
     taken_at: Instant,
 }
 
-/// The task's end.
 pub(super) struct Outlet<T> {
     items: mpsc::Sender<T>,
     shared: Arc<Mutex<Shared>>,
@@ -34,11 +32,11 @@ pub struct Inlet<T> {
     shared: Arc<Mutex<Shared>>,
 }
 
-/// The caller has taken nothing for too long.
+/// The caller did not read for too long.
 #[derive(Debug)]
 pub(super) struct TookNothing;
 
-/// A stream that holds so many items before its caller has taken them.
+/// A stream that buffers up to `buffer` items.
 pub(super) fn outlet<T>(buffer: usize) -> (Outlet<T>, Inlet<T>) {
     let (sender, receiver) = mpsc::channel(buffer);
     let shared = Arc::new(Mutex::new(Shared { last_word: None, taken_at: Instant::now() }));
@@ -61,7 +59,7 @@ impl<T> Outlet<T> {
         self.items.reserve().await.ok()
     }
 
-    /// When the caller took something last: an item, or a part of one.
+    /// When the caller last took an item or a part of one.
     pub(super) fn taken_at(&self) -> Instant {
         lock(&self.shared).taken_at
     }
@@ -69,7 +67,7 @@ impl<T> Outlet<T> {
     /// Sends one when there is room; `None` when the caller has gone.
     ///
     /// # Errors
-    /// [`TookNothing`] when there is no room, and the caller has taken nothing for so long.
+    /// [`TookNothing`] when the queue is full and the caller has not read for `patience`.
     pub(super) async fn send_within(&self, patience: Duration, item: T) -> Result<Option<()>, TookNothing> {
         let began = Instant::now();
         let mut room = pin!(self.items.reserve());
@@ -89,7 +87,7 @@ impl<T> Outlet<T> {
         self.items.closed().await;
     }
 
-    /// Ends the stream: after what is on its way the caller hears this.
+    /// Ends the stream with this status, after the items in the queue.
     pub(super) fn end(self, status: Status) {
         if status.code() != Code::Ok {
             lock(&self.shared).last_word = Some(status);
@@ -98,12 +96,11 @@ impl<T> Outlet<T> {
 }
 
 impl<T> Inlet<T> {
-    /// Notes that the caller takes something.
+    /// Notes that the caller reads.
     pub(super) fn is_taken(&self) {
         lock(&self.shared).taken_at = Instant::now();
     }
 
-    /// The next item.
     pub(super) fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, Status>>> {
         if let Some(item) = ready!(self.items.poll_recv(cx)) {
             return Poll::Ready(Some(Ok(item)));

@@ -1,7 +1,7 @@
 //! Pushes: each stream is a cursor into the log with its own pace (protocol section 6.6, ADR 1 and 25).
 //!
-//! There is no queue per peer that could overflow: a slow peer's cursor falls behind, entries that were superseded
-//! in the meantime are skipped, and a peer that takes nothing for the write time-out loses its stream and pulls.
+//! No queue per peer can overflow: a slow peer's cursor falls behind and skips entries that were superseded in the meantime. A
+//! peer that reads nothing for the write time-out loses its stream and pulls.
 
 use std::{
     collections::VecDeque,
@@ -9,15 +9,8 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use sorcha_proto::v1::{self, NotificationType};
-use sorcha_register::{
-    clock::Timestamp,
-    entry::{Entry, SealedEntry},
-    names::Version,
-    view::RegisterView,
-};
-use sorcha_runtime::parsing::off_the_runtime;
+use sorcha_proto::v1;
+use sorcha_register::{clock::Timestamp, entry::SealedEntry, names::Version, view::RegisterView};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -29,8 +22,8 @@ use super::{
     answers::{Unread, of_entries},
     entries::{EntryBody, Pieces},
     incoming::Connection,
-    outlet::{Inlet, Outlet, TookNothing, outlet},
-    stream::{Caller, Piece, STREAM_BUFFER, ended, too_slow},
+    outlet::Outlet,
+    stream::{Caller, Piece, ended, too_slow},
     validate,
 };
 
@@ -38,14 +31,14 @@ fn second_stream(caller: &Caller) -> Status {
     Status::already_exists(format!("{} has a push stream on this session; one is allowed", caller.peer))
 }
 
-/// Releases the session's push stream however the task ends.
-struct PushGuard {
-    node: Arc<CentralNode>,
-    caller: Caller,
+/// Marks the session's push stream as open until it is dropped.
+pub(super) struct PushGuard {
+    pub(super) node: Arc<CentralNode>,
+    pub(super) caller: Caller,
 }
 
 impl PushGuard {
-    fn open(node: &Arc<CentralNode>, caller: Caller) -> Result<Self, Status> {
+    pub(super) fn open(node: &Arc<CentralNode>, caller: Caller) -> Result<Self, Status> {
         if !node.config.sync.push {
             return Err(Status::unimplemented(
                 "this central node offers no push (sync.push = false); pull instead",
@@ -66,110 +59,13 @@ impl Drop for PushGuard {
     }
 }
 
-/// `SubscribeToPushNotifications`: notices of what is published from now on.
-pub(super) fn notify(
-    node: &Arc<CentralNode>,
-    caller: Caller,
-    filters: v1::SubscriptionFilters,
-) -> Result<Inlet<v1::BlueprintNotification>, Status> {
-    let guard = PushGuard::open(node, caller)?;
-    let (notices, stream) = outlet(STREAM_BUFFER);
-    let views = node.log.subscribe();
-    tokio::spawn(async move {
-        let end = guard.caller.end.clone();
-        let outcome = tokio::select! {
-            outcome = send_notices(&guard, views, &filters, &notices) => outcome,
-            reason = end.ended() => Err(ended(reason)),
-            () = notices.closed() => Ok(()),
-        };
-        finish(&guard, outcome, notices);
-    });
-    Ok(stream)
-}
-
-fn finish<T>(guard: &PushGuard, outcome: Result<(), Status>, stream: Outlet<T>) {
+pub(super) fn finish<T>(guard: &PushGuard, outcome: Result<(), Status>, stream: Outlet<T>) {
     let Err(status) = outcome else { return };
     if status.code() == Code::ResourceExhausted {
         guard.node.env.metrics.push_failed();
         tracing::warn!(peer_id = %guard.caller.peer, reason = status.message(), "push stream dropped");
     }
     stream.end(status);
-}
-
-async fn send_notices(
-    guard: &PushGuard,
-    mut views: watch::Receiver<Arc<RegisterView>>,
-    filters: &v1::SubscriptionFilters,
-    notices: &Outlet<v1::BlueprintNotification>,
-) -> Result<(), Status> {
-    let timeout = guard.node.config.limits.push_write_timeout;
-    let mut known = Arc::clone(&views.borrow_and_update());
-    let mut sequence = 0;
-    while views.changed().await.is_ok() {
-        let view = Arc::clone(&views.borrow_and_update());
-        for sealed in view.after(known.head()) {
-            let entry = sealed.entry();
-            let kind = kind_of(entry, &known);
-            if !wanted(filters, entry, kind) {
-                continue;
-            }
-            sequence += 1;
-            let notice = notice(entry, kind, sequence, preview(sealed).await);
-            match notices.send_within(timeout, notice).await {
-                Ok(Some(())) => guard.node.env.metrics.notice_sent(),
-                Ok(None) => return Ok(()),
-                Err(TookNothing) => return Err(too_slow(timeout)),
-            }
-        }
-        known = view;
-    }
-    Ok(())
-}
-
-/// What happened to an entry, by what the subscriber's view held before.
-fn kind_of(entry: &Entry, before: &RegisterView) -> NotificationType {
-    match (entry.is_active, before.get(&entry.blueprint_id)) {
-        (false, _) => NotificationType::BlueprintDeprecated,
-        (true, Some(_)) => NotificationType::BlueprintUpdated,
-        (true, None) => NotificationType::BlueprintPublished,
-    }
-}
-
-/// Whether a notice passes the filters: each kind that is given must match; within a kind any value will do,
-/// but metadata must have all pairs (protocol U6).
-fn wanted(filters: &v1::SubscriptionFilters, entry: &Entry, kind: NotificationType) -> bool {
-    let one_of = |list: &[String], value: &str| list.is_empty() || list.iter().any(|item| item == value);
-    one_of(&filters.blueprint_ids, entry.blueprint_id.as_str())
-        && one_of(&filters.publisher_ids, &entry.published_by)
-        && (filters.notification_types.is_empty() || filters.notification_types.contains(&kind.into()))
-        && filters.metadata_filters.iter().all(|(key, value)| entry.metadata.get(key) == Some(value))
-}
-
-fn notice(
-    entry: &Entry,
-    kind: NotificationType,
-    sequence_number: i64,
-    blueprint_summary: Bytes,
-) -> v1::BlueprintNotification {
-    v1::BlueprintNotification {
-        blueprint_id: entry.blueprint_id.to_string(),
-        version: entry.version.get(),
-        published_at: entry.published_at.as_millis(),
-        published_by: entry.published_by.clone(),
-        blueprint_summary,
-        r#type: kind.into(),
-        checksum: entry.document.checksum().to_string(),
-        sequence_number,
-    }
-}
-
-/// The preview of an entry's document. It is made once, for the first subscriber that needs it.
-async fn preview(sealed: &Arc<SealedEntry>) -> Bytes {
-    if let Some(preview) = sealed.known_preview() {
-        return preview.clone();
-    }
-    let made = Arc::clone(sealed);
-    off_the_runtime(sealed.encoded().len(), move || made.preview().clone()).await
 }
 
 /// `ReceivePushNotification`: whole entries from the version that the first acknowledgement names.
@@ -212,14 +108,14 @@ pub(super) async fn receive(
     Ok(of_entries(body, place))
 }
 
-/// A peer's cursor: what was sent, and what of it is not acknowledged yet.
+/// A peer's cursor, and the entries that it has not acknowledged yet.
 struct Delivery {
     sent: Version,
     unacknowledged: VecDeque<Sent>,
     views: watch::Receiver<Arc<RegisterView>>,
 }
 
-/// An entry without acknowledgement. It is not kept: once superseded, it is none of the stream's business.
+/// An unacknowledged entry. A weak reference: the stream does not keep superseded entries alive.
 struct Sent {
     version: Version,
     changed_at: Timestamp,
@@ -242,7 +138,7 @@ impl Delivery {
     ) -> Result<(), Status> {
         let limits = &guard.node.config.limits;
         let patience = limits.push_write_timeout;
-        // Since when the peer is waited for.
+        // Start of the wait for the peer.
         let mut waiting = None;
         loop {
             let view = Arc::clone(&self.views.borrow_and_update());
@@ -253,7 +149,7 @@ impl Delivery {
             let until = waiting.map(|since| since.max(pieces.taken_at()) + patience);
             tokio::select! {
                 acknowledgement = acknowledgements.message() => match acknowledgement.map_err(validate::unreadable)? {
-                    // One that tells nothing new buys no time.
+                    // One without news does not extend the time-out.
                     Some(acknowledgement) => if self.acknowledged(guard, &acknowledgement)? {
                         waiting = None;
                     },
@@ -274,7 +170,7 @@ impl Delivery {
         }
     }
 
-    /// Takes an acknowledgement in; whether it tells anything new.
+    /// Processes an acknowledgement; returns whether it is news.
     fn acknowledged(&mut self, guard: &PushGuard, message: &v1::PushAcknowledgement) -> Result<bool, Status> {
         let version = validate::version("acknowledged_version", message.acknowledged_version)?;
         if version > self.sent {
@@ -301,56 +197,5 @@ async fn until_then(then: Option<Instant>) {
     match then {
         Some(then) => sleep_until(then).await,
         None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use sorcha_register::testing::entry;
-
-    #[test]
-    fn filters_combine_across_kinds() {
-        let entry = entry("a", 1);
-        let published = NotificationType::BlueprintPublished;
-        let matches = |change: fn(&mut v1::SubscriptionFilters)| {
-            let mut filters = v1::SubscriptionFilters::default();
-            change(&mut filters);
-            wanted(&filters, &entry, published)
-        };
-        assert!(matches(|_| ()));
-        assert!(matches(|f| f.blueprint_ids = vec!["b".into(), "a".into()]));
-        assert!(!matches(|f| f.blueprint_ids = vec!["b".into()]));
-        assert!(!matches(|f| f.publisher_ids = vec!["system".into()]));
-        assert!(!matches(|f| f.notification_types = vec![NotificationType::BlueprintDeprecated.into()]));
-        assert!(matches(|f| f.metadata_filters = [("category".into(), "test".into())].into()));
-        let one_missing = |f: &mut v1::SubscriptionFilters| {
-            f.metadata_filters = [("category".into(), "test".into()), ("x".into(), "y".into())].into();
-        };
-        assert!(!matches(one_missing));
-    }
-
-    #[test]
-    fn kinds_follow_what_was_known_before() {
-        let mut before = RegisterView::new(None);
-        let mut off = entry("a", 2);
-        off.is_active = false;
-        assert_eq!(kind_of(&entry("a", 1), &before), NotificationType::BlueprintPublished);
-        before.apply(vec![entry("a", 1).seal()], Version::ZERO);
-        assert_eq!(kind_of(&off, &before), NotificationType::BlueprintDeprecated);
-        assert_eq!(kind_of(&entry("a", 3), &before), NotificationType::BlueprintUpdated);
-    }
-
-    #[tokio::test]
-    async fn a_preview_is_made_once_for_all_subscribers() {
-        let mut entry = entry("a", 1);
-        let json = format!(r#"{{"id":"a","text":"{}"}}"#, "x".repeat(1 << 20));
-        entry.document = sorcha_register::canonical::Document::canonicalize(json.as_bytes()).unwrap();
-        let sealed = entry.seal();
-        assert!(sealed.known_preview().is_none());
-        let previews = futures::future::join_all((0..100).map(|_| preview(&sealed))).await;
-        let made = sealed.known_preview().expect("it is kept");
-        assert_eq!(made, r#"{"id":"a"}"#);
-        assert!(previews.iter().all(|preview| preview.as_ptr() == made.as_ptr()), "a copy was made anew");
     }
 }

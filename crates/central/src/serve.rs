@@ -11,8 +11,8 @@ use sorcha_proto::{
 use sorcha_register::clock::Timestamp;
 use sorcha_runtime::supervise;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tonic::Status;
 use tonic::transport::{Server, server::Connected as _};
+use tonic::{Status, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::util::MapResponseLayer;
 
@@ -42,16 +42,9 @@ pub async fn serve<IO>(
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let limits = &node.config.limits;
     let (reporter, health) = tonic_health::server::health_reporter();
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(sorcha_proto::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let clock = Arc::clone(&node.env.clock);
-    let largest = limits.max_request_bytes;
-    let mut server = Server::builder()
+    let (limits, clock) = (&node.config.limits, Arc::clone(&node.env.clock));
+    let server = Server::builder()
         .layer(MapResponseLayer::new(move |response| {
             dated(with_codes_of_the_contract(response), clock.now())
         }))
@@ -61,23 +54,7 @@ where
         .max_concurrent_streams(limits.max_streams_per_connection)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(4 * WINDOW)
-        .add_service(health)
-        .add_service(
-            CentralNodeConnectionServer::new(ConnectionService(Arc::clone(&node)))
-                .max_decoding_message_size(largest),
-        )
-        .add_service(
-            HeartbeatServer::new(HeartbeatService(Arc::clone(&node))).max_decoding_message_size(largest),
-        )
-        .add_service(
-            SystemRegisterSyncServer::new(SyncService(Arc::clone(&node)))
-                .max_encoding_message_size(limits.max_message_bytes)
-                .max_decoding_message_size(largest),
-        );
-    match (reflection().build_v1(), reflection().build_v1alpha()) {
-        (Ok(v1), Ok(v1alpha)) => server = server.add_service(v1).add_service(v1alpha),
-        (Err(error), _) | (_, Err(error)) => tracing::warn!(%error, "gRPC reflection is off"),
-    }
+        .add_routes(services(&node).add_service(health));
     let work = async {
         tokio::join!(
             supervise::forever("log-tail", &node.env, || node.log.tail()),
@@ -90,6 +67,37 @@ where
     tokio::select! {
         served = server.serve_with_incoming_shutdown(admitted, shutdown) => served,
         () = work => Ok(()),
+    }
+}
+
+/// The services of the protocol, and reflection.
+fn services(node: &Arc<CentralNode>) -> Routes {
+    let limits = &node.config.limits;
+    let largest = limits.max_request_bytes;
+    let services = Routes::default()
+        .add_service(
+            CentralNodeConnectionServer::new(ConnectionService(Arc::clone(node)))
+                .max_decoding_message_size(largest),
+        )
+        .add_service(
+            HeartbeatServer::new(HeartbeatService(Arc::clone(node))).max_decoding_message_size(largest),
+        )
+        .add_service(
+            SystemRegisterSyncServer::new(SyncService(Arc::clone(node)))
+                .max_encoding_message_size(limits.max_message_bytes)
+                .max_decoding_message_size(largest),
+        );
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(sorcha_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    match (reflection().build_v1(), reflection().build_v1alpha()) {
+        (Ok(v1), Ok(v1alpha)) => services.add_service(v1).add_service(v1alpha),
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::warn!(%error, "gRPC reflection is off");
+            services
+        }
     }
 }
 

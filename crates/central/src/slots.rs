@@ -1,4 +1,4 @@
-//! Slots of full syncs: so many at once, no certificate has all of them, and each must be used at a minimum rate.
+//! Slots of full syncs: a limit for all, one less for each certificate, and a minimum rate to keep one.
 
 use std::time::Duration;
 
@@ -9,21 +9,20 @@ use tonic::{Code, Status};
 
 use super::validate;
 
-/// All slots of a central node, shared among certificates.
 pub(super) type Slots = Shares<Identity>;
 
-/// Slots as configured: one certificate may have all but one, so that a stolen key leaves one for others.
+/// One certificate may have all slots but one, so that a stolen key leaves one for others.
 pub(super) fn slots(all: usize) -> Slots {
     Shares::new(all, all.saturating_sub(1))
 }
 
-/// How a peer that has a slot takes what it is sent. It has patience to spend on waiting, and earns it back by what it takes, at
-/// the minimum rate: who takes at least that never runs out, whatever the pieces' sizes.
+/// The rate at which a peer with a slot reads. Waiting spends patience; reading earns it back at the minimum rate. A peer that
+/// reads at that rate never runs out, whatever the sizes of the pieces.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// Bytes per second; 0: any will do.
+    /// Minimum, bytes per second; 0: none.
     least: u64,
-    /// Patience at the most, beside what is on its way.
+    /// Most patience, beside that for bytes in flight.
     window: Duration,
     left: Duration,
     since: Instant,
@@ -34,19 +33,19 @@ impl Pace {
         Self { least, window, left: window, since: now }
     }
 
-    /// How long a piece may take to be accepted; `None`: as long as it will.
+    /// Longest wait for a piece to be accepted; `None`: no limit.
     pub(super) const fn patience(&self) -> Option<Duration> {
         if self.least == 0 { None } else { Some(self.left) }
     }
 
-    /// A piece was accepted. What is on its way is earned now, and spent while the next one waits for it.
+    /// A piece was accepted: its bytes earn patience now, and the wait for the next one spends it.
     pub(super) fn accepted(&mut self, bytes: usize, now: Instant) {
         let Some(earned) = (bytes as u64).saturating_mul(1_000_000).checked_div(self.least) else { return };
         let waited = now - std::mem::replace(&mut self.since, now);
         self.left = self.left.saturating_sub(waited).min(self.window) + Duration::from_micros(earned);
     }
 
-    /// What the peer hears whose patience is over.
+    /// The status of a peer whose patience is spent.
     pub(super) fn too_slow(&self) -> Status {
         let message = format!(
             "the full sync was taken at less than {} bytes/s for {} s (limits.full_sync_min_rate); its slot goes to others",

@@ -1,4 +1,4 @@
-//! What every stream of a session has in common: whose it is, how much it holds, and how it ends.
+//! Streams of a session: caller, pieces and final status.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,9 +16,9 @@ use super::{
     validate,
 };
 
-/// Messages in the hands of a stream before its peer has taken them.
+/// Messages that a stream buffers.
 pub(super) const STREAM_BUFFER: usize = 32;
-/// A piece has at least one entry, and no more once it has this many or so many bytes.
+/// A piece ends at this many entries or bytes; it has at least one entry.
 const PIECE_ENTRIES: usize = 64;
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -30,7 +30,7 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// The first entries of those that are to be sent.
+    /// The first of some entries.
     pub(super) fn of<'v>(wanted: impl Iterator<Item = &'v Arc<SealedEntry>>) -> Self {
         let mut piece = Self::default();
         for sealed in wanted {
@@ -43,7 +43,7 @@ impl Piece {
         piece
     }
 
-    /// The version that whoever has taken it is at.
+    /// The version that a peer has reached with it.
     pub(super) fn last(&self) -> Option<Version> {
         self.entries.last().map(|sealed| sealed.entry().version)
     }
@@ -60,7 +60,6 @@ impl Piece {
         &self.entries
     }
 
-    /// As it goes to the wire.
     pub(super) fn encoded(&self) -> Vec<Bytes> {
         self.entries.iter().map(|sealed| sealed.encoded().clone()).collect()
     }
@@ -72,7 +71,7 @@ pub(super) struct Caller {
     pub(super) peer: PeerId,
     pub(super) session: SessionId,
     pub(super) end: SessionEnd,
-    /// What is done for the session uses the connection, also when the session's next call comes on another one.
+    /// Keeps the connection in use, also when the session's next call comes on another one.
     pub(super) connection: Hold,
 }
 
@@ -97,7 +96,7 @@ impl CentralNode {
     }
 }
 
-/// The status that a stream ends with when its session does; OK when the peer itself left.
+/// The final status of a stream whose session has ended; OK when the peer itself left.
 pub(super) fn ended(reason: EndReason) -> Status {
     match reason {
         EndReason::Disconnected => Status::ok("the peer left"),
@@ -107,7 +106,7 @@ pub(super) fn ended(reason: EndReason) -> Status {
     }
 }
 
-/// The status of a stream whose peer takes nothing.
+/// The final status of a stream whose peer does not read.
 pub(super) fn too_slow(timeout: Duration) -> Status {
     let message =
         format!("the peer took nothing for {} s; pull, then open the stream again", timeout.as_secs());

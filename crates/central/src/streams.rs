@@ -1,17 +1,13 @@
-//! Streams at once: of one peer, and of one certificate. A stream has its place until its last byte is written to the connection, so
-//! that who reads nothing can't have ever more of them.
+//! Limits of concurrent streams, for each peer and each certificate. A stream keeps its place until its last byte is written to
+//! the connection, so that a caller that reads nothing cannot open more and more of them.
 
-use std::{
-    collections::HashMap,
-    hash::Hash,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sorcha_identity::Identity;
 use sorcha_register::names::PeerId;
 use tonic::{Code, Status};
 
-use super::{CentralNode, incoming::Connection, validate};
+use super::{CentralNode, counts::Counts, incoming::Connection, validate};
 
 /// Streams of one peer at once. It needs a push stream and a pull, and one more of each while it replaces them.
 const OF_A_PEER: usize = 8;
@@ -28,8 +24,8 @@ pub(super) struct Streams {
 
 #[derive(Debug, Default)]
 struct Open {
-    peers: HashMap<PeerId, usize>,
-    identities: HashMap<Identity, usize>,
+    peers: Counts<PeerId>,
+    identities: Counts<Identity>,
 }
 
 /// The place of one stream; free again when it is dropped.
@@ -49,14 +45,13 @@ impl Streams {
     /// A place for a stream, if there is one.
     fn take(&self, peer: &PeerId, identity: Option<&Identity>) -> Option<StreamPlace> {
         let mut open = lock(&self.open);
-        let of_peer = open.peers.get(peer).copied().unwrap_or_default();
-        let of_identity = identity.and_then(|identity| open.identities.get(identity).copied());
-        if of_peer >= OF_A_PEER || of_identity.unwrap_or_default() >= self.most {
+        let of_identity = identity.map_or(0, |identity| open.identities.get(identity));
+        if open.peers.get(peer) >= OF_A_PEER || of_identity >= self.most {
             return None;
         }
-        open.peers.insert(peer.clone(), of_peer + 1);
+        open.peers.add(peer);
         if let Some(identity) = identity {
-            *open.identities.entry(identity.clone()).or_default() += 1;
+            open.identities.add(identity);
         }
         Some(StreamPlace { open: Arc::clone(&self.open), peer: peer.clone(), identity: identity.cloned() })
     }
@@ -65,24 +60,15 @@ impl Streams {
 impl Drop for StreamPlace {
     fn drop(&mut self) {
         let mut open = lock(&self.open);
-        one_less(&mut open.peers, &self.peer);
+        open.peers.remove(&self.peer);
         if let Some(identity) = &self.identity {
-            one_less(&mut open.identities, identity);
+            open.identities.remove(identity);
         }
     }
 }
 
 fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
     open.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn one_less<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
-        }
-    }
 }
 
 impl CentralNode {

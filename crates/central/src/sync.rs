@@ -22,9 +22,9 @@ use super::{
     connect::saturated,
     entries::{EntryBody, Pieces},
     incoming::Connection,
+    notices,
     outlet::{Inlet, TookNothing},
     push,
-    session::NoSession,
     slots::Pace,
     stream::{self, Caller, Piece},
     validate,
@@ -62,7 +62,7 @@ impl raw::system_register_sync_server::SystemRegisterSync for SyncService {
         validate::filters(&filters)?;
         let caller = self.0.caller(&peer, &request.session_id, &connection)?;
         let place = self.0.stream_place(&peer, &connection)?;
-        let notices = push::notify(&self.0, caller, filters)?;
+        let notices = notices::notify(&self.0, caller, filters)?;
         Ok(holding(notices, place))
     }
 
@@ -94,7 +94,7 @@ impl SyncService {
         let node = &self.0;
         let caller = node.caller(&peer, &request.session_id, &connection)?;
         let place = node.stream_place(&peer, &connection)?;
-        // Protocol D12: from nothing, or when told to, the active entries; else everything newer, inactive ones too.
+        // Protocol D12: a full sync sends active entries only; an incremental one everything newer, inactive entries too.
         let full = full || request.full_sync || held == Version::ZERO;
         let slot = if full { Some(node.admit_full_sync(&peer, &connection).await?) } else { None };
         if !node.log.look_for(held).await {
@@ -116,7 +116,7 @@ impl SyncService {
     }
 }
 
-/// Added response metadata: what the stream is a snapshot of.
+/// Adds lineage, version and digest of the snapshot to the response metadata.
 fn describe(view: &RegisterView, metadata: &mut tonic::metadata::MetadataMap) {
     let lineage = view.lineage().map(|lineage| lineage.to_string()).unwrap_or_default();
     for (key, value) in [
@@ -137,7 +137,7 @@ struct Pull {
     active_only: bool,
     cap: usize,
     write_timeout: Duration,
-    /// Bytes per second that the peer must take; 0: any will do.
+    /// Minimum rate of the peer, bytes per second; 0: none.
     least_rate: u64,
 }
 
@@ -163,7 +163,7 @@ impl Pull {
         body
     }
 
-    /// Streams the entries; the version that the peer is at afterwards, or `None` when it went away.
+    /// Streams the entries; returns the version that the peer has reached, or `None` when it went away.
     async fn send(&self, pieces: &Pieces) -> Result<Option<Version>, Status> {
         let (mut sent, mut last) = (0, self.after);
         let mut pace = Pace::new(self.least_rate, self.write_timeout, Instant::now());
@@ -242,16 +242,9 @@ impl CentralNode {
         })
     }
 
-    /// How far a peer is, by its session.
     fn progress(&self, peer: &PeerId, session_id: &str, connection: &Connection) -> Result<Progress, Status> {
         let sessions = self.sessions();
-        let (session, _) = sessions
-            .look_up(peer, self.env.clock.monotonic())
-            .filter(|(session, _)| session_id.is_empty() || session.id.as_str() == session_id)
-            .ok_or_else(|| self.no_session(NoSession::Unknown, peer, "?", connection))?;
-        if !session.is_of(connection) {
-            return Err(self.foreign_session(connection, peer));
-        }
+        let (session, _) = self.look_up(&sessions, peer, session_id, connection)?;
         Ok(Progress {
             position: session.position,
             is_syncing: session.syncing > 0,
@@ -261,11 +254,11 @@ impl CentralNode {
     }
 }
 
-/// How far a peer is, as its session shows it. The register is looked at without the table of sessions.
+/// A peer's progress by its session, copied so that the table is not locked while the register is read.
 struct Progress {
     position: Version,
     is_syncing: bool,
     synced: Option<Timestamp>,
-    /// Entries that it says it holds.
+    /// Entries that it reports.
     count: Option<i32>,
 }

@@ -66,7 +66,7 @@ pub(super) fn peer_info(info: Option<&v1::PeerInfo>, caller: &PeerId) -> Result<
     node_type(&info.node_type, caller)
 }
 
-/// Checks what a push stream is to leave out: the central node remembers it as long as the stream lives.
+/// Checks the size of filters: the central node keeps them as long as the stream lives.
 pub(super) fn filters(filters: &v1::SubscriptionFilters) -> Result<(), Status> {
     let texts = filters.blueprint_ids.iter().chain(&filters.publisher_ids);
     let pairs = filters.metadata_filters.iter().flat_map(|(key, value)| [key, value]);
@@ -79,8 +79,8 @@ pub(super) fn filters(filters: &v1::SubscriptionFilters) -> Result<(), Status> {
     Ok(())
 }
 
-/// A message of a caller's stream that could not be read. For one that is too large the library has a code that the contract never names
-/// (protocol section 5).
+/// The status for a message of a caller's stream that could not be read. The library's code for one that is too large is not
+/// in the protocol (section 5).
 pub(super) fn unreadable(status: Status) -> Status {
     match status.code() {
         Code::OutOfRange => Status::invalid_argument(status.message()),
@@ -88,7 +88,7 @@ pub(super) fn unreadable(status: Status) -> Status {
     }
 }
 
-/// Checks a heartbeat's fields but for its session.
+/// Checks the fields of a heartbeat, its session excepted.
 pub(super) fn heartbeat(message: &v1::HeartbeatMessage, now: Timestamp) -> Result<(PeerId, Version), Status> {
     let peer_id = peer_id(&message.peer_id)?;
     let version = version("last_sync_version", message.last_sync_version)?;

@@ -22,8 +22,7 @@ pub struct CentralNodeAddress {
     /// Failover order: lowest first; equal ones in the order given.
     #[serde(default)]
     pub priority: u16,
-    /// The CAs whose certificates are believed of this central node, PEM; unset: those of `tls.ca_file`. No other central
-    /// node is believed by them, and this one by no other.
+    /// The only CAs that may certify this central node, PEM; they certify no other one. Unset: those of `tls.ca_file`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
 }

@@ -21,7 +21,6 @@ const WITHOUT_SECTION: [&str; 2] = ["CENTRAL_NODES", "CENTRAL_NODES_FILE"];
 /// How the names of the variables end that Kubernetes sets for a Service, where a port's name and number may follow.
 const OF_SERVICES: [&str; 3] = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT"];
 
-/// One variable.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Variable {
     name: String,

@@ -11,10 +11,9 @@ use sorcha_os::read;
 
 use super::ConfigError;
 
-/// No configuration is larger.
+/// Largest configuration file.
 const FILE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// A TOML file, read.
 pub(super) struct TomlFile {
     path: PathBuf,
     text: String,

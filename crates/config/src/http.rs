@@ -15,9 +15,9 @@ use super::{
 pub struct Http {
     /// File with one bearer token a line, `name: token`, that let their bearers write.
     pub token_file: Option<PathBuf>,
-    /// Lets anybody write, for trials; the start-up log warns.
+    /// Lets every caller write, for trials; the start-up log warns.
     pub insecure_writes: bool,
-    /// Central node: lets those write whom Kubernetes knows and its RBAC lets.
+    /// Central node: lets Kubernetes identities write that RBAC allows.
     pub kubernetes: TokenReviews,
     /// Connections at once; when all are taken, the one that makes the least of its place is ended for a new one.
     pub max_connections: usize,

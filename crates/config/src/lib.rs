@@ -15,17 +15,17 @@ use std::{
 
 use figment::{Figment, providers::Serialized};
 use serde::{Deserialize, Serialize};
-use sorcha_register::{
-    limits,
-    names::{InvalidField, PeerId, check_length},
-};
 
 mod central_nodes;
 mod environment;
+mod error;
 mod file;
 mod hostname;
 mod http;
+mod identity;
+mod limits;
 mod ranges;
+mod replication;
 pub mod report;
 mod settings;
 mod tls;
@@ -33,13 +33,13 @@ mod tls;
 use file::TomlFile;
 
 pub use central_nodes::{CentralNodeAddress, read_central_nodes};
+pub use error::ConfigError;
 pub use hostname::HostnamePattern;
 pub use http::{Http, MaxStaleness, TokenReviews};
+pub use limits::{Drain, Limits, Rate};
+pub use replication::{Connect, Heartbeat, Keepalive, Sync};
 pub use report::Report;
-pub use settings::{
-    Connect, Drain, Heartbeat, Keepalive, Limits, Listen, Log, LogFormat, MongoDb, Node, Rate, Store, Sync,
-    Telemetry,
-};
+pub use settings::{Listen, Log, LogFormat, MongoDb, Node, Store, Telemetry};
 pub use tls::{Tls, TlsVersion};
 
 /// What this process is (ADR 35).
@@ -101,46 +101,6 @@ pub struct Config {
     pub telemetry: Telemetry,
 }
 
-/// Why a configuration is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A layer can't be read or has an unknown key or a wrong type.
-    #[error("{0}")]
-    Layer(Box<figment::Error>),
-    /// A value is outside its range, or two settings contradict each other.
-    #[error("{setting}: {problem}")]
-    Invalid {
-        /// The setting as written in the file.
-        setting: &'static str,
-        /// What is wrong and what to change.
-        problem: String,
-    },
-    /// A variable of the environment is no setting, or holds something else than its setting takes.
-    #[error("{variable}: {problem}")]
-    Environment {
-        /// Its name.
-        variable: String,
-        /// What is wrong and what is expected.
-        problem: String,
-    },
-    /// A file named by a setting can't be read.
-    #[error("{setting}: read {path}: {source}")]
-    File {
-        /// The setting.
-        setting: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-}
-
-impl ConfigError {
-    fn field(setting: &'static str, error: &InvalidField) -> Self {
-        Self::Invalid { setting, problem: error.to_string() }
-    }
-}
-
 impl Config {
     /// Reads file and environment over the defaults; `overrides` come from flags and win.
     ///
@@ -168,32 +128,6 @@ impl Config {
             .map_err(|error| ConfigError::Layer(Box::new(error)))
     }
 
-    /// Fills in what follows from other settings: the id from the machine's name, the host name from the id.
-    #[must_use]
-    pub fn with_identity(mut self, machine: &str) -> Self {
-        if self.node.id.is_empty() {
-            self.node.id =
-                if self.node.hostname.is_empty() { machine.to_owned() } else { self.node.hostname.clone() };
-        }
-        if self.node.hostname.is_empty() {
-            self.node.hostname.clone_from(&self.node.id);
-        }
-        self
-    }
-
-    /// Gives a peer that was not given an id the first label of its host name, where the whole name can be no peer's id. Machines
-    /// may have their domain in their name.
-    #[must_use]
-    pub fn with_peer_identity(self, machine: &str) -> Self {
-        let is_given = !self.node.id.is_empty();
-        let mut named = self.with_identity(machine);
-        let label = named.node.id.split('.').next().unwrap_or_default();
-        if !is_given && PeerId::new(&named.node.id).is_err() && PeerId::new(label).is_ok() {
-            named.node.id = label.to_owned();
-        }
-        named
-    }
-
     /// Checks ranges, identity and role (ADR 35).
     ///
     /// # Errors
@@ -208,71 +142,6 @@ impl Config {
             Role::Central => Ok(()),
             Role::Peer => self.validate_central_nodes(),
         }
-    }
-
-    fn validate_identity(&self, role: Role) -> Result<(), ConfigError> {
-        let Node { id, hostname, .. } = &self.node;
-        check_length("node.hostname", hostname, limits::HOSTNAME_CHARS)
-            .map_err(|e| ConfigError::field("node.hostname", &e))?;
-        match role {
-            Role::Peer => {
-                PeerId::new(id).map_err(|error| ConfigError::Invalid {
-                    setting: "node.id",
-                    problem: format!("{error}; name this peer with node.id or --node-id"),
-                })?;
-            }
-            Role::Central if id.is_empty() => {
-                return Err(ConfigError::Invalid {
-                    setting: "node.id",
-                    problem: "is empty; name this central node".into(),
-                });
-            }
-            Role::Central => {
-                check_length("node.id", id, limits::NODE_ID_CHARS)
-                    .map_err(|e| ConfigError::field("node.id", &e))?;
-            }
-        }
-        if !self.node.validate_hostname {
-            return Ok(());
-        }
-        let pattern = self.hostname_pattern();
-        let contradiction = match (role, pattern.matches(hostname)) {
-            (Role::Central, false) => format!(
-                "this node is told to be a central node, but its host name {hostname:?} does not match {pattern}; set node.hostname, \
-                 or node.hostname_pattern, or node.validate_hostname = false, or start it as a peer"
-            ),
-            (Role::Peer, true) => format!(
-                "this node is told to be a peer, but its host name {hostname:?} matches {pattern}, the central nodes' pattern; set \
-                 node.hostname, or node.hostname_pattern, or node.validate_hostname = false, or start it as a central node"
-            ),
-            _ => return Ok(()),
-        };
-        Err(ConfigError::Invalid { setting: "node.hostname", problem: contradiction })
-    }
-
-    fn validate_central_nodes(&self) -> Result<(), ConfigError> {
-        let mut seen = std::collections::BTreeSet::new();
-        for central in &self.central_nodes {
-            central.validate()?;
-            self.tls.check_ca_of(central)?;
-            if central.id() == self.node.id || central.host == self.node.hostname {
-                let problem =
-                    format!("{} is this node itself; a node does not replicate from itself", central.id());
-                return Err(ConfigError::Invalid { setting: "central_nodes", problem });
-            }
-            if !seen.insert(central.id()) {
-                let problem = format!("{} is listed twice", central.id());
-                return Err(ConfigError::Invalid { setting: "central_nodes", problem });
-            }
-        }
-        Ok(())
-    }
-
-    /// The pattern that central nodes' host names match.
-    #[must_use]
-    pub fn hostname_pattern(&self) -> HostnamePattern {
-        let default = || format!("*.{}", self.node.network);
-        HostnamePattern::new(self.node.hostname_pattern.clone().unwrap_or_else(default))
     }
 
     /// The MongoDB connection string, from the setting or the file it names.

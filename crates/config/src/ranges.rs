@@ -1,5 +1,5 @@
-//! The range of every setting that is a number or a time. Outside it a node would not do what its name says: a batch of 0
-//! entries never ends, a keepalive of 0 s does nothing else.
+//! The range of every setting that is a number or a time. Values outside it disable what they configure: a sync in batches
+//! of 0 entries never ends, a keepalive of 0 s only sends pings.
 
 use std::{fmt::Display, time::Duration};
 
@@ -30,9 +30,13 @@ impl Config {
     }
 
     fn validate_times(&self) -> Result<(), ConfigError> {
-        let Self { heartbeat, sync, connect, keepalive, limits, drain, http, .. } = self;
-        let mongodb = &self.store.mongodb;
-        for (setting, value, low, high) in [
+        self.validate_times_of_replication()?;
+        self.validate_times_of_service()
+    }
+
+    fn validate_times_of_replication(&self) -> Result<(), ConfigError> {
+        let Self { heartbeat, sync, connect, keepalive, .. } = self;
+        times([
             ("heartbeat.interval", heartbeat.interval, 10 * SECOND, 2 * MINUTE),
             ("heartbeat.timeout", heartbeat.timeout, 10 * SECOND, 2 * MINUTE),
             ("sync.interval", sync.interval, MINUTE, HOUR),
@@ -46,6 +50,13 @@ impl Config {
             ("connect.failback_after", connect.failback_after.unwrap_or(MINUTE), SECOND, YEAR),
             ("keepalive.interval", keepalive.interval, 100 * MILLISECOND, HOUR),
             ("keepalive.timeout", keepalive.timeout, 100 * MILLISECOND, HOUR),
+        ])
+    }
+
+    fn validate_times_of_service(&self) -> Result<(), ConfigError> {
+        let Self { limits, drain, http, .. } = self;
+        let mongodb = &self.store.mongodb;
+        times([
             ("limits.full_sync_wait", limits.full_sync_wait, Duration::ZERO, 5 * MINUTE),
             ("limits.push_write_timeout", limits.push_write_timeout, 100 * MILLISECOND, HOUR),
             ("limits.sessionless_connection", limits.sessionless_connection, SECOND, HOUR),
@@ -68,12 +79,7 @@ impl Config {
             // Before the one whose range it ends.
             ("store.mongodb.poll_max", mongodb.poll_max, MILLISECOND, MINUTE),
             ("store.mongodb.poll_min", mongodb.poll_min, MILLISECOND, mongodb.poll_max),
-        ] {
-            if !(low..=high).contains(&value) {
-                return Err(outside(setting, show(value), show(low), show(high)));
-            }
-        }
-        Ok(())
+        ])
     }
 
     fn validate_counts(&self) -> Result<(), ConfigError> {
@@ -99,7 +105,7 @@ impl Config {
             ("http.max_connections", count(http.max_connections), 1, 1_000_000),
             ("http.min_bytes_per_second", http.min_bytes_per_second, 1, 1 << 30),
             ("http.max_answer_bytes", count(http.max_answer_bytes), 1 << 20, 1 << 40),
-            // The largest body is half of it, so that one publisher's does not keep out all others'.
+            // Twice the largest body: one publisher cannot take it all.
             ("http.max_body_bytes", count(http.max_body_bytes), count(2 * BODY_BYTES), 1 << 40),
             ("http.max_publisher_bodies", count(http.max_publisher_bodies), 1, 100_000),
             // The HTTP library takes no smaller buffer.
@@ -113,6 +119,18 @@ impl Config {
     }
 }
 
+/// Settings with value, least and greatest time.
+fn times<const N: usize>(
+    times: [(&'static str, Duration, Duration, Duration); N],
+) -> Result<(), ConfigError> {
+    for (setting, value, low, high) in times {
+        if !(low..=high).contains(&value) {
+            return Err(outside(setting, show(value), show(low), show(high)));
+        }
+    }
+    Ok(())
+}
+
 fn rate(setting: &'static str, rate: Rate) -> Result<(), ConfigError> {
     if !(1e-6..=1e6).contains(&rate.per_second) {
         return Err(outside(setting, format!("per_second = {}", rate.per_second), 0.000_001, 1_000_000));
@@ -123,7 +141,7 @@ fn rate(setting: &'static str, rate: Rate) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// What is no number is not within.
+/// NaN is outside.
 fn within<T: PartialOrd + Display>(
     setting: &'static str,
     value: T,

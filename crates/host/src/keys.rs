@@ -22,42 +22,28 @@ use sorcha_os::{
 /// File name of the key inside a data directory.
 pub const FILE_NAME: &str = "signing.key";
 
-/// No key file is larger; more is some other file.
+/// Largest key file, bytes.
 const FILE_BYTES: u64 = 16 * 1024;
 
 /// Why there is no signing key.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message names each field")]
 pub enum KeyError {
     /// The file is there but can't be read.
     #[error("read the signing key {path}: {source}")]
-    Read {
-        /// The key file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Read { path: PathBuf, source: io::Error },
     /// The file holds something else.
     #[error(
         "{path} does not hold an Ed25519 key in PKCS#8 PEM: {reason}; put the right key there, or move the file away \
          and a new key is made"
     )]
-    Format {
-        /// The key file.
-        path: PathBuf,
-        /// What the parser says.
-        reason: String,
-    },
+    Format { path: PathBuf, reason: String },
     /// A new key can't be stored.
     #[error("the signing key: {0}")]
     Write(ReplaceError),
     /// The data directory can't be made.
     #[error("make the folder of the signing key {path}: {source}")]
-    Folder {
-        /// The key file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Folder { path: PathBuf, source: io::Error },
     /// The operating system gives no randomness.
     #[error("the operating system gives no randomness for a signing key: {0}")]
     Randomness(String),
@@ -116,7 +102,7 @@ fn load(path: &Path) -> Result<Option<SigningKey>, KeyError> {
     Ok(Some(key))
 }
 
-/// A crash leaves a whole key or none. One that is there already stays.
+/// Stores a key atomically, unless there is one.
 fn store(path: &Path, key: &SigningKey) -> Result<(), KeyError> {
     let failed = |source| KeyError::Folder { path: path.to_owned(), source };
     folder::make(folder::of(path)).map_err(failed)?;
@@ -131,7 +117,6 @@ fn generate() -> Result<SigningKey, KeyError> {
 }
 
 /// Group access is tolerated: Kubernetes gives it to the files of a volume with an `fsGroup`.
-#[cfg(unix)]
 fn warn_if_open(path: &Path, file: &File) {
     if let Some(mode) = open_to_others(file) {
         let mode = format!("{mode:04o}");
@@ -139,10 +124,6 @@ fn warn_if_open(path: &Path, file: &File) {
     }
 }
 
-#[cfg(not(unix))]
-fn warn_if_open(_: &Path, _: &File) {}
-
-#[cfg(unix)]
 fn open_to_others(file: &File) -> Option<u32> {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = file.metadata().ok()?.permissions().mode() & 0o7777;

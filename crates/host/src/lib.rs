@@ -1,7 +1,7 @@
-//! One node put together from its parts: a role over its store, listening. Begin with [`prepare_central`] and
-//! [`prepare_peer`]; [`local::LocalCentral`] is a central node on a runtime of its own, which can be killed.
+//! Assembles one node: a role over its store, with listeners. Begin with [`prepare_central`] and [`prepare_peer`];
+//! [`local::LocalCentral`] is a central node on a runtime of its own, which can be killed.
 //!
-//! Deliberately absent: the reading of settings, HTTP, Kubernetes, MongoDB, signals.
+//! Deliberately absent: reading of settings, HTTP, Kubernetes, MongoDB, signals.
 
 pub mod keys;
 pub mod local;
@@ -32,8 +32,9 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// Why a role can't be assembled, or ends with a fault.
+/// Why a node can't be assembled, or ends with a fault.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message names each field")]
 pub enum HostError {
     /// The node id is refused.
     #[error("node.id: {0}")]
@@ -49,14 +50,7 @@ pub enum HostError {
     Key(#[from] keys::KeyError),
     /// An address can't be listened on.
     #[error("{setting}: listen on {address}: {source}")]
-    Listen {
-        /// The setting.
-        setting: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
+    Listen { setting: &'static str, address: SocketAddr, source: io::Error },
     /// The gRPC server failed.
     #[error("gRPC server: {0}")]
     Grpc(#[from] tonic::transport::Error),
@@ -76,8 +70,8 @@ pub fn embedded_options(config: &Config) -> journal::Options {
     journal::Options { flush_within: config.store.flush_within, ..journal::Options::default() }
 }
 
-/// Prepares a central node: a verified, seeded register and the log over it. A damaged register is served to
-/// nobody; the node then says so instead (ADR 27).
+/// Prepares a central node: a verified, seeded register and the log over it. A damaged register is not served; the node
+/// reports it instead (ADR 27).
 ///
 /// # Errors
 /// [`HostError`] when the store, the key or the seed fail.
@@ -90,7 +84,7 @@ pub async fn prepare_central(
     prepare_central_with_key(Arc::clone(&config), env, store, key).await
 }
 
-/// As [`prepare_central`], with the key that signs a genesis from somewhere else; it is asked for only with a sound register.
+/// As [`prepare_central`], with the signing key from `key`, which is called only for a sound register.
 ///
 /// # Errors
 /// As [`prepare_central`].
@@ -156,8 +150,8 @@ pub async fn open_embedded(config: &Config, env: &Env, replica: bool) -> Result<
     }))
 }
 
-/// Connections of a central node's listener. Where the next can't be accepted, such as for want of file descriptors, one
-/// that no session uses is cut.
+/// Connections of a central node's listener. If the next one can't be accepted, such as for lack of file descriptors, a
+/// connection without a session is evicted.
 fn accepted(
     listener: TcpListener,
     node: &Arc<CentralNode>,
@@ -168,7 +162,7 @@ fn accepted(
         .into_stream()
 }
 
-/// Accepted connections of a listener, tracked, so that a session learns when its connection is gone.
+/// Accepted connections of a listener, tracked, so that sessions notice a closed connection.
 fn tracked(
     listener: TcpListener,
     node: &Arc<CentralNode>,
@@ -179,8 +173,8 @@ fn tracked(
     })
 }
 
-/// Serves peers on a TCP port until `shutdown`, as [`serve_central_on`]: over mutual TLS where the node has its files,
-/// which are followed meanwhile, else as plain text.
+/// Serves peers on a TCP port until `shutdown`, as [`serve_central_on`]: over mutual TLS if it is configured, else as
+/// plaintext. Changed TLS files are loaded meanwhile.
 ///
 /// # Errors
 /// [`HostError::Grpc`] when the server fails.
@@ -208,7 +202,7 @@ pub async fn serve_central(
     }
 }
 
-/// Serves peers on accepted connections until `shutdown`; then lets them move (ADR 37) and ends.
+/// Serves peers on accepted connections until `shutdown`, then drains (ADR 37).
 ///
 /// # Errors
 /// [`HostError::Grpc`] when the server fails.

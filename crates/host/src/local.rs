@@ -1,5 +1,5 @@
-//! Central nodes inside this process, each on a runtime of its own: the demo and the tests kill them as a crash
-//! would, with every socket closed at once and nothing said, and start them again on the same port.
+//! Central nodes inside this process, each on a runtime of its own. The demo and the tests kill them as a crash does, with every
+//! socket closed at once and no goodbye, and start them again on the same port.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -17,7 +17,7 @@ const THREADS: usize = 2;
 pub struct LocalCentral {
     /// The node.
     pub node: Arc<CentralNode>,
-    /// Where it takes peers.
+    /// Address of its gRPC listener.
     pub grpc: SocketAddr,
     runtime: Option<Runtime>,
     stop: Option<oneshot::Sender<()>>,
@@ -45,13 +45,13 @@ impl LocalCentral {
         let serving = Arc::clone(&node);
         let served = runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).map_err(failed)?;
-            // A dropped sender means that nobody will ask for a clean end.
+            // A dropped sender ends the node, too.
             crate::serve_central(serving, listener, async { drop(stopped.await) }).await
         });
         Ok(Self { node, grpc, runtime: Some(runtime), stop: Some(stop), served: Some(served) })
     }
 
-    /// Runs something beside the node that dies with it, such as its HTTP server.
+    /// Runs a task on the node's runtime, such as its HTTP server; it ends with the node.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(runtime) = &self.runtime {
             drop(runtime.spawn(task));
@@ -66,12 +66,12 @@ impl LocalCentral {
         CentralNodeAddress { id, host, port, priority, ca_file: None }
     }
 
-    /// Kills it.
+    /// Ends it as a crash does.
     pub fn kill(mut self) {
         self.stop_runtime();
     }
 
-    /// Ends it as SIGTERM does: its peers are told to move first.
+    /// Drains and ends it, as SIGTERM does.
     ///
     /// # Errors
     /// [`HostError`] when its server failed.

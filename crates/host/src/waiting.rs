@@ -1,4 +1,4 @@
-//! Waits for a store that does not answer yet.
+//! Retries while a store is not available at start.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use crate::HostError;
 const STORE_RETRY: Duration = Duration::from_millis(500);
 const STORE_RETRY_MAX: Duration = Duration::from_secs(10);
 
-/// An error behind which may be a store that does not answer.
+/// An error that may come from an unavailable store.
 pub trait Unavailable {
-    /// Why the store does not answer, where that is all that is wrong: it may later.
+    /// Why the store does not answer, if that is the only fault.
     fn unavailable(&self) -> Option<&str>;
 }
 
@@ -27,7 +27,8 @@ impl Unavailable for HostError {
     }
 }
 
-/// Repeats an attempt while the store is not available: a database may start after its nodes. `waits` is told why.
+/// Repeats an attempt while the store is not available: a database may start after its nodes. `waits` gets the reason before
+/// each wait.
 ///
 /// # Errors
 /// Any other error at once.

@@ -1,4 +1,4 @@
-//! A register in one file: what `register export` writes and `register import` and `restore` read.
+//! Bundles: a register in one file, written by `register export`, read by `register import` and `restore`.
 //!
 //! ```text
 //! magic            16 bytes, with line ends and a control character that text conversion would damage
@@ -15,8 +15,8 @@
 //! SHA-256          32 bytes, over everything before
 //! signature        64 bytes, in format version 2: Ed25519 over "sorcha-bundle-2" and the hash, by the key that signed the genesis
 //! ```
-//! Integers are big-endian. Nothing follows. The hash finds damage, not forgery. The genesis says whose register it is, and only who
-//! has its key can sign a bundle of it; bundles of those who don't, such as peers, have format version 1.
+//! Integers are big-endian. Nothing follows. The hash detects damage, not forgery. Only the key that signed the genesis can sign
+//! a bundle; nodes without it, such as peers, write format version 1.
 
 mod problem;
 mod reader;
@@ -35,7 +35,7 @@ use crate::{
 
 pub use problem::{Problem, ReadError, WriteError};
 pub use reader::{Bundle, Reader, read};
-pub use writer::{Writer, write};
+pub use writer::Writer;
 
 /// First bytes of every bundle.
 pub const MAGIC: [u8; 16] = *b"SORCHA-BUNDLE\r\n\x1a";
@@ -44,13 +44,13 @@ pub const UNSIGNED: u32 = 1;
 /// Format version of a bundle with one.
 pub const SIGNED: u32 = 2;
 
-/// What a signature is over, with the hash behind it.
+/// Prefix of the signed bytes, before the hash.
 const DOMAIN: &[u8] = b"sorcha-bundle-2";
 const SIGNATURE_BYTES: usize = 64;
 
 /// Largest genesis record.
 const GENESIS_BYTES: usize = 64 * 1024;
-/// Largest encoded entry: a document and what surrounds it.
+/// Largest encoded entry: a document and its header.
 const ENTRY_BYTES: usize = limits::DOCUMENT_BYTES + 64 * 1024;
 /// Longest `created_by`, bytes: the contract counts characters.
 const NODE_ID_BYTES: usize = limits::NODE_ID_CHARS * 4;
@@ -72,12 +72,12 @@ impl Scope {
     }
 }
 
-/// What a bundle says about itself.
+/// The header of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Which register it is.
+    /// Genesis of the register.
     pub genesis: Genesis,
-    /// Which entries it holds.
+    /// Entries included.
     pub scope: Scope,
     /// Head version of the register.
     pub head: Version,
@@ -123,7 +123,7 @@ fn signed_bytes(hash: &[u8]) -> Vec<u8> {
     [DOMAIN, hash].concat()
 }
 
-/// The rules that entries keep among each other; reader and writer share them.
+/// Rules for the sequence of entries; reader and writer share them.
 #[derive(Debug)]
 struct Sequence {
     scope: Scope,
@@ -131,7 +131,7 @@ struct Sequence {
     stated: u64,
     number: u64,
     last: Version,
-    /// None where nothing can be there twice.
+    /// Ids so far; `None` where no id can occur twice.
     seen: Option<HashSet<BlueprintId>>,
 }
 

@@ -2,20 +2,15 @@
 //! (ADR 29, protocol D10, D11, U8).
 
 mod form;
+mod numbers;
+mod place;
 
 use std::fmt;
 
 use bytes::Bytes;
-use serde::{
-    Deserialize,
-    de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor},
-};
 use sorcha_os::read;
 
 use super::{limits, names::Checksum};
-
-mod numbers;
-mod place;
 
 pub use numbers::Inexact;
 
@@ -36,29 +31,30 @@ impl Document {
     /// Brings a JSON text into canonical form.
     ///
     /// # Errors
-    /// [`InvalidDocument`] when it is not one JSON object, names a key twice, holds a number that would change
-    /// its value, or is over the limit of 16 MB. Nothing is silently altered: what is accepted has one meaning. A byte order
-    /// mark at the beginning is no part of it.
+    /// [`InvalidDocument`] when it is not one JSON object, has a key twice, holds a number that would change its value, or is
+    /// over the limit of 16 MB. A byte order mark at the beginning is skipped.
     pub fn canonicalize(json: &[u8]) -> Result<Self, InvalidDocument> {
         // White space may only shrink; a text far over the limit is refused before it is parsed.
         if json.len() > 2 * limits::DOCUMENT_BYTES {
             return Err(InvalidDocument::TooLarge { actual: json.len() });
         }
         let json = read::unmarked(json).map_err(|error| InvalidDocument::Encoding(error.to_string()))?;
-        check_unambiguous(json)?;
-        if json.trim_ascii_start().first() != Some(&b'{') {
+        let form = form::write(json, limits::DOCUMENT_BYTES);
+        check_numbers(json, &form)?;
+        let is_json = !matches!(form, Err(InvalidDocument::Syntax(_)));
+        if is_json && json.trim_ascii_start().first() != Some(&b'{') {
             return Err(InvalidDocument::NotAnObject);
         }
-        Ok(Self::from_received(form::write(json, limits::DOCUMENT_BYTES)?.into()))
+        Ok(Self::from_received(form?.into()))
     }
 
-    /// Takes bytes as another node sent or a store kept them; they are hashed, not parsed.
+    /// Bytes from another node or a store: hashed, not parsed.
     #[must_use]
     pub fn from_received(bytes: Bytes) -> Self {
         Self { checksum: Checksum::of(&bytes), bytes }
     }
 
-    /// The same document, its bytes those that a buffer ends with: they are not held twice.
+    /// The same document as a slice of a buffer that ends with it, so that the bytes are not held twice.
     pub(super) fn at_the_end_of(self, buffer: &Bytes) -> Self {
         let begin = buffer.len().saturating_sub(self.bytes.len());
         debug_assert_eq!(buffer[begin..], self.bytes);
@@ -78,10 +74,11 @@ impl Document {
     }
 }
 
-/// Why a text is not acceptable as a blueprint document.
+/// Why a text is not a blueprint document.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message names each field")]
 pub enum InvalidDocument {
-    /// In another encoding than UTF-8.
+    /// Not UTF-8.
     #[error("the document is no JSON text: {0}")]
     Encoding(String),
     /// A number that canonical JSON would change.
@@ -95,23 +92,17 @@ pub enum InvalidDocument {
     NotAnObject,
     /// Over the contract's limit.
     #[error("the document has {actual} bytes; the limit is {} (16 MB)", limits::DOCUMENT_BYTES)]
-    TooLarge {
-        /// Size found, bytes.
-        actual: usize,
-    },
+    TooLarge { actual: usize },
 }
 
-fn check_unambiguous(json: &[u8]) -> Result<(), InvalidDocument> {
-    let mut reader = serde_json::Deserializer::from_slice(json);
-    let syntax = Unambiguous.deserialize(&mut reader).and_then(|()| reader.end());
-    match (syntax, numbers::check(json)) {
-        (Ok(()), Ok(())) => Ok(()),
-        (Ok(()), Err(inexact)) => Err(InvalidDocument::Number(inexact)),
-        // The parser refuses what no double holds, but does not tell the way out.
-        (Err(error), Err(inexact)) if offset_of(json, &error) >= inexact.offset() => {
-            Err(InvalidDocument::Number(inexact))
+/// Of two faults the first one counts. The parser refuses numbers that no double holds, too, but names no remedy.
+fn check_numbers(json: &[u8], form: &Result<Vec<u8>, InvalidDocument>) -> Result<(), InvalidDocument> {
+    match (form, numbers::check(json)) {
+        (_, Ok(())) => Ok(()),
+        (Err(InvalidDocument::Syntax(error)), Err(inexact)) if offset_of(json, error) < inexact.offset() => {
+            Ok(())
         }
-        (Err(error), _) => Err(InvalidDocument::Syntax(error)),
+        (_, Err(inexact)) => Err(InvalidDocument::Number(inexact)),
     }
 }
 
@@ -120,69 +111,6 @@ fn offset_of(json: &[u8], error: &serde_json::Error) -> usize {
     let lines = json.split_inclusive(|byte| *byte == b'\n').take(error.line().saturating_sub(1));
     lines.map(<[u8]>::len).sum::<usize>() + error.column()
 }
-
-/// Walks a JSON text and fails where parsers may disagree about its meaning.
-struct Unambiguous;
-
-impl<'de> DeserializeSeed<'de> for Unambiguous {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Unambiguous {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        while items.next_element_seed(Self)?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        while let Some(key) = members.next_key::<Key>()? {
-            if key.0.contains('\0') {
-                return Err(serde::de::Error::custom(format_args!(
-                    "the key {:?} holds a NUL character",
-                    form::shown(&key.0)
-                )));
-            }
-            members.next_value_seed(Self)?;
-        }
-        Ok(())
-    }
-}
-
-#[derive(Deserialize)]
-struct Key(String);
 
 #[cfg(test)]
 mod tests {

@@ -77,8 +77,8 @@ impl Monotonic {
     }
 }
 
-/// An instant on both clocks: the wall clock tells people when, the monotonic one how long ago, also after somebody has set
-/// the wall clock.
+/// An instant on both clocks: the wall clock for people, the monotonic one for durations, which changes of the wall clock do
+/// not affect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
     /// On the wall clock.

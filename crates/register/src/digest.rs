@@ -21,7 +21,7 @@ const EMPTY: Hash = [0; 32];
 const BITS: u32 = 6;
 const FAN_OUT: u64 = 1 << BITS;
 const WIDTH: usize = 1 << BITS;
-/// Levels of inner nodes over the slots of all versions there can be.
+/// Levels of inner nodes over the slots of all possible versions.
 const LEVELS: usize = 11;
 
 /// Hashes of whole parts without a leaf, by level: a slot, 64 slots, 4096 slots and so on.
@@ -47,11 +47,11 @@ pub struct VersionTree {
 #[derive(Clone, Debug)]
 struct Node {
     children: Children,
-    /// Hash of the node with all 64 children, once it was needed.
+    /// Hash of the node with all 64 children; computed on demand.
     whole: OnceLock<Hash>,
 }
 
-/// Those children that there are; a bit says which.
+/// The children that exist; a bit for each place.
 #[derive(Clone, Debug)]
 enum Children {
     Leaves(u64, Vec<Hash>),
@@ -82,7 +82,7 @@ impl VersionTree {
         self.root = self.hash_all();
     }
 
-    /// Puts the top where it covers all slots.
+    /// Adds levels until the top covers all slots.
     fn raise(&mut self) {
         let height = height_of(self.slots).max(1);
         while self.height < height {
@@ -118,7 +118,7 @@ impl VersionTree {
     }
 }
 
-/// The least level at which one node covers so many slots.
+/// The lowest level whose nodes cover this many slots.
 const fn height_of(slots: u64) -> u32 {
     let bits = u64::BITS - slots.saturating_sub(1).leading_zeros();
     bits.div_ceil(BITS)
@@ -130,7 +130,7 @@ const fn place(slot: u64, level: u32) -> u64 {
     (slot >> (BITS * (level - 1))) % FAN_OUT
 }
 
-/// Sets slots below one leaf node, which are all below `node` too. A node that is left without a leaf is dropped.
+/// Sets slots of one leaf node below `node`. A node without a leaf is dropped.
 fn set(node: &mut Option<Arc<Node>>, level: u32, run: &Run) {
     let Some((slot, _)) = run.first() else { return };
     if node.is_none() && run.iter().all(|(_, leaf)| leaf.is_none()) {
@@ -147,7 +147,7 @@ fn set(node: &mut Option<Arc<Node>>, level: u32, run: &Run) {
         }
         Children::Nodes(held, nodes) => {
             let place = place(*slot, level);
-            // Taken out, so that a child that is not shared is changed where it is.
+            // Taken out, so that an unshared child is changed in place.
             let mut child = take(held, nodes, place);
             set(&mut child, level - 1, run);
             put(held, nodes, place, child);
@@ -159,7 +159,7 @@ fn set(node: &mut Option<Arc<Node>>, level: u32, run: &Run) {
     }
 }
 
-/// Where the child at a place is, or belongs, among those that there are.
+/// Index of the child at a place among those that exist.
 const fn index(held: u64, place: u64) -> usize {
     (held & ((1 << place) - 1)).count_ones() as usize
 }

@@ -1,7 +1,7 @@
-//! What a stored register must satisfy, and the findings when it does not (ADR 27).
+//! Integrity checks of a stored register, and their findings (ADR 27).
 //!
-//! Stores hand over what they hold as [`Record`]s; these functions tell good entries from findings. Every
-//! finding names what is wrong and where, so that a peer fetches just that again.
+//! Stores pass their content as [`Record`]s; the checks separate good entries from findings. Every finding names the fault and
+//! its place, so that a peer fetches only that again.
 
 use std::{fmt, num::NonZero, sync::Arc, thread};
 
@@ -14,10 +14,10 @@ use super::{
     view::{RegisterView, Seal},
 };
 
-/// Missing versions that are named one by one.
+/// Most missing versions that are named one by one.
 const NAMED_GAPS: i64 = 1000;
 
-/// One stored entry as it lies in a store.
+/// One entry as stored.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// The key it is stored under.
@@ -28,21 +28,21 @@ pub struct Record {
     pub leaf: Option<Leaf>,
 }
 
-/// Something in a stored register that must not be.
+/// A fault in a stored register.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
-    /// Version concerned, where one can be named.
+    /// Version, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<Version>,
-    /// Blueprint concerned, where one can be named.
+    /// Blueprint, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blueprint_id: Option<BlueprintId>,
-    /// What is wrong.
+    /// The fault.
     pub fault: Fault,
 }
 
-/// The first findings, and how many there are.
+/// The first findings and their number.
 #[must_use]
 pub fn summary(findings: &[Finding]) -> String {
     let shown: Vec<String> = findings.iter().take(3).map(ToString::to_string).collect();
@@ -57,9 +57,9 @@ pub enum Fault {
     Damaged(String),
     /// The entry is valid but not the one that was stored: a field was changed.
     Altered,
-    /// The entry states another version than the key it lies under, or lies where another belongs.
+    /// The entry states another version than its key, or is stored in the place of another one.
     Misplaced(String),
-    /// An entry that must be there is not.
+    /// An entry is missing.
     Missing,
     /// The summary of the register differs from its entries.
     Seal(String),
@@ -111,7 +111,7 @@ impl Finding {
 pub struct Examination {
     /// Entries that verify, ascending by version.
     pub entries: Vec<Arc<SealedEntry>>,
-    /// What does not.
+    /// Those of entries that do not.
     pub findings: Vec<Finding>,
 }
 
@@ -166,7 +166,7 @@ fn check_record(record: &Record) -> Result<Arc<SealedEntry>, Finding> {
     }
 }
 
-/// Compares the view built from good entries with the stored seal. Only meaningful without other findings.
+/// Compares the view of the good entries with the stored seal; meaningful only without other findings.
 #[must_use]
 pub fn check_seal(view: &RegisterView, stored: Option<Seal>) -> Option<Finding> {
     let actual = view.seal();
@@ -223,82 +223,4 @@ pub fn check_dense(after: Version, head: Version, held: &[Version], superseded: 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::entry;
-
-    fn version(number: i64) -> Version {
-        Version::new("version", number).unwrap()
-    }
-
-    fn records(count: i64) -> Vec<Record> {
-        (1..=count)
-            .map(|v| entry(&format!("b{v}"), v).seal())
-            .map(|s| Record {
-                version: s.entry().version,
-                encoded: s.encoded().clone(),
-                leaf: Some(s.leaf()),
-            })
-            .collect()
-    }
-
-    #[test]
-    fn a_good_register_has_no_findings_on_one_thread_or_many() {
-        for count in [0, 3, 2000] {
-            let records = records(count);
-            let found = examine(&records);
-            assert_eq!((found.entries.len(), found.findings.len()), (records.len(), 0));
-        }
-    }
-
-    #[test]
-    fn every_kind_of_damage_is_named() {
-        let good = records(5);
-        let look = |records: &[Record]| {
-            let found = examine(records);
-            found.findings.into_iter().map(|f| (f.version.unwrap().get(), f.fault)).collect::<Vec<_>>()
-        };
-
-        let mut damaged = good.clone();
-        damaged[2].encoded = Bytes::from_static(b"\xff");
-        assert!(matches!(look(&damaged)[..], [(3, Fault::Damaged(_))]));
-
-        let mut altered = good.clone();
-        let mut changed = entry("b3", 3);
-        changed.published_by = "mallory".into();
-        altered[2].encoded = changed.seal().encoded().clone();
-        assert_eq!(look(&altered), [(3, Fault::Altered)]);
-
-        let mut swapped = good.clone();
-        swapped[1].version = version(3);
-        swapped[2].version = version(2);
-        swapped.swap(1, 2);
-        assert!(matches!(look(&swapped)[..], [(2, Fault::Misplaced(_)), (3, Fault::Misplaced(_))]));
-    }
-
-    #[test]
-    fn the_seal_finds_what_entries_hide() {
-        let entries = examine(&records(5)).entries;
-        let whole = RegisterView::with_entries(None, entries.clone(), Version::ZERO);
-        assert_eq!(check_seal(&whole, Some(whole.seal())), None);
-        let shorter = RegisterView::with_entries(None, entries[..4].to_vec(), Version::ZERO);
-        assert!(check_seal(&shorter, Some(whole.seal())).is_some());
-        assert!(check_seal(&shorter, None).is_some());
-        assert_eq!(check_seal(&RegisterView::new(None), None), None);
-    }
-
-    #[test]
-    fn density_names_gaps_and_doubles() {
-        let versions = |numbers: &[i64]| numbers.iter().map(|n| version(*n)).collect::<Vec<_>>();
-        assert!(check_dense(Version::ZERO, version(4), &versions(&[1, 3, 4]), &versions(&[2])).is_empty());
-        assert!(check_dense(Version::ZERO, Version::ZERO, &[], &[]).is_empty());
-        let gap = check_dense(Version::ZERO, version(5), &versions(&[1, 3]), &[]);
-        assert_eq!(gap.iter().map(|f| f.version.unwrap().get()).collect::<Vec<_>>(), [2, 4, 5]);
-        let far = check_dense(Version::ZERO, Version::MAX, &versions(&[1, i64::MAX]), &[]);
-        assert!(
-            matches!(&far[..], [Finding { fault: Fault::Store(why), .. }] if why.contains("are missing"))
-        );
-        let double = check_dense(Version::ZERO, version(2), &versions(&[1, 2]), &versions(&[2]));
-        assert!(matches!(double[..], [Finding { fault: Fault::Misplaced(_), .. }]));
-    }
-}
+mod tests;

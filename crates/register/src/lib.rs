@@ -2,10 +2,10 @@
 //! memory that everything is served from.
 //!
 //! Equal input gives equal bytes on every machine: an [`entry::Entry`] has one encoding and one leaf, a register one digest.
-//! What may follow what is held, [`succession`] alone decides; what of a stored register is damaged, [`integrity`].
-//! [`clock`] has the types of time, and the trait that tells it.
+//! [`succession`] decides which entries may follow what is held; [`integrity`] finds damage in a stored register. [`clock`] has
+//! the types of time and the trait of clocks.
 //!
-//! Deliberately absent: files, sockets, a clock that runs, randomness, any knowledge of who holds the register.
+//! Deliberately absent: files, sockets, a real clock, randomness, roles.
 //! Begin with [`entry::SealedEntry`], [`view::RegisterView`], [`names`], [`succession::news`].
 
 pub mod clock;

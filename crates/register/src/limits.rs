@@ -19,7 +19,7 @@ pub const ACK_MESSAGE_CHARS: usize = 500;
 pub const SESSION_ID_CHARS: usize = 255;
 /// Largest blueprint document, bytes of canonical JSON.
 pub const DOCUMENT_BYTES: usize = 16 * 1024 * 1024;
-/// Largest body of a publication: a document that shrinks to its limit in canonical form, and what surrounds it.
+/// Largest body of a publication, bytes: a document of twice the limit, which canonical form may shrink, and its envelope.
 pub const BODY_BYTES: usize = 2 * DOCUMENT_BYTES + 64 * 1024;
 /// Largest metadata map: bytes of all keys and values together (protocol D28).
 pub const METADATA_BYTES: usize = 4096;
@@ -28,14 +28,14 @@ pub const SUMMARY_BYTES: usize = 4096;
 /// Largest filters of a push stream, bytes: those of all values, and [`FILTER_VALUE_BYTES`] for each (ours: the contract names no
 /// limit).
 pub const FILTER_BYTES: usize = 16 * 1024;
-/// What a filter's value costs beside its text, bytes.
+/// Bytes that a filter's value counts beside its text.
 pub const FILTER_VALUE_BYTES: usize = 32;
 /// Longest publication transaction id, characters (ours: the contract names no limit).
 pub const TRANSACTION_ID_CHARS: usize = 255;
 /// Longest W3C `traceparent`, characters.
 pub const TRACE_PARENT_CHARS: usize = 55;
-/// Versions that a restore leaves out: what was published after the bundle, and is lost, is not known, and its numbers must
-/// not be given again. At a hundred publications a second this is the work of a hundred days; a gap costs nothing.
+/// Versions that a restore skips, so that no lost publication's number is assigned again: the number of publications after the
+/// bundle is unknown. At a hundred a second these are a hundred days; a gap costs nothing.
 pub const RESTORE_GAP: u32 = 1_000_000_000;
 /// Greatest difference between a heartbeat's timestamp and the receiver's clock, milliseconds (protocol D6).
 pub const CLOCK_SKEW_MILLIS: i64 = 60_000;

@@ -1,5 +1,5 @@
-//! Genesis and lineage: the signed first record of a register, whose hash tells one register's history from
-//! another's (ADR 26, protocol section 6.8, U14).
+//! Genesis and lineage: the signed first record of a register, and its hash, which identifies the register's history (ADR 26,
+//! protocol section 6.8, U14).
 
 use std::fmt;
 
@@ -30,17 +30,17 @@ pub enum Permission {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Administrator {
-    /// Who: `system` for the central node that created the register.
+    /// `system` for the central node that created the register.
     pub identity: String,
     /// Hex Ed25519 public key.
     pub public_key: String,
-    /// What it may do.
+    /// Permissions.
     pub permissions: Vec<Permission>,
-    /// Since when, Unix milliseconds.
+    /// Start, Unix milliseconds.
     pub granted_at: Timestamp,
 }
 
-/// Who governs the register; the genesis holds version 1.
+/// The administrators of the register; the genesis holds version 1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ControlRecord {
@@ -58,7 +58,7 @@ pub struct WorkflowStep {
     pub action: String,
     /// When, Unix milliseconds.
     pub at: Timestamp,
-    /// By whom.
+    /// The actor.
     pub by: String,
 }
 
@@ -78,7 +78,7 @@ pub struct GenesisRecord {
     pub created_by: String,
     /// The initial control record.
     pub control_record: ControlRecord,
-    /// How it came to be.
+    /// Its creation, step by step.
     pub workflow_history: Vec<WorkflowStep>,
 }
 
@@ -102,7 +102,7 @@ pub enum InvalidGenesis {
     /// It describes another register.
     #[error("the genesis record names register {0:?}; expected {REGISTER_ID}")]
     Register(String),
-    /// The control record has nobody in it, or a key that is none.
+    /// The control record has no administrator, or an invalid key.
     #[error("the control record {0}")]
     Control(&'static str),
     /// The signature is not the first administrator's over this record.
@@ -199,13 +199,13 @@ impl Genesis {
         &self.bytes
     }
 
-    /// Whether this key has signed it.
+    /// Whether this is the key that signed it.
     #[must_use]
     pub fn is_signed_by(&self, key: &VerifyingKey) -> bool {
         self.key().is_some_and(|own| own == *key)
     }
 
-    /// Whether a signature is by the key that has signed it.
+    /// Whether the key that signed it also made this signature.
     #[must_use]
     pub fn has_signed(&self, message: &[u8], signature: &Signature) -> bool {
         self.key().is_some_and(|key| key.verify_strict(message, signature).is_ok())

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::limits;
 
-/// The members that a preview has, in their canonical order. They are texts of the document: nothing is made of them.
+/// The members of a preview in canonical order, as slices of the document: large members are not parsed into values.
 #[derive(Deserialize)]
 struct Members<'d> {
     #[serde(borrow)]
@@ -19,7 +19,7 @@ struct Members<'d> {
     version: Option<&'d RawValue>,
 }
 
-/// A document's id, name, version and description, as far as 4 KB reach; empty where it is no JSON object.
+/// A document's id, name, version and description, without the description or empty above 4 KB; empty for other JSON.
 pub(super) fn of(document: &[u8]) -> Bytes {
     let Ok(Members { description, id, name, version }) = serde_json::from_slice(document) else {
         return Bytes::new();
@@ -29,7 +29,7 @@ pub(super) fn of(document: &[u8]) -> Bytes {
     fitting(with(description)).or_else(|| fitting(with(None))).unwrap_or_default()
 }
 
-/// A JSON object of the members that are there, if it is small enough.
+/// A JSON object of the members that are present, if it has at most 4 KB.
 fn fitting<'d>(members: impl Iterator<Item = (&'static str, Option<&'d RawValue>)>) -> Option<Bytes> {
     let mut json = String::from("{");
     for (name, value) in members {

@@ -17,7 +17,7 @@ const DOCUMENT: &str = include_str!("register-creation-v1.json");
 /// The seed's id, document and metadata.
 ///
 /// # Errors
-/// Never with the document compiled in; a test holds that.
+/// [`SeedError`] when the compiled-in document is invalid, which a test excludes.
 pub fn seed() -> Result<(BlueprintId, Document, BTreeMap<String, String>), SeedError> {
     let metadata = [("category", "register"), ("type", "creation"), ("isDefault", "true")]
         .map(|(key, value)| (key.to_owned(), value.to_owned()));

@@ -1,9 +1,9 @@
-//! What logs and answers call a session by. Who knows a session's id can speak for it where connections prove nothing, so the
-//! id itself is told to its peer and to no one else.
+//! Names of sessions in logs and answers. On plaintext connections a session's id is a credential, so only its peer learns it;
+//! everything else shows a hash.
 
 use sha2::{Digest as _, Sha256};
 
-/// Bytes of the hash that are told: enough to tell sessions apart, and nothing to find the id by.
+/// Bytes of the hash in a name: enough to tell sessions apart, too few to find the id.
 const BYTES: usize = 6;
 
 /// The name of the session with an id.

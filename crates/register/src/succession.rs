@@ -1,8 +1,8 @@
-//! Whether entries may follow what is held. What was published stays as it was: of a blueprint only the state changes, at
-//! a new version; versions rise; a version belongs to one blueprint; the head never falls.
+//! Rules of succession: whether entries may follow what is held. A published blueprint is immutable except for its state, which
+//! changes at a new version; versions rise; a version belongs to one blueprint; the head never falls.
 //!
-//! Peers ask before they take anything from a central node, and a central node before it serves what its database shows.
-//! Only an administrator's word puts a register in the place of one that it contradicts.
+//! Peers check entries of a central node before they take them, and central nodes those of their database before they serve
+//! them. Only an administrator can replace a register by one that contradicts it.
 
 mod contradiction;
 mod whole;
@@ -35,7 +35,7 @@ pub fn check_lineage(held: &RegisterView, stated: Option<&Genesis>) -> Result<()
     }
 }
 
-/// Whether so much memory may be taken, bytes.
+/// Checks the memory that would be held, bytes.
 ///
 /// # Errors
 /// [`Contradiction::TooLarge`].
@@ -43,10 +43,10 @@ pub const fn check_memory(memory: u64, most: u64) -> Result<(), Contradiction> {
     if memory > most { Err(Contradiction::TooLarge { memory, most }) } else { Ok(()) }
 }
 
-/// Those of some entries that are new, if all of them may follow what is held.
+/// The new ones among some entries, if all of them may follow what is held.
 ///
-/// The entries come from a stream that is past `position`. An exact repeat of what is held is no news. Neither is an older
-/// state of what is held that the stream had on its way when a pull brought the newer one.
+/// The entries come from a stream that is past `position`. Exact repeats are not new. Neither are older states that were in
+/// flight on the stream when a pull brought the newer one.
 ///
 /// # Errors
 /// The first [`Contradiction`].
@@ -68,16 +68,16 @@ pub fn news(
     Ok(news)
 }
 
-/// What is held, with what was taken of the entries so far.
+/// What is held, and the entries taken so far.
 struct Extension<'a> {
     held: &'a RegisterView,
-    /// How far the stream is.
+    /// Position of the stream.
     last: Version,
     taken: HashMap<&'a BlueprintId, &'a Arc<SealedEntry>>,
 }
 
 impl Extension<'_> {
-    /// Whether an entry is news.
+    /// Whether an entry is new.
     fn takes(&mut self, sealed: &Arc<SealedEntry>) -> Result<bool, Contradiction> {
         let entry = sealed.entry();
         let (id, version, last) = (&entry.blueprint_id, entry.version, self.last);
@@ -101,7 +101,7 @@ impl Extension<'_> {
         }
     }
 
-    /// The version of an entry was passed: another blueprint has it, or none.
+    /// The contradiction of an entry whose version was passed: another blueprint has it, or none.
     fn passed(&self, entry: &Entry, after: Version) -> Contradiction {
         let taken = self.taken.values().find(|taken| taken.entry().version == entry.version).copied();
         passed(taken.or_else(|| self.held.at(entry.version)), entry, after)
@@ -116,7 +116,7 @@ fn passed(owner: Option<&Arc<SealedEntry>>, entry: &Entry, after: Version) -> Co
     }
 }
 
-/// What of a blueprint never changes, by the names of the wire, and whether two entries have it in common.
+/// The first immutable field in which two entries of a blueprint differ, by its name on the wire.
 fn changed_field(held: &Entry, new: &Entry) -> Option<&'static str> {
     let fields = [
         ("blueprint_document", held.document == new.document),
@@ -127,8 +127,8 @@ fn changed_field(held: &Entry, new: &Entry) -> Option<&'static str> {
     fields.into_iter().find(|(_, same)| !same).map(|(field, _)| field)
 }
 
-/// What of a blueprint changes with its version. The original contract has no `trace_parent`: an entry that came that way
-/// has none.
+/// The first field of the state in which two entries differ. The original contract has no `trace_parent`: entries that came by
+/// it have none.
 fn changed_state(held: &Entry, new: &Entry, by_original: bool) -> Option<&'static str> {
     let lost = by_original && held.trace_parent.is_empty();
     let fields = [
@@ -139,7 +139,7 @@ fn changed_state(held: &Entry, new: &Entry, by_original: bool) -> Option<&'stati
     fields.into_iter().find(|(_, same)| !same).map(|(field, _)| field)
 }
 
-/// Two entries of one blueprint: what never changes is the same, and at the same version everything is.
+/// Two entries of one blueprint have the same immutable fields, and at the same version all fields.
 fn check_same_blueprint(held: &Entry, new: &Entry, by_original: bool) -> Result<(), Contradiction> {
     let state = if held.version == new.version { changed_state(held, new, by_original) } else { None };
     match changed_field(held, new).or(state) {
@@ -153,7 +153,7 @@ fn check_same_blueprint(held: &Entry, new: &Entry, by_original: bool) -> Result<
     }
 }
 
-/// A new version changes something. States in between may have been left out, which without transaction ids does not show.
+/// A new version changes the state. Without transaction ids skipped states do not show.
 fn check_changed(held: &Entry, new: &Entry) -> Result<(), Contradiction> {
     if changed_state(held, new, false).is_some() || new.transaction_id.is_empty() {
         return Ok(());

@@ -1,5 +1,5 @@
 //! Entries and a genesis for tests, of this crate and of those above it.
-#![allow(clippy::unwrap_used, reason = "what is wrong in a test may panic")]
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 use std::collections::BTreeMap;
 

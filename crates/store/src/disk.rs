@@ -1,4 +1,4 @@
-//! What the stores that lie in a file have in common: what the system's errors mean, where files go, and who waits for a disk.
+//! Errors and names of files, and work that waits for a disk.
 
 use std::{
     io::{self, ErrorKind},
@@ -7,7 +7,7 @@ use std::{
 
 use super::StoreError;
 
-/// A full disk is told from the rest.
+/// Separates a full disk from other errors.
 pub(super) fn io_error(error: &io::Error) -> StoreError {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
@@ -17,7 +17,7 @@ pub(super) fn io_error(error: &io::Error) -> StoreError {
     }
 }
 
-/// Names the file in an error that only says what the system said.
+/// Adds the operation and the file to an error.
 pub(super) fn at_path(error: StoreError, doing: &str, path: &Path) -> StoreError {
     match error {
         StoreError::Internal(why) => StoreError::Internal(format!(
@@ -34,12 +34,11 @@ pub(super) fn in_use(path: &Path) -> StoreError {
     StoreError::Unavailable(format!("{} is in use by another process (a running node?)", path.display()))
 }
 
-/// The store does not take anything more.
 pub(super) fn closed() -> StoreError {
     StoreError::Unavailable("the store has been closed".to_owned())
 }
 
-/// Where an unreadable file may go: the first of these where nothing is. A clock may show the same instant twice.
+/// Names for an unreadable file: the first one that is free. A clock may show the same instant twice.
 pub(super) fn asides(path: &Path, now_millis: i64) -> impl Iterator<Item = PathBuf> {
     let first = format!("{}.damaged-{now_millis}", path.display());
     let others = (2..1000).map({

@@ -1,10 +1,10 @@
-//! MongoDB: the contract's collection, shared by several central nodes at once (ADR 5, 29, 30 and 31).
+//! MongoDB: the collection of the protocol, shared by several central nodes at once (ADR 5, 29, 30 and 31).
 //!
 //! Every publication is one insert or one update of one document, at the version after the newest. Each document
 //! lists all versions that its blueprint has had, under a unique index: of several nodes one gets a version, and
-//! the others try the next, even if a deprecation has taken the blueprint on meanwhile. So versions are dense
+//! the others try the next, even if a deprecation has moved the blueprint on meanwhile. So versions are dense
 //! without a transaction: each of 1 to head is in exactly one list. Writes are acknowledged by a majority and
-//! reads see only what a majority has, so nothing that was read is ever undone.
+//! reads see only what a majority has, so that no read is undone later.
 //!
 //! Deliberately absent: multi-document transactions (a plain server has none), a counter document (a crash between
 //! counter and entry would leave a gap) and any trust in change streams (they only wake the poll).
@@ -69,28 +69,28 @@ pub struct MongoStore {
     guards: Guards,
     claim: OnceLock<Claim>,
     known: watch::Sender<Known>,
-    /// Newest version that this process published; the recorder writes it down.
+    /// Newest version that this process published; the recorder stores it.
     published: watch::Sender<Version>,
     /// Held while the head record is written, or replaced with the rest of the register.
     recording: Arc<Mutex<()>>,
     /// One publication of this process at a time asks for a version; others would only lose the race.
     turn: Mutex<()>,
-    /// A replica as it was stored last, for the seal over it.
+    /// The replica as last stored, for its seal.
     replica: Mutex<Option<RegisterView>>,
     tail: Tail,
     _recorder: AbortOnDropHandle<()>,
 }
 
-/// What this process knows of the register.
+/// State of the register as known to this process.
 #[derive(Clone, Debug, Default)]
 struct Known {
-    /// Which register it is.
+    /// The genesis, if known.
     genesis: Option<Arc<Genesis>>,
     /// Newest version that was read or written; a replica's position.
     newest: Version,
-    /// Up to this version nothing is accounted for but what a restore brought.
+    /// Up to this version only restored entries are accounted for.
     floor: Version,
-    /// A replica is not dense, and its only writer is this process.
+    /// Whether it is a replica: not dense, with this process as its only writer.
     is_replica: bool,
     /// Why publications are refused.
     damage: Option<String>,
@@ -99,7 +99,7 @@ struct Known {
 }
 
 impl MongoStore {
-    /// As [`MongoStore::open`], for a tool that has no health to tell of.
+    /// As [`MongoStore::open`], for tools, without metrics.
     ///
     /// # Errors
     /// As [`MongoStore::open`].
@@ -107,12 +107,11 @@ impl MongoStore {
         Self::open(uri, config, &Env::system(Metrics::disabled())).await
     }
 
-    /// Connects, makes the indexes that are missing, and finds out what the server guards. Must be called inside a Tokio
-    /// runtime.
+    /// Connects, makes missing indexes, and probes the guarantees of the server. Must be called inside a Tokio runtime.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when no server answers in time: try again. [`StoreError::Internal`] when the
-    /// connection string, the user, an existing index or the server will not do.
+    /// connection string, the user, an existing index or the server does not suffice.
     pub async fn open(uri: &str, config: &MongoDb, env: &Env) -> Result<Self, StoreError> {
         let db = Database::connect(uri, config).await?;
         let damage = match db.create_indexes(&db.entries).await {
@@ -151,7 +150,7 @@ impl MongoStore {
         })
     }
 
-    /// Notes that a version is in the database; waiting readers are woken.
+    /// Notes a version of the database, and wakes waiting readers.
     fn note_newest(&self, version: Version) {
         self.known.send_if_modified(|known| {
             let is_newer = version > known.newest;
@@ -225,13 +224,13 @@ impl Store for MongoStore {
         (!self.guards.elements).then_some(guards::UNGUARDED)
     }
 
-    /// Nothing is left to do: every write is acknowledged by a majority, in their journals.
+    /// Nothing to do: every write is acknowledged by a majority, in their journals.
     async fn flush(&self) -> Result<(), StoreError> {
         Ok(())
     }
 }
 
-/// Runs work that takes a processor for long, such as on a document of 16 MB, away from the runtime's tasks.
+/// Runs long computations, such as on a document of 16 MB, on the blocking pool.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,

@@ -89,7 +89,6 @@ async fn open_store(config: &Config, env: &Env, role: Role) -> Result<Arc<dyn St
         }
         None => {
             refuse_other_role(&config.store.data_dir, role)?;
-            refuse_old_store(&config.store.data_dir)?;
             Ok(open_embedded(config, env, role == Role::Peer).await?)
         }
     }
@@ -121,14 +120,6 @@ fn refuse_other_role(directory: &Path, role: Role) -> Result<(), RunError> {
     Ok(())
 }
 
-fn refuse_old_store(directory: &Path) -> Result<(), RunError> {
-    let has = |file: &str| directory.join(file).exists();
-    if has("register.redb") && !has(journal::REGISTER_FILE) && !has(journal::REPLICA_FILE) {
-        return Err(RunError::OldStore { directory: directory.to_owned() });
-    }
-    Ok(())
-}
-
 impl Unavailable for RunError {
     fn unavailable(&self) -> Option<&str> {
         match self {
@@ -141,17 +132,6 @@ impl Unavailable for RunError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_register_in_an_old_form_is_not_taken_for_none() {
-        let folder = tempfile::tempdir().unwrap();
-        refuse_old_store(folder.path()).unwrap();
-        std::fs::write(folder.path().join("register.redb"), "").unwrap();
-        let error = refuse_old_store(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("register.redb") && error.contains("register export"), "{error}");
-        std::fs::write(folder.path().join(journal::REPLICA_FILE), "").unwrap();
-        refuse_old_store(folder.path()).unwrap();
-    }
 
     #[test]
     fn a_directory_of_the_other_role_is_refused() {

@@ -1,5 +1,5 @@
-//! Peers that are behind for too long (protocol section 6.9). What they miss needs no queue: a push stream is a cursor that
-//! stands where they are, and every pull begins there.
+//! Laggards: peers that have been behind for too long (protocol section 6.9). They need no queue: push streams and pulls begin
+//! at the version that the peer holds.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use sorcha_register::{
 
 use super::SessionTable;
 
-/// A version that a peer was seen to lack, and when, by both clocks.
+/// A version that a peer lacked at a sweep, and the time of the sweep by both clocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Behind {
     lacks: Version,
@@ -20,25 +20,25 @@ pub(super) struct Behind {
 /// A peer that has been behind for too long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Laggard {
-    /// Which.
+    /// The peer.
     pub peer_id: PeerId,
-    /// Since when it is behind.
+    /// Start of the lag.
     pub since: Timestamp,
-    /// The version that it is at.
+    /// Its version.
     pub at: Version,
 }
 
-/// What has changed since the last look.
+/// Changes since the last sweep.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct LaggardChanges {
-    /// Who has become a laggard.
+    /// New laggards.
     pub began: Vec<Laggard>,
-    /// Who is up to date again.
+    /// Peers that are up to date again.
     pub caught_up: Vec<PeerId>,
 }
 
 impl SessionTable {
-    /// Looks which peers are up to date at `head`, and which have not been for longer than `after`.
+    /// Finds the peers that have been behind for longer than `after`, and those that have caught up.
     pub fn look_for_laggards(
         &mut self,
         head: Version,
@@ -47,7 +47,7 @@ impl SessionTable {
     ) -> LaggardChanges {
         let mut changes = LaggardChanges::default();
         for session in self.live.values_mut() {
-            // Who follows is always a little behind: only a version that it was seen to lack counts.
+            // Every peer is briefly behind the head: only the version that it lacked at a sweep counts.
             if session.behind.is_some_and(|behind| session.is_up_to_date(behind.lacks)) {
                 session.behind = None;
             }

@@ -6,7 +6,7 @@ use crate::incoming::Tracked;
 const INTERVAL: Duration = Duration::from_secs(30);
 
 fn table() -> SessionTable {
-    SessionTable::new(Rules { interval: INTERVAL, max_missed: 2, max_peers: 2, identity_sessions: 2 })
+    SessionTable::new(SessionRules { interval: INTERVAL, max_missed: 2, max_peers: 2, identity_sessions: 2 })
 }
 
 fn peer(name: &str) -> PeerId {
@@ -37,7 +37,7 @@ fn beat(table: &mut SessionTable, name: &str, id: &SessionId, seconds: u64, held
         blueprint_count: None,
     };
     let session = table.find(&peer(name), id.as_str(), &Connection::default()).unwrap();
-    SessionTable::beat(session, beat, at(seconds).1, INTERVAL);
+    session.beat(beat, at(seconds).1, INTERVAL);
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn what_a_comparison_tells_moves_no_session() {
 /// A stolen key of a SorchaPeer may name a new peer at each connect.
 #[test]
 fn one_certificate_has_so_many_sessions_and_no_more() {
-    let rules = Rules { interval: INTERVAL, max_missed: 2, max_peers: 10, identity_sessions: 2 };
+    let rules = SessionRules { interval: INTERVAL, max_missed: 2, max_peers: 10, identity_sessions: 2 };
     let mut table = SessionTable::new(rules);
     let of = |owner: &str| {
         let identity = Identity::parse(&format!("spiffe://sorcha.dev/ns/shop/sorchapeer/{owner}")).unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sorcha_central::{
     incoming::{Connection, Tracked},
-    session::{Beat, SessionId, SessionTable},
+    session::{Beat, SessionId},
 };
 use sorcha_config::Http;
 
@@ -24,7 +24,7 @@ fn connect(node: &CentralNode, name: &str, bits: u128, held: i64) -> SessionId {
     let session = sessions.find(&peer, id.as_str(), &connection).unwrap();
     let version = Version::try_from(held).unwrap();
     let beat = Beat { sent_at: now, received_at: now, version, blueprint_count: Some(1) };
-    SessionTable::beat(session, beat, monotonic, INTERVAL);
+    session.beat(beat, monotonic, INTERVAL);
     id
 }
 

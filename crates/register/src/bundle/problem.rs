@@ -1,4 +1,4 @@
-//! What can be wrong with a bundle.
+//! Errors of bundles.
 
 use super::SIGNED;
 use crate::{
@@ -9,24 +9,18 @@ use crate::{
 
 /// Why a bundle is not readable.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message names each field")]
 pub enum ReadError {
     /// The bytes are not a sound bundle.
     #[error("the bundle is not sound at byte {offset}: {problem}")]
     Refused {
-        /// Where the thing that is wrong begins.
         offset: u64,
-        /// What is wrong.
         #[source]
         problem: Problem,
     },
-    /// The bytes can't be had.
+    /// The input fails.
     #[error("read the bundle at byte {offset}: {source}")]
-    Io {
-        /// Where.
-        offset: u64,
-        /// Why.
-        source: std::io::Error,
-    },
+    Io { offset: u64, source: std::io::Error },
 }
 
 /// Why a bundle can't be written.
@@ -40,8 +34,9 @@ pub enum WriteError {
     Io(#[from] std::io::Error),
 }
 
-/// What is wrong with a bundle.
+/// What is wrong with a bundle. Entries are numbered from 1.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message names each field")]
 pub enum Problem {
     /// Another kind of file.
     #[error("this is not a register bundle; a file that `register export` wrote begins with SORCHA-BUNDLE")]
@@ -57,15 +52,8 @@ pub enum Problem {
     CutOff(&'static str),
     /// A length is out of bounds.
     #[error("{what} has {length} bytes; the limit is {max}")]
-    TooLong {
-        /// What is too long.
-        what: &'static str,
-        /// Its length.
-        length: u64,
-        /// The limit.
-        max: usize,
-    },
-    /// There is no genesis, so that nobody could tell which register it is.
+    TooLong { what: &'static str, length: u64, max: usize },
+    /// There is no genesis, so that the register cannot be identified.
     #[error("the register has no sound genesis record, and a bundle without one belongs to no register")]
     NoGenesis,
     /// The genesis does not verify.
@@ -79,52 +67,22 @@ pub enum Problem {
     NotText,
     /// An entry does not verify.
     #[error("entry {number}: {source}")]
-    Entry {
-        /// Which one, from 1.
-        number: u64,
-        /// Why.
-        source: InvalidEntry,
-    },
+    Entry { number: u64, source: InvalidEntry },
     /// An entry is in another encoding than this program's.
     #[error("entry {number} is not in the encoding that nodes write")]
-    Encoding {
-        /// Which one, from 1.
-        number: u64,
-    },
+    Encoding { number: u64 },
     /// Versions don't ascend, or pass the head.
     #[error("entry {number} has version {version}; it must be above {above} and at most {head}")]
-    Order {
-        /// Which one, from 1.
-        number: u64,
-        /// Its version.
-        version: Version,
-        /// The version before it.
-        above: Version,
-        /// The head version.
-        head: Version,
-    },
+    Order { number: u64, version: Version, above: Version, head: Version },
     /// A blueprint twice.
     #[error("entry {number} is blueprint {id} for the second time")]
-    Twice {
-        /// Which one, from 1.
-        number: u64,
-        /// The blueprint.
-        id: BlueprintId,
-    },
+    Twice { number: u64, id: BlueprintId },
     /// A deprecated entry in a bundle of active ones.
     #[error("entry {number} is deprecated, in a bundle of active entries")]
-    Inactive {
-        /// Which one, from 1.
-        number: u64,
-    },
+    Inactive { number: u64 },
     /// Too many or too few entries.
     #[error("the header states {stated} entries, there {}", found(*.actual, *.stated))]
-    Count {
-        /// What the header states.
-        stated: u64,
-        /// What is there, as far as was read.
-        actual: u64,
-    },
+    Count { stated: u64, actual: u64 },
     /// The hash does not fit.
     #[error("the SHA-256 at the end does not fit what comes before it; the bundle was damaged or changed")]
     Hash,
@@ -135,12 +93,7 @@ pub enum Problem {
     Signature,
     /// The digest does not fit the entries.
     #[error("the header states register digest {stated}, the entries give {actual}")]
-    Digest {
-        /// What the header states.
-        stated: RegisterDigest,
-        /// What the entries give.
-        actual: RegisterDigest,
-    },
+    Digest { stated: RegisterDigest, actual: RegisterDigest },
     /// Something follows.
     #[error("there is more after the end of the bundle")]
     Trailing,

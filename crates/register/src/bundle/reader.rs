@@ -1,4 +1,4 @@
-//! Reads a bundle entry by entry, trusting nothing in it.
+//! Reads a bundle entry by entry and verifies all of it.
 
 use std::{io::Read, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
     view::RegisterView,
 };
 
-/// Lengths are claims: no more than this is set aside before the bytes are there.
+/// First allocation for a length, bytes: more only once the bytes have arrived.
 const FIRST_ALLOCATION: usize = 64 * 1024;
 
 /// A bundle that has verified from the first byte to the last.
@@ -42,7 +42,7 @@ pub fn read(input: impl Read) -> Result<Bundle, ReadError> {
     while let Some(entry) = reader.next_entry()? {
         entries.push(entry);
     }
-    // Only now, with the hash verified, is it worth the memory to compute the digest.
+    // After the hash: a damaged bundle is not worth the memory that the digest takes.
     let Reader { header, digest_offset, is_signed, .. } = reader;
     let view =
         RegisterView::with_entries(Some(Arc::new(header.genesis.clone())), entries.clone(), header.head);
@@ -76,13 +76,13 @@ impl<R: Read> Reader<R> {
         Ok(Self { input, header, digest_offset, is_signed, sequence, ended: false })
     }
 
-    /// What the bundle says about itself; the register digest is not verified yet.
+    /// The header; the register digest is not verified yet.
     #[must_use]
     pub const fn header(&self) -> &Header {
         &self.header
     }
 
-    /// Whether the bundle says that it is signed; the signature is verified at its end.
+    /// Whether the bundle states a signature; it is verified at the end.
     #[must_use]
     pub const fn states_signature(&self) -> bool {
         self.is_signed
@@ -118,7 +118,7 @@ impl<R: Read> Reader<R> {
 }
 
 fn read_header<R: Read>(input: &mut Input<R>) -> Result<(Header, u64, bool), ReadError> {
-    // A short file of another kind is another kind of file, not a bundle cut off.
+    // A short file of another kind is not a truncated bundle.
     if input.upto(MAGIC.len())? != MAGIC {
         return Err(ReadError::Refused { offset: 0, problem: Problem::Magic });
     }

@@ -1,6 +1,10 @@
-use std::io::{self, Read};
+mod signature;
 
-use ed25519_dalek::{Signer as _, SigningKey};
+use std::{
+    io::{self, Read},
+    sync::Arc,
+};
+
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 
@@ -9,7 +13,6 @@ use crate::{
     entry::SealedEntry,
     testing::{entry, genesis},
 };
-use std::sync::Arc;
 
 const NOW: Timestamp = Timestamp::from_millis(1_750_000_000_000);
 
@@ -27,6 +30,20 @@ fn deprecated(id: &str, number: i64) -> Arc<SealedEntry> {
 fn view() -> RegisterView {
     let entries = vec![entry("a", 1).seal(), entry("b", 2).seal(), entry("c", 3).seal(), deprecated("b", 4)];
     RegisterView::with_entries(Some(Arc::new(genesis(1))), entries, Version::ZERO)
+}
+
+fn write(
+    out: impl io::Write,
+    view: &RegisterView,
+    scope: Scope,
+    created_by: &str,
+    now: Timestamp,
+) -> Result<(), WriteError> {
+    let mut writer = Writer::new(out, &Header::of(view, scope, created_by, now)?, None)?;
+    view.iter()
+        .filter(|sealed| scope.holds(sealed.entry().is_active))
+        .try_for_each(|sealed| writer.entry(sealed))?;
+    writer.finish().map(drop)
 }
 
 fn bundle(scope: Scope) -> Vec<u8> {
@@ -279,41 +296,4 @@ fn versions_are_as_in_the_register() {
         read.entries.iter().map(|sealed| sealed.entry().version).collect::<Vec<_>>(),
         [1, 3, 4].map(version)
     );
-}
-
-fn signed(key: &SigningKey) -> Vec<u8> {
-    let (view, mut bytes) = (view(), Vec::new());
-    let header = Header::of(&view, Scope::Whole, "n0.sorcha.dev", NOW).unwrap();
-    let mut writer = Writer::new(&mut bytes, &header, Some(key)).unwrap();
-    view.iter().for_each(|sealed| writer.entry(sealed).unwrap());
-    writer.finish().unwrap();
-    bytes
-}
-
-#[test]
-fn who_has_the_genesis_key_signs_and_nobody_else() {
-    let (creator, other) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
-    let bytes = signed(&creator);
-    assert!(read(&bytes[..]).unwrap().is_signed);
-    assert!(!read(&signed(&other)[..]).unwrap().is_signed, "another key's signature would prove nothing");
-    assert_eq!(signed(&other), bundle(Scope::Whole), "and is left out");
-
-    // A change that keeps the hash right, a signature by another key, and one that is cut off.
-    let mut changed = bytes.clone();
-    let end = bytes.len() - 64;
-    changed[end - 40] ^= 1;
-    assert!(read(&changed[..]).is_err());
-    let mut forged = bytes[..end].to_vec();
-    forged.extend_from_slice(&other.sign(&signed_bytes(&bytes[end - 32..end])).to_bytes());
-    assert!(matches!(refusal(&forged), (offset, Problem::Signature) if offset == end as u64));
-    assert!(matches!(refusal(&bytes[..bytes.len() - 1]).1, Problem::CutOff("the signature at the end")));
-    // An unsigned bundle that claims to be signed, and the other way round.
-    let mut claims = bundle(Scope::Whole);
-    claims[19] = 2;
-    rehash(&mut claims);
-    assert!(matches!(refusal(&claims).1, Problem::CutOff("the signature at the end")));
-    let mut denies = bytes[..end].to_vec();
-    denies[19] = 1;
-    rehash(&mut denies);
-    assert!(!read(&denies[..]).unwrap().is_signed);
 }

@@ -10,29 +10,9 @@ use super::{
     ENTRY_BYTES, Header, MAGIC, NODE_ID_BYTES, Problem, SIGNED, Scope, Sequence, UNSIGNED, WriteError,
     signed_bytes,
 };
-use crate::{clock::Timestamp, entry::SealedEntry, limits, names::check_length, view::RegisterView};
+use crate::{entry::SealedEntry, limits, names::check_length};
 
-/// Writes a whole bundle of `view`.
-///
-/// # Errors
-/// [`WriteError`] when the view has no genesis or the bytes can't be stored.
-pub fn write(
-    out: impl Write,
-    view: &RegisterView,
-    scope: Scope,
-    created_by: &str,
-    now: Timestamp,
-) -> Result<Header, WriteError> {
-    let header = Header::of(view, scope, created_by, now)?;
-    let mut writer = Writer::new(out, &header, None)?;
-    view.iter()
-        .filter(|sealed| scope.holds(sealed.entry().is_active))
-        .try_for_each(|sealed| writer.entry(sealed))?;
-    writer.finish()?;
-    Ok(header)
-}
-
-/// A bundle in the making. Gather its output in a buffer: it writes small pieces.
+/// A bundle that is being written, in small pieces: buffer the output.
 #[derive(Debug)]
 pub struct Writer<W> {
     out: W,
@@ -50,7 +30,7 @@ impl<W: Write> Writer<W> {
         Self::checked_by(Sequence::new(header), out, header, key)
     }
 
-    /// As [`Writer::new`], for the entries of one view: it has each blueprint once, so that none has to be remembered.
+    /// As [`Writer::new`], for the entries of one view. A view has each blueprint once, so that no ids are kept.
     ///
     /// # Errors
     /// As [`Writer::new`].
@@ -93,8 +73,8 @@ impl<W: Write> Writer<W> {
         self.put_sized("the entry", sealed.encoded(), ENTRY_BYTES)
     }
 
-    /// Begins the next entry; the bytes that are returned follow the output, and are told to [`Writer::passed`]. For a large entry,
-    /// which is not to be copied.
+    /// Begins a large entry without copying it: the caller sends the returned bytes after the output and passes them to
+    /// [`Writer::passed`].
     ///
     /// # Errors
     /// As [`Writer::entry`].
@@ -104,12 +84,12 @@ impl<W: Write> Writer<W> {
         Ok(sealed.encoded().clone())
     }
 
-    /// Bytes of an entry that was begun have followed the output.
+    /// Hashes bytes of an entry that the caller has sent.
     pub fn passed(&mut self, bytes: &[u8]) {
         self.hash.update(bytes);
     }
 
-    /// Writes the end and hands the output back.
+    /// Writes the end and returns the output.
     ///
     /// # Errors
     /// [`WriteError::Refused`] when entries are missing.
@@ -125,7 +105,7 @@ impl<W: Write> Writer<W> {
         Ok(self.out)
     }
 
-    /// What is written so far, for an output that is handed over piece by piece.
+    /// The output so far, to be sent piece by piece.
     pub fn output(&mut self) -> &mut W {
         &mut self.out
     }

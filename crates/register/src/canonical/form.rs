@@ -1,5 +1,5 @@
-//! Writes JSON in the form of RFC 8785, member by member as it is read: no tree of the document is built, which would take many
-//! times its size.
+//! Canonical JSON (RFC 8785), written member by member while the text is parsed. A tree of the document would take many times
+//! its size.
 
 use std::{cmp::Ordering, fmt, io::Write};
 
@@ -13,11 +13,14 @@ const SHOWN_CHARS: usize = 100;
 /// The canonical form of one JSON value, if it has no more than `limit` bytes.
 ///
 /// # Errors
-/// [`InvalidDocument`] when it is not JSON, has a key twice, or is too large.
+/// [`InvalidDocument`] when it is not JSON, has a key twice or with a NUL character, or is too large.
 pub(super) fn write(json: &[u8], limit: usize) -> Result<Vec<u8>, InvalidDocument> {
     let mut form = Form { out: Vec::with_capacity(json.len().min(limit)), limit, dropped: 0 };
     let mut reader = serde_json::Deserializer::from_slice(json);
-    Value(&mut form).deserialize(&mut reader).and_then(|()| reader.end()).map_err(InvalidDocument::Syntax)?;
+    WriteValue(&mut form)
+        .deserialize(&mut reader)
+        .and_then(|()| reader.end())
+        .map_err(InvalidDocument::Syntax)?;
     match form.dropped {
         0 => Ok(form.out),
         dropped => Err(InvalidDocument::TooLarge { actual: dropped + form.out.len() }),
@@ -25,7 +28,7 @@ pub(super) fn write(json: &[u8], limit: usize) -> Result<Vec<u8>, InvalidDocumen
 }
 
 /// A key as a message shows it.
-pub(super) fn shown(key: &str) -> String {
+fn shown(key: &str) -> String {
     let mut shown: String = key.chars().take(SHOWN_CHARS).collect();
     if shown.len() < key.len() {
         shown.push('…');
@@ -36,7 +39,7 @@ pub(super) fn shown(key: &str) -> String {
 struct Form {
     out: Vec<u8>,
     limit: usize,
-    /// Bytes that were written beyond the limit and not kept: they are only counted.
+    /// Bytes beyond the limit, counted and not kept.
     dropped: usize,
 }
 
@@ -103,9 +106,9 @@ impl Member {
     }
 }
 
-/// Compares keys as RFC 8785 does: by their UTF-16 code units, without escapes.
+/// The order of RFC 8785: by UTF-16 code units, without escapes.
 fn compare(a: &[u8], b: &[u8]) -> Ordering {
-    // Where both have nothing but ASCII without escapes, bytes have the same order.
+    // For ASCII without escapes, bytes have the same order.
     let is_plain = |key: &[u8]| key.is_ascii() && !key.contains(&b'\\');
     if is_plain(a) && is_plain(b) {
         return a[..a.len() - 1].cmp(&b[..b.len() - 1]);
@@ -115,9 +118,9 @@ fn compare(a: &[u8], b: &[u8]) -> Ordering {
 }
 
 /// Writes the value that is read.
-struct Value<'f>(&'f mut Form);
+struct WriteValue<'f>(&'f mut Form);
 
-impl<'de> DeserializeSeed<'de> for Value<'_> {
+impl<'de> DeserializeSeed<'de> for WriteValue<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -125,7 +128,7 @@ impl<'de> DeserializeSeed<'de> for Value<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Value<'_> {
+impl<'de> Visitor<'de> for WriteValue<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -161,7 +164,7 @@ impl<'de> Visitor<'de> for Value<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         self.0.put(b"[");
         let mut comma = Comma::default();
-        while items.next_element_seed(Item(&mut comma, self.0))?.is_some() {}
+        while items.next_element_seed(WriteItem(&mut comma, self.0))?.is_some() {}
         self.0.put(b"]");
         Ok(())
     }
@@ -171,14 +174,14 @@ impl<'de> Visitor<'de> for Value<'_> {
         form.put(b"{");
         let (start, mut comma, mut members) = (form.out.len(), Comma::default(), Vec::new());
         loop {
-            let Some((begin, key_end)) = entries.next_key_seed(Key(&mut comma, form))? else { break };
+            let Some((begin, key_end)) = entries.next_key_seed(WriteKey(&mut comma, form))? else { break };
             form.put(b":");
-            entries.next_value_seed(Value(form))?;
+            entries.next_value_seed(WriteValue(form))?;
             if form.dropped == 0 {
                 members.push(Member { begin, key_end, end: form.out.len() });
             }
         }
-        // What is too large is refused, in whatever order.
+        // A document that is too large is refused anyway.
         if form.dropped == 0 {
             form.sort(start, members)?;
         }
@@ -187,7 +190,7 @@ impl<'de> Visitor<'de> for Value<'_> {
     }
 }
 
-/// Stands before every part but the first.
+/// Separates parts.
 #[derive(Default)]
 struct Comma(bool);
 
@@ -199,21 +202,21 @@ impl Comma {
     }
 }
 
-struct Item<'c, 'f>(&'c mut Comma, &'f mut Form);
+struct WriteItem<'c, 'f>(&'c mut Comma, &'f mut Form);
 
-impl<'de> DeserializeSeed<'de> for Item<'_, '_> {
+impl<'de> DeserializeSeed<'de> for WriteItem<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         self.0.put(self.1);
-        deserializer.deserialize_any(Value(self.1))
+        deserializer.deserialize_any(WriteValue(self.1))
     }
 }
 
-/// Writes a key; where it begins and ends.
-struct Key<'c, 'f>(&'c mut Comma, &'f mut Form);
+/// Writes a key and returns where it begins and ends.
+struct WriteKey<'c, 'f>(&'c mut Comma, &'f mut Form);
 
-impl<'de> DeserializeSeed<'de> for Key<'_, '_> {
+impl<'de> DeserializeSeed<'de> for WriteKey<'_, '_> {
     type Value = (usize, usize);
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(usize, usize), D::Error> {
@@ -221,7 +224,7 @@ impl<'de> DeserializeSeed<'de> for Key<'_, '_> {
     }
 }
 
-impl Visitor<'_> for Key<'_, '_> {
+impl Visitor<'_> for WriteKey<'_, '_> {
     type Value = (usize, usize);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -230,6 +233,9 @@ impl Visitor<'_> for Key<'_, '_> {
 
     fn visit_str<E: Error>(self, key: &str) -> Result<(usize, usize), E> {
         let Self(comma, form) = self;
+        if key.contains('\0') {
+            return Err(E::custom(format_args!("the key {:?} holds a NUL character", shown(key))));
+        }
         comma.put(form);
         let begin = form.out.len();
         form.text(key)?;
@@ -238,67 +244,4 @@ impl Visitor<'_> for Key<'_, '_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What another implementation makes of it.
-    fn expected(json: &str) -> String {
-        let value: serde_json::Value = serde_json::from_str(json).unwrap();
-        serde_json_canonicalizer::to_string(&value).unwrap()
-    }
-
-    fn written(json: &str) -> String {
-        String::from_utf8(write(json.as_bytes(), 1 << 20).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn it_is_what_another_implementation_writes() {
-        for json in [
-            r#" { "b" : 1.0, "a" : [ true , null, {"z":{},"y":[]} ], "€": 1e2 } "#,
-            "{\"\u{fb33}\":1,\"\u{1F600}\":2,\"a\\\"b\":3,\"a\\nb\":4,\"a\":5,\"aa\":6,\"\":7,\"a!\":8}",
-            r#"{"n":[333333333.33333329,-0.0,1e30,4.5e-7,9007199254740991,1152921504606846976]}"#,
-            r#"{"s":"\u0001\u007f\/é\ud83d\ude00\b\f\n\r\t"}"#,
-            r#"[{"b":{"d":1,"c":{"f":[],"e":0}},"a":{}},[],"x"]"#,
-            r#"{"\u0061":1,"A":2,"\\":3,"[":4}"#,
-        ] {
-            assert_eq!(written(json), expected(json));
-        }
-    }
-
-    #[test]
-    fn a_key_that_is_there_twice_is_refused_wherever_it_stands() {
-        for json in [r#"{"a":1,"b":2,"a":3}"#, r#"{"b":1,"a":{"x":1,"\u0078":2}}"#, r#"{"a":1,"a":1}"#] {
-            assert!(write(json.as_bytes(), 100).unwrap_err().to_string().contains("appears twice"), "{json}");
-        }
-        let long = "k".repeat(100_000);
-        let told =
-            write(format!(r#"{{"{long}":1,"{long}":2}}"#).as_bytes(), 1 << 20).unwrap_err().to_string();
-        assert!(told.len() < 300, "{} bytes", told.len());
-    }
-
-    #[test]
-    fn what_is_too_large_is_counted_and_not_kept() {
-        let json = format!(r#"{{"b":[{}0],"a":"{}"}}"#, "0,".repeat(5000), "x".repeat(3000));
-        let size = expected(&json).len();
-        assert_eq!(write(json.as_bytes(), size).unwrap().len(), size);
-        match write(json.as_bytes(), size - 1).unwrap_err() {
-            InvalidDocument::TooLarge { actual } => assert_eq!(actual, size),
-            other => panic!("{other}"),
-        }
-        match write(json.as_bytes(), 10).unwrap_err() {
-            InvalidDocument::TooLarge { actual } => assert_eq!(actual, size),
-            other => panic!("{other}"),
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_object_is_what_another_implementation_writes(
-            members in proptest::collection::hash_map("[a-c\"\\\\\u{1}\u{fb33}\u{1F600}]{0,3}", "\\PC{0,4}", 0..8),
-            numbers in proptest::collection::vec(proptest::num::f64::NORMAL, 0..4),
-        ) {
-            let json = serde_json::json!({ "members": members, "numbers": numbers }).to_string();
-            proptest::prop_assert_eq!(written(&json), expected(&json));
-        }
-    }
-}
+mod tests;

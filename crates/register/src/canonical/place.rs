@@ -1,10 +1,10 @@
-//! Where something is in a JSON text, for people: a JSON pointer (RFC 6901), line and column.
+//! Places in a JSON text, for messages: a JSON pointer (RFC 6901), line and column.
 
 use std::fmt;
 
 use super::numbers::end_of_string;
 
-/// A longer pointer is cut in its beginning.
+/// Longest pointer in a message, characters; the beginning of a longer one is left out.
 const SHOWN: usize = 200;
 
 /// A place in a JSON text.
@@ -23,7 +23,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// What surrounds the place.
+/// A list or object around the place.
 enum Around<'j> {
     List(usize),
     Object(Option<&'j [u8]>),

@@ -1,125 +1,54 @@
-//! Why entries may not follow what is held.
+//! Contradictions: reasons for which entries may not follow what is held.
 
 use super::super::names::{BlueprintId, Lineage, RegisterDigest, Version};
 
-/// What is sent contradicts what is held, or what the sender says of it, or is more than may be held. No document is quoted.
+/// What is sent contradicts what is held or what the sender states, or is larger than the limit. No document is quoted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the message names each field")]
 pub enum Contradiction {
     /// A blueprint with another content, or in another state at the same version.
     #[error("blueprint {id} at version {version} has another {field} than at version {held}, which is held")]
-    Rewritten {
-        /// The blueprint.
-        id: BlueprintId,
-        /// What differs.
-        field: &'static str,
-        /// Version held.
-        held: Version,
-        /// Version sent.
-        version: Version,
-    },
+    Rewritten { id: BlueprintId, field: &'static str, held: Version, version: Version },
     /// A second blueprint at one version.
     #[error("blueprint {id} is sent at version {version}, which is held as blueprint {owner}'s")]
-    Taken {
-        /// The version.
-        version: Version,
-        /// Blueprint that has it.
-        owner: BlueprintId,
-        /// Blueprint that is to have it.
-        id: BlueprintId,
-    },
+    Taken { version: Version, owner: BlueprintId, id: BlueprintId },
     /// A version that was passed already without this entry.
     #[error("blueprint {id} is sent at version {version}, after version {after}; versions rise")]
-    OutOfOrder {
-        /// The blueprint.
-        id: BlueprintId,
-        /// Its version.
-        version: Version,
-        /// What came before.
-        after: Version,
-    },
+    OutOfOrder { id: BlueprintId, version: Version, after: Version },
     /// An older state than the one held.
     #[error("blueprint {id} is sent at version {version}, but is held at {held}")]
-    RolledBack {
-        /// The blueprint.
-        id: BlueprintId,
-        /// Version held.
-        held: Version,
-        /// Version sent.
-        version: Version,
-    },
+    RolledBack { id: BlueprintId, held: Version, version: Version },
     /// A new version without a change.
     #[error(
         "blueprint {id} is sent at version {version} as it is held at version {held}; a new version changes its state"
     )]
-    Unchanged {
-        /// The blueprint.
-        id: BlueprintId,
-        /// Version held.
-        held: Version,
-        /// Version sent.
-        version: Version,
-    },
+    Unchanged { id: BlueprintId, held: Version, version: Version },
     /// A version beyond the head that the sender states.
     #[error("blueprint {id} is sent at version {version}, beyond {head}, the head of what is sent")]
-    BeyondHead {
-        /// The blueprint.
-        id: BlueprintId,
-        /// Its version.
-        version: Version,
-        /// The head stated.
-        head: Version,
-    },
+    BeyondHead { id: BlueprintId, version: Version, head: Version },
     /// A whole register that ends below what is held.
     #[error("a register with the head version {head} is sent, but version {held} is held")]
-    HeadFell {
-        /// The head stated.
-        head: Version,
-        /// The head held.
-        held: Version,
-    },
-    /// A blueprint that is held, and is not there any more.
+    HeadFell { head: Version, held: Version },
+    /// A blueprint that is held, and was not sent.
     #[error("blueprint {id}, held at version {held}, is not in what is sent, nor was it deprecated")]
-    Missing {
-        /// The blueprint.
-        id: BlueprintId,
-        /// Version held.
-        held: Version,
-    },
-    /// A node that states a lineage does not say what it sends.
+    Missing { id: BlueprintId, held: Version },
+    /// A node that states a lineage states no digest.
     #[error("it states a lineage, but not the head version and digest of what it sends")]
     NoDigest,
     /// What is sent is not what was stated.
     #[error("what is sent up to version {head} does not have the digest {} that is stated for it", stated.short())]
-    Digest {
-        /// Head version.
-        head: Version,
-        /// The digest stated.
-        stated: RegisterDigest,
-    },
+    Digest { head: Version, stated: RegisterDigest },
     /// More than may be held.
     #[error(
         "{memory} bytes would be held with it, and sync.max_memory allows {most}; what this peer holds stays as it is. If the register really is that large, give the peer more memory or raise sync.max_memory"
     )]
-    TooLarge {
-        /// What would be held, bytes.
-        memory: u64,
-        /// What may be held, bytes.
-        most: u64,
-    },
-    /// A node without a lineage has no say in a register that has one.
+    TooLarge { memory: u64, most: u64 },
+    /// A node without a lineage, for a register that has one.
     #[error("it states no lineage, but a register of lineage {} is held", held.short())]
-    NoLineage {
-        /// The lineage held.
-        held: Lineage,
-    },
+    NoLineage { held: Lineage },
     /// Another register.
     #[error("it sends lineage {}, but lineage {} is held", stated.short(), held.short())]
-    OtherLineage {
-        /// The lineage held.
-        held: Lineage,
-        /// The lineage stated.
-        stated: Lineage,
-    },
+    OtherLineage { held: Lineage, stated: Lineage },
 }
 
 impl Contradiction {
@@ -160,7 +89,7 @@ impl Contradiction {
         }
     }
 
-    /// The blueprint concerned, where it is one.
+    /// The blueprint, if it concerns one.
     #[must_use]
     pub const fn blueprint_id(&self) -> Option<&BlueprintId> {
         match self {
@@ -175,7 +104,7 @@ impl Contradiction {
         }
     }
 
-    /// The version concerned, where it is one.
+    /// The version, if it concerns one.
     #[must_use]
     pub const fn version(&self) -> Option<Version> {
         match self {

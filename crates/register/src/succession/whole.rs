@@ -1,4 +1,4 @@
-//! Whether a whole register may take the place of what is held: entry by entry, before anything is replaced.
+//! Succession of a whole register: whether it may replace what is held, entry by entry, before anything is replaced.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,11 +15,11 @@ use super::{
     Contradiction, check_changed, check_lineage, check_same_blueprint, passed,
 };
 
-/// A register that is to take the place of one that is held. Cheap to clone.
+/// A register that is to replace the one that is held. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Successor {
     held: RegisterView,
-    /// Something of what was held is damaged: what lies below the head may be news.
+    /// Part of what was held is damaged: entries below the head may be new.
     has_holes: bool,
     /// The sender states a lineage.
     has_lineage: bool,
@@ -35,15 +35,15 @@ impl Successor {
         Ok(Self { held, has_holes, has_lineage: genesis.is_some() })
     }
 
-    /// Whether what is held came from a node of the original contract, which has no trace parents.
+    /// Whether what is held came by the original contract, without trace parents.
     fn by_original(&self) -> bool {
         self.held.lineage().is_none()
     }
 
-    /// Whether an entry may be in it.
+    /// Checks one entry of the register.
     ///
     /// # Errors
-    /// Why not.
+    /// The [`Contradiction`].
     pub fn check(&self, sealed: &Arc<SealedEntry>) -> Result<(), Contradiction> {
         let (entry, head) = (sealed.entry(), self.held.head());
         let version = entry.version;
@@ -66,7 +66,7 @@ impl Successor {
         Ok(())
     }
 
-    /// What is held, but not among those sent up to a head. Each is now deprecated, or the register contradicts it: a change
+    /// Entries held that are not among those sent up to a head. Each is now deprecated, or the register contradicts it: a change
     /// of state takes a version of its own.
     ///
     /// # Errors
@@ -96,26 +96,26 @@ impl Successor {
         }
     }
 
-    /// Those of the absent ones that have to be explained by their later states.
+    /// The absent entries whose later states must explain their absence.
     #[must_use]
     pub fn unexplained(&self, absent: &[Arc<SealedEntry>]) -> Vec<Arc<SealedEntry>> {
-        // A node without a lineage can't be asked for more than it sends.
+        // A node without a lineage has no more to send.
         let wanted =
             |sealed: &&Arc<SealedEntry>| self.has_lineage && (sealed.entry().is_active || self.by_original());
         absent.iter().filter(wanted).cloned().collect()
     }
 
-    /// After which version the later states of entries are found.
+    /// The version after which the later states of entries are found.
     #[must_use]
     pub fn explained_after(&self, unexplained: &[Arc<SealedEntry>]) -> Option<Version> {
         let oldest = unexplained.iter().map(|sealed| sealed.entry().version).min()?;
         Some(if self.has_holes || self.by_original() { oldest.previous() } else { self.held.head() })
     }
 
-    /// The states up to a head that explain why entries are absent, found among later ones.
+    /// The states up to a head, among later ones, that explain the absence of entries.
     ///
     /// # Errors
-    /// [`Contradiction::Missing`] for one that is not explained; others for one that is explained by what it can't be.
+    /// [`Contradiction::Missing`] for an entry without an explanation; others for an invalid one.
     pub fn explain(
         &self,
         unexplained: &[Arc<SealedEntry>],
@@ -132,7 +132,7 @@ impl Successor {
         unexplained.iter().map(explain).collect()
     }
 
-    /// Those of the absent ones that are kept beside what is sent: deprecated ones, as they are held.
+    /// The absent entries that are kept beside those sent: deprecated ones.
     #[must_use]
     pub fn kept(&self, absent: &[Arc<SealedEntry>]) -> Vec<Arc<SealedEntry>> {
         let kept = |sealed: &&Arc<SealedEntry>| !sealed.entry().is_active && !self.by_original();
@@ -144,7 +144,7 @@ fn missing(held: &Arc<SealedEntry>) -> Contradiction {
     Contradiction::Missing { id: held.entry().blueprint_id.clone(), held: held.entry().version }
 }
 
-/// What of a register is not the same in the one that took its place, on an administrator's word.
+/// Differences of a register to the one that it replaced by force.
 #[must_use]
 pub fn differences(before: &RegisterView, after: &RegisterView) -> Vec<Contradiction> {
     let fell = (after.head() < before.head())

@@ -1,4 +1,4 @@
-//! A journal that frames are added to.
+//! Appends frames to a journal.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::{
 
 /// Entries in one frame of a whole register.
 const PER_FRAME: usize = 512;
-/// Bytes that are gathered before they are written.
+/// Bytes that are buffered before a write.
 const BUFFER: usize = 1024 * 1024;
 
 /// A file and the place where the next frame goes.
@@ -22,7 +22,7 @@ pub(super) struct Appender {
     chain: Chain,
 }
 
-/// A place in a journal, to go back to.
+/// A position in a journal, for rollback.
 #[derive(Clone, Copy)]
 pub(super) struct Mark {
     end: u64,
@@ -30,12 +30,11 @@ pub(super) struct Mark {
 }
 
 impl Appender {
-    /// Goes on at the end of what a journal holds.
     pub(super) fn at(file: JournalFile, end: u64, chain: Chain) -> Self {
         Self { file: Arc::new(file), end, chain }
     }
 
-    /// An empty journal, to take the place of another one.
+    /// An empty journal that is to replace another one.
     pub(super) fn beside(place: &Place) -> Result<Self, StoreError> {
         Ok(Self::at(JournalFile::beside(place)?, HEADER as u64, START))
     }
@@ -48,7 +47,7 @@ impl Appender {
         self.end
     }
 
-    /// Adds a frame. After an error nothing has been added: the next frame is written over what there is of this one.
+    /// Appends a frame. After an error nothing is appended: the next frame overwrites the partial one.
     fn append(&mut self, meta: &Meta, entries: &[Arc<SealedEntry>]) -> Result<(), StoreError> {
         let (mut buffer, chain) = frame::encode(&self.chain, meta);
         let mut end = self.end;
@@ -65,7 +64,7 @@ impl Appender {
         Ok(())
     }
 
-    /// Adds a transaction: entries, and what else is new with them.
+    /// Appends a transaction.
     pub(super) fn commit(
         &mut self,
         genesis: Option<&Genesis>,
@@ -81,23 +80,22 @@ impl Appender {
         self.append(&meta, entries)
     }
 
-    /// Where the next frame goes.
     pub(super) const fn mark(&self) -> Mark {
         Mark { end: self.end, chain: self.chain }
     }
 
-    /// Takes back what was added since.
+    /// Truncates the journal to a position.
     pub(super) fn back_to(&mut self, mark: Mark) -> Result<(), StoreError> {
         (self.end, self.chain) = (mark.end, mark.chain);
         self.file.truncate(mark.end)
     }
 
-    /// Adds some entries of a whole register.
+    /// Appends some entries of a whole register.
     pub(super) fn add(&mut self, entries: &[Arc<SealedEntry>]) -> Result<(), StoreError> {
         self.append(&Meta { entries: metas(entries), open: true, ..Meta::default() }, entries)
     }
 
-    /// Adds all entries of a register.
+    /// Appends all entries of a register.
     pub(super) fn add_all(&mut self, view: &RegisterView) -> Result<(), StoreError> {
         let entries: Vec<_> = view.iter().cloned().collect();
         entries.chunks(PER_FRAME).try_for_each(|some| self.add(some))

@@ -1,4 +1,4 @@
-//! The file of a journal: its beginning, its bytes, and how another one takes its place.
+//! The file of a journal: header, bytes, and replacement.
 //!
 //! ```text
 //! file = magic (16 bytes) | how far it was fsynced (u64, little endian) | that once more, inverted | frames
@@ -38,8 +38,7 @@ pub(super) struct Place {
     pub(super) path: PathBuf,
 }
 
-/// An open journal that no other process has open. One that was begun beside another and has not taken its name gives back
-/// its room when it is dropped.
+/// A locked journal. One that was begun beside another and has not replaced it is emptied when it is dropped.
 #[derive(Debug)]
 pub(super) struct JournalFile {
     medium: Box<dyn Medium>,
@@ -57,21 +56,20 @@ impl Drop for JournalFile {
     }
 }
 
-/// What lies in the file.
 pub(super) struct Content {
     pub(super) bytes: Bytes,
-    /// What is cut off or damaged below this was there once; above it a write may just not have been finished.
+    /// Damage below this offset is lost data; above it an unfinished write.
     pub(super) durable: usize,
 }
 
 impl JournalFile {
-    /// Opens or creates a journal. A new one gets its name with its beginning in it: an empty file is damage.
+    /// Opens or creates a journal. A new one gets its name after its header: an empty file is damage.
     pub(super) fn open(place: Place) -> Result<Self, StoreError> {
         if place.exists()? {
             let journal = Self::take(place.clone())?;
             let beside = place.beside();
             if beside.exists()? {
-                // A killed process left it. It is emptied, where no other process is at work with it.
+                // Left by a killed process: emptied, unless another process has it open.
                 drop(Self::beside(&place));
             }
             return Ok(journal);
@@ -87,7 +85,7 @@ impl JournalFile {
         Ok(journal)
     }
 
-    /// Creates an empty journal beside another one, to take its place by [`JournalFile::take_name_of`].
+    /// Creates an empty journal beside another one, to replace it by [`JournalFile::take_name_of`].
     pub(super) fn beside(place: &Place) -> Result<Self, StoreError> {
         let mut journal = Self::take(place.beside())?;
         *journal.is_beside.get_mut() = true;
@@ -101,7 +99,7 @@ impl JournalFile {
             ErrorKind::WouldBlock => in_use(&place.path),
             _ => at_path(io_error(&error), "open", &place.path),
         })?;
-        // Until it was locked, another process may have moved it into the place of the journal, or another one over it.
+        // Before it was locked, another process may have renamed it to the journal, or another file to its name.
         match medium.is_at(&place.path) {
             Ok(true) => Ok(Self { medium, place, is_beside: AtomicBool::new(false) }),
             Ok(false) => Err(in_use(&place.path)),
@@ -110,12 +108,12 @@ impl JournalFile {
         }
     }
 
-    /// Puts this journal, which must be durable, in another one's place. From then on it is the journal, whatever fails after
-    /// that; but its name may not outlive a power cut before [`Place::sync_names`].
+    /// Renames this journal, which must be durable, over another one. From then on it is the journal, whatever fails later; but
+    /// a power cut before [`Place::sync_names`] may undo the rename.
     pub(super) fn take_name_of(&self, place: &Place) -> Result<(), StoreError> {
         match place.files.rename(&self.place.path, &place.path) {
             Ok(()) => {}
-            // A network file system may report as failed what it has done.
+            // A network file system may report a failure for a rename that took place.
             Err(_) if self.is_at(place).is_ok_and(|is_there| is_there) => {}
             Err(error) => return Err(at_path(io_error(&error), "rename", &self.place.path)),
         }
@@ -123,7 +121,7 @@ impl JournalFile {
         Ok(())
     }
 
-    /// Whether a place is this file's still.
+    /// Whether this file still has the name.
     pub(super) fn is_at(&self, place: &Place) -> io::Result<bool> {
         self.medium.is_at(&place.path)
     }
@@ -133,7 +131,7 @@ impl JournalFile {
         written.map_err(|error| at_path(error, "write", &self.place.path))
     }
 
-    /// Notes how far the file is known to be on disk; it is a note for the next start, and needs no fsync itself.
+    /// Records how far the file is durable, for the next start; the record needs no fsync itself.
     pub(super) fn note_durable(&self, end: u64) -> Result<(), StoreError> {
         let mut note = [0; 16];
         note[..8].copy_from_slice(&end.to_le_bytes());
@@ -141,7 +139,6 @@ impl JournalFile {
         self.write(MAGIC.len() as u64, &note)
     }
 
-    /// Writes bytes at a place.
     pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
         self.medium.write(bytes, offset).map_err(|error| io_error(&error))
     }
@@ -151,7 +148,6 @@ impl JournalFile {
         self.medium.sync().map_err(|error| io_error(&error))
     }
 
-    /// Cuts the file off.
     pub(super) fn truncate(&self, end: u64) -> Result<(), StoreError> {
         self.medium.resize(end).map_err(|error| io_error(&error))
     }
@@ -186,7 +182,7 @@ impl JournalFile {
     }
 }
 
-/// How far the file was durable; none where it is no journal. A note that can't be read vouches for nothing.
+/// How far the file was durable, by its record; `None` where it is no journal. An unreadable record counts as none.
 fn durable(bytes: &[u8]) -> Option<usize> {
     let rest = bytes.strip_prefix(MAGIC)?;
     let (note, rest) = rest.split_first_chunk::<8>()?;
@@ -200,7 +196,7 @@ fn durable(bytes: &[u8]) -> Option<usize> {
 }
 
 impl Place {
-    /// Where a journal is written that is to take this one's place.
+    /// The file in which a replacement is written.
     fn beside(&self) -> Self {
         Self { path: self.path.with_added_extension("new"), files: Arc::clone(&self.files) }
     }
@@ -210,7 +206,7 @@ impl Place {
         exists.map_err(|error| at_path(io_error(&error), "look for", &self.path))
     }
 
-    /// Makes durable what the file is called.
+    /// Makes the name of the file durable.
     pub(super) fn sync_names(&self) -> Result<(), StoreError> {
         let synced = self.files.sync_names(&self.path);
         synced.map_err(|error| at_path(io_error(&error), "make durable the name of", &self.path))

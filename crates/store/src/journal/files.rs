@@ -1,4 +1,4 @@
-//! Where journals lie: the file system, or a simulation of one.
+//! File systems that hold journals: the real one, or a simulation.
 
 use std::{
     fmt,
@@ -22,7 +22,7 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// As the operating system gives them.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 
-    /// The file that a path leads to through links, which stay when that file is replaced.
+    /// The file that a path leads to through links, so that a replacement keeps the links.
     ///
     /// # Errors
     /// When it is no file, or as the operating system gives them.
@@ -30,43 +30,42 @@ pub trait Files: fmt::Debug + Send + Sync {
         Ok(path.to_owned())
     }
 
-    /// Opens a file for reading and writing; makes it, and its folder durably, where there is none. Nobody else may have it
-    /// open until it is dropped.
+    /// Opens a file for reading and writing, and locks it until it is dropped. Creates it, and its folder durably, if there is
+    /// none.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] while another process has it open; others as the operating system gives them.
     fn open(&self, path: &Path) -> io::Result<Box<dyn Medium>>;
 
-    /// Gives a file another name, in the place of one that may have had it, whose mode and owner it gets. Not durable by
-    /// itself.
+    /// Renames a file. It replaces one that has the name, and gets its mode and owner. Not durable by itself.
     ///
     /// # Errors
     /// As the operating system gives them.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Makes durable what the files beside this one are called.
+    /// Makes the names in the folder of this file durable.
     ///
     /// # Errors
     /// As the operating system gives them.
     fn sync_names(&self, path: &Path) -> io::Result<()>;
 }
 
-/// An open file. All of its operations work at a place and may come from several threads.
+/// An open file. All operations state an offset and may come from several threads.
 ///
 /// # Errors
 /// Each as the operating system gives them; a write that failed may have been done in part.
 pub trait Medium: fmt::Debug + Send + Sync {
     /// Length in bytes.
     fn length(&self) -> io::Result<u64>;
-    /// Fills a buffer from a place on.
+    /// Fills a buffer from an offset on.
     fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
-    /// Writes all bytes to a place.
+    /// Writes all bytes at an offset.
     fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Cuts the file off, or lengthens it with zeros.
+    /// Truncates the file, or extends it with zeros.
     fn resize(&self, length: u64) -> io::Result<()>;
-    /// Makes durable what was written.
+    /// Makes all writes durable.
     fn sync(&self) -> io::Result<()>;
-    /// Whether a path leads to this file still, and not to another one; [`io::ErrorKind::NotFound`] where it leads to none.
+    /// Whether a path still leads to this file; [`io::ErrorKind::NotFound`] where it leads to none.
     fn is_at(&self, path: &Path) -> io::Result<bool>;
 }
 

@@ -1,11 +1,11 @@
-//! The form of a journal: frames one after the other, each bound to all before it. Pure: bytes in, bytes out.
+//! Frames of a journal, each bound to all before it by a hash chain. Pure: bytes in, bytes out.
 //!
 //! ```text
 //! frame = length of meta (u32, little endian) | length of data (u64) | SHA-256 | meta (protobuf) | data
 //! ```
-//! The hash covers the hash before it, both lengths and the meta. The data are encoded entries; each is covered by the leaf
-//! that the meta states for it, so that no byte is hashed twice. A frame may leave its transaction open: then it counts only
-//! with the next one that does not.
+//! The hash covers the hash before it, both lengths and the meta. The data are encoded entries; the leaf in the meta covers
+//! each, so that no byte is hashed twice. A frame may leave its transaction open: then it counts only once a later frame ends
+//! the transaction.
 
 use bytes::Bytes;
 use prost::Message;
@@ -14,22 +14,21 @@ use sorcha_register::entry::SealedEntry;
 
 use super::super::{Checkpoint, StoreError};
 
-/// The hash that a frame ends with: it stands for all frames up to it.
+/// Hash over all frames up to one.
 pub(super) type Chain = [u8; 32];
-/// What comes before the first frame.
+/// The chain before the first frame.
 pub(super) const START: Chain = [0; 32];
 
 const PREFIX: usize = 4 + 8 + 32;
-/// A longer meta is no meta: a frame has at most a few thousand entries.
+/// Largest meta, bytes: a frame has at most a few thousand entries.
 const MAX_META: usize = 64 * 1024 * 1024;
 
-/// What a frame says of itself.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Meta {
-    /// The genesis record, where it is new.
+    /// The genesis record, if it is new.
     #[prost(bytes = "vec", optional, tag = "1")]
     pub(super) genesis: Option<Vec<u8>>,
-    /// The checkpoint as JSON, where it is new.
+    /// The checkpoint as JSON, if it is new.
     #[prost(bytes = "vec", optional, tag = "2")]
     pub(super) checkpoint: Option<Vec<u8>>,
     /// The entries of the data, in their order.
@@ -61,7 +60,6 @@ impl EntryMeta {
     }
 }
 
-/// A checkpoint as a frame holds it.
 pub(super) fn encode_checkpoint(checkpoint: &Checkpoint) -> Result<Vec<u8>, StoreError> {
     serde_json::to_vec(checkpoint).map_err(|error| StoreError::Internal(error.to_string()))
 }
@@ -87,18 +85,17 @@ pub(super) fn encode(before: &Chain, meta: &Meta) -> (Vec<u8>, Chain) {
     (bytes, chain)
 }
 
-/// A frame as it lies in a journal.
 #[derive(Debug)]
 pub(super) struct Frame {
     pub(super) meta: Meta,
-    /// Where its data begin.
+    /// Offset of its data.
     pub(super) data: usize,
-    /// Where the next frame begins.
+    /// Offset of the next frame.
     pub(super) next: usize,
     pub(super) chain: Chain,
 }
 
-/// Reads the frame at a position; none where the bytes from there on are no whole frame that follows the chain.
+/// Reads the frame at an offset; `None` where there is no whole frame that continues the chain.
 pub(super) fn parse(bytes: &Bytes, at: usize, before: &Chain) -> Option<Frame> {
     let rest = bytes.get(at..)?;
     let (lengths, rest) = rest.split_at_checked(PREFIX - 32)?;

@@ -1,4 +1,4 @@
-//! A whole register on its way in: what has arrived is written while more comes.
+//! A whole register that is being received: entries are written while more arrive.
 
 use std::{sync::Arc, thread};
 
@@ -18,30 +18,28 @@ use super::{
     file::Place,
 };
 
-/// Pieces that wait to be written.
+/// Pieces in the queue of the writing thread.
 const QUEUE: usize = 8;
-/// After so many bytes the disk is made to begin, beside further writes, so that little is left to wait for at the end.
+/// Bytes between two fsyncs that run beside further writes, so that the last fsync is short.
 const SYNC_EVERY: u64 = 8 * 1024 * 1024;
 
-/// A register that is being written beside the one that is in use; dropping it leaves that one alone.
+/// A register that is written beside the one in use; dropping it leaves that one unchanged.
 pub(super) struct Beside {
     shared: Arc<Shared>,
     way: Way,
 }
 
-/// Who writes.
 enum Way {
-    /// A thread of its own, while more comes.
+    /// A thread of its own writes.
     Thread { pieces: mpsc::Sender<Vec<Arc<SealedEntry>>>, writing: JoinHandle<Result<Written, StoreError>> },
-    /// The calling task.
+    /// The calling task writes.
     Inline(Box<Result<Written, StoreError>>),
 }
 
-/// What has been written.
 struct Written {
     journal: Appender,
     view: RegisterView,
-    /// What the disk has been made to begin with.
+    /// Offset up to which an fsync was begun.
     begun: u64,
     syncing: Option<thread::JoinHandle<Result<(), StoreError>>>,
 }
@@ -88,7 +86,7 @@ impl Written {
         Ok(written)
     }
 
-    /// Makes the disk begin with what has been written, unless it is busy with what came before.
+    /// Begins an fsync, unless one is running.
     fn sync_beside(&mut self) -> Result<(), StoreError> {
         if self.journal.end() < self.begun + SYNC_EVERY {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What a journal holds, verified. Pure: bytes in, a register and its findings out.
+//! Recovery of a journal at start. Pure: bytes in, a register and its findings out.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::{
     frame::{Chain, Frame, START, parse},
 };
 
-/// A journal's register, and where the next frame goes.
+/// The register of a journal, and the end at which it goes on.
 pub(super) struct Recovered {
     pub(super) loaded: Loaded,
     pub(super) end: u64,
@@ -49,7 +49,7 @@ pub(super) fn recover(content: &Content) -> Recovered {
     Recovered { loaded: Loaded { view, checkpoint, findings }, end: end as u64, chain }
 }
 
-/// What the frames read so far add up to.
+/// The register of the frames read so far.
 struct Reading {
     records: Vec<Record>,
     genesis: Option<Bytes>,
@@ -79,7 +79,7 @@ impl Reading {
             (at, chain) = (frame.next, frame.chain);
             let known = self.records.len();
             self.take_entries(&frame, bytes);
-            // A power cut leaves any part of what was not fsynced, also a frame's beginning without its data.
+            // A power cut may leave any part of a write without fsync, such as the beginning of a frame without its data.
             if at > durable && !integrity::examine(&self.records[known..]).findings.is_empty() {
                 break;
             }
@@ -92,7 +92,7 @@ impl Reading {
     }
 
     fn take_entries(&mut self, frame: &Frame, bytes: &Bytes) {
-        // A count of users for each frame: threads that check entries would wait for each other at a common one.
+        // A reference count for each frame: threads that check entries would contend for a common one.
         let mut data = Bytes::from_owner(bytes.slice(frame.data..frame.next));
         for meta in &frame.meta.entries {
             let length = usize::try_from(meta.length).ok().filter(|length| *length <= data.len());

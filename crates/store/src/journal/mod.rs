@@ -1,10 +1,10 @@
-//! The embedded store: a journal, one file that is only added to (ADR 13, ADR 15).
+//! The embedded store: a journal, which is an append-only write-ahead log in one file (ADR 13, ADR 15).
 //!
-//! A register lies in memory anyway and is read from disk only at start, from its first to its last byte. So a change costs
-//! one write at the end of the file. Publications that come together share a frame and an fsync, and are seen and
-//! acknowledged after it. A replica's batch survives a crash of the process at once, and is fsynced within
-//! [`Options::flush_within`] while further batches go on. A full sync is written beside the journal while it arrives, and
-//! takes its place in one step. What is damaged or cut off is found at start.
+//! The register is in memory; the file is read only at start, from its first to its last byte. A change costs one write at the
+//! end of the file. Concurrent publications share a frame and an fsync, and are visible and acknowledged after it. A replica's
+//! batch survives a crash of the process at once, and is fsynced within [`Options::flush_within`] while further batches go on. A
+//! full sync is written beside the journal while it arrives, and replaces it in one step. Damage and truncation are found at
+//! start.
 
 mod appender;
 mod file;
@@ -12,9 +12,10 @@ mod files;
 mod frame;
 mod incoming;
 mod load;
-mod memory;
 mod open;
 mod publish;
+#[cfg(any(test, feature = "testing"))]
+mod testing;
 mod writer;
 
 use std::{
@@ -49,10 +50,10 @@ pub const REPLICA_FILE: &str = "replica.journal";
 /// File name of a central node's register inside a data directory.
 pub const REGISTER_FILE: &str = "register.journal";
 
-/// A batch of up to this many bytes is written on the task that brings it: it takes less time than waking a thread for it.
+/// Largest batch that is written on the calling task, bytes: waking a thread would take longer.
 const INLINE_BYTES: usize = 64 * 1024;
 
-/// How a journal runs.
+/// Options of a journal.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// A replica's batches are fsynced within this time.
@@ -74,7 +75,7 @@ struct Shared {
     place: Place,
     options: Options,
     writer: Arc<Mutex<Writer>>,
-    /// Publications that wait for the writer.
+    /// Operations that wait for the writer.
     waiting: sync::Mutex<Vec<Op>>,
     state: watch::Receiver<Arc<Loaded>>,
     /// An fsync is due.
@@ -91,8 +92,8 @@ impl Shared {
         self.writer.lock().await.synced(&file, end, outcome)
     }
 
-    /// Has an operation stored, and waits for its answer. Whoever comes first stores all that wait: while the disk works, others
-    /// gather.
+    /// Stores an operation and waits for its answer. The caller that gets the writer commits all operations that wait: a group
+    /// gathers while the disk works.
     async fn ask<T>(&self, op: impl FnOnce(Reply<T>) -> Op) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.waiting().push(op(reply));
@@ -112,12 +113,12 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has what was written fsynced in time; again and again, while that fails.
+    /// Schedules an fsync, and repeats it while it fails.
     fn flush_later(self: &Arc<Self>) {
         if self.flush_due.swap(true, Ordering::AcqRel) {
             return;
         }
-        // A store that is dropped lets go of its file at once.
+        // Weak, so that a dropped store closes its file at once.
         let (shared, within) = (Arc::downgrade(self), self.options.flush_within);
         tokio::spawn(async move {
             tokio::time::sleep(within).await;
@@ -171,7 +172,7 @@ impl Store for JournalStore {
         let size: usize = entries.iter().map(|sealed| sealed.encoded().len()).sum();
         let mut writer = Arc::clone(&self.0.writer).lock_owned().await;
         let work = move || writer.apply(entries, checkpoint);
-        // Without a wait between write and memory, or where nobody can drop it: both change, or none.
+        // File and memory change together: without an await between them, or in a task that is not dropped.
         if size <= INLINE_BYTES { work() } else { self.0.options.run(work).await }?;
         self.0.flush_later();
         Ok(())
@@ -209,7 +210,5 @@ impl Options {
     }
 }
 
-#[cfg(test)]
-mod publish_tests;
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,6 @@ use super::{
     appender::Appender,
     file::{JournalFile, Place},
     load::{Recovered, recover},
-    memory::MemoryFiles,
     writer::Writer,
 };
 
@@ -48,25 +47,15 @@ impl JournalStore {
         Ok(Self::over(place, options, journal, loaded))
     }
 
-    /// A store that lives in memory and dies with the process.
-    ///
-    /// # Errors
-    /// [`StoreError::Internal`], which memory has no reason to give.
-    pub fn in_memory(options: Options) -> Result<Self, StoreError> {
-        let place = Place { files: Arc::new(MemoryFiles::default()), path: REGISTER_FILE.into() };
-        let (journal, loaded) = open_file(&place)?;
-        Ok(Self::over(place, options, journal, loaded))
-    }
-
-    fn over(place: Place, options: Options, journal: Appender, loaded: Loaded) -> Self {
+    pub(super) fn over(place: Place, options: Options, journal: Appender, loaded: Loaded) -> Self {
         let (state, seen) = watch::channel(Arc::new(loaded));
         let writer = Arc::new(Mutex::new(Writer::new(place.clone(), journal, state)));
         let (waiting, flush_due) = (sync::Mutex::default(), AtomicBool::new(false));
         Self(Arc::new(Shared { place, options, writer, waiting, state: seen, flush_due }))
     }
 
-    /// As [`JournalStore::open_on`], but a file that is no journal is set aside (renamed to `….damaged-<unix ms>`), logged,
-    /// and a new one made. Its content is fetched again.
+    /// As [`JournalStore::open_on`], but a file that is no journal is renamed to `….damaged-<unix ms>` and logged, and a new one
+    /// is made. The next sync fetches the content again.
     ///
     /// # Errors
     /// As [`JournalStore::open`], but for a file that is no journal.
@@ -89,7 +78,7 @@ impl JournalStore {
     }
 }
 
-/// Renames an unreadable file, but never to a name that another one has.
+/// Renames an unreadable file to a free name.
 fn set_aside(files: &dyn Files, path: &Path, now_millis: i64) -> io::Result<PathBuf> {
     for aside in asides(path, now_millis) {
         if !files.exists(&aside)? {
@@ -100,19 +89,19 @@ fn set_aside(files: &dyn Files, path: &Path, now_millis: i64) -> io::Result<Path
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-fn open_file(place: &Place) -> Result<(Appender, Loaded), StoreError> {
+pub(super) fn open_file(place: &Place) -> Result<(Appender, Loaded), StoreError> {
     let file = JournalFile::open(place.clone())?;
-    // Whoever put it there may have been killed before its name was durable.
+    // The process that renamed it may have been killed before its name was durable.
     place.sync_names()?;
     let content = file.read()?;
     let Recovered { loaded, end, chain } = recover(&content);
-    // Damage is left as it is for whoever looks into it, until the replica is replaced.
+    // A damaged file stays unchanged for examination, until the register is replaced.
     if loaded.findings.is_empty() {
-        // What does not count must not follow what is added now.
+        // An unfinished frame must not precede new ones.
         if end < content.bytes.len() as u64 {
             file.truncate(end)?;
         }
-        // What a killed process had written may still be on its way to the disk.
+        // Writes of a killed process may not be on disk yet.
         if content.durable as u64 != end {
             file.sync()?;
             file.note_durable(end)?;
@@ -121,8 +110,8 @@ fn open_file(place: &Place) -> Result<(Appender, Loaded), StoreError> {
     Ok((Appender::at(file, end, chain), loaded))
 }
 
-/// Opens the replica in a data directory. A file that is no journal is set aside (renamed to `….damaged-<unix ms>`) and
-/// fetched again. One that `register import` made before it was known whose it would be takes the replica's name.
+/// Opens the replica in a data directory. A file that is no journal is renamed to `….damaged-<unix ms>`, and the replica is
+/// fetched again. `register import` does not know the role of the node: a register that it made is renamed to the replica.
 ///
 /// # Errors
 /// As [`JournalStore::open`], but for a file that is no journal.
@@ -144,7 +133,7 @@ fn exists(path: &Path) -> Result<bool, StoreError> {
     OsFiles.exists(path).map_err(doing("look for", path))
 }
 
-/// For what the system says about a file.
+/// Adds operation and file to an error of the system.
 fn doing(what: &str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     move |error| at_path(io_error(&error), what, path)
 }

@@ -1,5 +1,5 @@
-//! What publications do to a register: a group of them is decided in turn, stored in one frame, and answered together. Pure
-//! but for the answers.
+//! Group commit: operations are decided one after the other, stored in one frame, and answered together. Pure except for the
+//! answers.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::super::{Draft, Loaded, Publication, StateChange, StoreError, next_ver
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// What callers ask for; each must be durable before it is answered.
+/// An operation; it is durable before it is answered.
 pub(super) enum Op {
     InitGenesis(Genesis, Reply<Genesis>),
     Publish(Draft, Reply<Publication>),
@@ -18,7 +18,7 @@ pub(super) enum Op {
 }
 
 impl Op {
-    /// Whoever asked has given up. What was not begun is then not done: it would come as a surprise later.
+    /// Whether the caller has given up. An operation that was not begun is then dropped.
     fn is_abandoned(&self) -> bool {
         match self {
             Self::InitGenesis(_, reply) => reply.is_closed(),

@@ -15,22 +15,22 @@ use super::{
     publish::{Group, Op},
 };
 
-/// A journal that has grown to this many times its register, and beyond so many bytes, is written anew.
+/// A journal is compacted when it is this many times as large as its register, and larger than `SMALL`.
 const GROWTH: u64 = 3;
 const SMALL: u64 = 1024 * 1024;
 
-/// File and register; whoever holds it is alone.
+/// File and register, for one task at a time.
 pub(super) struct Writer {
     place: Place,
     journal: Appender,
     state: watch::Sender<Arc<Loaded>>,
-    /// Bytes of the entries that count.
+    /// Bytes of the current entries.
     live: u64,
-    /// An fsync failed: what was written before it may be gone whatever later ones say.
+    /// An fsync failed: earlier writes may be lost, even if later ones succeed.
     suspect: bool,
-    /// Below this length no other attempt is made to write the file anew: the last one failed.
+    /// The last compaction failed: the next one is tried at this length.
     patient_until: u64,
-    /// The file has its name, but a power cut may give that back to the one before: nothing that is written is durable.
+    /// The rename of the file is not durable, so no write is.
     name_is_due: bool,
 }
 
@@ -44,7 +44,7 @@ impl Writer {
         Arc::clone(&self.state.borrow())
     }
 
-    /// Stores entries, of which those count that are newer than what is known, and the position after them.
+    /// Stores the entries that are newer than those held, and the position after them.
     pub(super) fn apply(
         &mut self,
         entries: Vec<Arc<SealedEntry>>,
@@ -54,7 +54,7 @@ impl Writer {
         let (entries, live) = self.newer(entries);
         self.journal.commit(None, &entries, Some(&checkpoint))?;
         self.live = live;
-        // In place, unless somebody keeps the value before.
+        // In place, unless a reader keeps the previous value.
         self.state.send_modify(|state| {
             let state = Arc::make_mut(state);
             state.view.apply(entries, checkpoint.version);
@@ -63,8 +63,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Decides operations, makes what they change durable in one frame, and answers them. Nobody sees a change before it is
-    /// durable: what a peer has been sent must still be here after a power cut.
+    /// Decides operations, makes their changes durable in one frame, and answers them. A change is visible only once it is
+    /// durable: entries that peers have received must survive a power cut.
     pub(super) fn commit(&mut self, ops: Vec<Op>) {
         let group = Group::decide(Loaded::clone(&self.now()), ops);
         let stored = if group.is_empty() { self.settle() } else { self.store(&group) };
@@ -77,7 +77,7 @@ impl Writer {
         self.renew_if_large();
     }
 
-    /// A journal that is mostly of no use any more is written anew. Where there is no room for that, it goes on growing.
+    /// Compacts a journal of mostly superseded entries. Without room for that, it goes on growing.
     fn renew_if_large(&mut self) {
         if self.is_large()
             && let Err(error) = self.renew()
@@ -93,20 +93,20 @@ impl Writer {
         self.journal.commit(group.genesis.as_deref(), &group.entries, None)?;
         if let Err(error) = self.journal.file().sync() {
             self.suspect = true;
-            // It was not acknowledged. Should the process end before the file is written anew, it must not come back.
+            // It is not acknowledged, so it must not be there after a restart.
             drop(self.journal.back_to(before));
             return Err(error);
         }
         let added: u64 = group.entries.iter().map(|sealed| sealed.encoded().len() as u64).sum();
         self.live = (self.live + added).saturating_sub(group.superseded);
-        // Without the note the next start takes less for granted; what was stored is stored.
+        // Without the record the next start verifies more; the entries are durable.
         if let Err(error) = self.journal.file().note_durable(self.journal.end()) {
             tracing::warn!(%error, "how far the register is durable was not noted");
         }
         Ok(())
     }
 
-    /// Those entries that are newer than what is known, and the bytes that count after them.
+    /// The entries that are newer than those held, and the bytes of the current entries after them.
     fn newer(&self, mut entries: Vec<Arc<SealedEntry>>) -> (Vec<Arc<SealedEntry>>, u64) {
         let (state, mut live) = (self.state.borrow(), self.live);
         entries.retain(|new| match state.view.get(&new.entry().blueprint_id) {
@@ -120,7 +120,6 @@ impl Writer {
         (entries, live)
     }
 
-    /// Stores a whole register in the place of the one before.
     pub(super) fn replace(
         &mut self,
         genesis: Option<Genesis>,
@@ -129,19 +128,18 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let head = checkpoint.as_ref().map_or(Version::ZERO, |checkpoint| checkpoint.version);
         let view = RegisterView::with_entries(genesis.map(Arc::new), entries, head);
-        self.write_anew(Loaded { view, checkpoint, findings: Vec::new() })
+        self.rewrite(Loaded { view, checkpoint, findings: Vec::new() })
     }
 
-    fn write_anew(&mut self, state: Loaded) -> Result<(), StoreError> {
+    fn rewrite(&mut self, state: Loaded) -> Result<(), StoreError> {
         let mut journal = Appender::beside(&self.place)?;
         journal.add_all(&state.view)?;
         journal.finish(&state.view, state.checkpoint.as_ref())?;
         self.switch_to(journal, state)
     }
 
-    /// Puts a finished journal in the place of this one. Once it is there, everything goes on with it: the file before has no
-    /// name any more, and what is written to it is lost with the process. An error then means that a power cut may bring the
-    /// one before back; nothing more is acknowledged until that is over.
+    /// Replaces this journal by a finished one. After the rename all writes go to the new file: the old one has no name any more.
+    /// An error after the rename means that a power cut may undo it; nothing is acknowledged until the name is durable.
     pub(super) fn switch_to(&mut self, journal: Appender, state: Loaded) -> Result<(), StoreError> {
         journal.file().take_name_of(&self.place)?;
         self.name_is_due = true;
@@ -152,7 +150,7 @@ impl Writer {
         self.name_durably()
     }
 
-    /// Makes up for an fsync of the folder that failed.
+    /// Repeats a failed fsync of the folder.
     fn name_durably(&mut self) -> Result<(), StoreError> {
         if self.name_is_due {
             self.place.sync_names()?;
@@ -161,7 +159,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Whatever keeps the next write from being durable is mended, or the write is refused.
+    /// Repairs what keeps the next write from being durable, or refuses the write.
     fn settle(&mut self) -> Result<(), StoreError> {
         self.name_durably()?;
         match self.journal.file().is_at(&self.place) {
@@ -171,7 +169,7 @@ impl Writer {
                  back",
                 self.place.path.display()
             ))),
-            // All of it is in memory.
+            // The register is in memory.
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 tracing::error!(file = %self.place.path.display(), "the register's file was removed while this node runs; it is written anew");
                 self.renew()
@@ -180,21 +178,21 @@ impl Writer {
         }
     }
 
-    /// After a failed fsync the file is not added to, but replaced.
+    /// After a failed fsync the file is replaced instead of extended.
     fn renew_if_suspect(&mut self) -> Result<(), StoreError> {
         if self.suspect { self.renew() } else { Ok(()) }
     }
 
-    /// Writes the journal anew. One with findings is left to its repair: written anew it would have none.
+    /// Compacts the journal. One with findings stays unchanged until its repair: compaction would hide them.
     fn renew(&mut self) -> Result<(), StoreError> {
         let now = self.now();
         match now.findings.first() {
             Some(finding) => Err(StoreError::Damaged(finding.to_string())),
-            None => self.write_anew(Loaded::clone(&now)),
+            None => self.rewrite(Loaded::clone(&now)),
         }
     }
 
-    /// The journal is mostly of no use any more. One with findings is left as it is.
+    /// Whether most of the journal is superseded; false for one with findings.
     fn is_large(&self) -> bool {
         let end = self.journal.end();
         end > SMALL + GROWTH * self.live
@@ -202,15 +200,14 @@ impl Writer {
             && self.state.borrow().findings.is_empty()
     }
 
-    /// What has to be fsynced, and up to where it is durable then. A journal that is mostly of no use any more is written
-    /// anew on this occasion.
+    /// The file that needs an fsync, and the end that is durable afterwards. Compacts the journal if it is large.
     pub(super) fn unsynced(&mut self) -> Result<(Arc<JournalFile>, u64), StoreError> {
         self.settle()?;
         self.renew_if_large();
         Ok((Arc::clone(self.journal.file()), self.journal.end()))
     }
 
-    /// Takes in how an fsync ended. One of a journal that was replaced meanwhile does not matter: the new one is durable.
+    /// Processes the result of an fsync. It is ignored for a journal that was replaced meanwhile: the new one is durable.
     pub(super) fn synced(
         &mut self,
         file: &Arc<JournalFile>,

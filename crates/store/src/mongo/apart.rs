@@ -1,9 +1,8 @@
-//! Servers that don't guard superseded versions ([`Guards`](super::guards::Guards)): the node looks for itself.
+//! Unique versions on servers that don't guard superseded ones ([`Guards`](super::guards::Guards)).
 //!
-//! The danger is a publication that is carried out late: another node took its version meanwhile, and moved on from it with a
-//! deprecation. So whoever has stored an entry looks whether its version is one that another blueprint has had, and moves
-//! the entry on to the next free version if so, before the publication is acknowledged. An entry that a crash left in such
-//! a place is moved on when the register is loaded.
+//! A publication may be carried out late: another node took its version meanwhile, and moved on from it with a deprecation. So
+//! the node checks after each write whether another blueprint has had the version, and moves the entry on to the next free
+//! version, before the publication is acknowledged. Entries that a crash left at such a version are moved at the next load.
 
 use std::sync::Arc;
 
@@ -28,7 +27,7 @@ impl MongoStore {
         Ok(self.db.bounded(self.db.entries.find_one(others)).await?.is_some())
     }
 
-    /// The publication with a version that is its own.
+    /// The publication, at a version of its own.
     pub(super) async fn kept_apart(&self, publication: Publication) -> Outcome<Publication> {
         if self.guards.elements {
             return Ok(publication);
@@ -40,7 +39,7 @@ impl MongoStore {
         Ok(Publication { entry, changed })
     }
 
-    /// Gives an entry the next version in the place of its own; returns what is stored then.
+    /// Moves an entry to the next version; returns the entry stored afterwards.
     async fn move_on(&self, entry: &Arc<SealedEntry>) -> Outcome<Arc<SealedEntry>> {
         let (id, from) = (&entry.entry().blueprint_id, entry.entry().version);
         let stored = self.stored(id).await?;
@@ -57,7 +56,7 @@ impl MongoStore {
         tracing::warn!(blueprint_id = %id, %from, %to, "version was given twice by the database server; the later entry is moved on");
         match outcome {
             Err(Failure::Retry(error)) => Err(Failure::Retry(error)),
-            // Carried out or not: what is stored counts.
+            // Whether it was carried out or not: the stored entry counts.
             _ => Ok(self.stored(id).await?.sealed),
         }
     }
@@ -68,7 +67,7 @@ impl MongoStore {
         Ok(blocking(move || decode(&raw)).await?)
     }
 
-    /// Moves entries on that a crash has left at a version of another; whether there were any.
+    /// Moves entries that a crash left at a version of another blueprint; returns whether there were any.
     pub(super) async fn move_strays(&self, contents: &Contents) -> Outcome<bool> {
         let strays = if self.guards.elements { Vec::new() } else { contents.strays() };
         for stray in &strays {

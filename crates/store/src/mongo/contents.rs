@@ -1,8 +1,8 @@
-//! What a cursor found, made into the state of the register at one version.
+//! The state of the register at one version, from the results of cursors.
 //!
-//! A cursor is no snapshot: others publish while it is on its way, and a blueprint that they deprecate or reactivate
-//! takes a new version, so that it may be found twice. A server may even show it at its old place with its new version, and
-//! the versions in between not at all. So nothing here relies on the order of what comes, and what is missing is looked for again.
+//! A cursor is not a snapshot: other nodes publish meanwhile, and a blueprint that they deprecate or reactivate takes a new
+//! version, so that a cursor may return it twice. A server may even return it at its old position with its new version, and skip
+//! the versions in between. So the order of results does not matter here, and missing versions are read again.
 
 use std::collections::BTreeSet;
 
@@ -11,12 +11,11 @@ use sorcha_register::{integrity::Finding, names::Version};
 
 use super::{Outcome, database::Database, entry_codec::Stored, read::Verified};
 
-/// Documents of the collection.
 #[derive(Default)]
 pub(super) struct Contents {
     /// Ascending, one per blueprint: the newest.
     pub(super) sound: Vec<Stored>,
-    /// With the versions that they claim to account for.
+    /// Damaged documents, with the versions that they claim.
     pub(super) unsound: Vec<(Finding, Vec<Version>)>,
 }
 
@@ -27,7 +26,7 @@ impl Contents {
         contents
     }
 
-    /// Adds what another look found.
+    /// Adds the results of another read.
     pub(super) fn add(&mut self, read: Vec<Verified>) {
         for verified in read {
             match verified {
@@ -50,7 +49,7 @@ impl Contents {
         self.sound.last().map(|stored| stored.sealed.entry().version).unwrap_or_default()
     }
 
-    /// Versions after one that documents have, had, or claim to have; ascending.
+    /// Versions after one that documents have, had, or claim; ascending.
     pub(super) fn accounted(&self, after: Version) -> Vec<Version> {
         let of =
             |stored: &Stored| stored.supersedes.clone().into_iter().chain([stored.sealed.entry().version]);
@@ -67,7 +66,7 @@ impl Contents {
         versions
     }
 
-    /// The first version between `after` and the newest that nothing accounts for.
+    /// The first version between `after` and the newest that is not accounted for.
     fn first_missing(&self, after: Version) -> Option<Version> {
         let mut expected = after.next()?;
         for version in self.accounted(after) {
@@ -79,7 +78,7 @@ impl Contents {
         (expected < self.newest()).then_some(expected)
     }
 
-    /// How many versions between `after` and the newest nothing accounts for.
+    /// Number of versions between `after` and the newest that are not accounted for.
     pub(super) fn missing(&self, after: Version) -> i64 {
         let newest = self.newest();
         if newest <= after {
@@ -91,11 +90,10 @@ impl Contents {
 }
 
 impl Database {
-    /// Completes what was read of a register that others publish to: entries after `after`, of which at most `limit`
-    /// are asked for at once.
+    /// Completes a read of entries after `after` against concurrent publications, with further reads of at most `limit` entries.
     ///
-    /// A version is stored only by who saw the one before it, and only once. So what is missing below a version that an earlier
-    /// look has seen, and that a later look doesn't find, is not there, or belongs to a blueprint that has moved beyond `limit`.
+    /// A node stores a version only after it has seen the one before, and only once. So a version below one that an earlier read
+    /// has returned, and that a later read does not find, is not there, or belongs to a blueprint that has moved beyond `limit`.
     pub(super) async fn complete(
         &self,
         contents: &mut Contents,
@@ -112,7 +110,7 @@ impl Database {
     }
 }
 
-/// Of a blueprint that was found more than once the newest state counts.
+/// Keeps the newest state of each blueprint.
 fn drop_moved(stored: &mut Vec<Stored>) {
     let mut seen = BTreeSet::new();
     let mut is_newest: Vec<bool> =

@@ -1,4 +1,4 @@
-//! The collections of one register, and operations on them that end in time.
+//! The collections of one register, and operations on them with a time limit.
 
 use std::{
     collections::BTreeMap,
@@ -30,15 +30,15 @@ use crate::{Exchange, InItsPlace, StoreError};
 
 /// Time to find a server that takes the operation, unless the connection string says otherwise.
 const SERVER_SELECTION: Duration = Duration::from_secs(2);
-/// Documents that one reply holds at the most. Servers end a reply at 16 MiB by themselves.
+/// Most documents in one reply. Servers also end a reply at 16 MiB.
 const BATCH: u32 = 256;
-/// Documents and bytes that are written together, far below the 48 MB of a message.
+/// Most documents and bytes in one write, far below the 48 MB of a message.
 const WRITE_BATCH: usize = 1000;
 const WRITE_BATCH_BYTES: usize = 16 * 1024 * 1024;
 
 pub(super) type Entries = Collection<RawDocumentBuf>;
 
-/// A register's place in MongoDB. Cheap to clone.
+/// The collections of a register. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Database {
     pub(super) client: Client,
@@ -48,18 +48,18 @@ pub(super) struct Database {
     pub(super) meta: Entries,
     /// The register that is to replace `entries`, while it is being written.
     pub(super) incoming: Entries,
-    /// The register that was replaced, for a moment, on servers that can't do that in one step.
+    /// The replaced register, during a replacement on servers that need several steps.
     pub(super) replaced: Entries,
-    /// Where the server is tried out.
+    /// Documents of the probes.
     pub(super) scratch: Entries,
-    /// Time for one operation.
+    /// Time limit of one operation.
     pub(super) timeout: Duration,
-    /// Documents that one reply holds at the most.
+    /// Most documents in one reply.
     pub(super) batch: Arc<AtomicU32>,
 }
 
 impl Database {
-    /// Connects, and sees to it that the server answers.
+    /// Connects and pings the server.
     pub(super) async fn connect(uri: &str, config: &MongoDb) -> Result<Self, StoreError> {
         let timeout = config.timeout;
         let options = bounded(timeout, ClientOptions::parse(uri)).await.map_err(|failure| {
@@ -99,7 +99,7 @@ impl Database {
         })
     }
 
-    /// Waits for an operation for as long as the configuration lets one take.
+    /// Runs an operation within the time limit.
     pub(super) async fn bounded<T>(
         &self,
         operation: impl IntoFuture<Output = mongodb::error::Result<T>>,
@@ -109,7 +109,7 @@ impl Database {
 
     /// The newest version in the database; 0 when there is none.
     pub(super) async fn head(&self) -> Outcome<Version> {
-        // The filter leaves out what is no number and would sort after all numbers.
+        // The filter excludes other types, which would sort after all numbers.
         let newest = self
             .entries
             .find_one(doc! { "version": { "$gt": 0_i64 } })
@@ -124,13 +124,13 @@ impl Database {
     /// The newest version, of a register with this genesis and of no other.
     ///
     /// # Errors
-    /// [`StoreError::Exchanged`] when another register lies there now: somebody has dropped, restored or exchanged the database
-    /// under the running node (ADR 26).
+    /// [`StoreError::Exchanged`] when the database holds another register: it was dropped, restored or exchanged under the
+    /// running node (ADR 26).
     pub(super) async fn head_of(&self, genesis: Option<&Genesis>) -> Outcome<Version> {
         tokio::try_join!(self.head(), self.check_lineage(genesis)).map(|(head, ())| head)
     }
 
-    /// Whether the register there has this genesis, where one is known.
+    /// Checks that the stored register has this genesis, if one is known.
     ///
     /// # Errors
     /// As [`Database::head_of`].
@@ -170,7 +170,7 @@ impl Database {
         Ok(())
     }
 
-    /// All documents about the register, by their id.
+    /// All documents of `<collection>_meta`, by id.
     pub(super) async fn read_meta(&self) -> Outcome<BTreeMap<String, RawDocumentBuf>> {
         let mut cursor = self.bounded(self.meta.find(doc! {})).await?;
         let mut found = BTreeMap::new();
@@ -181,12 +181,12 @@ impl Database {
         Ok(found)
     }
 
-    /// Stores a document about the register, in place of an older one.
+    /// Stores a document in `<collection>_meta`, replacing an older one.
     pub(super) async fn put_meta(&self, id: &str, document: RawDocumentBuf) -> Outcome<()> {
         self.bounded(self.meta.replace_one(doc! { "_id": id }, document).upsert(true)).await.map(|_| ())
     }
 
-    /// Removes documents about the register.
+    /// Removes documents from `<collection>_meta`.
     pub(super) async fn delete_meta(&self, ids: &[&str]) -> Outcome<()> {
         self.bounded(self.meta.delete_many(doc! { "_id": { "$in": ids.to_vec() } })).await.map(|_| ())
     }
@@ -213,7 +213,7 @@ fn exchanged(genesis: &Genesis, found: InItsPlace) -> Failure {
     Failure::Final(StoreError::Exchanged(Exchange { ours: Some(genesis.lineage()), found }))
 }
 
-/// What a connection string asks for that a register can't do with.
+/// Options of a connection string that are too weak for a register.
 fn overridden(options: &ClientOptions) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(concern) = &options.write_concern {
@@ -239,8 +239,8 @@ fn overridden(options: &ClientOptions) -> Vec<String> {
     found
 }
 
-/// Majority writes, in the journals, and majority reads, whatever the connection string says: what is acknowledged stays, and what is read
-/// was acknowledged (ADR 5).
+/// Majority writes in the journals and majority reads, whatever the connection string says: acknowledged writes stay, and reads
+/// see only acknowledged writes (ADR 5).
 fn collection_options(timeout: Duration) -> CollectionOptions {
     CollectionOptions::builder()
         .write_concern(

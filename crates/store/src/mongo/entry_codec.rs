@@ -1,11 +1,10 @@
-//! One entry as a document of the contract's collection (protocol section 7), and back.
+//! Codec of an entry as a document of the collection (protocol section 7).
 //!
-//! Beside the contract's fields there are three of ours: `traceParent`, `versions` and `entryHash`, which covers
-//! every other field. Optional fields are absent when empty, never present and empty.
+//! Three fields are additions to the original contract: `traceParent`, `versions` and `entryHash`, which covers every other
+//! field. Empty optional fields are absent.
 //!
-//! `versions` lists every version that the entry accounts for, ascending: those that the blueprint had before, and
-//! its own. Under a unique index it keeps a number from being given again after a deprecation has taken the
-//! blueprint on to another, and it lets a reader see that no version is missing.
+//! `versions` lists every version that the entry accounts for, ascending: those that the blueprint had before, and its own. A
+//! unique index on it keeps superseded versions from being assigned again, and readers see from it that no version is missing.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -29,23 +28,21 @@ use crate::StoreError;
 
 /// MongoDB's limit on one document, bytes.
 pub(super) const MAX_DOCUMENT_BYTES: usize = 16 * 1024 * 1024;
-/// Part of it that a publication leaves free, so that the blueprint can be deprecated and reactivated later:
-/// each change adds a number to `versions`.
+/// Part of it that a publication leaves free for later deprecations and reactivations, bytes: each adds a number to `versions`.
 pub(super) const STATE_CHANGE_BYTES: usize = 64 * 1024;
 
 /// An entry read from the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stored {
-    /// The entry.
     pub(super) sealed: Arc<SealedEntry>,
     /// Versions that its blueprint had before, ascending.
     pub(super) supersedes: Vec<Version>,
 }
 
-/// A blueprint's document in BSON, known to give the exact bytes back.
+/// A blueprint's document in BSON, verified to decode to the exact bytes.
 ///
 /// # Errors
-/// [`StoreError::Unstorable`] when it would not.
+/// [`StoreError::Unstorable`] when it does not.
 pub(super) fn encode_document(id: &BlueprintId, json: &Document) -> Result<RawDocumentBuf, StoreError> {
     let unstorable = |why: String| {
         StoreError::Unstorable(format!("MongoDB can't keep the document of blueprint {id}: {why}"))
@@ -116,11 +113,11 @@ pub(super) fn check_size(id: &BlueprintId, actual: usize, max: usize) -> Result<
     }
     Err(StoreError::Unstorable(format!(
         "blueprint {id} takes {actual} bytes in BSON; MongoDB's limit is {MAX_DOCUMENT_BYTES} bytes for one \
-         document, of which {STATE_CHANGE_BYTES} are kept for later changes of state"
+         document, of which {STATE_CHANGE_BYTES} are reserved for later changes of state"
     )))
 }
 
-/// Bytes as BSON; no other subtype than Generic is used.
+/// Bytes as BSON of subtype Generic, the only one in use.
 pub(super) fn binary(bytes: &[u8]) -> Binary {
     Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() }
 }
@@ -139,7 +136,7 @@ pub(super) fn entry_hash(leaf: Leaf, supersedes: &[Version]) -> [u8; 32] {
 /// Reads and verifies a document of the collection.
 ///
 /// # Errors
-/// A [`Finding`] that names version and id, as far as they can be read, and what is wrong.
+/// A [`Finding`] that names the fault, and version and id as far as they are readable.
 pub(super) fn decode(raw: &RawDocument) -> Result<Stored, Finding> {
     decode_fields(raw).map_err(|fault| Finding {
         version: stated_version(raw),
@@ -203,132 +200,4 @@ fn invalid(error: &InvalidField) -> Fault {
 }
 
 #[cfg(test)]
-mod tests {
-    use mongodb::bson::{Bson, Document as Bdoc, doc};
-
-    use super::*;
-    use crate::contract::{draft, id, version};
-    use sorcha_register::testing::entry;
-
-    fn raw(entry: Entry, supersedes: &[Version]) -> RawDocumentBuf {
-        let json = encode_document(&entry.blueprint_id, &entry.document).unwrap();
-        encode(&entry.seal(), supersedes, &json).unwrap()
-    }
-
-    fn full() -> Bdoc {
-        let entry = draft("a", r#"{"$id":"a","n":1,"list":[1,{"x":null}]}"#).at(version(3));
-        Bdoc::try_from(raw(entry, &[version(1), version(2)])).unwrap()
-    }
-
-    fn fault(document: Bdoc) -> Finding {
-        decode(&RawDocumentBuf::try_from(document).unwrap()).unwrap_err()
-    }
-
-    #[test]
-    fn has_the_contracts_keys_and_types() {
-        let document = full();
-        let keys: Vec<_> = document.keys().map(String::as_str).collect();
-        let contract = [
-            "_id",
-            "registerId",
-            "document",
-            "publishedAt",
-            "publishedBy",
-            "version",
-            "isActive",
-            "publicationTransactionId",
-            "checksum",
-            "metadata",
-        ];
-        assert_eq!(keys[..10], contract);
-        assert_eq!(keys[10..], ["traceParent", "versions", "entryHash"]);
-        assert_eq!(document.get_i64("version").unwrap(), 3);
-        assert_eq!(document.get_datetime("publishedAt").unwrap().timestamp_millis(), 1_700_000_000_123);
-        assert_eq!(document.get_document("metadata").unwrap(), &doc! {"a．b$c": "é", "category": "test"});
-        let mut bare = entry("a", 1);
-        bare.transaction_id = String::new();
-        bare.metadata.clear();
-        let bare = Bdoc::try_from(raw(bare, &[])).unwrap();
-        for absent in ["publicationTransactionId", "metadata", "traceParent"] {
-            assert!(!bare.contains_key(absent), "{absent}");
-        }
-    }
-
-    #[test]
-    fn comes_back_the_same_in_any_order_of_fields() {
-        let original = draft("a", r#"{"x":1}"#).at(version(2));
-        let bytes = raw(original.clone(), &[version(1)]);
-        let stored = decode(&bytes).unwrap();
-        assert_eq!(stored, Stored { sealed: original.seal(), supersedes: vec![version(1)] });
-        // Fields that an update adds come last.
-        let mut fields: Vec<_> = Bdoc::try_from(bytes).unwrap().into_iter().collect();
-        fields.reverse();
-        let backwards: Bdoc = fields.into_iter().collect();
-        assert_eq!(decode(&RawDocumentBuf::try_from(backwards).unwrap()).unwrap(), stored);
-    }
-
-    #[test]
-    fn no_changed_field_goes_unnoticed() {
-        let changes: Vec<(&str, Bson)> = vec![
-            ("_id", "b".into()),
-            ("registerId", "00000000-0000-0000-0000-000000000001".into()),
-            ("document", doc! {"n": 1}.into()),
-            ("document", doc! {"\u{ff04}id": "a", "n": 1_i64, "list": [1, {"x": null}]}.into()),
-            ("document", doc! {"\u{ff04}id": "a", "list": [1, {"x": null}], "n": 2}.into()),
-            ("publishedAt", DateTime::from_millis(1_700_000_000_124).into()),
-            ("publishedAt", 1_700_000_000_123_i64.into()),
-            ("publishedBy", "mallory".into()),
-            ("version", 4_i64.into()),
-            ("version", 3_i32.into()),
-            ("isActive", false.into()),
-            ("publicationTransactionId", "tx-b".into()),
-            ("checksum", "sha256:00".into()),
-            ("metadata", doc! {"category": "test", "a．b$c": "é"}.into()),
-            ("metadata", doc! {"category": "test"}.into()),
-            ("traceParent", "".into()),
-            ("versions", vec![1_i64, 3].into()),
-            ("versions", vec![2_i64, 1, 3].into()),
-            ("versions", vec![1_i64, 2].into()),
-            ("versions", Bson::Array(vec![])),
-            ("entryHash", binary(&[0; 32]).into()),
-            ("extra", 1.into()),
-        ];
-        for (key, value) in changes {
-            let mut document = full();
-            document.insert(key, value.clone());
-            let finding = fault(document);
-            assert_eq!(finding.version.is_some(), value != Bson::Int32(3), "{key}");
-            assert_eq!(finding.blueprint_id, Some(id(if key == "_id" { "b" } else { "a" })));
-        }
-        for key in full().keys() {
-            let mut document = full();
-            document.remove(key);
-            fault(document);
-        }
-    }
-
-    #[test]
-    fn no_flipped_bit_goes_unnoticed() {
-        let good = raw(draft("a", r#"{"n":1,"list":[1.5,{"x":null}]}"#).at(version(3)), &[version(1)]);
-        let stored = decode(&good).unwrap();
-        for bit in 0..good.as_bytes().len() * 8 {
-            let mut bytes = good.clone().into_bytes();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            let Ok(flipped) = RawDocumentBuf::from_bytes(bytes) else { continue };
-            assert_ne!(decode(&flipped).ok(), Some(stored.clone()), "bit {bit} flipped unnoticed");
-            assert!(decode(&flipped).is_err(), "bit {bit} gives another valid entry");
-        }
-    }
-
-    #[test]
-    fn what_mongodb_cannot_keep_is_refused_with_the_reason() {
-        let not_canonical = Document::from_received(bytes::Bytes::from_static(b"{ }"));
-        let refused = encode_document(&id("a"), &not_canonical).unwrap_err().to_string();
-        assert!(refused.contains("blueprint a") && refused.contains("not canonical"), "{refused}");
-        let json = format!(r#"{{"x":"{}"}}"#, "x".repeat(MAX_DOCUMENT_BYTES - STATE_CHANGE_BYTES));
-        let large = draft("a", &json).at(version(1));
-        let bson = encode_document(&large.blueprint_id, &large.document).unwrap();
-        let refused = encode(&large.seal(), &[], &bson).unwrap_err().to_string();
-        assert!(refused.contains("limit is 16777216 bytes"), "{refused}");
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
-//! What the driver's errors mean for a caller.
+//! Classifies the driver's errors for callers.
 //!
-//! The driver tells the same fault in different shapes, by the command that met it: a duplicate key is a write
-//! error after an insert, a list of them after `insert_many` and a command error after `find_and_modify`.
+//! The driver reports one fault in different shapes, depending on the command: a duplicate key is a write error after an
+//! insert, a list of them after `insert_many` and a command error after `find_and_modify`.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use sorcha_register::integrity::Finding;
 
 use crate::StoreError;
 
-/// Why an operation on the database did not succeed.
+/// Why an operation on the database failed.
 #[derive(Clone, Debug)]
 pub(super) enum Failure {
     /// A unique index holds the key already; nothing was stored.
@@ -19,13 +19,12 @@ pub(super) enum Failure {
     Oversize(String),
     /// An index with the same name or keys has other options.
     IndexConflict(String),
-    /// It may work later, and a write may have happened or still happen. The error is the answer if it never works.
+    /// It may succeed later, and the write may have happened or still happen. The error is the answer if all retries fail.
     Retry(StoreError),
-    /// It will not work by trying again.
+    /// A retry does not help.
     Final(StoreError),
 }
 
-/// The driver's result with the failure sorted.
 pub(super) type Outcome<T> = Result<T, Failure>;
 
 /// `IndexOptionsConflict` and `IndexKeySpecsConflict`.
@@ -64,7 +63,7 @@ const FULL: [&str; 4] = ["OutOfDiskSpace", "No space left on device", "space quo
 const OVER_MAXIMUM: &str = "over maximum";
 
 impl Failure {
-    /// No answer within the time that an operation has.
+    /// No answer within the time limit.
     pub(super) fn timed_out(after: Duration) -> Self {
         Self::Retry(StoreError::Unavailable(format!(
             "no answer from MongoDB within {}",
@@ -72,7 +71,7 @@ impl Failure {
         )))
     }
 
-    /// The answer for a caller when nothing more is tried.
+    /// The error for the caller after the last attempt.
     pub(super) fn into_error(self) -> StoreError {
         match self {
             Self::Retry(error) | Self::Final(error) => error,

@@ -1,4 +1,4 @@
-//! The fields of a document in the collection, read strictly: of the type that a node writes, and nothing else.
+//! Strict reader of a document's fields: each has the type that nodes write, and no other field exists.
 
 use std::collections::BTreeMap;
 
@@ -109,7 +109,7 @@ fn present_but_empty(key: &str) -> Fault {
     Fault::Damaged(format!("its field {key:?} is empty; a node would have left it out"))
 }
 
-/// A field that is there, of its type, but not as a node writes it.
+/// A field of the right type with a value that no node writes.
 pub(super) fn damaged(field: &str, why: &NotCanonical) -> Fault {
     Fault::Damaged(format!("its field {field:?} is not what a node writes: {why}"))
 }

@@ -1,5 +1,5 @@
-//! What a server keeps nodes from doing, found out by doing it: servers of other makers take the commands of MongoDB, and
-//! some of them do something else. It is tried at each start, in a collection of its own beside the register's.
+//! Probes of a server's guarantees: some servers accept MongoDB's commands and behave differently. Each start tries them in a
+//! scratch collection.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -11,22 +11,21 @@ use super::{
 };
 use crate::StoreError;
 
-/// What a server guards beyond what no register can do without.
+/// Optional guarantees of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Guards {
-    /// A number can be in the `versions` of one document only.
+    /// The unique index on `versions` covers its elements.
     pub(super) elements: bool,
 }
 
-/// What is told of a server that guards arrays only as wholes.
+/// Warning for a server whose unique index does not cover array elements.
 pub(super) const UNGUARDED: &str = "the database server does not keep a superseded version from being given again (its \
     unique index on `versions` does not look into arrays): the node looks after each publication itself, which is slower";
 
-/// Documents of one attempt.
 struct Scratch<'d> {
     db: &'d Database,
     base: i64,
-    /// What was said to the newest attempt that was refused.
+    /// Error of the newest refused attempt.
     refusal: Mutex<String>,
 }
 
@@ -35,8 +34,8 @@ impl Scratch<'_> {
         format!("{:x}-{number}", self.base)
     }
 
-    /// Inserts a document, or tries to; whether it is there then. Servers tell refusals in different ways, so that what they say
-    /// does not count.
+    /// Tries to insert a document; returns whether it is stored. Servers report refusals in different ways, so only the stored
+    /// state counts.
     async fn insert(&self, number: i64, version: i64, versions: &[i64]) -> Outcome<bool> {
         let id = self.id(number);
         let document =
@@ -47,7 +46,7 @@ impl Scratch<'_> {
         Ok(self.db.bounded(self.db.scratch.find_one(doc! { "_id": id })).await?.is_some())
     }
 
-    /// Changes a document, or tries to; whether it has a version then.
+    /// Tries to update a document; returns whether it has the version.
     async fn update(&self, number: i64, update: Document, version: i64) -> Outcome<bool> {
         let filter = doc! { "_id": self.id(number) };
         self.tried(self.db.bounded(self.db.scratch.update_one(filter, update)).await.map(|_| ()))?;
@@ -73,10 +72,10 @@ impl Scratch<'_> {
 }
 
 impl Database {
-    /// Finds out what the server guards.
+    /// Probes the server.
     ///
     /// # Errors
-    /// [`StoreError::Internal`] when it would let two nodes take one version, or takes nothing at all.
+    /// [`StoreError::Internal`] when it would let two nodes take one version, or refuses writes.
     pub(super) async fn probe(&self) -> Outcome<Guards> {
         self.create_indexes(&self.scratch).await?;
         // No other start uses these numbers.

@@ -1,6 +1,6 @@
-//! The indexes of protocol section 7, `version` unique (protocol D19), and one that keeps a superseded version from being given
-//! again; that one leaves out what no node wrote. Only those that are missing are asked for, one a command: servers of other
-//! makers don't all take several at once, or one that is there.
+//! Indexes: those of protocol section 7, `version` unique (protocol D19), and a sparse unique one on `versions`, which keeps
+//! superseded versions from being assigned again. Only missing ones are created, one a command: some servers refuse several at
+//! once, or one that exists.
 
 use mongodb::{
     IndexModel,
@@ -39,7 +39,7 @@ impl Wanted {
         IndexModel::builder().keys(self.keys.clone()).options(options).build()
     }
 
-    /// Whether an index that is there has the same keys; servers state directions as numbers of any type.
+    /// Whether an existing index has the same keys; servers state directions as numbers of any type.
     fn is_on_keys_of(&self, index: &IndexModel) -> bool {
         let plain = |keys: &Document| {
             keys.iter().map(|(key, direction)| (key.clone(), sign(direction))).collect::<Vec<_>>()

@@ -23,7 +23,7 @@ use super::{
 use crate::{Loaded, StoreError};
 
 impl MongoStore {
-    /// Reads everything. A replacement that a crash cut off is finished first.
+    /// Reads everything. A replacement that a crash interrupted is finished first.
     pub(super) async fn load_into(&self, replica: &mut Option<RegisterView>) -> Outcome<Loaded> {
         let mut meta = self.db.read_meta().await?;
         if let Some(Ok(unfinished)) = meta.get(REPLACING).map(|raw| decode_replacement(raw)) {
@@ -79,7 +79,7 @@ impl MongoStore {
         let Err(failure) = self.db.bounded(self.db.meta.insert_one(document)).await else {
             return Ok(genesis.clone());
         };
-        // Stored or not: what is there counts.
+        // Whether it was stored or not: the stored record counts.
         let Some(raw) = self.db.bounded(self.db.meta.find_one(doc! { "_id": GENESIS })).await? else {
             return Err(match failure {
                 Failure::Duplicate | Failure::Retry(_) => Failure::Retry(StoreError::Unavailable(
@@ -92,7 +92,7 @@ impl MongoStore {
     }
 }
 
-/// What is read makes a register and findings.
+/// Builds register and findings from what was read.
 fn assess(meta: &BTreeMap<String, RawDocumentBuf>, contents: Contents) -> Loaded {
     let mut findings = Vec::new();
     let genesis = genesis(meta, &mut findings);
@@ -146,7 +146,7 @@ fn recorded(meta: &BTreeMap<String, RawDocumentBuf>, id: &str) -> Version {
     meta.get(id).and_then(|raw| stated_version(raw)).unwrap_or_default()
 }
 
-/// A replica is not dense (a full sync carries active entries only); its seal tells whether it is whole.
+/// A replica is not dense (a full sync carries active entries only); its seal shows whether it is complete.
 fn assess_replica(
     genesis: Option<Arc<Genesis>>,
     mut contents: Contents,
@@ -185,7 +185,7 @@ impl Contents {
         )
     }
 
-    /// How many of the versions that a restore brought nothing accounts for any more.
+    /// Number of restored versions that are no longer accounted for.
     fn lacks_of(&self, restored: Restored) -> u64 {
         let accounted = self.accounted(Version::ZERO).into_iter();
         let found = accounted.take_while(|version| *version <= restored.version).count() as u64;
@@ -202,8 +202,8 @@ impl Contents {
         (missing > 0).then(|| Finding::whole(Fault::Store(why())))
     }
 
-    /// Versions that nothing accounts for. What a damaged document claims counts where nothing else does, so that
-    /// one damaged field is one finding.
+    /// Versions that are not accounted for. Claims of damaged documents count where no other does, so that one damaged field is
+    /// one finding.
     fn gaps(&self, floor: Version, recorded: Version) -> Vec<Finding> {
         let mut held: Vec<Version> = self.sound.iter().map(|stored| stored.sealed.entry().version).collect();
         let mut superseded: Vec<Version> =

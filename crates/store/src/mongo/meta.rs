@@ -1,14 +1,14 @@
-//! What a register has beside its entries, in the collection `<collection>_meta`:
+//! Records about a register in the collection `<collection>_meta`:
 //!
 //! | `_id` | holds |
 //! |---|---|
 //! | `genesis` | the exact signed bytes, the lineage, and a readable copy |
-//! | `head` | the newest version that some node has published; finds a register whose end was cut off |
+//! | `head` | the newest published version; shows that the end of a register is missing |
 //! | `checkpoint` | replica: its position and the seal over its entries |
-//! | `applying` | replica: the version that entries are being replaced on the way to |
-//! | `restored` | where a restore left versions out: up to which one, and how many entries there were |
-//! | `replacing` | those above of a register that is about to take this one's place |
-//! | `owner` | whether a register or a replica lies here, and whose the replica is |
+//! | `applying` | replica: target version of a batch that replaces entries |
+//! | `restored` | after a restore: the version up to which versions may be missing, and the number of entries |
+//! | `replacing` | the records above of a register that is about to replace this one |
+//! | `owner` | kind of the database, register or replica, and the peer that owns the replica |
 
 use mongodb::bson::{DateTime, RawBsonRef, RawDocument, RawDocumentBuf, raw::cstr, spec::BinarySubtype};
 use sha2::{Digest as _, Sha256};
@@ -44,7 +44,7 @@ pub(super) fn encode_genesis(genesis: &Genesis) -> Result<RawDocumentBuf, StoreE
 /// Reads and verifies a genesis.
 ///
 /// # Errors
-/// What is wrong with it, in words.
+/// The fault, as text.
 pub(super) fn decode_genesis(raw: &RawDocument) -> Result<Genesis, String> {
     let bytes = generic(raw, "bytes").ok_or("its signed bytes are missing")?;
     let genesis = Genesis::verify(bytes.to_vec().into()).map_err(|error| error.to_string())?;
@@ -61,15 +61,14 @@ pub(super) fn encode_version(id: &str, version: Version) -> RawDocumentBuf {
     out
 }
 
-/// Up to which version nothing but the entries of a restore is accounted for.
+/// The range of a restore: up to `version` only restored entries are accounted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Restored {
     pub(super) version: Version,
-    /// Versions up to there that entries have, or have had since.
+    /// Versions of this range that entries have, or have had since.
     pub(super) entries: u64,
 }
 
-/// The document that says what was restored.
 pub(super) fn encode_restored(restored: &Restored) -> RawDocumentBuf {
     let mut out = encode_version(RESTORED, restored.version);
     out.append(cstr!("entries"), i64::try_from(restored.entries).unwrap_or(i64::MAX));
@@ -77,7 +76,7 @@ pub(super) fn encode_restored(restored: &Restored) -> RawDocumentBuf {
     out
 }
 
-/// Reads what was restored; `None` when any byte of it is not as it was written.
+/// Reads it; `None` when any byte differs from what was written.
 pub(super) fn decode_restored(raw: &RawDocument) -> Option<Restored> {
     let restored = Restored {
         version: Version::new("version", raw.get_i64("version").ok()?).ok()?,
@@ -86,7 +85,7 @@ pub(super) fn decode_restored(raw: &RawDocument) -> Option<Restored> {
     (encode_restored(&restored).as_bytes() == raw.as_bytes()).then_some(restored)
 }
 
-/// A replica's position with the seal over what it holds there; no seal over a register that has findings.
+/// A replica's position, with the seal over its entries there unless it has findings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Position {
     pub(super) checkpoint: Checkpoint,
@@ -113,13 +112,13 @@ pub(super) fn encode_position(position: &Position) -> RawDocumentBuf {
     out
 }
 
-/// Ends a record with the hash over everything in it.
+/// Appends the hash over the whole record.
 fn append_hash(out: &mut RawDocumentBuf, kind: &[u8]) {
     let hash: [u8; 32] = Sha256::new().chain_update(kind).chain_update(out.as_bytes()).finalize().into();
     out.append(cstr!("hash"), binary(&hash));
 }
 
-/// Reads a replica's position; `None` when any byte of it is not as it was written.
+/// Reads a replica's position; `None` when any byte differs from what was written.
 pub(super) fn decode_position(raw: &RawDocument) -> Option<Position> {
     let date = |key| raw.get_datetime(key).ok().map(|date| Timestamp::from_millis(date.timestamp_millis()));
     let version = |key| Version::new("version", raw.get_i64(key).ok()?).ok();
@@ -143,7 +142,7 @@ pub(super) fn decode_position(raw: &RawDocument) -> Option<Position> {
     (encode_position(&position).as_bytes() == raw.as_bytes()).then_some(position)
 }
 
-/// A register that is about to take the place of the present one.
+/// A register that is about to replace the present one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Replacement {
     pub(super) genesis: Option<Genesis>,
@@ -171,7 +170,7 @@ pub(super) fn encode_replacement(replacement: &Replacement) -> Result<RawDocumen
 /// Reads a replacement.
 ///
 /// # Errors
-/// [`StoreError::Damaged`] when it is not as it was written.
+/// [`StoreError::Damaged`] when any byte differs from what was written.
 pub(super) fn decode_replacement(raw: &RawDocument) -> Result<Replacement, StoreError> {
     let damaged = |why: String| {
         StoreError::Damaged(format!("the record of an unfinished replacement of the register: {why}"))
@@ -208,97 +207,4 @@ fn generic<'a>(raw: &'a RawDocument, key: &str) -> Option<&'a [u8]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::contract::{checkpoint, version};
-    use sorcha_register::{
-        testing::{entry, genesis},
-        view::RegisterView,
-    };
-
-    fn position() -> Position {
-        let view = RegisterView::with_entries(None, vec![entry("a", 1).seal()], version(4));
-        let checkpoint = Checkpoint { adopt: Some(genesis(1).lineage()), ..checkpoint(4) };
-        Position { checkpoint, seal: Some(view.seal()) }
-    }
-
-    fn flips(good: &RawDocument) -> impl Iterator<Item = RawDocumentBuf> {
-        (0..good.as_bytes().len() * 8).filter_map(|bit| {
-            let mut bytes = good.as_bytes().to_vec();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            RawDocumentBuf::from_bytes(bytes).ok()
-        })
-    }
-
-    #[test]
-    fn a_position_comes_back_and_no_flipped_bit_goes_unnoticed() {
-        for position in [
-            position(),
-            Position { seal: None, ..position() },
-            Position { checkpoint: checkpoint(0), ..position() },
-        ] {
-            let good = encode_position(&position);
-            assert_eq!(decode_position(&good), Some(position));
-            assert!(flips(&good).all(|bad| decode_position(&bad).is_none()));
-        }
-    }
-
-    #[test]
-    fn what_was_restored_comes_back_and_no_flipped_bit_goes_unnoticed() {
-        let restored = Restored { version: version(1_000_000_004), entries: 3 };
-        let good = encode_restored(&restored);
-        assert_eq!(decode_restored(&good), Some(restored));
-        assert!(flips(&good).all(|bad| decode_restored(&bad).is_none()));
-    }
-
-    #[test]
-    fn a_genesis_comes_back_and_no_flipped_bit_goes_unnoticed() {
-        let good = encode_genesis(&genesis(1)).unwrap();
-        assert_eq!(decode_genesis(&good).unwrap(), genesis(1));
-        let administrators = good
-            .get_document("record")
-            .unwrap()
-            .get_document("record")
-            .unwrap()
-            .get_document("controlRecord");
-        assert!(administrators.unwrap().get_array("administrators").is_ok(), "people can read it");
-        assert!(flips(&good).step_by(7).all(|bad| decode_genesis(&bad).is_err()));
-    }
-
-    #[test]
-    fn a_replacement_comes_back_and_no_flipped_bit_goes_unnoticed() {
-        for replacement in [
-            Replacement {
-                genesis: Some(genesis(1)),
-                position: Some(position()),
-                restored: None,
-                head: version(4),
-            },
-            Replacement {
-                genesis: Some(genesis(1)),
-                position: None,
-                restored: Some(Restored { version: version(9), entries: 3 }),
-                head: version(9),
-            },
-            Replacement { genesis: None, position: None, restored: None, head: Version::ZERO },
-        ] {
-            let good = encode_replacement(&replacement).unwrap();
-            assert_eq!(decode_replacement(&good).unwrap(), replacement);
-            assert!(flips(&good).step_by(3).all(|bad| decode_replacement(&bad).is_err()));
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn arbitrary_documents_are_refused(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
-            // The length and the end that every document has; what lies between may be anything.
-            let length = i32::try_from(bytes.len() + 5).unwrap().to_le_bytes();
-            let document = [&length[..], &bytes, &[0]].concat();
-            if let Ok(raw) = RawDocumentBuf::from_bytes(document) {
-                proptest::prop_assert!(decode_position(&raw).is_none() && decode_restored(&raw).is_none());
-                proptest::prop_assert!(decode_genesis(&raw).is_err() && decode_replacement(&raw).is_err());
-                proptest::prop_assert!(crate::mongo::entry_codec::decode(&raw).is_err());
-            }
-        }
-    }
-}
+mod tests;

@@ -1,8 +1,8 @@
-//! Whose database it is. A register is shared by central nodes; a replica has one peer, which writes what it alone knows of
-//! it. A record in `<collection>_meta` says so, and is renewed while the peer runs.
+//! Ownership of a database: a register is shared by central nodes, a replica belongs to one peer. The record in
+//! `<collection>_meta` is a lease, which the peer renews while it runs.
 //!
-//! The peer itself, started anew, takes its database over at once: its other process, if there is one, writes nothing any
-//! more. Another peer is refused until the record has not been renewed for a while.
+//! The same peer takes its database over at once after a restart; its previous process, if it still runs, is fenced. Another
+//! peer is refused until the lease has expired.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,21 +20,21 @@ use super::{
 };
 use crate::StoreError;
 
-/// How often a peer renews its record, and looks whether it is still there.
+/// Period of the renewal.
 const RENEW: Duration = Duration::from_secs(5);
-/// A record that was not renewed for this long binds nobody but the peer that it names.
+/// Duration of the lease: afterwards other peers may take the database over.
 const EXPIRES: Duration = Duration::from_secs(600);
-/// Attempts at a record that others write at the same time.
+/// Attempts against concurrent claims.
 const ATTEMPTS: usize = 5;
 
-/// Who opens a database.
+/// The node that claims a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claimant {
-    /// A central node, for a register that it shares.
+    /// A central node, for a shared register.
     Central,
-    /// A peer, for a replica of its own.
+    /// A peer, for its own replica.
     Peer {
-        /// Which one; with its namespace, where there are namespaces.
+        /// Its id, on Kubernetes after its namespace.
         identity: String,
     },
 }
@@ -48,12 +48,11 @@ impl Claimant {
     }
 }
 
-/// The record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Record {
     kind: String,
     identity: String,
-    /// Which process of the peer.
+    /// Id of the process.
     instance: String,
     renewed: Timestamp,
 }
@@ -79,20 +78,19 @@ impl Record {
     }
 }
 
-/// What a database is found to be before it is claimed.
+/// Owner of a database before a claim.
 enum Found {
-    /// Nobody's.
     Free,
-    /// A register or replica of a version that kept no record.
+    /// A register or replica without a record, such as an imported one.
     Unnamed(&'static str),
     Owned(Record),
 }
 
-/// A claim that holds, as far as is known.
+/// A claim that is renewed.
 #[derive(Debug)]
 pub(super) struct Claim {
     instance: String,
-    /// Why it does not hold any more.
+    /// Why it is lost; `None` while it holds.
     lost: watch::Receiver<Option<StoreError>>,
     _renewal: AbortOnDropHandle<()>,
 }
@@ -107,7 +105,7 @@ impl MongoStore {
     /// Claims the database for a node, which renews its claim from then on.
     ///
     /// # Errors
-    /// [`StoreError::Owned`] when it is another's: with its name and the remedy.
+    /// [`StoreError::Owned`] when another node owns it, naming that node and the remedy.
     pub async fn claim(&self, claimant: &Claimant, env: &Env) -> Result<(), StoreError> {
         let record = Record {
             kind: claimant.kind().to_owned(),
@@ -130,7 +128,7 @@ impl MongoStore {
         Err(StoreError::Unavailable("others claim the database at the same time".to_owned()))
     }
 
-    /// False when someone else was faster.
+    /// False when a concurrent claim won.
     async fn try_claim(&self, record: &Record) -> Outcome<bool> {
         let found = self.db.found().await?;
         let refused = |why: String| Err(Failure::Final(StoreError::Owned(self.db.owned(&why))));
@@ -212,7 +210,7 @@ impl Database {
         self.is_owner(record, outcome.map(|_| ())).await
     }
 
-    /// Whatever was answered: what is stored counts.
+    /// Whatever the server answered: the stored record counts.
     async fn is_owner(&self, record: &Record, outcome: Outcome<()>) -> Outcome<bool> {
         let stored = self.owner().await?;
         match outcome {

@@ -1,13 +1,12 @@
 //! Publications and changes of state: allocation of the next version (ADR 5).
 
+mod write;
+
 use std::{sync::Arc, time::Duration};
 
-use mongodb::bson::{Document, RawDocumentBuf, doc};
+use mongodb::bson::{RawDocumentBuf, doc};
 use rand::RngExt as _;
-use sorcha_register::{
-    entry::Entry,
-    names::{BlueprintId, Leaf, Version},
-};
+use sorcha_register::names::{BlueprintId, Leaf, Version};
 use tokio::{
     sync::{Mutex, watch},
     time::{Instant, sleep, timeout_at},
@@ -16,25 +15,19 @@ use tokio::{
 use super::{
     Known, MongoStore, Outcome, blocking,
     database::Database,
-    entry_codec::{
-        MAX_DOCUMENT_BYTES, Stored, binary, check_size, decode, encode, encode_document, entry_hash,
-        stated_version,
-    },
+    entry_codec::{Stored, decode, encode, encode_document},
     errors::Failure,
     meta::HEAD,
 };
 use crate::{Draft, Exchange, InItsPlace, Publication, StateChange, StoreError, next_version};
 
-/// Protocol section 9: retries 3, delay 500 ms. Safe here, since an id is published once.
+/// Protocol section 9: retries 3, delay 500 ms. Retries are idempotent: an id is published once.
 const RETRIES: u32 = 3;
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// Longest random delay after another node took the version, as a power of two in milliseconds.
 const MAX_RACE_DELAY_LOG2: u32 = 6;
-/// What a change of state adds to a document beside its texts: the names of fields that were absent, one number
-/// in `versions`.
-const CHANGE_OVERHEAD_BYTES: usize = 128;
 
-/// What is to become the next version.
+/// A change that takes the next version.
 pub(super) enum Change<'a> {
     /// A new blueprint; `json` is its document in BSON.
     Publish { draft: &'a Draft, json: &'a RawDocumentBuf },
@@ -50,7 +43,7 @@ impl Change<'_> {
         }
     }
 
-    /// The answer that the stored entry gives already: it may be what an earlier attempt of this very call stored.
+    /// The answer, if the stored entry gives it: an earlier attempt of this call may have stored the entry.
     fn answer(&self, stored: &Stored, tries: &Tries) -> Result<Option<Publication>, StoreError> {
         let entry = stored.sealed.entry();
         let publication = |changed| Some(Publication { entry: Arc::clone(&stored.sealed), changed });
@@ -69,7 +62,7 @@ impl Change<'_> {
     }
 }
 
-/// What earlier attempts of one call left behind.
+/// State of the earlier attempts of one call.
 #[derive(Default)]
 struct Tries {
     /// Entries that may have been stored without an acknowledgement.
@@ -78,7 +71,7 @@ struct Tries {
     last: Option<StoreError>,
 }
 
-/// Checks a draft and brings its document into BSON.
+/// Checks a draft and encodes its document in BSON.
 pub(super) async fn encode_draft(draft: Draft) -> Result<RawDocumentBuf, StoreError> {
     let entry = draft.at(Version::FIRST);
     entry.validate()?;
@@ -91,9 +84,9 @@ pub(super) async fn encode_draft(draft: Draft) -> Result<RawDocumentBuf, StoreEr
 }
 
 impl MongoStore {
-    /// Makes a change the next version, trying again as long as an operation may take.
+    /// Stores a change at the next version, with retries within the time limit of an operation.
     ///
-    /// After an attempt whose outcome is not known the entry is looked for: what is there is published.
+    /// After an attempt with an unknown outcome the entry is read: if it is stored, it is published.
     pub(super) async fn carry_out(&self, change: Change<'_>) -> Result<Publication, StoreError> {
         if self.known.borrow().is_unsettled {
             self.settle(&mut *self.replica.lock().await).await?;
@@ -188,92 +181,14 @@ impl MongoStore {
         }
     }
 
-    /// `None` when the id or the version is taken.
-    async fn insert(
-        &self,
-        draft: &Draft,
-        json: &RawDocumentBuf,
-        tries: &mut Tries,
-    ) -> Outcome<Option<Publication>> {
-        let sealed = draft.clone().at(self.next_version().await?).seal();
-        let document = encode(&sealed, &[], json)?;
-        tries.uncertain.push(sealed.leaf());
-        match self.db.bounded(self.db.entries.insert_one(document)).await {
-            Ok(_) => Ok(Some(Publication { entry: sealed, changed: true })),
-            Err(failure) => self.raced(sealed.entry(), None, failure, tries).await.map(|()| None),
-        }
-    }
-
-    /// After a write that failed: whether another one was faster, since there is something else than `before`. Servers don't
-    /// all say so, or say so with the same code: what they hold counts.
-    ///
-    /// # Errors
-    /// The failure, where it was not that.
-    async fn raced(
-        &self,
-        entry: &Entry,
-        before: Option<Version>,
-        failure: Failure,
-        tries: &mut Tries,
-    ) -> Outcome<()> {
-        match failure {
-            Failure::Duplicate => {
-                tries.uncertain.pop();
-                Ok(())
-            }
-            Failure::Retry(error) => Err(Failure::Retry(error)),
-            other => {
-                let found = self.db.find(&entry.blueprint_id).await?;
-                let stored = found.map(|raw| stated_version(&raw).unwrap_or_default());
-                if stored == before && self.db.head().await? < entry.version {
-                    return Err(other);
-                }
-                let (reason, version) = (other.into_error(), entry.version);
-                tracing::debug!(%reason, %version, "a write failed; the version is taken");
-                Ok(())
-            }
-        }
-    }
-
-    async fn update(
-        &self,
-        change: &StateChange,
-        stored: Stored,
-        size: usize,
-        tries: &mut Tries,
-    ) -> Outcome<Option<Publication>> {
-        let before = stored.sealed.entry();
-        let version = self.next_version().await?;
-        if version <= before.version {
-            return Ok(None);
-        }
-        let grown = size + change.transaction_id.len() + change.trace_parent.len() + CHANGE_OVERHEAD_BYTES;
-        check_size(&change.blueprint_id, grown, MAX_DOCUMENT_BYTES)?;
-        let sealed = change.applied_to(before, version).seal();
-        let supersedes = [&stored.supersedes[..], &[before.version]].concat();
-        let filter = doc! { "_id": change.blueprint_id.as_str(), "version": before.version.get() };
-        tries.uncertain.push(sealed.leaf());
-        let update = state_update(sealed.entry(), entry_hash(sealed.leaf(), &supersedes));
-        match self.db.bounded(self.db.entries.update_one(filter, update)).await {
-            Ok(result) if result.matched_count == 1 => Ok(Some(Publication { entry: sealed, changed: true })),
-            Ok(_) => {
-                tries.uncertain.pop();
-                Ok(None)
-            }
-            Err(failure) => {
-                self.raced(sealed.entry(), Some(before.version), failure, tries).await.map(|()| None)
-            }
-        }
-    }
-
-    /// What the database holds under the change's id, as an answer to it.
+    /// The answer that the stored entry gives to a change.
     async fn look(&self, change: &Change<'_>, tries: &Tries) -> Outcome<Option<Publication>> {
         let Some(raw) = self.db.find(change.blueprint_id()).await? else { return Ok(None) };
         let stored = blocking(move || decode(&raw)).await?;
         Ok(change.answer(&stored, tries)?)
     }
 
-    /// The version after the newest. A number that was seen in use is never given again: peers hold its entry.
+    /// The version after the newest. A version that was seen is never assigned again: peers hold its entry.
     pub(super) async fn next_version(&self) -> Outcome<Version> {
         // Before the head is read: the tail may see more meanwhile.
         let Known { newest: seen, genesis, floor, .. } = self.known.borrow().clone();
@@ -291,30 +206,8 @@ fn race_delay(races: u32) -> Duration {
     Duration::from_millis(rand::rng().random_range(1..=1 << races.min(MAX_RACE_DELAY_LOG2)))
 }
 
-/// The one update that moves a blueprint to its next version.
-fn state_update(entry: &Entry, hash: [u8; 32]) -> Document {
-    let mut set =
-        doc! { "version": entry.version.get(), "isActive": entry.is_active, "entryHash": binary(&hash) };
-    let mut unset = Document::new();
-    for (key, text) in
-        [("publicationTransactionId", &entry.transaction_id), ("traceParent", &entry.trace_parent)]
-    {
-        if text.is_empty() {
-            unset.insert(key, "");
-        } else {
-            set.insert(key, text);
-        }
-    }
-    let mut update = doc! { "$set": set, "$push": { "versions": entry.version.get() } };
-    // Servers before 5.0 refuse an empty one.
-    if !unset.is_empty() {
-        update.insert("$unset", unset);
-    }
-    update
-}
-
-/// Writes down the newest version that this process published, so that a register whose end is cut off is found
-/// at the next start. Best effort: publications do not wait for it, and many of them share one write.
+/// Stores the newest version that this process published, so that the next start finds a register whose end is missing. Best
+/// effort: publications do not wait for it, and many of them share one write.
 pub(super) async fn record_heads(
     db: Database,
     mut newest: watch::Receiver<Version>,

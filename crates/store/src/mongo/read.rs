@@ -1,4 +1,4 @@
-//! Reading entries: verified while more of them come, in replies that fit a message.
+//! Reads entries, and verifies them while more arrive.
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
@@ -19,12 +19,12 @@ use super::{
 };
 use crate::StoreError;
 
-/// Documents in one reply of a server that does not end it at 16 MiB by itself: two of the largest fit a message.
+/// Documents in one reply of a server that does not limit replies to 16 MiB: two of the largest fit a message.
 const SMALL_BATCH: u32 = 2;
-/// Documents that wait for verification.
+/// Documents in the queue of the verifier.
 const VERIFY_QUEUE: usize = 8;
 
-/// A document of the collection: a verified entry, or what is wrong with it and what it claims.
+/// A document of the collection: a verified entry, or its finding and the versions that it claims.
 pub(super) enum Verified {
     Sound(Stored),
     Unsound { finding: Finding, versions: Vec<Version> },
@@ -40,7 +40,7 @@ impl Verified {
 }
 
 impl Database {
-    /// Reads all documents that match, by version, and verifies them while more of them come.
+    /// Reads and verifies all documents that match, by version.
     pub(super) async fn read(&self, filter: Document, limit: usize) -> Outcome<Vec<Verified>> {
         loop {
             let batch = self.batch.load(Ordering::Relaxed);
@@ -65,7 +65,7 @@ impl Database {
         let find = self.entries.find(filter).sort(doc! { "version": 1 }).batch_size(batch);
         let mut cursor = self.bounded(find.optional(limit, Find::limit)).await?;
         while self.bounded(cursor.advance()).await? {
-            // The verifier is there until the channel is closed, unless it panicked: joining tells.
+            // The verifier runs until the channel is closed, unless it panicked: the join below shows it.
             if documents.send(cursor.current().to_owned()).await.is_err() {
                 break;
             }
@@ -74,7 +74,7 @@ impl Database {
         Ok(verifier.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())))
     }
 
-    /// Versions of those of the blueprints that are in the database.
+    /// Stored versions of blueprints.
     pub(super) async fn versions(
         &self,
         ids: impl IntoIterator<Item = &BlueprintId>,

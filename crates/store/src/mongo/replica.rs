@@ -1,8 +1,7 @@
 //! A replica's batches, and the replacement of a whole register, without multi-document transactions.
 //!
-//! A batch is stored before the position after it, and what lies beyond the position does not count. A replaced
-//! register is written beside the present one; then one document says that it is complete, and from there on a
-//! crash is made good by whoever loads the register next.
+//! A batch is stored before its position; entries beyond the position do not count. A replacement is written beside the present
+//! register; then one document marks it as complete. After a crash from there on, the next load finishes the replacement.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -25,10 +24,10 @@ use super::{
 };
 use crate::{Checkpoint, StoreError};
 
-/// Attempts at a batch whose entries someone else stores at the same time.
+/// Attempts at a batch against concurrent writers.
 const ATTEMPTS: usize = 3;
 
-/// Versions without an entry that a restored register may have.
+/// Most versions without an entry in an imported register.
 const MAX_GAPS: i64 = 1_000_000;
 
 /// An entry and its document.
@@ -81,7 +80,7 @@ impl MongoStore {
             match self.db.insert_all(&self.db.entries, absent).await {
                 Ok(()) => return self.replace_each(present).await,
                 Err(Failure::Retry(error)) => return Err(Failure::Retry(error)),
-                // Whatever the server calls it: the next attempt looks at what is stored.
+                // Whatever the code is: the next attempt reads the stored state.
                 Err(failure) => last = failure,
             }
         }
@@ -150,7 +149,7 @@ impl MongoStore {
         let record = encode_replacement(&replacement)?;
         let is_replica = replacement.position.is_some();
         let floor = replacement.restored.map(|restored| restored.version).unwrap_or_default();
-        // From here on the outcome is not known until it is: a new register, or the old one.
+        // Until the replacement is finished, the database may hold either register.
         self.known.send_modify(|known| known.is_unsettled = true);
         self.db.put_meta(REPLACING, record).await?;
         self.finish_replacement(&replacement).await?;
@@ -178,7 +177,7 @@ impl MongoStore {
         self.db.insert_all(&self.db.incoming, encoded.into_iter().map(|(_, document)| document)).await
     }
 
-    /// After a replacement whose outcome this process did not learn: finds out which register there is.
+    /// Loads the register again after a replacement with an unknown outcome.
     pub(super) async fn settle(&self, replica: &mut Option<RegisterView>) -> Outcome<()> {
         if self.known.borrow().is_unsettled {
             self.load_into(replica).await?;
@@ -186,13 +185,13 @@ impl MongoStore {
         Ok(())
     }
 
-    /// Takes the steps of a replacement that are not done yet; each may be repeated.
+    /// Runs the steps of a replacement; each is idempotent.
     pub(super) async fn finish_replacement(&self, replacement: &Replacement) -> Outcome<()> {
         let Replacement { genesis, position, restored, head } = replacement;
         let _recording = self.recording.lock().await;
         if let Err(failure) = self.db.swap_in().await {
             if !matches!(failure, Failure::Retry(_)) {
-                // Never possible on this server: the old register stays.
+                // This server does not support it: the old register stays.
                 self.db.delete_meta(&[REPLACING]).await?;
                 self.known.send_modify(|known| known.is_unsettled = false);
             }
@@ -216,7 +215,7 @@ impl MongoStore {
     }
 }
 
-/// Brings entries into BSON, all of them before any is stored: one that MongoDB can't keep stops the whole.
+/// Encodes entries, all of them before the first is stored: one that MongoDB can't keep fails the whole batch.
 async fn encode_all(
     entries: Vec<Arc<SealedEntry>>,
     mut supersedes: BTreeMap<Version, Vec<Version>>,
@@ -258,8 +257,8 @@ fn check_gaps(entries: &[Arc<SealedEntry>]) -> Result<(), StoreError> {
     Err(StoreError::Unstorable(why))
 }
 
-/// Versions that no entry has any more, each counted to the next entry after it: a restored register must account
-/// for all its versions, and which blueprint had them is not in a bundle.
+/// Versions without an entry, each attributed to the next entry: an imported register must account for all its versions, and
+/// bundles do not state which blueprint had them.
 fn gaps_before_entries(view: &RegisterView) -> BTreeMap<Version, Vec<Version>> {
     let mut gaps = BTreeMap::new();
     let mut expected = Some(Version::FIRST);

@@ -1,4 +1,4 @@
-//! A register that was written beside the present one takes its place.
+//! Replaces the present register by one that was written beside it.
 
 use mongodb::bson::doc;
 
@@ -8,15 +8,13 @@ use super::{
 };
 
 impl Database {
-    /// Puts the incoming register in the place of the present one: in one step, or where the server can't do that in steps that
-    /// may each be repeated, and that lose nothing.
-    ///
-    /// Where no incoming one is left, this was done before.
+    /// Replaces the present register by the incoming one: in one step, or on servers without that in idempotent steps that lose
+    /// nothing. Without an incoming register it was done before.
     pub(super) async fn swap_in(&self) -> Outcome<()> {
         match self.rename(&self.incoming, &self.entries, true).await {
             Ok(()) => Ok(()),
             Err(Failure::Retry(error)) => Err(Failure::Retry(error)),
-            // The codes for a collection that is not there differ; so does what is there.
+            // Servers report a missing collection with different codes: check the state.
             Err(other) => {
                 if self.has(&self.incoming).await? {
                     self.swap_in_steps(other).await
@@ -31,7 +29,7 @@ impl Database {
         let is_moved = self.has(&self.replaced).await?;
         if self.has(&self.entries).await? {
             if is_moved {
-                // Of a replacement before this one, whose end was cut off.
+                // Left by an earlier replacement that was interrupted.
                 self.bounded(self.replaced.drop()).await?;
             }
             if let Err(failure) = self.rename(&self.entries, &self.replaced, false).await {

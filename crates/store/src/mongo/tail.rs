@@ -1,4 +1,4 @@
-//! Following what other central nodes publish: polling is the truth, a change stream only wakes it (ADR 30).
+//! Tails the publications of other central nodes: polls are authoritative, a change stream only wakes them (ADR 30).
 
 use std::{
     sync::{
@@ -21,12 +21,11 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{Known, MongoStore, Outcome, contents::Contents, database::Entries, errors::Failure};
 use crate::{Exchange, InItsPlace, StoreError};
 
-/// Longest pause between two polls while the database is away.
+/// Longest pause between two polls during an outage.
 const MAX_OUTAGE_PAUSE: Duration = Duration::from_secs(5);
 /// Pause before a broken change stream is opened again; the poll goes on meanwhile.
 const REOPEN_AFTER: Duration = Duration::from_secs(5);
 
-/// How a store follows the database.
 #[derive(Debug)]
 pub(super) struct Tail {
     poll_min: Duration,
@@ -36,7 +35,7 @@ pub(super) struct Tail {
     stream: OnceLock<AbortOnDropHandle<()>>,
     /// Polls in a row that failed.
     failures: AtomicU32,
-    /// The newest version that polls find, and since when, while it is older than one that was there.
+    /// The head that polls find, and since when, while it is lower than one seen before.
     older: Mutex<Option<(Version, Instant)>>,
 }
 
@@ -53,7 +52,7 @@ impl Tail {
         }
     }
 
-    /// Opens the change stream when somebody waits for the first time.
+    /// Opens the change stream at the first wait.
     fn follow(&self, entries: &Entries) {
         if self.use_change_stream {
             self.stream.get_or_init(|| {
@@ -71,15 +70,15 @@ impl Tail {
         self.poll_max.saturating_mul(1 << before.min(10)).min(MAX_OUTAGE_PAUSE)
     }
 
-    /// Takes in what a poll found. A majority read may be a moment old after an election, so that an older head counts only
-    /// once it has been there for a while.
+    /// Notes the head that a poll found. A majority read may be stale after an election, so that a lower head counts only after
+    /// a while.
     fn found(&self, head: Version, newest: Version) {
         let mut older = self.older.lock().unwrap_or_else(PoisonError::into_inner);
         let since = older.map_or_else(Instant::now, |(_, since)| since);
         *older = (head < newest).then_some((head, since));
     }
 
-    /// The newest version, where it is older than one that was there, and has been so for a while.
+    /// The head, if it has been lower than one seen before for `a_while`.
     fn older(&self, a_while: Duration) -> Option<Version> {
         let older = *self.older.lock().unwrap_or_else(PoisonError::into_inner);
         older.filter(|(_, since)| since.elapsed() >= a_while).map(|(head, _)| head)
@@ -93,7 +92,7 @@ impl Tail {
 }
 
 impl MongoStore {
-    /// Returns once there is something newer, or once per failed poll so that the caller meets the error itself.
+    /// Returns once there is a newer version, and after each failed poll, so that the caller meets the error itself.
     pub(super) async fn wait_for_more_than(&self, after: Version) {
         let mut known = self.known.subscribe();
         self.tail.follow(&self.db.entries);
@@ -131,7 +130,7 @@ impl MongoStore {
         if self.tail.older(self.db.timeout).is_none() {
             return Ok(());
         }
-        // It may be back: nothing else looks while reads fail.
+        // Nothing else polls while reads fail: the head may be back.
         self.tail.found(self.db.head().await?, known.newest);
         let Some(head) = self.tail.older(self.db.timeout) else { return Ok(()) };
         let ours = known.genesis.as_ref().map(|genesis| genesis.lineage());
@@ -141,8 +140,8 @@ impl MongoStore {
 
     /// Entries after a version, verified.
     ///
-    /// A version that is missing between them can't be filled later: a version is stored only by who saw the one
-    /// before it, and only once. It belongs to a blueprint that has moved on, and is in its `versions`.
+    /// A missing version between them can't be filled later: a node stores a version only after it has seen the one before, and
+    /// only once. It belongs to a blueprint that has moved on, and is in its `versions`.
     pub(super) async fn entries_after(&self, after: Version, limit: usize) -> Outcome<Vec<Arc<SealedEntry>>> {
         if limit == 0 {
             return Ok(Vec::new());
@@ -150,7 +149,7 @@ impl MongoStore {
         let known = self.known.borrow().clone();
         let mut versions = doc! { "$gt": after.get() };
         if known.is_replica {
-            // What lies beyond the position is of a batch that was not finished.
+            // Entries beyond the position are of an unfinished batch.
             versions.insert("$lte", known.newest.get());
         }
         let found = self.db.read(doc! { "version": versions }, limit).await?;
@@ -158,7 +157,7 @@ impl MongoStore {
         let mut contents = Contents::new(found);
         if !known.is_replica {
             self.db.complete(&mut contents, after, limit).await?;
-            // Afterwards: what was read of another register is not served.
+            // After the read: entries of another register are not served.
             self.db.check_lineage(known.genesis.as_deref()).await?;
             self.check_not_older(&known).await?;
         }
@@ -175,7 +174,7 @@ impl MongoStore {
     }
 }
 
-/// All entries after a version account for all versions after it; tells when they don't.
+/// Warns if the entries after a version do not account for all versions after it.
 fn warn_of_gaps(after: Version, contents: &Contents) {
     let (head, missing) = (contents.newest(), contents.missing(after));
     if missing > 0 {
@@ -185,7 +184,7 @@ fn warn_of_gaps(after: Version, contents: &Contents) {
 
 /// Wakes the poll on every change, for as long as the server has change streams.
 async fn wake_on_change(entries: Entries, wake: Arc<Notify>) {
-    // The documents themselves are not wanted: they may have 16 MB.
+    // Without the documents, which may have 16 MB.
     let ids_only = doc! { "$project": { "_id": 1, "operationType": 1, "ns": 1, "documentKey": 1 } };
     loop {
         match entries.watch().pipeline([ids_only.clone()]).await {

@@ -1,4 +1,4 @@
-//! Files in memory, for stores that need not outlive their process.
+//! A journal in memory, for tests.
 
 use std::{
     collections::HashMap,
@@ -7,16 +7,32 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::files::{Files, Medium};
+use super::{
+    JournalStore, Options, REGISTER_FILE, StoreError,
+    file::Place,
+    files::{Files, Medium},
+    open::open_file,
+};
 
-type Content = Arc<Mutex<Vec<u8>>>;
+type FileBytes = Arc<Mutex<Vec<u8>>>;
 
-/// Files that are gone with the last store that uses them.
+impl JournalStore {
+    /// A store in memory.
+    ///
+    /// # Errors
+    /// None: files in memory do not fail.
+    pub fn in_memory(options: Options) -> Result<Self, StoreError> {
+        let place = Place { files: Arc::new(MemoryFiles::default()), path: REGISTER_FILE.into() };
+        let (journal, loaded) = open_file(&place)?;
+        Ok(Self::over(place, options, journal, loaded))
+    }
+}
+
 #[derive(Debug, Default)]
-pub(super) struct MemoryFiles(Mutex<HashMap<PathBuf, Content>>);
+pub(super) struct MemoryFiles(Mutex<HashMap<PathBuf, FileBytes>>);
 
 #[derive(Debug)]
-struct MemoryFile(Content);
+struct MemoryFile(FileBytes);
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -78,7 +94,6 @@ impl Medium for MemoryFile {
         Ok(())
     }
 
-    /// Nobody else can name files in memory.
     fn is_at(&self, _: &Path) -> io::Result<bool> {
         Ok(true)
     }

@@ -1,119 +1,10 @@
-//! A central node's part: what is acknowledged is durable, what is not is not there, whatever the disk does.
-
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::atomic::AtomicUsize,
-};
-
-use sorcha_register::testing::genesis;
+//! Publications: what is acknowledged is durable, and a publication that failed leaves nothing, whatever the disk does.
 
 use super::{
-    memory::MemoryFiles,
-    tests::{is_same, open},
+    disk::{Broken, Disk},
     *,
 };
-use crate::contract::{self, checkpoint, draft, id, version};
-
-/// What a disk is asked to do next, and does not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Broken {
-    Nothing,
-    Write,
-    Sync,
-    /// A file that is to take the journal's place.
-    Beside,
-}
-
-/// A disk in memory that fails when told to, and counts how often it was synced.
-#[derive(Clone, Debug)]
-struct Disk(Arc<DiskState>);
-
-#[derive(Debug)]
-struct DiskState {
-    files: MemoryFiles,
-    broken: sync::Mutex<Broken>,
-    syncs: AtomicUsize,
-    /// Writes that there was no room for.
-    refused: AtomicUsize,
-}
-
-#[derive(Debug)]
-struct DiskFile(Box<dyn Medium>, Disk, Broken);
-
-impl Disk {
-    fn new() -> Self {
-        let (broken, syncs) = (sync::Mutex::new(Broken::Nothing), AtomicUsize::new(0));
-        let refused = AtomicUsize::new(0);
-        Self(Arc::new(DiskState { files: MemoryFiles::default(), broken, syncs, refused }))
-    }
-
-    fn become_(&self, broken: Broken) {
-        *self.0.broken.lock().unwrap() = broken;
-    }
-
-    fn fails_at(&self, what: Broken) -> io::Result<()> {
-        if *self.0.broken.lock().unwrap() == what { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
-    }
-
-    async fn open(&self) -> JournalStore {
-        JournalStore::open_on(Arc::new(self.clone()), "register", Options::default()).await.unwrap()
-    }
-}
-
-impl Files for Disk {
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        self.0.files.exists(path)
-    }
-
-    fn open(&self, path: &Path) -> io::Result<Box<dyn Medium>> {
-        let is_beside = path.extension().is_some_and(|extension| extension == "new");
-        let write = if is_beside { Broken::Beside } else { Broken::Write };
-        Ok(Box::new(DiskFile(self.0.files.open(path)?, self.clone(), write)))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.files.rename(from, to)
-    }
-
-    fn sync_names(&self, path: &Path) -> io::Result<()> {
-        self.0.files.sync_names(path)
-    }
-}
-
-impl Medium for DiskFile {
-    fn length(&self) -> io::Result<u64> {
-        self.0.length()
-    }
-
-    fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read(bytes, offset)
-    }
-
-    fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        if let Err(full) = self.1.fails_at(Broken::Write).and_then(|()| self.1.fails_at(self.2)) {
-            self.1.0.refused.fetch_add(1, Ordering::Relaxed);
-            // Half of it arrives.
-            self.0.write(&bytes[..bytes.len() / 2], offset)?;
-            return Err(full);
-        }
-        self.0.write(bytes, offset)
-    }
-
-    fn resize(&self, length: u64) -> io::Result<()> {
-        self.0.resize(length)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.1.fails_at(Broken::Sync)?;
-        self.1.0.syncs.fetch_add(1, Ordering::Relaxed);
-        self.0.sync()
-    }
-
-    fn is_at(&self, path: &Path) -> io::Result<bool> {
-        self.0.is_at(path)
-    }
-}
+use crate::contract::draft;
 
 async fn publish(store: &JournalStore, name: &str) -> Result<Publication, StoreError> {
     store.publish(draft(name, &format!(r#"{{"id":"{name}"}}"#))).await
@@ -121,29 +12,6 @@ async fn publish(store: &JournalStore, name: &str) -> Result<Publication, StoreE
 
 fn ids(loaded: &Loaded) -> Vec<String> {
     loaded.view.iter().map(|sealed| sealed.entry().blueprint_id.to_string()).collect()
-}
-
-#[tokio::test]
-async fn passes_the_contract_in_memory() {
-    contract::run(|| async { JournalStore::in_memory(Options::default()).unwrap() }).await;
-}
-
-#[tokio::test]
-async fn passes_the_contract_in_memory_inline() {
-    let options = Options { inline: true, ..Options::default() };
-    contract::run(|| async { JournalStore::in_memory(options).unwrap() }).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn passes_the_contract_in_a_file() {
-    let directory = tempfile::tempdir().unwrap();
-    let count = AtomicUsize::new(0);
-    contract::run(|| {
-        let number = count.fetch_add(1, Ordering::Relaxed);
-        let path = directory.path().join(format!("{number}.journal"));
-        async move { open(&path).await }
-    })
-    .await;
 }
 
 #[tokio::test]
@@ -173,7 +41,7 @@ async fn what_was_acknowledged_is_there_after_a_crash_of_the_process() {
     assert_eq!((after.view.head(), ids(&after)), (version(4), vec!["a".into(), "c".into(), "b".into()]));
 }
 
-/// A journal of which most is of no use any more, on a disk that has no room to write it anew.
+/// A journal of mostly superseded entries, on a disk without room to compact it.
 #[tokio::test]
 async fn a_journal_that_can_not_be_written_anew_gives_the_room_back_and_goes_on() {
     let disk = Disk::new();
@@ -207,7 +75,7 @@ async fn a_journal_that_can_not_be_written_anew_gives_the_room_back_and_goes_on(
     }
     assert_eq!(ids(&store.load().await.unwrap()), ["a"]);
     drop(store);
-    assert!(length("register") < 3_000_000, "it is written anew as soon as there is room");
+    assert!(length("register") < 3_000_000, "it is compacted as soon as there is room");
 }
 
 #[tokio::test]
@@ -276,7 +144,7 @@ async fn what_an_fsync_failed_for_is_not_there_and_does_not_come_back() {
     assert_eq!(ids(&store.load().await.unwrap()), ["a"]);
     disk.become_(Broken::Nothing);
     assert_eq!(ids(&disk.open().await.load().await.unwrap()), ["a"], "after a crash");
-    // The file is not added to, but written anew.
+    // The file is replaced instead of extended.
     assert_eq!(publish(&store, "c").await.unwrap().entry.entry().version, version(2));
     let loaded = disk.open().await.load().await.unwrap();
     assert_eq!((loaded.findings.len(), ids(&loaded)), (0, vec!["a".into(), "c".into()]));
