@@ -14,37 +14,24 @@ use kube::{
     api::{ObjectMeta, PostParams},
 };
 use serde::Deserialize;
-use sorcha_config::{Config, ConfigError};
+use sorcha_config::Config;
 use sorcha_crds::SorchaCentralNode;
 use sorcha_http::auth::{Review, ReviewError, Reviewer, Verdict};
 use sorcha_register::{clock::Timestamp, limits};
 use tracing::{Dispatch, instrument::WithSubscriber as _};
 
-use crate::kubernetes::{self, NoCluster};
+use crate::kubernetes::{self, NoCluster, Unusable};
 
 /// The verb that publishers need on the central node's resource.
 pub(crate) const VERB: &str = "publish";
 /// Longest text of the API server that is handed on, characters.
 const TOLD_CHARS: usize = 300;
 
-/// Why tokens can't be reviewed.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The settings contradict each other.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// Neither a service account nor a kubeconfig is there.
-    #[error(
-        "http.kubernetes.enabled is set, but no Kubernetes API server is known here; unset it outside Kubernetes"
-    )]
-    NoCluster(#[source] NoCluster),
-    /// The cluster's configuration can't be used.
-    #[error("http.kubernetes.enabled is set, but the Kubernetes API can't be used")]
-    Client(#[source] Box<kube::Error>),
-}
+/// The setting that has tokens reviewed.
+const SETTING: &str = "http.kubernetes.enabled";
 
 /// Asks the API server.
-pub(crate) struct Kubernetes {
+pub(crate) struct KubernetesReviewer {
     client: Client,
     audience: String,
     resource: String,
@@ -55,29 +42,28 @@ pub(crate) struct Kubernetes {
 /// The reviewer of a configured node; `None` when it asks nobody. Nothing is asked of the API server yet.
 ///
 /// # Errors
-/// [`ConnectError`] when `http.kubernetes` is on and can't be used.
-pub(crate) async fn connect(config: &Config) -> Result<Option<Kubernetes>, ConnectError> {
+/// [`Unusable`] when `http.kubernetes` is on and can't be used.
+pub(crate) async fn connect(config: &Config) -> Result<Option<KubernetesReviewer>, Unusable> {
     connect_to(config, kubernetes::cluster()).await
 }
 
 async fn connect_to(
     config: &Config,
     cluster: impl Future<Output = Result<kube::Config, NoCluster>>,
-) -> Result<Option<Kubernetes>, ConnectError> {
+) -> Result<Option<KubernetesReviewer>, Unusable> {
     let Some(resource) = config.reviewed_resource()? else { return Ok(None) };
-    let cluster = cluster.await.map_err(ConnectError::NoCluster)?;
+    let cluster = cluster.await.map_err(|source| Unusable::NoCluster { setting: SETTING, source })?;
     let reviews = &config.http.kubernetes;
     let namespace = reviews.namespace.as_ref().or(config.report.namespace.as_ref());
     let namespace = namespace.unwrap_or(&cluster.default_namespace).clone();
-    let client = kubernetes::client(cluster, reviews.timeout)
-        .map_err(|error| ConnectError::Client(Box::new(error)))?;
-    let reviewer = Kubernetes::new(client, &config.node.network, resource, &namespace);
+    let client = kubernetes::client(cluster, reviews.timeout, SETTING)?;
+    let reviewer = KubernetesReviewer::new(client, &config.node.network, resource, &namespace);
     let audience = &reviewer.audience;
     tracing::info!(audience, resource, namespace, "publishers are whom Kubernetes lets publish");
     Ok(Some(reviewer))
 }
 
-impl Kubernetes {
+impl KubernetesReviewer {
     /// A reviewer of tokens for a network's central node resource of a name and namespace.
     #[must_use]
     pub(crate) fn new(client: Client, network: &str, resource: &str, namespace: &str) -> Self {
@@ -179,7 +165,7 @@ impl Kubernetes {
 }
 
 #[async_trait]
-impl Reviewer for Kubernetes {
+impl Reviewer for KubernetesReviewer {
     async fn review(&self, token: &str) -> Result<Review, ReviewError> {
         let user = match self.user(token).await? {
             Ok(user) => user,

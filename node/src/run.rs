@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::starting::Starting;
 use crate::{
-    descriptors, memory,
+    descriptors, kubernetes, memory,
     report::{self, Reporter},
     reviewer,
     telemetry::Telemetry,
@@ -50,12 +50,9 @@ pub enum RunError {
     /// The TLS files can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// `report.resource` is set, but no Kubernetes API can be used.
+    /// `report.resource` or `http.kubernetes.enabled` is set, but no Kubernetes API can be used.
     #[error(transparent)]
-    Report(#[from] report::kubernetes::ConnectError),
-    /// `http.kubernetes.enabled` is set, but no Kubernetes API can be used.
-    #[error(transparent)]
-    Reviews(#[from] reviewer::ConnectError),
+    Kubernetes(#[from] kubernetes::Unusable),
     /// There are too few file descriptors.
     #[error(transparent)]
     Descriptors(#[from] descriptors::TooFew),
@@ -84,25 +81,13 @@ pub async fn run(
     if role == Role::Peer {
         memory::prepare(&mut config);
     }
-    let env = Env::system(telemetry.metrics(&config.node.id)).secured(&config.tls)?;
-    if env.tls.is_none() {
-        tracing::warn!(
-            "gRPC is plain text: anybody in reach can read it and speak for any peer; set tls.certificate_file, tls.key_file and tls.ca_file"
-        );
-    }
-    let reviewer = reviewer::connect(&config).await?;
-    let reviewer = reviewer.map(|reviewer| Arc::new(reviewer) as Arc<dyn Reviewer>);
-    let auth = Auth::new(&config.http, Arc::clone(&env.clock), reviewer)?;
-    auth.observe(&env.metrics);
+    let env = env(&config, telemetry)?;
+    let auth = auth(&config, &env).await?;
     let stage = watch::Sender::new(Stage::Opening { store_fault: None });
     let pulse = Pulse::new(Arc::clone(&env.clock));
     let probes = probes(&config, stage.subscribe(), pulse.clone()).await?;
     let transport = report::kubernetes::connect(&config, role).await?;
-    let http = listen("listen.http", config.listen.http).await?;
-    let https = match &env.tls {
-        Some(tls) => Some((listen("listen.https", config.listen.https).await?, Arc::clone(tls))),
-        None => None,
-    };
+    let doors = Doors::open(&config, &env).await?;
     let grpc = match role {
         Role::Central => Some(listen("listen.grpc", config.listen.grpc).await?),
         Role::Peer => None,
@@ -110,23 +95,51 @@ pub async fn run(
     let reporter = transport.map(|to| Reporter::start(&config, role, &env, stage.subscribe(), to));
     let front = sorcha_http::front(stage.subscribe(), auth, telemetry.registry().clone());
     let (config, metrics) = (Arc::new(config), env.metrics.clone());
-    let work = async {
-        let starting = Starting { config: Arc::clone(&config), env, stage };
-        let result = match grpc {
-            Some(grpc) => starting.central(grpc, shutdown).await,
-            None => starting.peer(shutdown).await,
-        };
-        if let Some(reporter) = reporter {
-            reporter.finish().await;
-        }
-        result
-    };
+    let starting = Starting { config: Arc::clone(&config), env, stage };
+    let work = work(starting, grpc, reporter, shutdown);
     let served = tokio::select! {
-        served = beside_http(Doors { http, https }, front, &config, &metrics, work) => served,
+        served = beside_http(doors, front, &config, &metrics, work) => served,
         never = pulse.beats() => match never {},
     };
     drop(probes);
     served
+}
+
+/// The role's work, from the store to the last report.
+async fn work(
+    starting: Starting,
+    grpc: Option<TcpListener>,
+    reporter: Option<Reporter>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let result = match grpc {
+        Some(grpc) => starting.central(grpc, shutdown).await,
+        None => starting.peer(shutdown).await,
+    };
+    if let Some(reporter) = reporter {
+        reporter.finish().await;
+    }
+    result
+}
+
+/// What the node has of the system around it.
+fn env(config: &Config, telemetry: &Telemetry) -> Result<Env, RunError> {
+    let env = Env::system(telemetry.metrics(&config.node.id)).secured(&config.tls)?;
+    if env.tls.is_none() {
+        tracing::warn!(
+            "gRPC is plain text: anybody in reach can read it and speak for any peer; set tls.certificate_file, tls.key_file and tls.ca_file"
+        );
+    }
+    Ok(env)
+}
+
+/// Who may write over HTTP.
+async fn auth(config: &Config, env: &Env) -> Result<Auth, RunError> {
+    let reviewer = reviewer::connect(config).await?;
+    let reviewer = reviewer.map(|reviewer| Arc::new(reviewer) as Arc<dyn Reviewer>);
+    let auth = Auth::new(&config.http, Arc::clone(&env.clock), reviewer)?;
+    auth.observe(&env.metrics);
+    Ok(auth)
 }
 
 /// Probes on their own port, if there is one, from the first moment to the last.
@@ -146,6 +159,17 @@ struct Doors {
     http: TcpListener,
     /// Over TLS, where the node has its files.
     https: Option<(TcpListener, Arc<Tls>)>,
+}
+
+impl Doors {
+    async fn open(config: &Config, env: &Env) -> Result<Self, RunError> {
+        let http = listen("listen.http", config.listen.http).await?;
+        let https = match &env.tls {
+            Some(tls) => Some((listen("listen.https", config.listen.https).await?, Arc::clone(tls))),
+            None => None,
+        };
+        Ok(Self { http, https })
+    }
 }
 
 /// Serves HTTP as long as the role's work goes on, so that probes and reads are answered while it starts and drains.

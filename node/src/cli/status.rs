@@ -164,7 +164,7 @@ impl Snapshot {
 
     /// The fields of both answers in one table, then a table for each list in them.
     fn tables(&self) -> String {
-        let mut found = Found::default();
+        let mut found = Shown::default();
         let all =
             [("", &self.node)].into_iter().chain(self.details.iter().map(|(name, detail)| (*name, detail)));
         for (name, part) in all.filter_map(|(name, part)| Some((name, part.as_ref().ok()?))) {
@@ -181,12 +181,12 @@ fn is_central(node: &Value) -> bool {
 
 /// Fields and lists of whatever the node sends: a newer one may send more than this program knows.
 #[derive(Default)]
-struct Found {
+struct Shown {
     fields: Vec<(String, String)>,
     lists: Vec<(String, Vec<Value>)>,
 }
 
-impl Found {
+impl Shown {
     fn take(&mut self, name: &str, value: &Value) {
         match value {
             Value::Object(members) => {

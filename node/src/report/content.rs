@@ -20,7 +20,7 @@ const SOME_INSTANT: Time = Time(jiff::Timestamp::UNIX_EPOCH);
 
 /// How much a new report differs from the one written last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Change {
+pub enum Difference {
     /// In nothing worth a write.
     Nothing,
     /// The replica was fresh at a later instant, or a message goes into other details.
@@ -56,7 +56,7 @@ impl Report {
 
     /// What changed since `before`.
     #[must_use]
-    pub fn change_since(&self, before: &Self) -> Change {
+    pub fn change_since(&self, before: &Self) -> Difference {
         match (before, self) {
             (Self::Peer(before), Self::Peer(after)) => {
                 compare(before, after, [without_round_trip, without_details, without_progress])
@@ -64,16 +64,16 @@ impl Report {
             (Self::Central(before), Self::Central(after)) => {
                 compare(before, after, [CentralNodeReport::clone, without_texts, without_counts])
             }
-            _ => Change::Transition,
+            _ => Difference::Transition,
         }
     }
 }
 
 /// The first view under which the two are equal tells how little they differ.
-fn compare<R: PartialEq>(before: &R, after: &R, views: [fn(&R) -> R; 3]) -> Change {
-    let changes = [Change::Nothing, Change::Detail, Change::Progress];
+fn compare<R: PartialEq>(before: &R, after: &R, views: [fn(&R) -> R; 3]) -> Difference {
+    let changes = [Difference::Nothing, Difference::Detail, Difference::Progress];
     let equal = views.iter().position(|view| view(before) == view(after));
-    equal.map_or(Change::Transition, |first| changes[first])
+    equal.map_or(Difference::Transition, |first| changes[first])
 }
 
 fn without_round_trip(report: &PeerReport) -> PeerReport {
@@ -166,6 +166,14 @@ pub fn starting_peer_report(pod: &str, since: Timestamp, stage: &Stage) -> PeerR
     }
 }
 
+fn dial_errors(status: &PeerStatus) -> String {
+    let errors = status.central_nodes.iter().filter_map(|central| {
+        let error = central.last_error.as_ref()?;
+        Some(format!("{}: {error}", central.address.id()))
+    });
+    errors.collect::<Vec<_>>().join("; ")
+}
+
 /// What is wrong with a peer now; a headline, a colon, the details.
 fn trouble(status: &PeerStatus, replica: &Loaded) -> Option<String> {
     if let Some(central) = &status.split_brain {
@@ -182,11 +190,7 @@ fn trouble(status: &PeerStatus, replica: &Loaded) -> Option<String> {
         return Some(format!("configuration fault: {fault}"));
     }
     if status.state == PeerState::Isolated {
-        let error = |central: &sorcha_peer::status::CentralNodeInfo| {
-            Some(format!("{}: {}", central.address.id(), central.last_error.as_ref()?))
-        };
-        let errors: Vec<_> = status.central_nodes.iter().filter_map(error).collect();
-        return Some(format!("no central node can be reached: {}", errors.join("; ")));
+        return Some(format!("no central node can be reached: {}", dial_errors(status)));
     }
     if let Some(ahead) = status.ahead_in_words(replica.view.head()) {
         return Some(ahead);

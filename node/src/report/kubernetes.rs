@@ -12,35 +12,22 @@ use kube::{
 };
 use serde_json::{Value, json};
 use sorcha_config as config;
-use sorcha_config::{Config, ConfigError, Role};
+use sorcha_config::{Config, Role};
 use sorcha_crds::{SorchaCentralNode, SorchaPeer, node_field_manager};
 use tracing::{Dispatch, instrument::WithSubscriber as _};
 
 use super::{Report, ReportError, Transport};
-use crate::kubernetes::{self, NoCluster};
+use crate::kubernetes::{self, NoCluster, Unusable};
 
 /// The answer without the resource's content, where the server has that form.
 const METADATA_ONLY: HeaderValue =
     HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json");
 
-/// Why there is nowhere to report to.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The resource is not one of the role.
-    #[error(transparent)]
-    Resource(#[from] ConfigError),
-    /// Neither a service account nor a kubeconfig is there.
-    #[error(
-        "report.resource is set, but no Kubernetes API server is known here; unset it outside Kubernetes"
-    )]
-    NoCluster(#[source] NoCluster),
-    /// The cluster's configuration can't be used.
-    #[error("report.resource is set, but the Kubernetes API can't be used")]
-    Client(#[source] Box<kube::Error>),
-}
+/// The setting that names the resource.
+const SETTING: &str = "report.resource";
 
 /// The status of one resource.
-pub struct Kubernetes {
+pub struct ResourceStatus {
     client: Client,
     requests: Request,
     api_version: String,
@@ -52,8 +39,8 @@ pub struct Kubernetes {
 /// Where a configured node reports to; `None` when it does not. Nothing is asked of the API server yet.
 ///
 /// # Errors
-/// [`ConnectError`] when `report.resource` is set and can't be used.
-pub async fn connect(config: &Config, role: Role) -> Result<Option<Kubernetes>, ConnectError> {
+/// [`Unusable`] when `report.resource` is set and can't be used.
+pub async fn connect(config: &Config, role: Role) -> Result<Option<ResourceStatus>, Unusable> {
     connect_to(config, role, kubernetes::cluster()).await
 }
 
@@ -61,25 +48,24 @@ async fn connect_to(
     config: &Config,
     role: Role,
     cluster: impl Future<Output = Result<kube::Config, NoCluster>>,
-) -> Result<Option<Kubernetes>, ConnectError> {
+) -> Result<Option<ResourceStatus>, Unusable> {
     let Some(name) = config.report_resource(role)? else { return Ok(None) };
-    let cluster = cluster.await.map_err(ConnectError::NoCluster)?;
-    let kubernetes = Kubernetes::new(cluster, role, name, &config.report, config.pod())?;
+    let cluster = cluster.await.map_err(|source| Unusable::NoCluster { setting: SETTING, source })?;
+    let kubernetes = ResourceStatus::new(cluster, role, name, &config.report, config.pod())?;
     tracing::info!(resource = config.report.resource, pod = config.pod(), "reporting status to Kubernetes");
     Ok(Some(kubernetes))
 }
 
-impl Kubernetes {
+impl ResourceStatus {
     fn new(
         cluster: kube::Config,
         role: Role,
         name: &str,
         report: &config::Report,
         pod: &str,
-    ) -> Result<Self, ConnectError> {
+    ) -> Result<Self, Unusable> {
         let namespace = report.namespace.clone().unwrap_or_else(|| cluster.default_namespace.clone());
-        let client = kubernetes::client(cluster, report.timeout)
-            .map_err(|error| ConnectError::Client(Box::new(error)))?;
+        let client = kubernetes::client(cluster, report.timeout, SETTING)?;
         let parameters = PatchParams::apply(&node_field_manager(pod)).force();
         let name = name.to_owned();
         Ok(match role {
@@ -119,7 +105,7 @@ impl Kubernetes {
 }
 
 #[async_trait]
-impl Transport for Kubernetes {
+impl Transport for ResourceStatus {
     async fn apply(&self, report: &Report) -> Result<(), ReportError> {
         let patch = Patch::Apply(self.body(report));
         let mut request = self

@@ -10,7 +10,7 @@ use std::time::Duration;
 use sorcha_config as config;
 use sorcha_register::clock::Monotonic;
 
-use super::{Report, ReportError, content::Change};
+use super::{Report, ReportError, content::Difference};
 
 /// First and longest delay after a failure that may pass by itself: an API server that is back after an outage is
 /// told how things stand within the longest one.
@@ -60,10 +60,10 @@ impl Pacer {
         self.newest = Some(report);
     }
 
-    fn change(&self) -> Change {
+    fn change(&self) -> Difference {
         match (&self.newest, &self.written) {
-            (None, _) => Change::Nothing,
-            (Some(_), None) => Change::Transition,
+            (None, _) => Difference::Nothing,
+            (Some(_), None) => Difference::Transition,
             (Some(newest), Some(written)) => newest.change_since(written),
         }
     }
@@ -71,10 +71,10 @@ impl Pacer {
     /// When the newest report is to be written; `None` while there is nothing to write. Due at once when it is past.
     pub(super) fn due(&self) -> Option<Monotonic> {
         let due = match self.change() {
-            Change::Nothing => return None,
-            Change::Transition => self.not_before,
-            Change::Progress => self.progress_at,
-            Change::Detail => self.details_at,
+            Difference::Nothing => return None,
+            Difference::Transition => self.not_before,
+            Difference::Progress => self.progress_at,
+            Difference::Detail => self.details_at,
         };
         Some(due.max(self.not_before))
     }
@@ -82,7 +82,7 @@ impl Pacer {
     /// The newest report, to be written now.
     pub(super) fn begin(&mut self, now: Monotonic) -> Option<Report> {
         let report = self.newest.clone()?;
-        if self.change() == Change::Progress {
+        if self.change() == Difference::Progress {
             // A bucket of two writes that fills at one per busy interval.
             let full = self.progress_at.plus(self.busy_interval);
             self.progress_at = full.max(now);
@@ -93,7 +93,7 @@ impl Pacer {
 
     /// The newest report, if it tells more than details beyond what was written.
     pub(super) fn last_word(&self) -> Option<Report> {
-        self.newest.clone().filter(|_| self.change() > Change::Detail)
+        self.newest.clone().filter(|_| self.change() > Difference::Detail)
     }
 
     /// Takes in how a write ended; `draw` is uniform in [0, 1).

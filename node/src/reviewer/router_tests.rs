@@ -27,63 +27,66 @@ type Asked = Arc<Mutex<Vec<(String, Value)>>>;
 
 /// Answers a TokenReview by the token, and a LocalSubjectAccessReview by the user.
 fn answer(path: &str, body: &Value) -> (u16, Value) {
-    let review = |status: Value| (201, json!({"metadata": {}, "spec": body["spec"], "status": status}));
-    let user = |name: &str| {
-        let user = json!({"username": name, "uid": "u-1", "groups": ["system:authenticated"], "extra": {"k": ["v"]}});
-        review(json!({"authenticated": true, "user": user, "audiences": [AUDIENCE]}))
-    };
-    // As an API server does: the audiences that were asked for and that the token has.
-    let made_for = |audience: &str| {
-        let asked = body["spec"]["audiences"].as_array().unwrap();
-        if asked.iter().any(|asked| asked == audience) {
-            review(json!({"authenticated": true, "user": {"username": ACCOUNT}, "audiences": [audience]}))
-        } else {
-            let why = format!(
-                "[invalid bearer token, token audiences [{audience}] is invalid for the target audiences]"
-            );
-            review(json!({"error": why}))
-        }
-    };
-    let failure = |code: u16, why: &str| {
-        (
-            code,
-            json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code, "message": why}),
-        )
-    };
-    let token = body["spec"]["token"].as_str().unwrap_or_default();
-    if let Some(audience) = token.strip_prefix("for:") {
-        return made_for(audience);
-    }
-    match (path, token.split('.').next().unwrap_or_default()) {
-        ("/apis/authentication.k8s.io/v1/tokenreviews", kind) => match kind {
-            "good" => user(ACCOUNT),
-            "stranger" => user("system:serviceaccount:ci:stranger"),
-            "unheard" => user("unheard"),
-            "person" => user("jane@example.org"),
-            "long" => user(&format!("system:serviceaccount:{}", "x".repeat(240))),
-            "nameless" => user(""),
-            "expired" => review(json!({"error": "[invalid bearer token,\ntoken has expired]"})),
-            "audience" => review(json!({"authenticated": true, "user": {"username": ACCOUNT}})),
-            // A server that takes its own audience for any.
-            "lax" => {
-                let user = json!({"username": ACCOUNT});
-                review(
-                    json!({"authenticated": true, "user": user, "audiences": ["https://kubernetes.default.svc"]}),
-                )
-            }
-            "norights" => failure(403, "tokenreviews is forbidden"),
-            "down" => failure(500, "etcd is away"),
-            _ => review(json!({"authenticated": false})),
-        },
-        ("/apis/authorization.k8s.io/v1/namespaces/shop/localsubjectaccessreviews", _) => {
+    match path {
+        "/apis/authentication.k8s.io/v1/tokenreviews" => token_review(body),
+        "/apis/authorization.k8s.io/v1/namespaces/shop/localsubjectaccessreviews" => {
             match body["spec"]["user"].as_str() {
-                Some(ACCOUNT | "jane@example.org") => review(json!({"allowed": true})),
+                Some(ACCOUNT | "jane@example.org") => review(body, &json!({"allowed": true})),
                 Some("unheard") => failure(403, "localsubjectaccessreviews is forbidden"),
-                _ => review(json!({"allowed": false, "reason": "no RBAC policy matched"})),
+                _ => review(body, &json!({"allowed": false, "reason": "no RBAC policy matched"})),
             }
         }
         other => panic!("asked for {other:?}"),
     }
+}
+
+fn token_review(body: &Value) -> (u16, Value) {
+    let user = |name: &str| {
+        let user = json!({"username": name, "uid": "u-1", "groups": ["system:authenticated"], "extra": {"k": ["v"]}});
+        review(body, &json!({"authenticated": true, "user": user, "audiences": [AUDIENCE]}))
+    };
+    let token = body["spec"]["token"].as_str().unwrap_or_default();
+    if let Some(audience) = token.strip_prefix("for:") {
+        return review(body, &made_for(audience, body));
+    }
+    match token.split('.').next().unwrap_or_default() {
+        "good" => user(ACCOUNT),
+        "stranger" => user("system:serviceaccount:ci:stranger"),
+        "unheard" => user("unheard"),
+        "person" => user("jane@example.org"),
+        "long" => user(&format!("system:serviceaccount:{}", "x".repeat(240))),
+        "nameless" => user(""),
+        "expired" => review(body, &json!({"error": "[invalid bearer token,\ntoken has expired]"})),
+        "audience" => review(body, &json!({"authenticated": true, "user": {"username": ACCOUNT}})),
+        // A server that takes its own audience for any.
+        "lax" => {
+            let (user, audience) = (json!({"username": ACCOUNT}), "https://kubernetes.default.svc");
+            review(body, &json!({"authenticated": true, "user": user, "audiences": [audience]}))
+        }
+        "norights" => failure(403, "tokenreviews is forbidden"),
+        "down" => failure(500, "etcd is away"),
+        _ => review(body, &json!({"authenticated": false})),
+    }
+}
+
+fn review(body: &Value, status: &Value) -> (u16, Value) {
+    (201, json!({"metadata": {}, "spec": body["spec"], "status": status}))
+}
+
+fn failure(code: u16, why: &str) -> (u16, Value) {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code, "message": why});
+    (code, status)
+}
+
+/// As an API server does: the audiences that were asked for and that the token has.
+fn made_for(audience: &str, body: &Value) -> Value {
+    let asked = body["spec"]["audiences"].as_array().unwrap();
+    if asked.iter().any(|asked| asked == audience) {
+        return json!({"authenticated": true, "user": {"username": ACCOUNT}, "audiences": [audience]});
+    }
+    let why =
+        format!("[invalid bearer token, token audiences [{audience}] is invalid for the target audiences]");
+    json!({"error": why})
 }
 
 fn reviewer() -> (Arc<dyn Reviewer>, Asked) {
@@ -104,7 +107,7 @@ fn reviewer() -> (Arc<dyn Reviewer>, Asked) {
             Ok::<_, Infallible>(axum::http::Response::builder().status(code).body(body).unwrap())
         }
     });
-    (Arc::new(Kubernetes::new(Client::new(service, "elsewhere"), "sorcha.dev", "n0", "shop")), asked)
+    (Arc::new(KubernetesReviewer::new(Client::new(service, "elsewhere"), "sorcha.dev", "n0", "shop")), asked)
 }
 
 fn no_tokens(config: &mut Config) {
@@ -117,61 +120,58 @@ async fn publish(router: &Router, token: &str, id: &str) -> Reply {
     call(router, Method::POST, PUBLISH, &headers, publication(id).into()).await
 }
 
+/// A token, the answer's status and kind, and what its detail says.
+type Row = (&'static str, u16, &'static str, &'static [&'static str]);
+
+const REFUSED: [Row; 11] = [
+    (
+        "expired",
+        401,
+        "unauthorized",
+        &[
+            "invalid bearer token, token has expired",
+            "kubectl create token NAME --audience publish.sorcha.dev/shop/sorcha.dev",
+        ],
+    ),
+    (
+        "audience",
+        401,
+        "unauthorized",
+        &["not made for publish.sorcha.dev/shop/sorcha.dev", "--audience publish.sorcha.dev/shop/sorcha.dev"],
+    ),
+    ("lax", 401, "unauthorized", &["not made for publish.sorcha.dev/shop/sorcha.dev"]),
+    ("rubbish", 401, "unauthorized", &["is not known", "--audience publish.sorcha.dev/shop/sorcha.dev"]),
+    (
+        "stranger",
+        403,
+        "forbidden",
+        &[
+            "system:serviceaccount:ci:stranger",
+            "verb publish",
+            "sorchacentralnodes.sorcha.dev/n0",
+            "namespace shop",
+            "--clusterrole=sorcha-publisher --serviceaccount=ci:stranger",
+            "no RBAC policy matched",
+        ],
+    ),
+    ("long", 403, "forbidden", &["262 characters", "1 to 255"]),
+    ("nameless", 403, "forbidden", &["0 characters"]),
+    (
+        "norights",
+        503,
+        "not-reviewed",
+        &["this node may not ask", "tokenreviews is forbidden", "ServiceAccount"],
+    ),
+    ("unheard", 503, "not-reviewed", &["localsubjectaccessreviews is forbidden"]),
+    ("down", 503, "not-reviewed", &["etcd is away", "tokens of http.token_file are taken"]),
+    ("hangs", 503, "not-reviewed", &["5s", "http.kubernetes.timeout"]),
+];
+
 #[tokio::test(start_paused = true)]
 async fn every_kind_of_token_has_its_answer() {
     let (reviewer, _) = reviewer();
     let (router, node) = central_reviewed(reviewer, no_tokens).await;
-    for (token, status, slug, parts) in [
-        (
-            "expired",
-            401,
-            "unauthorized",
-            vec![
-                "invalid bearer token, token has expired",
-                "kubectl create token NAME --audience publish.sorcha.dev/shop/sorcha.dev",
-            ],
-        ),
-        (
-            "audience",
-            401,
-            "unauthorized",
-            vec![
-                "not made for publish.sorcha.dev/shop/sorcha.dev",
-                "--audience publish.sorcha.dev/shop/sorcha.dev",
-            ],
-        ),
-        ("lax", 401, "unauthorized", vec!["not made for publish.sorcha.dev/shop/sorcha.dev"]),
-        (
-            "rubbish",
-            401,
-            "unauthorized",
-            vec!["is not known", "--audience publish.sorcha.dev/shop/sorcha.dev"],
-        ),
-        (
-            "stranger",
-            403,
-            "forbidden",
-            vec![
-                "system:serviceaccount:ci:stranger",
-                "verb publish",
-                "sorchacentralnodes.sorcha.dev/n0",
-                "namespace shop",
-                "--clusterrole=sorcha-publisher --serviceaccount=ci:stranger",
-                "no RBAC policy matched",
-            ],
-        ),
-        ("long", 403, "forbidden", vec!["262 characters", "1 to 255"]),
-        ("nameless", 403, "forbidden", vec!["0 characters"]),
-        (
-            "norights",
-            503,
-            "not-reviewed",
-            vec!["this node may not ask", "tokenreviews is forbidden", "ServiceAccount"],
-        ),
-        ("unheard", 503, "not-reviewed", vec!["localsubjectaccessreviews is forbidden"]),
-        ("down", 503, "not-reviewed", vec!["etcd is away", "tokens of http.token_file are taken"]),
-        ("hangs", 503, "not-reviewed", vec!["5s", "http.kubernetes.timeout"]),
-    ] {
+    for (token, status, slug, parts) in REFUSED {
         let reply = publish(&router, token, "a").await;
         let detail = reply.problem(status, slug);
         assert!(parts.iter().all(|part| detail.contains(part)), "{token}: {detail}");

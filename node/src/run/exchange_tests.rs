@@ -57,6 +57,11 @@ impl Running {
         }
     }
 
+    async fn until_told(&self, reason: &str) -> String {
+        self.until(Some(reason)).await;
+        self.node.condition().reason().unwrap()
+    }
+
     async fn dump(&self) -> [Vec<Document>; 2] {
         use futures::TryStreamExt as _;
         let all = async |collection: &mongodb::Collection<Document>| {
@@ -92,16 +97,14 @@ async fn a_database_that_comes_back_empty_or_exchanged_is_reported_while_nobody_
     let ours = view.lineage().unwrap().short();
 
     central.raw.database.drop().await.unwrap();
-    central.until(Some("RegisterLost")).await;
-    let told = central.node.condition().reason().unwrap();
+    let told = central.until_told("RegisterLost").await;
     assert!(told.contains(&ours) && told.contains("no genesis record"), "{told}");
     assert_eq!(central.node.condition().as_str(), "Unhealthy");
     central.publish("c").await.unwrap_err();
     assert_eq!(central.dump().await, [vec![], vec![]], "nothing is written");
 
     central.put(&foreign).await;
-    central.until(Some("RegisterExchanged")).await;
-    let told = central.node.condition().reason().unwrap();
+    let told = central.until_told("RegisterExchanged").await;
     assert!(told.contains(&ours) && told.contains(&theirs), "{told}");
     central.publish("c").await.unwrap_err();
     assert_eq!(central.dump().await, foreign, "nothing is written");
@@ -127,8 +130,7 @@ async fn an_older_backup_under_a_running_node_is_reported_while_nobody_publishes
     let now = central.dump().await;
 
     central.put(&backup).await;
-    central.until(Some("RegisterRolledBack")).await;
-    let told = central.node.condition().reason().unwrap();
+    let told = central.until_told("RegisterRolledBack").await;
     assert!(told.contains(&format!("version {head} was there")), "{told}");
     central.publish("c").await.unwrap_err();
     assert_eq!(central.node.log.view().head(), head, "what was served is served");

@@ -154,25 +154,25 @@ struct State {
 
 /// What is to be logged of an export.
 #[derive(Debug, PartialEq, Eq)]
-enum Report {
+enum ToLog {
     Nothing,
     Failing { unlogged: u64 },
     Recovered,
 }
 
 impl State {
-    fn note(&mut self, signal: &'static str, failed: bool, now: Monotonic) -> Report {
+    fn note(&mut self, signal: &'static str, failed: bool, now: Monotonic) -> ToLog {
         if !failed {
             let recovered = self.failing.take_if(|failing| *failing == signal).is_some();
-            return if recovered { Report::Recovered } else { Report::Nothing };
+            return if recovered { ToLog::Recovered } else { ToLog::Nothing };
         }
         if self.warned.is_some_and(|warned| now.since(warned) < WARN_EVERY) {
             self.unlogged += 1;
-            return Report::Nothing;
+            return ToLog::Nothing;
         }
         self.warned = Some(now);
         self.failing = Some(signal);
-        Report::Failing { unlogged: std::mem::take(&mut self.unlogged) }
+        ToLog::Failing { unlogged: std::mem::take(&mut self.unlogged) }
     }
 }
 
@@ -182,10 +182,10 @@ impl Failures {
         let report =
             self.state.lock().unwrap_or_else(PoisonError::into_inner).note(signal, result.is_err(), now);
         match (report, result) {
-            (Report::Failing { unlogged }, Err(error)) => tracing::warn!(
+            (ToLog::Failing { unlogged }, Err(error)) => tracing::warn!(
                 signal, %error, unlogged_failures = unlogged, "telemetry export failed; the node goes on without it"
             ),
-            (Report::Recovered, _) => tracing::info!(signal, "telemetry export works again"),
+            (ToLog::Recovered, _) => tracing::info!(signal, "telemetry export works again"),
             _ => {}
         }
     }
@@ -199,14 +199,14 @@ mod tests {
     fn one_failure_a_minute_is_logged() {
         let at = |seconds| Monotonic::from_start(Duration::from_secs(seconds));
         let mut state = State::default();
-        assert_eq!(state.note("traces", false, at(0)), Report::Nothing);
-        assert_eq!(state.note("traces", true, at(1)), Report::Failing { unlogged: 0 });
-        assert_eq!(state.note("metrics", true, at(2)), Report::Nothing);
-        assert_eq!(state.note("traces", true, at(60)), Report::Nothing);
-        assert_eq!(state.note("traces", true, at(61)), Report::Failing { unlogged: 2 });
-        assert_eq!(state.note("metrics", false, at(62)), Report::Nothing);
-        assert_eq!(state.note("traces", false, at(63)), Report::Recovered);
-        assert_eq!(state.note("traces", false, at(64)), Report::Nothing);
-        assert_eq!(state.note("traces", true, at(65)), Report::Nothing);
+        assert_eq!(state.note("traces", false, at(0)), ToLog::Nothing);
+        assert_eq!(state.note("traces", true, at(1)), ToLog::Failing { unlogged: 0 });
+        assert_eq!(state.note("metrics", true, at(2)), ToLog::Nothing);
+        assert_eq!(state.note("traces", true, at(60)), ToLog::Nothing);
+        assert_eq!(state.note("traces", true, at(61)), ToLog::Failing { unlogged: 2 });
+        assert_eq!(state.note("metrics", false, at(62)), ToLog::Nothing);
+        assert_eq!(state.note("traces", false, at(63)), ToLog::Recovered);
+        assert_eq!(state.note("traces", false, at(64)), ToLog::Nothing);
+        assert_eq!(state.note("traces", true, at(65)), ToLog::Nothing);
     }
 }

@@ -93,7 +93,7 @@ fn free_place(folder: &Path, header: &Header) -> PathBuf {
 
 /// A bundle in the folder, of the register that is saved.
 #[derive(Clone, Debug)]
-struct Found {
+struct SavedBundle {
     path: PathBuf,
     version: Version,
     /// As its maker's clock showed.
@@ -103,7 +103,7 @@ struct Found {
     is_new: bool,
 }
 
-impl Found {
+impl SavedBundle {
     /// It, or its name, says that it was made later than now.
     fn is_from_the_future(&self, now: Timestamp) -> bool {
         let latest = now.plus(SKEW);
@@ -148,7 +148,7 @@ fn remove_too_many(
 
 /// What of a register's bundles is too many. What was just made stays; the others rank by version, then by time, where one
 /// from the future has none. Only signed ones take the place of signed ones.
-fn too_many(mut found: Vec<Found>, keep: usize, now: Timestamp) -> Vec<Found> {
+fn too_many(mut found: Vec<SavedBundle>, keep: usize, now: Timestamp) -> Vec<SavedBundle> {
     found.sort_by_cached_key(|bundle| {
         let is_dated = !bundle.is_from_the_future(now);
         std::cmp::Reverse((bundle.is_new, bundle.version, is_dated, bundle.made, bundle.path.clone()))
@@ -171,7 +171,7 @@ fn look_into(
     lineage: Lineage,
     new: &Path,
     console: &mut Console<'_>,
-) -> io::Result<Vec<Found>> {
+) -> io::Result<Vec<SavedBundle>> {
     let prefix = prefix_of(lineage);
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -180,7 +180,7 @@ fn look_into(
             Ok(entry) if name(&entry).starts_with(&prefix) && name(&entry).ends_with(SUFFIX) => {
                 match read_header(&entry.path()) {
                     Ok((header, _)) if header.genesis.lineage() != lineage => {}
-                    Ok((header, is_signed)) => found.push(Found {
+                    Ok((header, is_signed)) => found.push(SavedBundle {
                         is_new: entry.path() == new,
                         path: entry.path(),
                         version: header.head,

@@ -13,7 +13,7 @@ use super::export::ExportArgs;
 use crate::cli::console::Console;
 
 /// A place that a bundle can be written to.
-pub(super) enum Place {
+pub(super) enum Destination {
     /// Standard output.
     Output,
     /// A device or a pipe, opened.
@@ -22,7 +22,7 @@ pub(super) enum Place {
     File(PathBuf),
 }
 
-impl Place {
+impl Destination {
     /// The place that is asked for; refused before anything else is done for it when nothing can be written there.
     pub(super) fn of(args: &ExportArgs, console: &Console<'_>) -> anyhow::Result<Self> {
         const NO_TERMINAL: &str =

@@ -8,7 +8,7 @@ use sorcha_os::replace::Replacement;
 use sorcha_register::bundle::Bundle;
 
 use super::{
-    beside::{self, Place},
+    beside::{self, Destination},
     export::ExportArgs,
     import::verified,
     summary::Summary,
@@ -21,10 +21,10 @@ use crate::cli::{
 
 /// Fetches a bundle, verifies all of it, and puts it in its place: a file with the name asked for is a sound bundle.
 pub(super) async fn run(args: &ExportArgs, url: &Url, console: &mut Console<'_>) -> anyhow::Result<Outcome> {
-    let place = Place::of(args, console)?;
+    let place = Destination::of(args, console)?;
     let beside = match &place {
-        Place::File(file) => beside::begin(file)?,
-        Place::Output | Place::Stream(_) => beside::begin_in(&std::env::temp_dir())?,
+        Destination::File(file) => beside::begin(file)?,
+        Destination::Output | Destination::Stream(_) => beside::begin_in(&std::env::temp_dir())?,
     };
     let (fetched, bundle) = fetch_verified(url, beside).await?;
     let copy = |out: &mut dyn Write| -> io::Result<()> {
@@ -33,9 +33,9 @@ pub(super) async fn run(args: &ExportArgs, url: &Url, console: &mut Console<'_>)
     };
     let writing = || format!("write {}", place.name(args));
     match &place {
-        Place::Output => copy(&mut *console.out).with_context(writing)?,
-        Place::Stream(stream) => copy(&mut &*stream).with_context(writing)?,
-        Place::File(_) => beside::put(fetched, args.force)?,
+        Destination::Output => copy(&mut *console.out).with_context(writing)?,
+        Destination::Stream(stream) => copy(&mut &*stream).with_context(writing)?,
+        Destination::File(_) => beside::put(fetched, args.force)?,
     }
     Summary::of_bundle(place.name(args), &bundle).tell(&place, args.output, console)?;
     Ok(Outcome::Done)

@@ -20,7 +20,7 @@ use sorcha_register::{
 use sorcha_store::Loaded;
 
 use super::{
-    beside::{self, Place},
+    beside::{self, Destination},
     download,
     summary::Summary,
 };
@@ -74,7 +74,7 @@ pub(super) async fn run(
     if let Some(url) = &args.url {
         return download::run(args, url, console).await;
     }
-    let place = Place::of(args, console)?;
+    let place = Destination::of(args, console)?;
     let loaded = store::open_existing(config).await?.load().await?;
     let view = exportable(loaded, args, console)?;
     let scope = if args.active_only { Scope::ActiveOnly } else { Scope::Whole };
@@ -84,11 +84,13 @@ pub(super) async fn run(
     let summary = Summary::of_export(place.name(args), &header, &view, signed);
     let writing = || format!("write {}", place.name(args));
     match &place {
-        Place::Output => write(&mut *console.out, &header, &view, key.as_ref()).with_context(writing)?,
-        Place::Stream(stream) => {
+        Destination::Output => {
+            write(&mut *console.out, &header, &view, key.as_ref()).with_context(writing)?
+        }
+        Destination::Stream(stream) => {
             write(BufWriter::new(stream), &header, &view, key.as_ref()).with_context(writing)?;
         }
-        Place::File(file) => write_file(file, args.force, &header, &view, key.as_ref())?,
+        Destination::File(file) => write_file(file, args.force, &header, &view, key.as_ref())?,
     }
     summary.tell(&place, args.output, console)?;
     Ok(Outcome::Done)

@@ -14,7 +14,6 @@ use sorcha_register::{
     bundle::{self, Bundle},
     clock::{Clock, Timestamp},
     limits,
-    names::Version,
 };
 use sorcha_store::{Checkpoint, Loaded, Store};
 
@@ -178,11 +177,7 @@ pub(super) async fn restore(
     if is_replica {
         put_replica(&*store, &bundle, clock.now()).await?;
     } else {
-        let head = put_register(&*store, &bundle).await?;
-        console.remark(&format!(
-            "the next publication takes a version above {head}: those in between may have been given after the bundle was \
-             written"
-        ));
+        put_register(&*store, &bundle, console).await?;
     }
     tell(&*store, config, args.output, console).await
 }
@@ -231,14 +226,22 @@ fn confirmed(args: &RestoreArgs, consequence: &str, console: &mut Console<'_>) -
 }
 
 /// A central node's register goes on above all versions that may have been given after the bundle was written.
-async fn put_register(store: &dyn Store, Bundle { header, entries, .. }: &Bundle) -> anyhow::Result<Version> {
+async fn put_register(
+    store: &dyn Store,
+    Bundle { header, entries, .. }: &Bundle,
+    console: &mut Console<'_>,
+) -> anyhow::Result<()> {
     let head = header.head.plus(limits::RESTORE_GAP);
     let progress = spinner("storing the register");
     let entries = entries.iter().map(Arc::clone).collect();
     store.restore(header.genesis.clone(), entries, head).await?;
     store.flush().await?;
     progress.finish_and_clear();
-    Ok(head)
+    console.remark(&format!(
+        "the next publication takes a version above {head}: those in between may have been given after the bundle was \
+         written"
+    ));
+    Ok(())
 }
 
 /// The position is the bundle's head, and the next pull is due at once.

@@ -11,7 +11,7 @@ use sorcha_register::{
 };
 use sorcha_store::{Checkpoint, Loaded};
 
-use super::beside::Place;
+use super::beside::Destination;
 use crate::cli::{OutputFormat, console::Console, table};
 
 /// What there is to say about a register.
@@ -136,18 +136,18 @@ impl Summary {
     /// Writes it to standard output, or to standard error where standard output is the bundle's.
     pub(super) fn tell(
         &self,
-        place: &Place,
+        place: &Destination,
         output: OutputFormat,
         console: &mut Console<'_>,
     ) -> io::Result<()> {
         match place {
-            Place::Output => {
+            Destination::Output => {
                 console.out.flush()?;
                 // A remark: the bundle is what counts.
                 drop(self.write(output, console.err));
                 Ok(())
             }
-            Place::Stream(_) | Place::File(_) => self.write(output, console.out),
+            Destination::Stream(_) | Destination::File(_) => self.write(output, console.out),
         }
     }
 

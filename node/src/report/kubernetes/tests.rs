@@ -61,10 +61,10 @@ async fn api() -> (SocketAddr, Api) {
     (address, api)
 }
 
-fn to(address: SocketAddr, role: Role, name: &str, report: &config::Report) -> Kubernetes {
+fn to(address: SocketAddr, role: Role, name: &str, report: &config::Report) -> ResourceStatus {
     let mut cluster = kube::Config::new(format!("http://{address}").parse().unwrap());
     cluster.default_namespace = "edge-sites".to_owned();
-    Kubernetes::new(cluster, role, name, report, "edge-0").unwrap()
+    ResourceStatus::new(cluster, role, name, report, "edge-0").unwrap()
 }
 
 fn peer() -> Report {
@@ -164,7 +164,7 @@ async fn a_server_that_is_away_is_a_failure_that_passes() {
 async fn tls_has_its_one_provider() {
     let cluster = kube::Config::new("https://127.0.0.1:1".parse().unwrap());
     let report = config::Report { timeout: Duration::from_secs(1), ..config::Report::default() };
-    let kubernetes = Kubernetes::new(cluster, Role::Peer, "edge", &report, "edge-0").unwrap();
+    let kubernetes = ResourceStatus::new(cluster, Role::Peer, "edge", &report, "edge-0").unwrap();
     assert!(kubernetes.apply(&peer()).await.unwrap_err().is_passing());
 }
 
@@ -174,7 +174,7 @@ async fn without_a_resource_there_is_nothing_to_connect_to() {
     let mut config = Config::default().with_identity("edge-0");
     config.report.resource = Some("sorchapeers/edge".into());
     let error = connect(&config, Role::Central).await.err().unwrap();
-    assert!(matches!(error, ConnectError::Resource(_)), "{error}");
+    assert!(matches!(error, Unusable::Config(_)), "{error}");
     let nowhere = async { Err("no kubeconfig".into()) };
     let error = connect_to(&config, Role::Peer, nowhere).await.err().unwrap().to_string();
     assert!(error.contains("report.resource") && error.contains("unset it outside Kubernetes"), "{error}");

@@ -7,7 +7,7 @@ use sorcha_runtime::tls::{
 use tokio::sync::watch;
 
 use super::*;
-use crate::report::content::Change;
+use crate::report::content::Difference;
 
 #[tokio::test(start_paused = true)]
 async fn it_is_there_from_the_first_report_on_and_follows_the_files() {
@@ -40,5 +40,5 @@ fn a_node_on_plain_text_has_none_and_a_new_one_is_worth_a_report() {
     let plain = Report::Peer(PeerReport::default());
     assert_eq!(plain.clone().with_certificate(None), plain);
     let secured = plain.clone().with_certificate(Some(START));
-    assert_eq!(secured.change_since(&plain), Change::Transition);
+    assert_eq!(secured.change_since(&plain), Difference::Transition);
 }

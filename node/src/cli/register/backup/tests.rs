@@ -16,18 +16,18 @@ const DAY: i64 = 24 * 3600 * 1000;
 const NOW: i64 = 1_795_339_800_000;
 
 /// A bundle made on a day before (or, negative, after) now.
-fn found(version_number: i64, days_ago: i64, is_signed: bool) -> Found {
+fn found(version_number: i64, days_ago: i64, is_signed: bool) -> SavedBundle {
     let made = Timestamp::from_millis(NOW - days_ago * DAY);
     let name = format!("register-aa-{}-v{version_number}-{is_signed}.sorcha", stamp(made));
-    Found { path: name.into(), version: version(version_number), made, is_signed, is_new: false }
+    SavedBundle { path: name.into(), version: version(version_number), made, is_signed, is_new: false }
 }
 
-fn new(bundle: Found) -> Found {
-    Found { is_new: true, ..bundle }
+fn new(bundle: SavedBundle) -> SavedBundle {
+    SavedBundle { is_new: true, ..bundle }
 }
 
 /// (version, days ago) of what goes.
-fn gone(found: &[Found], keep: usize) -> Vec<(i64, i64)> {
+fn gone(found: &[SavedBundle], keep: usize) -> Vec<(i64, i64)> {
     let gone = too_many(found.to_vec(), keep, Timestamp::from_millis(NOW));
     let mut gone: Vec<_> = gone.iter().map(|b| (b.version.get(), (NOW - b.made.as_millis()) / DAY)).collect();
     gone.sort_unstable();
@@ -39,7 +39,7 @@ fn whatever_clocks_show_the_new_one_stays_and_the_lowest_versions_go() {
     let (signed, unsigned) = (true, false);
     let s = |version, days_ago| found(version, days_ago, signed);
     let u = |version, days_ago| found(version, days_ago, unsigned);
-    type Row<'a> = (&'a str, Vec<Found>, usize, &'a [(i64, i64)]);
+    type Row<'a> = (&'a str, Vec<SavedBundle>, usize, &'a [(i64, i64)]);
     let rows: [Row<'_>; 12] = [
         ("right clocks", vec![s(1, 4), s(2, 3), s(3, 2), new(s(4, 0))], 2, &[(1, 4), (2, 3)]),
         ("as many as may stay", vec![s(1, 4), s(2, 3), new(s(3, 0))], 3, &[]),
@@ -75,7 +75,7 @@ fn a_bundle_or_a_name_from_the_future_is_known_as_one() {
     assert!(!found(1, 0, true).is_from_the_future(now));
     assert!(found(1, -1, true).is_from_the_future(now));
     let renamed = found(1, -400, true).path;
-    assert!(Found { path: renamed, ..found(1, 3, true) }.is_from_the_future(now));
+    assert!(SavedBundle { path: renamed, ..found(1, 3, true) }.is_from_the_future(now));
 }
 
 /// A bundle of a register with so many entries.
