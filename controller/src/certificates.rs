@@ -8,7 +8,7 @@ use prometheus::{
 };
 use sorcha_crds::{SorchaCentralNode, SorchaPeer, conditions::CERTIFICATE_VALID};
 
-use crate::{cache::Caches, reconcile::Subject};
+use crate::{cache::Caches, reconcile::Pipeline};
 
 /// Counts resources by kind, namespace and reason of their condition `CertificateValid`.
 ///
@@ -20,25 +20,25 @@ pub fn measure(registry: &Registry, caches: Caches) -> prometheus::Result<()> {
         "Resources by kind, namespace and reason of their condition CertificateValid",
     );
     let count = IntGaugeVec::new(options, &["kind", "resource_namespace", "reason"])?;
-    registry.register(Box::new(Certificates { caches, count }))
+    registry.register(Box::new(CertificateCount { caches, count }))
 }
 
-struct Certificates {
+struct CertificateCount {
     caches: Caches,
     count: IntGaugeVec,
 }
 
-impl Certificates {
-    fn add<S: Subject>(&self, namespace: Option<String>, status: Option<&S::Status>) {
-        let conditions = status.map(S::conditions).unwrap_or_default();
+impl CertificateCount {
+    fn add<P: Pipeline>(&self, namespace: Option<String>, status: Option<&P::Status>) {
+        let conditions = status.map(P::conditions).unwrap_or_default();
         let condition = conditions.iter().find(|condition| condition.type_ == CERTIFICATE_VALID);
         let reason = condition.map_or("Unknown", |condition| condition.reason.as_str());
-        let labels = [&*S::kind(&()), &namespace.unwrap_or_default(), reason];
+        let labels = [&*P::kind(&()), &namespace.unwrap_or_default(), reason];
         self.count.with_label_values(&labels).inc();
     }
 }
 
-impl Collector for Certificates {
+impl Collector for CertificateCount {
     fn desc(&self) -> Vec<&Desc> {
         self.count.desc()
     }

@@ -7,7 +7,7 @@ use kube::Api;
 
 use crate::{
     apply::{
-        Error,
+        ApplyError,
         owner::{self, Claim},
     },
     context::Ctx,
@@ -19,8 +19,8 @@ use crate::{
 /// kind and name is taken up again, one of another kind or of a user's own is not.
 ///
 /// # Errors
-/// [`Error::Taken`] when a claim is another's; [`Error::Api`] when the API server does not answer.
-pub async fn check(ctx: &Ctx, held: Option<&StatefulSet>, desired: &StatefulSet) -> Result<(), Error> {
+/// [`ApplyError::Taken`] when a claim is another's; [`ApplyError::Api`] when the API server does not answer.
+pub async fn check(ctx: &Ctx, held: Option<&StatefulSet>, desired: &StatefulSet) -> Result<(), ApplyError> {
     let spec = desired.spec.clone().unwrap_or_default();
     if spec.volume_claim_templates.is_none() {
         return Ok(());
@@ -32,7 +32,7 @@ pub async fn check(ctx: &Ctx, held: Option<&StatefulSet>, desired: &StatefulSet)
         let claim = format!("{VOLUME}-{}", names::pod(&name, ordinal));
         ctx.metrics.called("get", "persistentvolumeclaims");
         let found = api.get_metadata_opt(&claim).await;
-        let found = found.map_err(|error| Error::of("PersistentVolumeClaim", &claim, error))?;
+        let found = found.map_err(|error| ApplyError::of("PersistentVolumeClaim", &claim, error))?;
         let Some(found) = found else { continue };
         // The StatefulSet's controller gives claims the labels that select its pods.
         let marks = Claim::Network(spec.selector.match_labels.clone().unwrap_or_default());
@@ -40,7 +40,7 @@ pub async fn check(ctx: &Ctx, held: Option<&StatefulSet>, desired: &StatefulSet)
         labels.owner_references = None;
         if marks.check(&labels).is_err() {
             let owner = owner::owner(&found.metadata);
-            return Err(Error::Taken { kind: "PersistentVolumeClaim".to_owned(), name: claim, owner });
+            return Err(ApplyError::Taken { kind: "PersistentVolumeClaim".to_owned(), name: claim, owner });
         }
     }
     Ok(())
@@ -73,7 +73,7 @@ mod tests {
         .expect("a StatefulSet")
     }
 
-    async fn checked(labels: Value, held: Option<&StatefulSet>) -> (Result<(), Error>, Vec<Call>) {
+    async fn checked(labels: Value, held: Option<&StatefulSet>) -> (Result<(), ApplyError>, Vec<Call>) {
         let scene = Scene::new(move |call| {
             let there = call.path.ends_with("/persistentvolumeclaims/data-x-1");
             there.then(|| {
@@ -90,7 +90,10 @@ mod tests {
             [json!({}), json!({"app": "theirs"}), json!(names::selector(Component::CentralNode, "x"))]
         {
             let error = checked(labels.clone(), None).await.0.expect_err("another's");
-            assert!(matches!(&error, Error::Taken { name, .. } if name == "data-x-1"), "{labels}: {error}");
+            assert!(
+                matches!(&error, ApplyError::Taken { name, .. } if name == "data-x-1"),
+                "{labels}: {error}"
+            );
         }
         let kept = json!(names::selector(Component::Peer, "x"));
         assert!(checked(kept, None).await.0.is_ok(), "one of an earlier resource of the same name");

@@ -40,7 +40,7 @@ const REMEMBERED: Duration = Duration::from_secs(3600);
 /// Shared by all reconciles of one process.
 pub struct Ctx {
     /// Settings.
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     /// The API server.
     pub client: Client,
     /// What is known of the cluster.
@@ -70,11 +70,11 @@ pub struct Ctx {
 }
 
 /// Who changes its pod, by namespace and network.
-pub type Turns = HashMap<(String, String), Option<Holder>>;
+pub type Turns = HashMap<(String, String), Option<TurnHolder>>;
 
 /// The central node of a network that changes its pod now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct TurnHolder {
     /// Its resource.
     pub name: String,
     /// The change has been applied.
@@ -111,7 +111,7 @@ impl Ctx {
             places: Memo::new(REMEMBERED),
             held_back: Memo::new(REMEMBERED),
             written: Memo::new(apply::CACHE_LAG),
-            settings,
+            settings: Arc::new(settings),
             client,
             caches,
             metrics,
@@ -145,6 +145,11 @@ impl Ctx {
             k8s_openapi::jiff::Timestamp::from_second(k8s_openapi::jiff::Timestamp::now().as_second())
                 .unwrap_or_default(),
         )
+    }
+
+    /// When resources of a namespace are looked at again if nothing happens: sooner while caches do not show what was applied.
+    pub(crate) fn usual(&self, namespace: &str) -> Duration {
+        if self.applier.is_waiting(namespace) { apply::CACHE_LAG } else { self.settings.resync }
     }
 
     /// A Secret by name, as it is now. Those of others are not watched: the controller reads those that it is told of.

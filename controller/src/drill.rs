@@ -23,7 +23,7 @@ use sorcha_api::client::token;
 use tokio::time::Instant;
 
 use self::{
-    network::{Network, Replica, not_recovered},
+    network::{DrillNetwork, DrillReplica, not_recovered},
     publish::{Attempt, Publisher},
     timeline::{Look, Timeline},
 };
@@ -104,7 +104,7 @@ struct Drill {
 struct Loss {
     central: String,
     uid: String,
-    before: Vec<Replica>,
+    before: Vec<DrillReplica>,
     at: Instant,
 }
 
@@ -133,8 +133,8 @@ impl Drill {
         self.well_again(loss.as_ref(), timeline).await
     }
 
-    async fn look(&self) -> anyhow::Result<Result<Network, String>> {
-        network::passing(Network::read(&self.client, &self.namespace, &self.network).await)
+    async fn look(&self) -> anyhow::Result<Result<DrillNetwork, String>> {
+        network::passing(DrillNetwork::read(&self.client, &self.namespace, &self.network).await)
     }
 
     /// Waits until `missing` finds nothing that is missing.
@@ -142,8 +142,8 @@ impl Drill {
         &self,
         what: &str,
         timeline: &mut Timeline<'_>,
-        missing: impl Fn(&Network) -> Vec<String>,
-    ) -> anyhow::Result<Network> {
+        missing: impl Fn(&DrillNetwork) -> Vec<String>,
+    ) -> anyhow::Result<DrillNetwork> {
         timeline
             .until(what, async || {
                 Ok(match self.look().await? {
@@ -154,14 +154,14 @@ impl Drill {
             .await
     }
 
-    async fn ready(&self, timeline: &mut Timeline<'_>) -> anyhow::Result<Network> {
+    async fn ready(&self, timeline: &mut Timeline<'_>) -> anyhow::Result<DrillNetwork> {
         let network = self.wait("the network's resources are read", timeline, |_| Vec::new()).await?;
         if let Some(lack) = network.lack() {
             bail!("namespace {}: {lack}", self.namespace);
         }
         timeline.say(&format!("network {}: {}", self.network, network.census()));
-        let network = self.wait("every resource is Ready", timeline, Network::not_ready).await?;
-        self.wait("every peer is connected", timeline, Network::not_connected).await?;
+        let network = self.wait("every resource is Ready", timeline, DrillNetwork::not_ready).await?;
+        self.wait("every peer is connected", timeline, DrillNetwork::not_connected).await?;
         Ok(network)
     }
 
@@ -207,7 +207,7 @@ impl Drill {
     /// Deletes the pod of the central node that most peers are connected to.
     async fn kill(&self, timeline: &mut Timeline<'_>) -> anyhow::Result<Loss> {
         let known = "it is known which peer is connected to which central node";
-        let network = self.wait(known, timeline, Network::not_connected).await?;
+        let network = self.wait(known, timeline, DrillNetwork::not_connected).await?;
         let Some((central, count)) = network.busiest() else {
             bail!(
                 "no peer is connected to a central node of namespace {}; --kill=false leaves this part out",
@@ -230,7 +230,7 @@ impl Drill {
     }
 
     async fn recovered(&self, loss: &Loss, timeline: &mut Timeline<'_>) -> anyhow::Result<()> {
-        let missing = |network: &Network| {
+        let missing = |network: &DrillNetwork| {
             let alone = network.centrals().len() == 1;
             not_recovered(&loss.central, alone, &loss.before, &network.replicas())
         };
@@ -263,8 +263,8 @@ impl Drill {
                 })
                 .await?;
         }
-        self.wait("every resource is Ready", timeline, Network::not_ready).await?;
-        self.wait("every peer is connected", timeline, Network::not_connected).await?;
+        self.wait("every resource is Ready", timeline, DrillNetwork::not_ready).await?;
+        self.wait("every peer is connected", timeline, DrillNetwork::not_connected).await?;
         Ok(())
     }
 

@@ -10,7 +10,7 @@ const MOST: usize = 65_536;
 
 /// What failed: another spec or another reason is another failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Failure {
+struct Failing {
     generation: Option<i64>,
     reason: &'static str,
     count: u32,
@@ -18,10 +18,10 @@ struct Failure {
 
 /// Failures by the resources' `uid`.
 #[derive(Debug, Default)]
-pub struct Failures(Mutex<HashMap<String, Failure>>);
+pub struct Failures(Mutex<HashMap<String, Failing>>);
 
 impl Failures {
-    fn all(&self) -> MutexGuard<'_, HashMap<String, Failure>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<String, Failing>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -33,7 +33,7 @@ impl Failures {
         if all.len() >= MOST {
             all.clear();
         }
-        all.insert(uid.to_owned(), Failure { generation, reason, count });
+        all.insert(uid.to_owned(), Failing { generation, reason, count });
         count
     }
 

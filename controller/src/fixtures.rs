@@ -1,5 +1,7 @@
 //! Resources, pods and an API server that answers from a script, for the tests of this crate.
 
+mod pods;
+
 use std::{
     collections::HashMap,
     convert::Infallible,
@@ -19,6 +21,9 @@ use kube::{
 use serde_json::{Value, json};
 use sorcha_crds::{SorchaBlueprint, SorchaCentralNode, SorchaPeer};
 
+pub(crate) use self::pods::{
+    assert_configured, assert_confined, assert_overridden, every_override, pod, settle,
+};
 use crate::{
     cache::{self, Watched, Writers},
     config::{Certificates, LogFormat, Settings},
@@ -62,97 +67,6 @@ fn resource<K: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &Value
     serde_json::from_value(value).expect("a resource")
 }
 
-/// A pod whose container runs, ready or not.
-pub(crate) fn pod(name: &str, component: &str, instance: &str, ready: bool) -> Pod {
-    let value = json!({
-        "metadata": {
-            "name": name, "namespace": "shop",
-            "labels": {"app.kubernetes.io/instance": instance, "app.kubernetes.io/component": component},
-        },
-        "status": {
-            "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}],
-            "containerStatuses": [{
-                "name": "node", "ready": ready, "restartCount": 0, "image": IMAGE, "imageID": "",
-                "state": {"running": {"startedAt": "2026-11-22T10:00:00Z"}},
-            }],
-        },
-    });
-    serde_json::from_value(value).expect("a pod")
-}
-
-/// Whatever a spec asks for: a pod has no more of its machine than the restricted Pod Security Standard allows, no volume but
-/// these kinds, and no identity but the resource's own, if any.
-pub(crate) fn assert_confined(pod: &PodSpec, account: Option<&str>) {
-    assert_eq!(pod.service_account_name.as_deref(), account, "an identity of its own, or none");
-    assert_eq!(pod.automount_service_account_token, Some(account.is_some()));
-    assert_eq!((pod.host_network, pod.host_pid, pod.host_ipc), (None, None, None));
-    assert!(pod.init_containers.is_none() && pod.ephemeral_containers.is_none());
-    let security = pod.security_context.as_ref().expect("a security context");
-    assert!(security.run_as_non_root == Some(true) && security.run_as_user.is_some_and(|user| user > 0));
-    assert!(security.seccomp_profile.as_ref().is_some_and(|profile| profile.type_ == "RuntimeDefault"));
-    for container in &pod.containers {
-        let security = container.security_context.as_ref().expect("a security context");
-        assert_eq!((security.privileged, security.allow_privilege_escalation), (None, Some(false)));
-        assert_eq!(security.read_only_root_filesystem, Some(true));
-        let capabilities = security.capabilities.as_ref().expect("capabilities");
-        assert_eq!((capabilities.drop.as_deref(), &capabilities.add), (Some(&["ALL".to_owned()][..]), &None));
-    }
-    for volume in pod.volumes.iter().flatten() {
-        let volume = json!(volume);
-        let kinds: Vec<_> =
-            volume.as_object().expect("a volume").keys().filter(|key| *key != "name").collect();
-        let known = ["configMap", "secret", "projected", "emptyDir", "persistentVolumeClaim"];
-        assert!(kinds.len() == 1 && known.contains(&kinds[0].as_str()), "{volume}");
-    }
-}
-
-/// All that a spec may say of where and how its pods run.
-pub(crate) fn every_override() -> Value {
-    json!({
-        "labels": {"app.kubernetes.io/component": "mine", "a": "b"}, "annotations": {"sorcha.dev/config-hash": "mine", "a": "b"},
-        "nodeSelector": {"a": "b"}, "tolerations": [{"operator": "Exists"}], "priorityClassName": "system-node-critical",
-        "affinity": {"podAffinity": {}}, "topologySpreadConstraints": [], "imagePullSecrets": [{"name": "any"}],
-    })
-}
-
-/// Checks that a node's configuration has each of these lines.
-pub(crate) fn assert_configured(map: &ConfigMap, lines: &[&str]) {
-    let config = &map.data.as_ref().expect("data")["sorcha.toml"];
-    for line in lines {
-        assert!(config.lines().any(|of| of == *line), "{line} is not in\n{config}");
-    }
-}
-
-/// Checks that a template has all of [`every_override`], the controller's own labels beside it.
-pub(crate) fn assert_overridden(template: &PodTemplateSpec) {
-    let template = serde_json::to_value(template).expect("a template");
-    let (metadata, pod, wanted) = (&template["metadata"], &template["spec"], every_override());
-    for field in [
-        "nodeSelector",
-        "tolerations",
-        "priorityClassName",
-        "affinity",
-        "topologySpreadConstraints",
-        "imagePullSecrets",
-    ] {
-        assert_eq!(pod.get(field), wanted.get(field), "{field}");
-    }
-    assert_eq!((&metadata["labels"]["a"], &metadata["annotations"]["a"]), (&json!("b"), &json!("b")));
-    assert_ne!(metadata["labels"]["app.kubernetes.io/component"], "mine", "the controller's labels win");
-    assert_ne!(metadata["annotations"]["sorcha.dev/config-hash"], "mine", "and so do its annotations");
-}
-
-/// The status of a StatefulSet whose pods are all up to date and ready.
-pub(crate) fn settle(set: &mut StatefulSet) {
-    let replicas = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    set.metadata.generation = Some(1);
-    set.status = serde_json::from_value(json!({
-        "replicas": replicas, "readyReplicas": replicas, "updatedReplicas": replicas, "observedGeneration": 1,
-        "currentRevision": "a", "updateRevision": "a",
-    }))
-    .expect("a status");
-}
-
 /// A call that was made.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
@@ -160,6 +74,19 @@ pub(crate) struct Call {
     pub(crate) path: String,
     pub(crate) query: String,
     pub(crate) body: Value,
+}
+
+impl Call {
+    async fn of(request: Request<Body>) -> Self {
+        let (parts, body) = request.into_parts();
+        let bytes = body.collect_bytes().await.expect("a body");
+        Self {
+            method: parts.method.to_string(),
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            body: serde_json::from_slice(&bytes).unwrap_or_default(),
+        }
+    }
 }
 
 /// A controller over caches that the test fills and an API server that the test writes.
@@ -188,14 +115,7 @@ impl Scene {
             let (recorded, answer, secrets) =
                 (Arc::clone(&recorded), Arc::clone(&answer), Arc::clone(&secrets));
             async move {
-                let (parts, body) = request.into_parts();
-                let bytes = body.collect_bytes().await.expect("a body");
-                let call = Call {
-                    method: parts.method.to_string(),
-                    path: parts.uri.path().to_owned(),
-                    query: parts.uri.query().unwrap_or_default().to_owned(),
-                    body: serde_json::from_slice(&bytes).unwrap_or_default(),
-                };
+                let call = Call::of(request).await;
                 let otherwise = || otherwise(&call, &mut secrets.lock().expect("secrets"));
                 let (code, mut body) = answer(&call).unwrap_or_else(otherwise);
                 if code == 200 {

@@ -18,11 +18,11 @@ pub type Data = BTreeMap<String, Vec<u8>>;
 
 /// What was seen of objects, each for at most so long.
 pub struct Memo<K, V> {
-    seen: Mutex<Seen<K, V>>,
+    seen: Mutex<Entries<K, V>>,
     keep: Duration,
 }
 
-struct Seen<K, V> {
+struct Entries<K, V> {
     all: HashMap<K, (Instant, V)>,
     /// When there are so many, what is old is looked for.
     full: usize,
@@ -41,7 +41,7 @@ impl<K: Eq + Hash, V: Clone> Memo<K, V> {
     /// One that remembers nothing yet.
     #[must_use]
     pub fn new(keep: Duration) -> Self {
-        Self { seen: Mutex::new(Seen { all: HashMap::new(), full: FEW }), keep }
+        Self { seen: Mutex::new(Entries { all: HashMap::new(), full: FEW }), keep }
     }
 
     /// What was seen, while it is young enough.
@@ -103,7 +103,7 @@ impl<K: Eq + Hash, V: Clone> Memo<K, V> {
         self.seen().all.remove(key);
     }
 
-    fn seen(&self) -> std::sync::MutexGuard<'_, Seen<K, V>> {
+    fn seen(&self) -> std::sync::MutexGuard<'_, Entries<K, V>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

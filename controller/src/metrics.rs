@@ -58,14 +58,18 @@ impl Metrics {
             )?,
             leader: IntGauge::new("sorcha_controller_leader", "1 while this process reconciles")?,
         };
-        metrics.registry.register(Box::new(metrics.reconciles.clone()))?;
-        metrics.registry.register(Box::new(metrics.durations.clone()))?;
-        metrics.registry.register(Box::new(metrics.calls.clone()))?;
-        metrics.registry.register(Box::new(metrics.events.clone()))?;
-        metrics.registry.register(Box::new(metrics.publications.clone()))?;
-        metrics.registry.register(Box::new(metrics.watches.clone()))?;
-        metrics.registry.register(Box::new(metrics.leader.clone()))?;
+        metrics.register()?;
         Ok(metrics)
+    }
+
+    fn register(&self) -> prometheus::Result<()> {
+        self.registry.register(Box::new(self.reconciles.clone()))?;
+        self.registry.register(Box::new(self.durations.clone()))?;
+        self.registry.register(Box::new(self.calls.clone()))?;
+        self.registry.register(Box::new(self.events.clone()))?;
+        self.registry.register(Box::new(self.publications.clone()))?;
+        self.registry.register(Box::new(self.watches.clone()))?;
+        self.registry.register(Box::new(self.leader.clone()))
     }
 
     /// What `/metrics` shows.

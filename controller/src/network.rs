@@ -19,7 +19,7 @@ use sorcha_crds::{
 
 use self::contradiction::Older;
 pub use self::{
-    contradiction::{Contradiction, NODES, age},
+    contradiction::{Contradiction, NODES, age, check_name},
     lineage::Lineage,
 };
 use crate::names::{self, GRPC_PORT};

@@ -1,115 +1,33 @@
-//! One reconcile, the same for both kinds of nodes: converge, then say how it stands, whatever came of it.
+//! One reconcile, the same for all kinds: observe, plan, build, apply, observe again and summarise, whatever came of it.
 
+mod error;
 mod words;
+mod write;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
-use kube::{
-    ResourceExt as _,
-    api::{Patch, PatchParams},
-    core::Request,
-    runtime::{controller::Action, events::Event},
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{ResourceExt as _, runtime::controller::Action};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::json;
 use sorcha_crds::{
-    CONTROLLER_FIELD_MANAGER, PAUSED_ANNOTATION,
+    PAUSED_ANNOTATION,
     conditions::{Finding, PAUSED},
 };
 use tokio::time::Instant;
 
-pub use self::words::told;
-pub(crate) use self::words::{logged, said};
+pub use self::{error::Error, words::told};
+pub(crate) use self::{
+    words::{logged, said},
+    write::remove_from_status,
+};
 use crate::{
-    apply,
     cache::Cached,
     context::Ctx,
-    events,
-    feed::{
-        call::{self, Fault},
-        object::{self, Cut, Seen},
-    },
-    network::{Contradiction, age},
+    events::{self, Told},
     pki,
-    publication::decide::retry,
 };
 
-/// Shortest wait before something that only a change of a resource can mend is looked at again.
-const RETRY_INVALID: Duration = Duration::from_secs(30);
-
-/// Why a resource is not as its spec wants it. The text tells the remedy where a user has one.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The spec contradicts an older resource's.
-    #[error(transparent)]
-    Invalid(#[from] Contradiction),
-    /// A Secret is missing.
-    #[error("Secret {name} has no key {key}, or does not exist: create it in namespace {namespace}")]
-    SecretMissing {
-        /// The Secret.
-        name: String,
-        /// The key.
-        key: String,
-        /// Where it is looked for.
-        namespace: String,
-    },
-    /// There is no certificate that the nodes could use.
-    #[error("{message}")]
-    Certificate {
-        /// Reason of the conditions.
-        reason: &'static str,
-        /// What is missing, and the remedy.
-        message: String,
-    },
-    /// An owned object can't be applied.
-    #[error(transparent)]
-    Apply(#[from] apply::Error),
-    /// Reading failed.
-    #[error("read cluster state: {}", told(.0))]
-    Read(#[source] kube::Error),
-    /// The status, or a finalizer, can't be written.
-    #[error("write status: {0}")]
-    Status(#[source] Fault),
-}
-
-impl Error {
-    /// Reason of the condition, of the Event and label of the measurement.
-    #[must_use]
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::Invalid(contradiction) => contradiction.reason(),
-            Self::SecretMissing { .. } => "SecretNotFound",
-            Self::Certificate { reason, .. } => reason,
-            Self::Apply(error) => error.reason(),
-            Self::Read(_) => "ReadFailed",
-            Self::Status(_) => "StatusFailed",
-        }
-    }
-
-    /// What may be logged. What speaks of a resource's values or of a Secret stands in the status alone.
-    fn logged(&self) -> Option<String> {
-        match self {
-            Self::Read(error) => Some(logged(error)),
-            Self::Apply(apply::Error::Api { source, .. }) => Some(logged(source)),
-            Self::Status(fault) => Some(fault.logged()),
-            Self::Invalid(_) | Self::SecretMissing { .. } | Self::Certificate { .. } | Self::Apply(_) => None,
-        }
-    }
-
-    /// Wait before the next attempt, after so many failures in a row.
-    fn retry(&self, failures: u32) -> Duration {
-        let wait = retry(failures, rand::random());
-        match self {
-            Self::Invalid(_) | Self::Apply(apply::Error::Rejected { .. } | apply::Error::Taken { .. }) => {
-                wait.max(RETRY_INVALID)
-            }
-            _ => wait,
-        }
-    }
-}
-
-/// How far a reconcile got.
+/// How far a reconcile of nodes got.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Everything desired is applied.
@@ -120,58 +38,137 @@ pub enum Progress {
     Paused(&'static str),
 }
 
-/// A custom resource with its reconciliation.
-pub trait Subject: Cached + Serialize {
+/// How two statuses differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Difference {
+    /// Not at all, or not by what is worth a write.
+    None,
+    /// In counts that move all the time, which are written every few seconds.
+    Counts,
+    /// In something else.
+    Real,
+}
+
+/// A kind of resource with the steps of its reconciliation. Only [`Pipeline::observe`] reads caches and the clock, and only
+/// [`Pipeline::apply`] makes calls; the steps between and after them get nothing that could.
+pub(crate) trait Pipeline: Cached + Serialize {
     /// Its status.
     type Status: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync;
+    /// What was observed, at one instant.
+    type World: Send + Sync;
+    /// What is to be done about it.
+    type Plan: Send + Sync;
+    /// What is to be there then.
+    type Objects: Send + Sync;
+    /// What came of it.
+    type Done: Send + Sync;
+    /// What was written is remembered until the cache shows it, and conditions that others added are removed.
+    const REMEMBERED: bool = true;
 
-    /// Whether its spec asks to leave everything alone.
-    fn suspended(&self) -> bool;
+    /// What caches and memories know of it.
+    fn observe(&self, ctx: &Ctx) -> Self::World;
+    /// What follows from spec and world.
+    ///
+    /// # Errors
+    /// What makes it impossible before anything is done.
+    fn plan(&self, world: &Self::World) -> Result<Self::Plan, Error>;
+    /// The objects that the plan asks for.
+    fn build(&self, world: &Self::World, plan: &Self::Plan) -> Self::Objects;
+    /// Brings the cluster, or the register, to what was built.
+    fn apply(
+        &self,
+        ctx: &Ctx,
+        world: &Self::World,
+        plan: Self::Plan,
+        objects: Self::Objects,
+    ) -> impl Future<Output = Result<Self::Done, Error>> + Send;
+    /// How it stands; `None`: there is nothing to say.
+    fn summarise(
+        &self,
+        world: &Self::World,
+        outcome: &Result<Self::Done, Error>,
+        now: &Time,
+    ) -> Option<Self::Status>;
+    /// Events of a status that was written: before and after.
+    fn events(
+        &self,
+        world: &Self::World,
+        outcome: &Result<Self::Done, Error>,
+        statuses: [&Self::Status; 2],
+        now: &Time,
+    ) -> Told;
+    /// Until it is to be looked at again, whatever happens; `None`: not before it changes.
+    fn next(&self, world: &Self::World, outcome: &Self::Done, now: &Time) -> Option<Duration>;
+
+    /// What asks to leave everything alone, if anything does.
+    fn paused(&self) -> Option<&'static str>;
+    /// What came of leaving everything alone.
+    fn left_alone(why: &'static str) -> Self::Done;
+    /// Label of the measurement.
+    fn label(_: &Self::Done) -> &'static str {
+        "ok"
+    }
     /// Its status without what nodes wrote, as the controller last wrote it.
     fn written(&self) -> Self::Status;
     /// Conditions of a status.
     fn conditions(status: &Self::Status) -> &[Condition];
-    /// Whether the difference of two statuses is worth a write now.
-    fn differs(before: &Self::Status, after: &Self::Status) -> bool;
-    /// Applies what is desired.
-    fn converge(&self, ctx: &Ctx) -> impl Future<Output = Result<Progress, Error>> + Send;
-    /// When it is to be looked at again, whatever happens; `None`: after the usual time.
-    fn look_again(&self, ctx: &Ctx, now: &Time) -> Option<Time>;
-    /// How it stands; a function of what was observed.
-    fn status(&self, ctx: &Ctx, result: &Result<Progress, Error>, now: &Time) -> Self::Status;
-    /// Further Events of a change of status.
-    fn events(&self, ctx: &Ctx, before: &Self::Status, after: &Self::Status) -> Vec<Event>;
+    /// Whether the difference of two statuses is worth a write.
+    fn difference(before: &Self::Status, after: &Self::Status) -> Difference;
+    /// Whether nothing is left to be done: garbage collection follows the owner references.
+    fn is_over(&self) -> bool {
+        self.meta().deletion_timestamp.is_some()
+    }
+    /// Before anything is done: notes what the first Events are told by.
+    fn begin(&self, _: &Ctx, _: &Self::World) {}
+    /// After the Events of a status: notes what the next ones are told by.
+    fn note(&self, _: &Ctx, _: &Self::World, _: &Time) {}
 }
 
 /// Brings one resource a step nearer to its spec and writes how it stands.
 ///
 /// # Errors
 /// [`Error`]; it is in the status already, where that could be written.
-pub async fn reconcile<S: Subject>(subject: Arc<S>, ctx: Arc<Ctx>) -> Result<Action, Error> {
-    // Garbage collection follows the owner references; nothing is left to do.
-    if subject.meta().deletion_timestamp.is_some() {
-        ctx.failures.forget(&subject.uid().unwrap_or_default());
+pub(crate) async fn reconcile<P: Pipeline>(subject: Arc<P>, ctx: Arc<Ctx>) -> Result<Action, Error> {
+    let uid = subject.uid().unwrap_or_default();
+    if subject.is_over() {
+        ctx.failures.forget(&uid);
         return Ok(Action::await_change());
     }
     let subject = ctx.newest(subject);
     let started = Instant::now();
-    let result = match paused(&*subject) {
-        Some(why) => Ok(Progress::Paused(why)),
-        None => subject.converge(&ctx).await,
-    };
-    let label = result.as_ref().map_or_else(Error::reason, |_| "ok");
-    let written = write_status(&*subject, &ctx, &result).await;
-    ctx.metrics.reconciled(&S::kind(&()), label, started.elapsed());
-    written.map_err(Error::Status)?;
-    let waiting = ctx.applier.is_waiting(&subject.namespace().unwrap_or_default());
-    let usual = if waiting { apply::CACHE_LAG } else { ctx.settings.resync };
-    let now = Ctx::now();
-    let next = soonest(usual, subject.look_again(&ctx, &now), &now);
-    let next = soonest(next, start_ends(&*subject).filter(|end| end.0 > now.0), &now);
-    result.map(|_progress| {
-        ctx.failures.forget(&subject.uid().unwrap_or_default());
-        Action::requeue(next)
-    })
+    let outcome = bring(&*subject, &ctx).await;
+    // The status tells what is there now.
+    let (world, now) = (subject.observe(&ctx), Ctx::now());
+    let written = write::write_status(&*subject, &ctx, &world, &outcome, &now).await;
+    let label = outcome.as_ref().map_or_else(Error::reason, P::label);
+    ctx.metrics.reconciled(&P::kind(&()), label, started.elapsed());
+    let wait = written.map_err(Error::Status)?;
+    let next = subject.next(&world, &outcome?, &now).map(|next| wait.map_or(next, |wait| next.min(wait)));
+    ctx.failures.forget(&uid);
+    Ok(next.map_or_else(Action::await_change, Action::requeue))
+}
+
+async fn bring<P: Pipeline>(subject: &P, ctx: &Ctx) -> Result<P::Done, Error> {
+    if let Some(why) = subject.paused() {
+        return Ok(P::left_alone(why));
+    }
+    let world = subject.observe(ctx);
+    subject.begin(ctx, &world);
+    let plan = subject.plan(&world)?;
+    let objects = subject.build(&world, &plan);
+    subject.apply(ctx, &world, plan, objects).await
+}
+
+/// Until nodes are looked at again: the usual time, or until what is due sooner. What faults a start is left with is told when it
+/// is over.
+pub(crate) fn next_look(
+    subject: &impl kube::ResourceExt,
+    usual: Duration,
+    due: Option<Time>,
+    now: &Time,
+) -> Duration {
+    let next = soonest(usual, due, now);
+    soonest(next, start_ends(subject).filter(|end| end.0 > now.0), now)
 }
 
 /// The usual time, or that until an instant if it is shorter; a second at least.
@@ -183,7 +180,7 @@ fn soonest(usual: Duration, at: Option<Time>, now: &Time) -> Duration {
 
 /// When a failed reconcile is tried again; it was told in the status, and is logged here without the status's words.
 #[expect(clippy::needless_pass_by_value, reason = "the runtime's signature")]
-pub fn on_error<S: Cached>(subject: Arc<S>, error: &Error, ctx: Arc<Ctx>) -> Action {
+pub(crate) fn on_error<S: Cached>(subject: Arc<S>, error: &Error, ctx: Arc<Ctx>) -> Action {
     tracing::warn!(
         kind = %S::kind(&()), namespace = subject.namespace(), name = subject.name_any(), reason = error.reason(),
         error = error.logged(), "not reconciled"
@@ -193,152 +190,20 @@ pub fn on_error<S: Cached>(subject: Arc<S>, error: &Error, ctx: Arc<Ctx>) -> Act
     Action::requeue(error.retry(failures))
 }
 
-fn paused<S: Subject>(subject: &S) -> Option<&'static str> {
-    if subject.suspended() {
-        Some("spec.suspend is true")
-    } else if subject.annotations().get(PAUSED_ANNOTATION).is_some_and(|value| value == "true") {
-        Some("annotation sorcha.dev/paused is \"true\"")
-    } else {
-        None
-    }
-}
-
-async fn write_status<S: Subject>(
-    subject: &S,
-    ctx: &Ctx,
-    result: &Result<Progress, Error>,
-) -> Result<(), Fault> {
-    let (before, now) = (subject.written(), Ctx::now());
-    let after = subject.status(ctx, result, &now);
-    let is_new = start_ends(subject).is_some_and(|end| now.0 < end.0);
-    if !is_new {
-        tell_overdue(subject, ctx, S::conditions(&after)).await;
-    }
-    if !S::differs(&before, &after) {
-        return Ok(());
-    }
-    ctx.metrics.called("apply", &format!("{}/status", S::plural(&())));
-    let written = match patch_status(subject, ctx, CONTROLLER_FIELD_MANAGER, &json!(after)).await? {
-        Written::Not => return Ok(()),
-        Written::As(written) => written,
-    };
-    if let Some(written) = written {
-        // Conditions that others added stay when ours are applied.
-        let ours = S::conditions(&after);
-        if S::conditions(&written.written()).iter().any(|held| ours.iter().all(|c| c.type_ != held.type_)) {
-            remove_from_status(&*written, ctx, &json!({"conditions": ours})).await?;
-        } else {
-            ctx.remember(*written);
-        }
-    }
-    let told = events::transitions(S::conditions(&before), S::conditions(&after), is_new);
-    hold_back(subject, ctx, told.held_back);
-    for event in told.events.into_iter().chain(subject.events(ctx, &before, &after)) {
-        ctx.send(subject, &event).await;
-    }
-    Ok(())
-}
-
 /// When a resource's start is over.
-fn start_ends(subject: &impl kube::ResourceExt) -> Option<Time> {
+pub(crate) fn start_ends(subject: &impl kube::ResourceExt) -> Option<Time> {
     Some(Time(pki::later(subject.creation_timestamp()?.0, events::START)))
 }
 
-fn hold_back(subject: &impl kube::ResourceExt, ctx: &Ctx, mut faults: Vec<Condition>) {
-    if faults.is_empty() {
-        return;
-    }
-    let uid = subject.uid().unwrap_or_default();
-    faults.extend(ctx.held_back.last(&uid).iter().flat_map(|held| held.iter().cloned()));
-    ctx.held_back.put(uid, Arc::new(faults));
+/// Whether a resource is in its start.
+pub(crate) fn is_new(subject: &impl kube::ResourceExt, now: &Time) -> bool {
+    start_ends(subject).is_some_and(|end| now.0 < end.0)
 }
 
-async fn tell_overdue<S: Cached>(subject: &S, ctx: &Ctx, now: &[Condition]) {
-    let uid = subject.uid().unwrap_or_default();
-    let Some(held_back) = ctx.held_back.last(&uid) else { return };
-    ctx.held_back.forget(&uid);
-    for event in events::overdue(&held_back, now) {
-        ctx.send(subject, &event).await;
-    }
-}
-
-/// What came of a write of a status.
-pub(crate) enum Written<S> {
-    /// Nothing: the resource is gone, or is another one now.
-    Not,
-    /// The resource as it is then, if it can be read.
-    As(Option<Box<S>>),
-}
-
-/// Applies a part of a resource's status under a field manager's name. A resource that is gone is no error.
-///
-/// # Errors
-/// When the API server does not answer, or not to us.
-pub(crate) async fn patch_status<S: Cached>(
-    subject: &S,
-    ctx: &Ctx,
-    manager: &str,
-    status: &serde_json::Value,
-) -> Result<Written<S>, Fault> {
-    let body = json!({
-        "apiVersion": S::api_version(&()), "kind": S::kind(&()),
-        // That of one that was made anew under the name is left alone.
-        "metadata": {"name": subject.name_any(), "uid": subject.uid()},
-        "status": status,
-    });
-    let request = Request::new(S::url_path(&(), Some(&subject.namespace().unwrap_or_default())));
-    let parameters = PatchParams::apply(manager).force();
-    let request = request.patch_subresource("status", &subject.name_any(), &parameters, &Patch::Apply(body));
-    let Some(text) = object_as_it_was(ctx, request).await? else { return Ok(Written::Not) };
-    Ok(Written::As(match object::read(&text, Cut::Document) {
-        Ok(Seen::Readable(object)) => Some(Box::new(object)),
-        Ok(Seen::Unreadable(_)) | Err(_) => None,
-    }))
-}
-
-/// Checks that no older resource of the other kind has the name: their objects would have the same names.
-///
-/// # Errors
-/// [`Contradiction::Name`].
-pub fn check_name<S: Cached, O: Cached>(subject: &S, ctx: &Ctx) -> Result<(), Contradiction> {
-    let (namespace, name) = (subject.namespace().unwrap_or_default(), subject.name_any());
-    let Some(other) = ctx.caches.get::<O>(&namespace, &name) else { return Ok(()) };
-    if other.meta().deletion_timestamp.is_some() || age(subject) < age(&*other) {
-        return Ok(());
-    }
-    Err(Contradiction::Name { kind: O::kind(&()).into_owned(), name })
-}
-
-/// Replaces a list of a resource's status by one without what is not anybody's to write there, unless it has changed
-/// meanwhile: then the next look does it.
-///
-/// # Errors
-/// When the API server does not answer, or not to us.
-pub async fn remove_from_status<S: Cached>(
-    subject: &S,
-    ctx: &Ctx,
-    lists: &serde_json::Value,
-) -> Result<(), Fault> {
-    ctx.metrics.called("patch", &format!("{}/status", S::plural(&())));
-    let body = json!({
-        "metadata": {"uid": subject.uid(), "resourceVersion": subject.resource_version()}, "status": lists,
-    });
-    let request = Request::new(S::url_path(&(), Some(&subject.namespace().unwrap_or_default())));
-    let parameters =
-        PatchParams { field_manager: Some(CONTROLLER_FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let request = request.patch_subresource("status", &subject.name_any(), &parameters, &Patch::Merge(body));
-    object_as_it_was(ctx, request).await.map(drop)
-}
-
-/// The answer to a write; `None` where the object is gone, or is another one now.
-async fn object_as_it_was(
-    ctx: &Ctx,
-    request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
-) -> Result<Option<Vec<u8>>, Fault> {
-    match call::object(&ctx.client, request).await {
-        Err(fault) if fault.code() == Some(409) => Ok(None),
-        other => other,
-    }
+/// Whether the annotation asks to leave a resource alone.
+pub(crate) fn paused_by_annotation(subject: &impl kube::ResourceExt) -> Option<&'static str> {
+    let value = subject.annotations().get(PAUSED_ANNOTATION)?;
+    (value == "true").then_some("annotation sorcha.dev/paused is \"true\"")
 }
 
 /// The beginning of a hash, enough to tell two apart in a table; the nodes' reports have all of it.
@@ -358,57 +223,9 @@ pub fn paused_finding(result: &Result<Progress, Error>) -> Finding {
     }
 }
 
-/// The owner reference of a resource's own objects.
-#[must_use]
-pub fn controller_reference<S: Subject>(subject: &S) -> OwnerReference {
-    OwnerReference { controller: Some(true), block_owner_deletion: Some(true), ..shared_reference(subject) }
-}
-
-/// The owner reference of objects that several resources share: gone with the last of them.
-#[must_use]
-pub fn shared_reference<S: Subject>(subject: &S) -> OwnerReference {
-    OwnerReference {
-        api_version: S::api_version(&()).into_owned(),
-        kind: S::kind(&()).into_owned(),
-        name: subject.name_any(),
-        uid: subject.uid().unwrap_or_default(),
-        controller: None,
-        block_owner_deletion: None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The API server quotes what it refuses.
-    #[test]
-    fn no_value_of_a_resource_is_logged_and_messages_are_short() {
-        let status = |code: u16| {
-            let status =
-                json!({"status": "Failure", "code": code, "reason": "R", "message": "V".repeat(60_000)});
-            kube::Error::Api(Box::new(serde_json::from_value(status).expect("a status")))
-        };
-        for code in [400, 422] {
-            let refused = Error::Apply(apply::Error::of("Service", "n0", status(code)));
-            assert_eq!((refused.reason(), refused.logged()), ("InvalidSpec", None));
-            assert!(refused.to_string().len() < 1_000);
-            assert!(!Error::Read(status(code)).logged().expect("a text").contains('V'));
-        }
-        assert!(Error::Read(status(403)).logged().expect("a text").contains("VVV"));
-        let certificate = Error::Certificate { reason: "TrustUnusable", message: "V".to_owned() };
-        assert_eq!(certificate.logged(), None);
-    }
-
-    #[test]
-    fn one_that_keeps_failing_is_tried_ever_less_often() {
-        let missing =
-            Error::SecretMissing { name: "a".to_owned(), key: "b".to_owned(), namespace: "c".to_owned() };
-        let seconds = |failures| missing.retry(failures).as_secs();
-        assert!((5..8).contains(&seconds(1)) && (120..181).contains(&seconds(20)));
-        let invalid = Error::Invalid(Contradiction::TooMany { network: "a".to_owned() });
-        assert!(invalid.retry(1) == RETRY_INVALID && invalid.retry(20).as_secs() >= 120);
-    }
 
     #[test]
     fn the_next_look_is_the_soonest() {

@@ -75,8 +75,8 @@ pub async fn run(client: Client, args: ReleaseArgs) -> anyhow::Result<()> {
 /// Namespaces and names of those that are held.
 async fn held(client: &Client, source: &Source) -> anyhow::Result<Vec<(String, String)>> {
     let mut held = Vec::new();
-    let mut on = |event: Event<Held>| {
-        if let Event::Listed(Seen::Readable(Held { metadata })) = event
+    let mut on = |event: Event<Releasable>| {
+        if let Event::Listed(Seen::Readable(Releasable { metadata })) = event
             && metadata.finalizers.unwrap_or_default().iter().any(|name| name == FINALIZER)
         {
             held.push((metadata.namespace, metadata.name));
@@ -92,12 +92,12 @@ async fn held(client: &Client, source: &Source) -> anyhow::Result<Vec<(String, S
 
 /// What of a SorchaBlueprint tells whether it is held.
 #[derive(serde::Deserialize)]
-struct Held {
-    metadata: Metadata,
+struct Releasable {
+    metadata: ReleasableMetadata,
 }
 
 #[derive(serde::Deserialize)]
-struct Metadata {
+struct ReleasableMetadata {
     #[serde(default)]
     namespace: String,
     name: String,
@@ -138,22 +138,16 @@ mod tests {
                 }
                 ("GET", Some(number)) => Some((200, object(number, held.0[number]))),
                 (_, Some(number)) => {
-                    assert_eq!(
-                        call.body["metadata"]["finalizers"],
-                        finalizers(false),
-                        "those of others stay"
-                    );
+                    // Those of others stay.
+                    assert_eq!(call.body["metadata"]["finalizers"], finalizers(false));
                     held.0[number] = false;
                     Some((200, object(number, false)))
                 }
                 _ => None,
             }
         });
-        let args = ReleaseArgs {
-            namespace: None,
-            quiet: Duration::from_secs(15),
-            timeout: Duration::from_secs(120),
-        };
+        let [quiet, timeout] = [15, 120].map(Duration::from_secs);
+        let args = ReleaseArgs { namespace: None, quiet, timeout };
         run(scene.ctx.client.clone(), args).await.unwrap();
         let patched = scene.take_calls().iter().filter(|call| call.method == "PATCH").count();
         assert_eq!(patched, 3);

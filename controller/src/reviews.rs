@@ -48,6 +48,8 @@ pub enum State {
     Given,
     /// They may not, and why.
     Fault(String),
+    /// They may, but for this one: its namespace has too many.
+    LeftOut,
 }
 
 /// The state, shared with the reconciles, which tell it.
@@ -55,7 +57,7 @@ pub enum State {
 pub struct Reviews {
     binding: Option<String>,
     state: Mutex<State>,
-    left_out: Mutex<BTreeSet<Account>>,
+    left_out: Mutex<BTreeSet<AccountName>>,
 }
 
 impl Reviews {
@@ -66,27 +68,18 @@ impl Reviews {
         Self { binding: binding.map(str::to_owned), state: Mutex::new(state), left_out: Mutex::default() }
     }
 
-    /// One that stands so.
-    #[cfg(test)]
-    pub(crate) fn of(state: State) -> Self {
-        Self { binding: None, state: Mutex::new(state), left_out: Mutex::default() }
-    }
-
-    /// How it stands.
+    /// How it stands for a central node.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state_of(&self, namespace: &str, name: &str) -> State {
+        let left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        if !left_out.is_empty() && left_out.contains(&(namespace.to_owned(), name.to_owned())) {
+            return State::LeftOut;
+        }
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether an account is left out, because its namespace has too many.
-    #[must_use]
-    pub fn leaves_out(&self, namespace: &str, name: &str) -> bool {
-        let left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
-        !left_out.is_empty() && left_out.contains(&(namespace.to_owned(), name.to_owned()))
-    }
-
     /// Whether that is news.
-    fn set(&self, state: &State, left_out: &BTreeSet<Account>) -> bool {
+    fn set(&self, state: &State, left_out: &BTreeSet<AccountName>) -> bool {
         if let State::Fault(fault) = state {
             tracing::warn!(fault, "central nodes can't ask about publishers' tokens");
         }
@@ -100,18 +93,18 @@ impl Reviews {
 }
 
 /// A ServiceAccount: namespace and name.
-type Account = (String, String);
+type AccountName = (String, String);
 
 /// Who is to be on the list, and who is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Wanted {
-    accounts: BTreeSet<Account>,
-    left_out: BTreeSet<Account>,
+struct WantedAccounts {
+    accounts: BTreeSet<AccountName>,
+    left_out: BTreeSet<AccountName>,
 }
 
 /// The ServiceAccounts of the central nodes that ask about tokens: those that a central node owns, and no others that have the
 /// name of one. Of one namespace the oldest central nodes' are taken.
-fn accounts(caches: &Caches) -> Wanted {
+fn accounts(caches: &Caches) -> WantedAccounts {
     let asks = |node: &&Arc<SorchaCentralNode>| node.spec.publishers.kubernetes.enabled;
     let mut nodes = caches.central_nodes.state();
     nodes.sort_by_cached_key(|node| age(&**node));
@@ -119,7 +112,7 @@ fn accounts(caches: &Caches) -> Wanted {
     // One that can't be read runs on as it did.
     let unreadable = caches.unreadables.identities(&SorchaCentralNode::kind(&()));
     let unreadable = unreadable.into_iter().map(|(namespace, name, uid)| (Some(namespace), name, Some(uid)));
-    let (mut wanted, mut counts) = (Wanted::default(), HashMap::<String, usize>::new());
+    let (mut wanted, mut counts) = (WantedAccounts::default(), HashMap::<String, usize>::new());
     for (namespace, name, uid) in asking.chain(unreadable) {
         let account = (namespace.unwrap_or_default(), name);
         if !owns(caches, &account, uid.as_deref().unwrap_or_default()) {
@@ -134,12 +127,12 @@ fn accounts(caches: &Caches) -> Wanted {
 }
 
 /// Whether the central node of this uid is the controller of a ServiceAccount of its name.
-fn owns(caches: &Caches, (namespace, name): &Account, uid: &str) -> bool {
+fn owns(caches: &Caches, (namespace, name): &AccountName, uid: &str) -> bool {
     let account = caches.get::<ServiceAccount>(namespace, name);
     account.is_some_and(|account| Claim::Resource(uid.to_owned()).check(&account.metadata).is_ok())
 }
 
-fn held(binding: &ClusterRoleBinding) -> BTreeSet<Account> {
+fn held(binding: &ClusterRoleBinding) -> BTreeSet<AccountName> {
     let account = |subject: &Subject| (subject.namespace.clone().unwrap_or_default(), subject.name.clone());
     binding.subjects.iter().flatten().map(account).collect()
 }
@@ -175,7 +168,7 @@ pub async fn run(ctx: &Ctx, triggers: &Triggers) {
 }
 
 /// Brings the list to what is wanted. Where others write it at the same time, it is looked at again.
-async fn keep(ctx: &Ctx, name: &str, wanted: &BTreeSet<Account>) -> Result<(), String> {
+async fn keep(ctx: &Ctx, name: &str, wanted: &BTreeSet<AccountName>) -> Result<(), String> {
     for _ in 1..ATTEMPTS {
         if let Some(result) = keep_once(ctx, name, wanted).await {
             return result;
@@ -185,7 +178,7 @@ async fn keep(ctx: &Ctx, name: &str, wanted: &BTreeSet<Account>) -> Result<(), S
 }
 
 /// The binding must be the chart's: it is looked at first, and written only as it was then. `None`: others wrote it meanwhile.
-async fn keep_once(ctx: &Ctx, name: &str, wanted: &BTreeSet<Account>) -> Option<Result<(), String>> {
+async fn keep_once(ctx: &Ctx, name: &str, wanted: &BTreeSet<AccountName>) -> Option<Result<(), String>> {
     let api: Api<ClusterRoleBinding> = Api::all(ctx.client.clone());
     ctx.metrics.called("get", "clusterrolebindings");
     let binding = match api.get(name).await {

@@ -2,7 +2,7 @@
 
 /// How a central node stands while another one wants to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
+pub struct RollingNode {
     /// Its resource.
     pub name: String,
     /// Its pod is up to date and ready.
@@ -21,7 +21,7 @@ pub enum Turn {
 /// A node that serves waits while another one does not, or has been let go first; one that does not serve may change at
 /// any time, since nobody loses by it, and a bad change must be repairable.
 #[must_use]
-pub fn turn(me: &Member, others: &[Member], holder: Option<&str>) -> Turn {
+pub fn turn(me: &RollingNode, others: &[RollingNode], holder: Option<&str>) -> Turn {
     if !me.settled {
         return Turn::Now;
     }
@@ -37,8 +37,8 @@ pub fn turn(me: &Member, others: &[Member], holder: Option<&str>) -> Turn {
 mod tests {
     use super::*;
 
-    fn member(name: &str, settled: bool) -> Member {
-        Member { name: name.into(), settled }
+    fn member(name: &str, settled: bool) -> RollingNode {
+        RollingNode { name: name.into(), settled }
     }
 
     #[test]

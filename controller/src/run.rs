@@ -2,22 +2,22 @@
 
 use std::{fmt::Debug, hash::Hash, net::TcpListener, sync::Arc};
 
-use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
+use futures::{FutureExt as _, StreamExt as _};
 use kube::{
     Client, Config,
     client::ClientBuilder,
     runtime::{
         applier,
-        controller::{Action, Config as ControllerConfig, ReconcileRequest},
+        controller::{Config as ControllerConfig, ReconcileRequest},
         reflector::{ObjectRef, Store},
     },
 };
-use sorcha_crds::{SorchaCentralNode, SorchaPeer};
+use sorcha_crds::{SorchaBlueprint, SorchaCentralNode, SorchaPeer};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
     blueprint,
-    cache::{self, Cached, Triggers},
+    cache::{self, Triggers},
     certificates,
     config::Settings,
     context::Ctx,
@@ -25,7 +25,7 @@ use crate::{
     http,
     leader::{Leadership, fence::Fence},
     metrics::Metrics,
-    reconcile::{self, Error},
+    reconcile::{self, Pipeline},
     reviews,
 };
 
@@ -159,51 +159,41 @@ pub async fn reconcile(client: Client, settings: Settings, identity: String, met
     let nodes = async {
         caches.ready_for_nodes().await;
         tokio::join!(
-            control(Arc::clone(&ctx), central_requests, |node: Arc<SorchaCentralNode>, ctx| {
-                reconcile::reconcile(node, ctx).boxed()
-            }),
-            control(Arc::clone(&ctx), peer_requests, |peer: Arc<SorchaPeer>, ctx| {
-                reconcile::reconcile(peer, ctx).boxed()
-            }),
+            control::<SorchaCentralNode>(Arc::clone(&ctx), central_requests),
+            control::<SorchaPeer>(Arc::clone(&ctx), peer_requests),
         );
     };
     let blueprints = async {
         caches.ready_for_blueprints().await;
         tokio::join!(
-            control(Arc::clone(&ctx), blueprint_requests, |blueprint, ctx| {
-                blueprint::reconcile(blueprint, ctx).boxed()
-            }),
+            control::<SorchaBlueprint>(Arc::clone(&ctx), blueprint_requests),
             blueprint::follow_config_maps(&ctx, &triggers),
         );
     };
-    let reviews = async {
-        // Before they are known, the list would be emptied.
-        let known =
-            tokio::join!(caches.central_nodes.wait_until_ready(), caches.service_accounts.wait_until_ready());
-        if known.0.is_ok() && known.1.is_ok() {
-            reviews::run(&ctx, &triggers).await;
-        }
-    };
-    tokio::join!(watches, nodes, blueprints, reviews, unreadable::run(&ctx));
+    tokio::join!(watches, nodes, blueprints, review(&ctx, &triggers), unreadable::run(&ctx));
 }
 
-/// One look at one resource.
-type Reconcile<S> = fn(Arc<S>, Arc<Ctx>) -> BoxFuture<'static, Result<Action, Error>>;
+async fn review(ctx: &Ctx, triggers: &Triggers) {
+    let (nodes, accounts) = (&ctx.caches.central_nodes, &ctx.caches.service_accounts);
+    // Before they are known, the list would be emptied.
+    let known = tokio::join!(nodes.wait_until_ready(), accounts.wait_until_ready());
+    if known.0.is_ok() && known.1.is_ok() {
+        reviews::run(ctx, triggers).await;
+    }
+}
 
-async fn control<S: Cached>(
-    ctx: Arc<Ctx>,
-    requests: mpsc::UnboundedReceiver<ObjectRef<S>>,
-    reconcile: Reconcile<S>,
-) where
-    S::DynamicType: Hash + Eq + Clone + Debug + Unpin,
+async fn control<P: Pipeline>(ctx: Arc<Ctx>, requests: mpsc::UnboundedReceiver<ObjectRef<P>>)
+where
+    P::DynamicType: Hash + Eq + Clone + Debug + Unpin,
 {
     let queue = futures::stream::unfold(requests, |mut requests| async {
         let object = requests.recv().await?;
         Some((Ok::<_, std::convert::Infallible>(ReconcileRequest::from(object)), requests))
     });
-    let store: Store<S> = S::store(&ctx.caches).clone();
+    let store: Store<P> = P::store(&ctx.caches).clone();
     let config = ControllerConfig::default().concurrency(ctx.settings.concurrency);
-    applier(reconcile, reconcile::on_error::<S>, ctx, store, queue, config)
+    let reconcile = |subject: Arc<P>, ctx: Arc<Ctx>| reconcile::reconcile(subject, ctx).boxed();
+    applier(reconcile, reconcile::on_error::<P>, ctx, store, queue, config)
         .for_each(|result| async move {
             // A failed reconcile was logged where it failed; what is left is a resource that is gone.
             if let Err(error) = result {

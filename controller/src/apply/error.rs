@@ -2,7 +2,7 @@
 
 /// Why an object is not as desired.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ApplyError {
     /// An object of others has the name.
     #[error("{kind} {name} exists and belongs to {owner}: delete it, or give this resource another name")]
     Taken {
@@ -43,7 +43,7 @@ pub enum Error {
     },
 }
 
-impl Error {
+impl ApplyError {
     /// Reason of the condition and label of the measurement.
     #[must_use]
     pub const fn reason(&self) -> &'static str {

@@ -15,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use sorcha_crds::CONTROLLER_FIELD_MANAGER;
 
-use super::{Error, owner::Claim};
+use super::{ApplyError, owner::Claim};
 use crate::{cache::Cached, metrics::Metrics};
 
 /// A resource version that no object ever has, the store's before its first write: applied with it, an object is made
@@ -33,7 +33,7 @@ pub(crate) struct Place<K> {
 
 /// How a name stood when it was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Standing {
+enum Ownership {
     /// Free.
     Free,
     /// Ours.
@@ -48,7 +48,7 @@ enum Standing {
 /// The right to one write of an object.
 pub(crate) struct Permit<'a, K> {
     place: &'a Place<K>,
-    standing: Standing,
+    standing: Ownership,
 }
 
 impl<K> Place<K>
@@ -93,43 +93,43 @@ where
     /// Whether an object that was seen may be written.
     ///
     /// # Errors
-    /// [`Error::Taken`] when it is another's.
-    pub(crate) fn seen(&self, held: &ObjectMeta, claim: &Claim) -> Result<Permit<'_, K>, Error> {
+    /// [`ApplyError::Taken`] when it is another's.
+    pub(crate) fn seen(&self, held: &ObjectMeta, claim: &Claim) -> Result<Permit<'_, K>, ApplyError> {
         claim.check(held).map_err(|owner| self.taken(owner))?;
-        let standing = Standing::Ours { uid: held.uid.clone(), version: held.resource_version.clone() };
+        let standing = Ownership::Ours { uid: held.uid.clone(), version: held.resource_version.clone() };
         Ok(Permit { place: self, standing })
     }
 
     /// Looks at the object itself: caches hold only what has our label, and may be behind.
     ///
     /// # Errors
-    /// [`Error::Taken`] when it is another's; [`Error::Api`] when the API server does not answer.
-    pub(crate) async fn look(&self, claim: &Claim) -> Result<Permit<'_, K>, Error> {
+    /// [`ApplyError::Taken`] when it is another's; [`ApplyError::Api`] when the API server does not answer.
+    pub(crate) async fn look(&self, claim: &Claim) -> Result<Permit<'_, K>, ApplyError> {
         self.metrics.called("get", &self.plural);
         let held = self.api.get_metadata_opt(&self.name).await.map_err(|error| self.failed(error))?;
         match held {
             Some(held) => self.seen(&held.metadata, claim),
-            None => Ok(Permit { place: self, standing: Standing::Free }),
+            None => Ok(Permit { place: self, standing: Ownership::Free }),
         }
     }
 
     /// Of an object that was just found to be missing; one that came meanwhile is not written.
     pub(crate) const fn missing(&self) -> Permit<'_, K> {
-        Permit { place: self, standing: Standing::Free }
+        Permit { place: self, standing: Ownership::Free }
     }
 
     /// What an answer of the API server means.
-    pub(crate) fn failed(&self, error: kube::Error) -> Error {
-        Error::of(&self.kind, &self.name, error)
+    pub(crate) fn failed(&self, error: kube::Error) -> ApplyError {
+        ApplyError::of(&self.kind, &self.name, error)
     }
 
     /// That others write the object all the time.
-    pub(crate) fn contended(&self) -> Error {
-        Error::Contended { kind: self.kind.clone(), name: self.name.clone() }
+    pub(crate) fn contended(&self) -> ApplyError {
+        ApplyError::Contended { kind: self.kind.clone(), name: self.name.clone() }
     }
 
-    fn taken(&self, owner: String) -> Error {
-        Error::Taken { kind: self.kind.clone(), name: self.name.clone(), owner }
+    fn taken(&self, owner: String) -> ApplyError {
+        ApplyError::Taken { kind: self.kind.clone(), name: self.name.clone(), owner }
     }
 }
 
@@ -140,7 +140,7 @@ where
     /// Whether the object exists.
     #[must_use]
     pub(crate) fn exists(&self) -> bool {
-        self.standing != Standing::Free
+        self.standing != Ownership::Free
     }
 
     /// Applies an object; fields of ours that others took over are taken back.
@@ -175,7 +175,7 @@ where
         let parameters =
             PostParams { field_manager: Some(CONTROLLER_FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let mut object = wanted.clone();
-        let Standing::Ours { uid, version } = &self.standing else {
+        let Ownership::Ours { uid, version } = &self.standing else {
             self.count("create");
             object.meta_mut().resource_version = None;
             return self.place.api.create(&parameters, &object).await;
@@ -188,7 +188,7 @@ where
 
     /// Deletes the object that was looked at, and no later one of the same name.
     pub(crate) async fn delete(&self) -> kube::Result<()> {
-        let Standing::Ours { uid, version } = &self.standing else { return Ok(()) };
+        let Ownership::Ours { uid, version } = &self.standing else { return Ok(()) };
         self.count("delete");
         let preconditions = Preconditions { uid: uid.clone(), resource_version: version.clone() };
         let parameters = DeleteParams::background().preconditions(preconditions);
@@ -204,8 +204,8 @@ where
         let mut body = wanted.clone();
         let metadata = &mut body["metadata"];
         match &self.standing {
-            Standing::Free => metadata["resourceVersion"] = NONE_YET.into(),
-            Standing::Ours { uid, version } => {
+            Ownership::Free => metadata["resourceVersion"] = NONE_YET.into(),
+            Ownership::Ours { uid, version } => {
                 for (key, value) in [("uid", uid), ("resourceVersion", version)] {
                     if let Some(value) = value {
                         metadata[key] = value.as_str().into();

@@ -7,28 +7,28 @@
 mod covers;
 mod error;
 pub(crate) mod gate;
+mod hash;
 pub mod owner;
 mod quantity;
+mod recent;
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, time::Duration};
 
 use kube::{Client, ResourceExt, api::DynamicObject, core::ApiResource};
 use serde::Serialize;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
-use tokio::time::Instant;
 
 pub(crate) use self::covers::covers_open;
-pub use self::error::Error;
 use self::{
     covers::{Lists, covers},
     gate::{Permit, Place},
+    hash::hashed,
     owner::Claim,
+    recent::{Recent, key},
+};
+pub use self::{
+    error::ApplyError,
+    hash::{HASH_ANNOTATION, hash_of},
 };
 
 use crate::{
@@ -37,8 +37,6 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Annotation with the hash of the desired object.
-pub const HASH_ANNOTATION: &str = "sorcha.dev/desired-hash";
 /// How often an object is looked at again because others wrote it in between.
 const ATTEMPTS: usize = 4;
 /// How long a cache may be behind what was applied.
@@ -49,13 +47,7 @@ pub struct Applier {
     client: Client,
     caches: Caches,
     metrics: Metrics,
-    recent: Mutex<HashMap<String, Recent>>,
-}
-
-struct Recent {
-    hash: String,
-    version: u64,
-    at: Instant,
+    recent: Recent,
 }
 
 impl fmt::Debug for Applier {
@@ -68,14 +60,14 @@ impl Applier {
     /// One that has applied nothing yet.
     #[must_use]
     pub fn new(client: Client, caches: Caches, metrics: Metrics) -> Self {
-        Self { client, caches, metrics, recent: Mutex::default() }
+        Self { client, caches, metrics, recent: Recent::default() }
     }
 
     /// Makes an object hold what is desired. `true` when a call was made.
     ///
     /// # Errors
-    /// [`Error`], which tells the remedy where a user has one.
-    pub async fn apply<K: Cached + Serialize>(&self, desired: &K) -> Result<bool, Error> {
+    /// [`ApplyError`], which tells the remedy where a user has one.
+    pub async fn apply<K: Cached + Serialize>(&self, desired: &K) -> Result<bool, ApplyError> {
         let (name, namespace) = (desired.name_any(), desired.namespace().unwrap_or_default());
         let place = self.place::<K>(&namespace, &name);
         let (wanted, hash) = hashed(desired).map_err(|error| place.failed(kube::Error::SerdeError(error)))?;
@@ -85,7 +77,7 @@ impl Applier {
         let key = key::<K>(&namespace, &name);
         let seen = observed.as_ref().and_then(|object| version(&**object));
         // Asked first: what the cache has shown is not waited for any more, so that a deletion after it counts as one.
-        let waiting = self.just_applied(&key, &hash, seen);
+        let waiting = self.recent.is_same(&key, &hash, seen);
         let covered = observed.as_ref().is_some_and(|observed| {
             let held = serde_json::to_value(&**observed).unwrap_or_default();
             covers(&held, &wanted, Lists::of::<K>())
@@ -95,8 +87,7 @@ impl Applier {
         }
         let applied = write(&place, permit, &claim, &wanted).await?;
         tracing::debug!(kind = %K::kind(&()), namespace, name, "applied");
-        let version = version(&applied).unwrap_or_default();
-        self.recent().insert(key, Recent { hash, version, at: Instant::now() });
+        self.recent.add(key, hash, version(&applied).unwrap_or_default());
         Ok(true)
     }
 
@@ -104,8 +95,8 @@ impl Applier {
     /// something would be missing.
     ///
     /// # Errors
-    /// [`Error::Taken`].
-    pub fn check(&self, desired: &Desired) -> Result<(), Error> {
+    /// [`ApplyError::Taken`].
+    pub fn check(&self, desired: &Desired) -> Result<(), ApplyError> {
         self.check_one(&desired.service_account)?;
         self.check_one(&desired.role)?;
         self.check_one(&desired.role_binding)?;
@@ -118,7 +109,7 @@ impl Applier {
         self.check_one(&desired.stateful_set)
     }
 
-    fn check_one<K: Cached + Serialize>(&self, desired: &K) -> Result<(), Error> {
+    fn check_one<K: Cached + Serialize>(&self, desired: &K) -> Result<(), ApplyError> {
         let (name, namespace) = (desired.name_any(), desired.namespace().unwrap_or_default());
         let Some(held) = self.caches.get::<K>(&namespace, &name) else { return Ok(()) };
         self.place::<K>(&namespace, &name).seen(held.meta(), &Claim::of(desired.meta())).map(drop)
@@ -143,7 +134,7 @@ impl Applier {
     ///
     /// # Errors
     /// As [`Applier::apply`]; what comes later is not applied then.
-    pub async fn apply_surroundings(&self, desired: &Desired) -> Result<(), Error> {
+    pub async fn apply_surroundings(&self, desired: &Desired) -> Result<(), ApplyError> {
         let Desired {
             service_account,
             role,
@@ -175,13 +166,13 @@ impl Applier {
     /// Deletes an object that is not desired any more, if the cache shows one that this claim holds for.
     ///
     /// # Errors
-    /// [`Error::Api`]; one that is gone already, or is another's by now, is none.
+    /// [`ApplyError::Api`]; one that is gone already, or is another's by now, is none.
     pub async fn delete<K: Cached + Serialize>(
         &self,
         claim: &Claim,
         namespace: &str,
         name: &str,
-    ) -> Result<(), Error> {
+    ) -> Result<(), ApplyError> {
         let Some(held) = self.caches.get::<K>(namespace, name) else { return Ok(()) };
         let place = self.place::<K>(namespace, name);
         if held.meta().deletion_timestamp.is_some() {
@@ -190,7 +181,7 @@ impl Applier {
         let mut permit = place.seen(held.meta(), claim);
         for _ in 0..ATTEMPTS {
             let permitted = match permit {
-                Err(Error::Taken { .. }) => return Ok(()),
+                Err(ApplyError::Taken { .. }) => return Ok(()),
                 other => other?,
             };
             match permitted.delete().await {
@@ -206,8 +197,8 @@ impl Applier {
     /// is to be looked at.
     ///
     /// # Errors
-    /// [`Error`], which tells the remedy where a user has one.
-    pub async fn put<K: Cached + Serialize>(&self, held: Option<&K>, wanted: &K) -> Result<bool, Error> {
+    /// [`ApplyError`], which tells the remedy where a user has one.
+    pub async fn put<K: Cached + Serialize>(&self, held: Option<&K>, wanted: &K) -> Result<bool, ApplyError> {
         let place = self.place::<K>(&wanted.namespace().unwrap_or_default(), &wanted.name_any());
         let claim = Claim::of(wanted.meta());
         let permit = match held {
@@ -233,7 +224,7 @@ impl Applier {
         &self,
         claim: &Claim,
         body: &Value,
-    ) -> Result<(), Error> {
+    ) -> Result<(), ApplyError> {
         let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let place = self.place::<K>(text("/metadata/namespace"), text("/metadata/name"));
         for _ in 0..ATTEMPTS {
@@ -253,34 +244,13 @@ impl Applier {
     #[must_use]
     pub fn is_behind<K: Cached>(&self, namespace: &str, name: &str) -> bool {
         let seen = self.caches.get::<K>(namespace, name).as_ref().and_then(|object| version(&**object));
-        let recent = self.recent();
-        let last = recent.get(&key::<K>(namespace, name));
-        last.is_some_and(|last| last.at.elapsed() < CACHE_LAG && seen.is_none_or(|seen| seen < last.version))
+        self.recent.is_ahead(&key::<K>(namespace, name), seen)
     }
 
-    /// Whether something was applied a moment ago that the caches have not been seen to show. It may never come: created
-    /// and deleted again, it makes one change of the cache, or none.
+    /// Whether something was applied a moment ago that the caches have not been seen to show.
     #[must_use]
     pub fn is_waiting(&self, namespace: &str) -> bool {
-        let mut recent = self.recent();
-        recent.retain(|_, last| last.at.elapsed() < CACHE_LAG);
-        recent.keys().any(|key| key.split('/').nth(1) == Some(namespace))
-    }
-
-    fn recent(&self) -> std::sync::MutexGuard<'_, HashMap<String, Recent>> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether the very same was applied a moment ago, and the cache does not show it yet.
-    fn just_applied(&self, key: &str, hash: &str, seen: Option<u64>) -> bool {
-        let mut recent = self.recent();
-        let Some(last) = recent.get(key) else { return false };
-        let waiting = last.at.elapsed() < CACHE_LAG && seen.is_none_or(|seen| seen < last.version);
-        if !waiting {
-            recent.remove(key);
-            return false;
-        }
-        last.hash == hash
+        self.recent.is_any(namespace)
     }
 }
 
@@ -290,7 +260,7 @@ async fn write<'a, K: Cached + Serialize>(
     permit: Option<Permit<'a, K>>,
     claim: &Claim,
     wanted: &Value,
-) -> Result<K, Error> {
+) -> Result<K, ApplyError> {
     let mut permit = match permit {
         Some(permit) => permit,
         None => place.look(claim).await?,
@@ -312,11 +282,6 @@ async fn write<'a, K: Cached + Serialize>(
     Err(place.contended())
 }
 
-/// Under which an applied object is remembered; `is_waiting` reads the namespace out of it.
-fn key<K: Cached>(namespace: &str, name: &str) -> String {
-    format!("{}/{namespace}/{name}", K::kind(&()))
-}
-
 fn is_invalid(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 422)
 }
@@ -329,22 +294,6 @@ pub(crate) fn version<K: Cached>(object: &K) -> Option<u64> {
 /// Whether an answer says that the object is not, or not any more, as it was looked at.
 pub(crate) fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409)
-}
-
-/// Hash that the annotation of an applied object has.
-///
-/// # Errors
-/// When the object can't be written as JSON, which no object of Kubernetes does.
-pub fn hash_of<K: Cached + Serialize>(desired: &K) -> Result<String, serde_json::Error> {
-    hashed(desired).map(|(_, hash)| hash)
-}
-
-/// The desired object as JSON, with its hash as an annotation.
-fn hashed<K: Cached + Serialize>(desired: &K) -> Result<(Value, String), serde_json::Error> {
-    let mut value = serde_json::to_value(desired)?;
-    let hash = hex::encode(&Sha256::digest(value.to_string())[..16]);
-    value["metadata"]["annotations"][HASH_ANNOTATION] = Value::String(hash.clone());
-    Ok((value, hash))
 }
 
 #[cfg(test)]

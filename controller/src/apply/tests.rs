@@ -1,5 +1,8 @@
 //! Objects of others are never written, whatever they are called and whenever they come.
 
+mod deletion;
+mod gate;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -272,92 +275,4 @@ async fn resources_of_two_kinds_and_one_name_do_not_overwrite_each_other() {
     put(&mut scene.writers.peers, peer(late));
     let calls = Subject::Central(node(early)).reconcile(scene).await;
     assert!(calls.iter().any(|call| call.method != "GET" && call.path.contains("/statefulsets/x")));
-}
-
-#[tokio::test]
-async fn what_is_not_ours_any_more_is_not_deleted() {
-    let job = |uid: &str| -> CronJob {
-        let owner = json!({"apiVersion": "sorcha.dev/v1alpha1", "kind": "SorchaCentralNode", "name": "x", "uid": uid, "controller": true});
-        let metadata = json!({"name": "x-backup", "namespace": "shop", "uid": "job", "resourceVersion": "9", "ownerReferences": [owner]});
-        serde_json::from_value(json!({"metadata": metadata})).expect("a CronJob")
-    };
-    for (held, deletes) in [("uid-x", 1), ("theirs", 0), ("", 0)] {
-        let mut scene = Scene::new(named);
-        put(&mut scene.writers.cron_jobs, job(held));
-        scene
-            .ctx
-            .applier
-            .delete::<CronJob>(&Claim::Resource("uid-x".to_owned()), "shop", "x-backup")
-            .await
-            .expect("no error");
-        let calls = scene.take_calls();
-        assert_eq!(calls.len(), deletes, "{held}");
-        // Of the very object that was looked at, and no later one of its name.
-        for call in calls {
-            assert_eq!(
-                call.body["preconditions"],
-                json!({"uid": "job", "resourceVersion": "9"}),
-                "{call:#?}"
-            );
-        }
-    }
-}
-
-#[tokio::test]
-async fn one_that_changed_hands_before_the_deletion_stays() {
-    let mut scene = Scene::new(|call| match call.method.as_str() {
-        "DELETE" => Some(status(409, "Conflict")),
-        _ => Some((200, users("x-backup"))),
-    });
-    let owner = json!({"apiVersion": "sorcha.dev/v1alpha1", "kind": "SorchaCentralNode", "name": "x", "uid": "uid-x", "controller": true});
-    let job = json!({"metadata": {"name": "x-backup", "namespace": "shop", "uid": "job", "resourceVersion": "9", "ownerReferences": [owner]}});
-    put(&mut scene.writers.cron_jobs, serde_json::from_value::<CronJob>(job).expect("a CronJob"));
-    scene
-        .ctx
-        .applier
-        .delete::<CronJob>(&Claim::Resource("uid-x".to_owned()), "shop", "x-backup")
-        .await
-        .expect("no error");
-    let deletes = scene.take_calls().iter().filter(|call| call.method == "DELETE").count();
-    assert_eq!(deletes, 1);
-}
-
-/// A write that does not come from the gate is one that nobody looked at.
-#[test]
-fn objects_are_written_through_the_gate_alone() {
-    // Of resources of our own group, the status and the finalizer; the Lease; what administrators ask for by a command.
-    let others = [
-        "apply/gate.rs",
-        "reconcile.rs",
-        "reviews.rs",
-        "blueprint/finalizer.rs",
-        "leader/mod.rs",
-        "pki/command.rs",
-        "publication/token.rs",
-        "drill.rs",
-    ];
-    let source = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
-    let mut found = Vec::new();
-    visit(source, &mut |path, text| {
-        let name = path.strip_prefix(source).expect("inside").display().to_string();
-        let calls =
-            [".patch(", ".patch_metadata(", ".create(", ".replace(&", ".delete(&", ".delete_collection("];
-        let writes = text.split("#[cfg(test)]").next().unwrap_or_default();
-        let is_test = name.contains("tests");
-        if !is_test && !others.contains(&name.as_str()) && calls.iter().any(|call| writes.contains(call)) {
-            found.push(name);
-        }
-    });
-    assert_eq!(found, Vec::<String>::new());
-}
-
-fn visit(folder: &std::path::Path, look: &mut dyn FnMut(&std::path::Path, &str)) {
-    for entry in std::fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            visit(&path, look);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            look(&path, &std::fs::read_to_string(&path).expect("a file"));
-        }
-    }
 }

@@ -11,7 +11,7 @@ use sorcha_crds::{CONTROLLER_FIELD_MANAGER, SorchaBlueprint};
 use crate::{
     context::Ctx,
     feed::{
-        call::{self, Fault},
+        call::{self, CallFault},
         object,
     },
     reconcile::Error,
@@ -61,7 +61,7 @@ pub(crate) async fn change_finalizer(
     name: &str,
     uid: Option<&str>,
     wanted: bool,
-) -> Result<Finalizer, Fault> {
+) -> Result<Finalizer, CallFault> {
     let request = Request::new(SorchaBlueprint::url_path(&(), Some(namespace)));
     for _ in 0..ATTEMPTS {
         let text = call::object(client, request.get_metadata(name, &GetParams::default())).await?;
@@ -92,5 +92,5 @@ pub(crate) async fn change_finalizer(
             Err(fault) => return Err(fault),
         }
     }
-    Err(Fault::Away("others write its metadata all the time".to_owned()))
+    Err(CallFault::Away("others write its metadata all the time".to_owned()))
 }

@@ -1,20 +1,22 @@
 //! The end of a resource: its blueprint is deprecated first, if that is asked for and can be done in time (ADR 16).
 
+use std::time::Duration;
+
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::SignedDuration};
 use kube::ResourceExt as _;
 use sorcha_crds::{SorchaBlueprint, blueprint::BlueprintDeletionPolicy, conditions::READY};
 
 use super::{
-    Pass, Turn,
+    BlueprintWorld, Intent, Pass,
+    apply::{later, nobody},
     finalizer::{has_finalizer, set_finalizer},
-    nobody, proof, ready, source,
+    proof, source,
     status::{DEPRECATING, LONGEST, Standing},
 };
 use crate::{
     context::Ctx,
     events::note,
-    network::Network,
-    publication::{Outcome, memory::Circumstances, register::Fault},
+    publication::{Outcome, register::Fault},
     reconcile::Error,
 };
 
@@ -36,38 +38,78 @@ pub(super) fn farewell(policy: BlueprintDeletionPolicy, central_nodes: usize) ->
     }
 }
 
-/// One pass over a resource that is deleted.
-pub(super) async fn leave(blueprint: &SorchaBlueprint, ctx: &Ctx, network: &Network) -> Result<Turn, Error> {
+/// What is to be done about one resource that is deleted.
+pub(crate) enum Leave {
+    /// Nothing: nobody waits for us.
+    Forget,
+    /// Let it go.
+    Release,
+    /// Deprecate its blueprint first, until then at the longest.
+    Deprecate {
+        /// When that is given up.
+        until: Time,
+        /// What became of attempts, if there were any and the time is over.
+        given_up: Option<String>,
+    },
+}
+
+pub(super) fn plan(blueprint: &SorchaBlueprint, world: &BlueprintWorld) -> Leave {
     if !has_finalizer(blueprint) {
-        ctx.publisher.memory.forget(&blueprint.uid().unwrap_or_default());
-        return Ok(Turn::Over);
+        return Leave::Forget;
     }
-    if farewell(blueprint.spec.deletion_policy, network.nodes.len()) == Farewell::Deprecate
-        && let Some(turn) = say_farewell(blueprint, ctx, network).await
-    {
-        return Ok(turn);
+    if farewell(blueprint.spec.deletion_policy, world.network.nodes.len()) == Farewell::Release {
+        return Leave::Release;
+    }
+    let until = deadline(blueprint, world);
+    let given_up = if until.0 <= world.now.0 { tried(blueprint) } else { None };
+    Leave::Deprecate { until, given_up }
+}
+
+/// One pass over a resource that is deleted.
+pub(super) async fn leave(
+    blueprint: &SorchaBlueprint,
+    ctx: &Ctx,
+    world: &BlueprintWorld,
+    intent: &Intent,
+    leave: Leave,
+) -> Result<Pass, Error> {
+    match leave {
+        Leave::Forget => {
+            ctx.publisher.memory.forget(&blueprint.uid().unwrap_or_default());
+            return Ok(Pass::Over);
+        }
+        Leave::Release => {}
+        Leave::Deprecate { until, given_up } => {
+            if let Some(pass) = say_farewell(blueprint, ctx, world, intent, until, given_up).await {
+                return Ok(pass);
+            }
+        }
     }
     set_finalizer(blueprint, ctx, false).await?;
-    Ok(Turn::Over)
+    Ok(Pass::Over)
 }
 
 /// Deprecates the blueprint, or tells that it was not; `None`: that is over. What was tried waits for no further turn once its
 /// time is over.
-async fn say_farewell(blueprint: &SorchaBlueprint, ctx: &Ctx, network: &Network) -> Option<Turn> {
-    let now = Ctx::now();
-    let until = deadline(blueprint, ctx, &now);
-    let left = until.0.duration_since(now.0);
-    let is_over = left <= SignedDuration::ZERO;
-    let why = match tried(blueprint).filter(|_| is_over) {
+async fn say_farewell(
+    blueprint: &SorchaBlueprint,
+    ctx: &Ctx,
+    world: &BlueprintWorld,
+    intent: &Intent,
+    until: Time,
+    given_up: Option<String>,
+) -> Option<Pass> {
+    let why = match given_up {
         Some(why) => why,
         None => {
-            let Some(_lane) = ctx.publisher.lanes.enter(&network.namespace) else {
-                return Some(Turn::Later);
+            let Some(_lane) = ctx.publisher.lanes.enter(&world.network.namespace) else {
+                return Some(later(world));
             };
-            let (why, next) = deprecate(blueprint, ctx, network).await.err()?;
-            if !is_over {
+            let (why, next) = deprecate(blueprint, ctx, world, intent).await.err()?;
+            let left = until.0.duration_since(world.now.0);
+            if left > SignedDuration::ZERO {
                 let next = next.min(left.unsigned_abs());
-                return Some(Turn::Taken(Pass::quiet(Standing::Leaving { why, until }, next)));
+                return Some(Pass::quiet(Standing::Leaving { why, until }, next));
             }
             why
         }
@@ -85,9 +127,9 @@ fn tried(blueprint: &SorchaBlueprint) -> Option<String> {
     (ready.reason == DEPRECATING).then(|| why.to_owned())
 }
 
-fn deadline(blueprint: &SorchaBlueprint, ctx: &Ctx, now: &Time) -> Time {
-    let deleted = blueprint.metadata.deletion_timestamp.as_ref().unwrap_or(now);
-    let limit = SignedDuration::try_from(ctx.settings.deprecate_timeout).unwrap_or(SignedDuration::MAX);
+fn deadline(blueprint: &SorchaBlueprint, world: &BlueprintWorld) -> Time {
+    let deleted = blueprint.metadata.deletion_timestamp.as_ref().unwrap_or(&world.now);
+    let limit = SignedDuration::try_from(world.settings.deprecate_timeout).unwrap_or(SignedDuration::MAX);
     Time(deleted.0.checked_add(limit).unwrap_or(k8s_openapi::jiff::Timestamp::MAX))
 }
 
@@ -95,33 +137,31 @@ fn deadline(blueprint: &SorchaBlueprint, ctx: &Ctx, now: &Time) -> Time {
 async fn deprecate(
     blueprint: &SorchaBlueprint,
     ctx: &Ctx,
-    network: &Network,
-) -> Result<(), (String, std::time::Duration)> {
-    let uid = blueprint.uid().unwrap_or_default();
-    // A deleted resource has no further generation; what was remembered of it alive says nothing here.
-    let circumstances = Circumstances { generation: None, ready: ready(network) };
-    let memory = &ctx.publisher.memory;
-    if let Some((Outcome::Waiting(why), left)) = memory.recall(&uid, &circumstances) {
-        return Err((why, left));
+    world: &BlueprintWorld,
+    intent: &Intent,
+) -> Result<(), (String, Duration)> {
+    if let Some((Outcome::Waiting(why), left)) = &world.last {
+        return Err((why.clone(), *left));
     }
-    let why = match pinned(blueprint, ctx).await {
-        Ok(pinned) => match retire(blueprint, ctx, network, &circumstances.ready, &pinned).await {
+    let why = match pinned(blueprint, ctx, intent).await {
+        Ok(pinned) => match retire(blueprint, ctx, world, &pinned).await {
             Ok(()) => return Ok(()),
-            Err(away) if away.is_empty() => nobody(network),
+            Err(away) if away.is_empty() => nobody(&world.network),
             Err(away) => away.join("; "),
         },
         Err(why) => why,
     };
-    let outcome = Outcome::waiting(&why);
-    let wait = memory.keep(&uid, circumstances, &outcome, None, ctx.settings.resync);
+    let (memory, uid) = (&ctx.publisher.memory, blueprint.uid().unwrap_or_default());
+    let (circumstances, outcome) = (world.circumstances.clone(), Outcome::waiting(&why));
+    let wait = memory.keep(&uid, circumstances, &outcome, None, world.settings.resync);
     Err((why, wait))
 }
 
 /// Checksum of what was published for this resource. A controller that ended after the publication has not written it into
 /// the status: then it is that of the document.
-async fn pinned(blueprint: &SorchaBlueprint, ctx: &Ctx) -> Result<String, String> {
-    if let Some(checksum) = blueprint.status.as_ref().and_then(|status| status.checksum.clone()) {
-        return Ok(checksum);
+async fn pinned(blueprint: &SorchaBlueprint, ctx: &Ctx, intent: &Intent) -> Result<String, String> {
+    if let Some(checksum) = &intent.wanted.pinned {
+        return Ok(checksum.clone());
     }
     let _room = ctx.publisher.room().await;
     match source::read(blueprint, ctx).await? {
@@ -136,13 +176,12 @@ async fn pinned(blueprint: &SorchaBlueprint, ctx: &Ctx) -> Result<String, String
 async fn retire(
     blueprint: &SorchaBlueprint,
     ctx: &Ctx,
-    network: &Network,
-    ready: &[String],
+    world: &BlueprintWorld,
     pinned: &str,
 ) -> Result<(), Vec<String>> {
     let mut away = Vec::new();
-    for central in ready {
-        let retired = match proof::at(ctx, network, central).await {
+    for central in &world.circumstances.ready {
+        let retired = match proof::at(ctx, &world.network, central).await {
             Ok(at) => ctx.publisher.retire(&at, blueprint.blueprint_id(), Some(pinned)).await,
             Err(refusal) => Err(Fault::Refused(refusal)),
         };

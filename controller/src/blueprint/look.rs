@@ -6,14 +6,15 @@ use kube::ResourceExt as _;
 use sorcha_crds::{SorchaBlueprint, blueprint::BlueprintDeletionPolicy};
 
 use super::{
+    BlueprintWorld,
+    apply::nobody,
     finalizer::{Finalizer, has_finalizer, set_finalizer},
-    nobody, proof, source,
+    proof, source,
 };
 use crate::{
     context::Ctx,
-    network::Network,
     publication::{
-        Outcome, Refusal,
+        Entry, Outcome, Refusal,
         decide::Wanted,
         document::Missing,
         publisher::Made,
@@ -21,10 +22,8 @@ use crate::{
     },
 };
 
-/// One look at the register.
-pub(super) struct Look<'a> {
-    /// Central nodes that are ready.
-    ready: &'a [String],
+/// What comes of one look at the register.
+pub(super) struct Inquiry {
     /// A deletion waits for us, or nobody wants it to.
     held: AtomicBool,
     /// The resource is.
@@ -33,11 +32,11 @@ pub(super) struct Look<'a> {
     pub(super) known: Option<Known>,
 }
 
-impl<'a> Look<'a> {
-    pub(super) fn new(blueprint: &SorchaBlueprint, ready: &'a [String]) -> Self {
+impl Inquiry {
+    pub(super) fn new(blueprint: &SorchaBlueprint) -> Self {
         let retained = blueprint.spec.deletion_policy == BlueprintDeletionPolicy::Retain;
         let held = AtomicBool::new(retained || has_finalizer(blueprint));
-        Self { ready, held, gone: false, made: Vec::new(), known: None }
+        Self { held, gone: false, made: Vec::new(), known: None }
     }
 }
 
@@ -60,21 +59,15 @@ async fn hold(blueprint: &SorchaBlueprint, ctx: &Ctx, held: &AtomicBool) -> Resu
 pub(super) async fn look(
     blueprint: &SorchaBlueprint,
     ctx: &Ctx,
-    network: &Network,
-    look: &mut Look<'_>,
+    world: &BlueprintWorld,
+    wanted: &mut Wanted,
+    inquiry: &mut Inquiry,
 ) -> Outcome {
-    if look.ready.is_empty() {
-        return Outcome::waiting(&nobody(network));
+    if world.circumstances.ready.is_empty() {
+        return Outcome::waiting(&nobody(&world.network));
     }
-    let pinned = blueprint.status.as_ref().and_then(|status| status.checksum.clone());
-    let wanted = |document| Wanted {
-        id: blueprint.blueprint_id().to_owned(),
-        document,
-        pinned: pinned.clone(),
-        active: blueprint.spec.active,
-    };
     if source::is_settled(blueprint) {
-        let outcome = ask(blueprint, ctx, network, &wanted(Err(Missing::NotRead)), look).await;
+        let outcome = ask(blueprint, ctx, world, wanted, inquiry).await;
         if outcome != Outcome::Refused(Refusal::Document(Missing::NotRead)) {
             return outcome;
         }
@@ -82,8 +75,11 @@ pub(super) async fn look(
     let _room = ctx.publisher.room().await;
     match source::read(blueprint, ctx).await {
         // Nothing in the register could make up for that.
-        Ok(Err(missing)) if pinned.is_none() => Outcome::Refused(missing.into()),
-        Ok(document) => ask(blueprint, ctx, network, &wanted(document), look).await,
+        Ok(Err(missing)) if wanted.pinned.is_none() => Outcome::Refused(missing.into()),
+        Ok(document) => {
+            wanted.document = document;
+            ask(blueprint, ctx, world, wanted, inquiry).await
+        }
         Err(why) => Outcome::waiting(&why),
     }
 }
@@ -92,28 +88,15 @@ pub(super) async fn look(
 async fn ask(
     blueprint: &SorchaBlueprint,
     ctx: &Ctx,
-    network: &Network,
+    world: &BlueprintWorld,
     wanted: &Wanted,
-    look: &mut Look<'_>,
+    inquiry: &mut Inquiry,
 ) -> Outcome {
     let last = ctx.publisher.memory.known(&blueprint.uid().unwrap_or_default());
     let (mut away, mut own) = (Vec::new(), None);
-    for central in look.ready {
-        let at = match proof::at(ctx, network, central).await {
-            Ok(at) => at,
-            Err(refusal) => {
-                own.get_or_insert(refusal);
-                continue;
-            }
-        };
-        let held = &look.held;
-        let hold = || hold(blueprint, ctx, held);
-        let fault = match ctx.publisher.bring(&at, wanted, last.as_ref(), hold, &mut look.made).await {
-            Ok(seen) => {
-                let entry = seen.entry.clone();
-                look.known = Some(seen);
-                return Outcome::InRegister { entry, central: central.clone() };
-            }
+    for central in &world.circumstances.ready {
+        let fault = match bring(blueprint, ctx, world, central, wanted, last.as_ref(), inquiry).await {
+            Ok(entry) => return Outcome::InRegister { entry, central: central.clone() },
             Err(fault) => fault,
         };
         match fault {
@@ -124,10 +107,27 @@ async fn ask(
             Fault::Refused(refusal) => return Outcome::Refused(refusal),
             Fault::Passing(why) => away.push(format!("{central}: {why}")),
             Fault::Gone => {
-                look.gone = true;
+                inquiry.gone = true;
                 return Outcome::Waiting("the resource is gone".to_owned());
             }
         }
     }
     own.map_or_else(|| Outcome::waiting(&away.join("; ")), Outcome::Refused)
+}
+
+/// Brings the register of one central node to what is wanted.
+async fn bring(
+    blueprint: &SorchaBlueprint,
+    ctx: &Ctx,
+    world: &BlueprintWorld,
+    central: &str,
+    wanted: &Wanted,
+    last: Option<&Known>,
+    inquiry: &mut Inquiry,
+) -> Result<Entry, Fault> {
+    let at = proof::at(ctx, &world.network, central).await.map_err(Fault::Refused)?;
+    let held = &inquiry.held;
+    let hold = || hold(blueprint, ctx, held);
+    let seen = ctx.publisher.bring(&at, wanted, last, hold, &mut inquiry.made).await?;
+    Ok(inquiry.known.insert(seen).entry.clone())
 }

@@ -17,7 +17,7 @@ use crate::{
     context::Ctx,
     feed::{
         self, Event, Source,
-        call::{self, Fault},
+        call::{self, CallFault},
         object::{self, Cut, Seen},
     },
     publication::document::{Document, IN_RESOURCE, Missing, PUBLISH_LABEL},
@@ -78,11 +78,11 @@ async fn from_config_map(
         (blueprint.namespace().unwrap_or_default(), reference.clone());
     ctx.metrics.called("get", "configmaps");
     let request = Request::new(ConfigMap::url_path(&(), Some(&namespace)));
-    let told = |fault: Fault| format!("read the document's ConfigMap: {fault}");
+    let told = |fault: CallFault| format!("read the document's ConfigMap: {fault}");
     let text = call::object(&ctx.client, request.get(&name, &GetParams::default())).await.map_err(told)?;
     let Some(text) = text else { return Ok(Err(Missing::ConfigMap { name, key, namespace })) };
     let map: Mapped<'_> =
-        serde_json::from_slice(&text).map_err(|_| told(Fault::Strange("it is no ConfigMap")))?;
+        serde_json::from_slice(&text).map_err(|_| told(CallFault::Strange("it is no ConfigMap")))?;
     if map.metadata.labels.unwrap_or_default().get(PUBLISH_LABEL).is_none_or(|value| value != "true") {
         return Ok(Err(Missing::NotReleased { name }));
     }
@@ -152,20 +152,20 @@ fn stir(ctx: &Ctx, triggers: &Triggers, namespace: &str, name: &str) {
 }
 
 /// Namespace and name of a ConfigMap.
-type Place = (String, String);
+type MapKey = (String, String);
 
 /// Which state each of them was in when it was seen last.
 #[derive(Default)]
 struct Versions {
-    seen: HashMap<Place, String>,
+    seen: HashMap<MapKey, String>,
     /// Of the list that is under way.
-    listed: Option<HashMap<Place, String>>,
+    listed: Option<HashMap<MapKey, String>>,
     failing: bool,
 }
 
 impl Versions {
     /// What has changed.
-    fn take(&mut self, event: Event<Released>) -> Vec<Place> {
+    fn take(&mut self, event: Event<Released>) -> Vec<MapKey> {
         match event {
             Event::Begin => self.listed = Some(HashMap::new()),
             Event::Listed(Seen::Readable(map)) => {
@@ -177,7 +177,7 @@ impl Versions {
                 let now = self.listed.take().unwrap_or_default();
                 let then = std::mem::replace(&mut self.seen, now);
                 let all = then.keys().chain(self.seen.keys());
-                let mut changed: Vec<Place> =
+                let mut changed: Vec<MapKey> =
                     all.filter(|place| then.get(*place) != self.seen.get(*place)).cloned().collect();
                 changed.sort();
                 changed.dedup();
@@ -205,7 +205,7 @@ impl Versions {
 }
 
 impl Released {
-    fn place(self) -> (Place, String) {
+    fn place(self) -> (MapKey, String) {
         ((self.metadata.namespace, self.metadata.name), self.metadata.resource_version)
     }
 }

@@ -17,6 +17,7 @@ use super::spread::{Spread, converged, spread};
 use crate::{
     events::note,
     publication::{Entry, Outcome, Refusal, publisher::Made},
+    reconcile::Difference,
 };
 
 /// Reason of `Ready` while a deleted resource waits for its blueprint to be deprecated.
@@ -26,7 +27,7 @@ pub(super) const LONGEST: &str = " at the longest: ";
 
 /// What is known of a blueprint now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(crate) enum Standing {
     /// The register was looked at.
     Looked(Outcome),
     /// Nothing is done, because the annotation asks for it.
@@ -167,17 +168,6 @@ fn paused(standing: &Standing) -> Finding {
         }
         _ => Finding::new(PAUSED, false, "Reconciling", ""),
     }
-}
-
-/// How two statuses differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Difference {
-    /// Not at all.
-    None,
-    /// In counts of peers only, which move all the time while a version spreads.
-    Counts,
-    /// In something else.
-    Real,
 }
 
 pub(super) fn difference(before: &SorchaBlueprintStatus, after: &SorchaBlueprintStatus) -> Difference {

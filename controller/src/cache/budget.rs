@@ -14,7 +14,7 @@ pub(super) const NAMESPACE_BYTES: usize = 64 * 1024 * 1024;
 const OBJECT_BYTES: usize = 1024;
 
 /// Namespace and name.
-type Key = (String, String);
+type BudgetKey = (String, String);
 
 /// What is kept, by namespace; of all kinds together.
 #[derive(Debug, Default)]
@@ -41,9 +41,9 @@ impl Budget {
 /// What is kept of one kind.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    sizes: HashMap<Key, usize>,
+    sizes: HashMap<BudgetKey, usize>,
     /// Those of the list that is under way.
-    listed: Option<HashSet<Key>>,
+    listed: Option<HashSet<BudgetKey>>,
 }
 
 impl Kept {
@@ -53,7 +53,7 @@ impl Kept {
     }
 
     /// Whether there is room for an object, which is kept then.
-    pub(super) fn take(&mut self, budget: &Budget, key: Key, object: &impl Serialize) -> bool {
+    pub(super) fn take(&mut self, budget: &Budget, key: BudgetKey, object: &impl Serialize) -> bool {
         let (before, now) = (self.sizes.remove(&key).unwrap_or_default(), OBJECT_BYTES + length(object));
         let fits = budget.change(&key.0, before, now);
         if fits {
@@ -66,7 +66,7 @@ impl Kept {
     }
 
     /// An object is not kept any more.
-    pub(super) fn release(&mut self, budget: &Budget, key: &Key) {
+    pub(super) fn release(&mut self, budget: &Budget, key: &BudgetKey) {
         if let Some(before) = self.sizes.remove(key) {
             budget.change(&key.0, before, 0);
         }
@@ -75,7 +75,7 @@ impl Kept {
     /// A list is complete: what is not in it is gone.
     pub(super) fn complete(&mut self, budget: &Budget) {
         let listed = self.listed.take().unwrap_or_default();
-        let gone: Vec<Key> = self.sizes.keys().filter(|key| !listed.contains(*key)).cloned().collect();
+        let gone: Vec<BudgetKey> = self.sizes.keys().filter(|key| !listed.contains(*key)).cloned().collect();
         gone.iter().for_each(|key| self.release(budget, key));
     }
 }
@@ -104,7 +104,7 @@ mod tests {
 
     const MIB: usize = 1024 * 1024;
 
-    fn key(namespace: &str, name: &str) -> Key {
+    fn key(namespace: &str, name: &str) -> BudgetKey {
         (namespace.to_owned(), name.to_owned())
     }
 

@@ -24,7 +24,7 @@ use crate::{
     blueprint::FINALIZER,
     feed::{
         self, Event, Source,
-        call::Fault,
+        call::CallFault,
         object::{Cut, Seen, Unreadable},
     },
     metrics::Metrics,
@@ -103,42 +103,33 @@ where
                 self.listed.clear();
                 self.kept.begin();
                 self.writer.apply_watcher_event(&watcher::Event::Init);
-                None
             }
-            Event::Listed(Seen::Readable(object)) => match self.admit(object) {
-                Seen::Readable(object) => self.put(object, watcher::Event::InitApply),
-                unreadable @ Seen::Unreadable(_) => self.take(Event::Listed(unreadable)),
-            },
+            Event::Listed(Seen::Readable(object)) => {
+                return match self.admit(object) {
+                    Seen::Readable(object) => self.put(object, watcher::Event::InitApply),
+                    unreadable @ Seen::Unreadable(_) => self.take(Event::Listed(unreadable)),
+                };
+            }
             Event::Listed(Seen::Unreadable(object)) => {
                 self.listed.insert((object.namespace.clone(), object.name.clone()));
                 self.unreadable(*object);
-                None
             }
             Event::Complete => {
                 self.kept.complete(&self.tap.caches.budget);
                 self.tap.caches.unreadables.keep(&self.health.kind, &self.listed);
                 self.writer.apply_watcher_event(&watcher::Event::InitDone);
                 self.health.well(self.tap.metrics);
-                None
             }
-            Event::Changed(seen) => self.changed(seen),
-            Event::Deleted(seen) => self.deleted(seen),
-            Event::Following => {
-                self.health.well(self.tap.metrics);
-                None
-            }
+            Event::Changed(seen) => return self.changed(seen),
+            Event::Deleted(seen) => return self.deleted(seen),
+            Event::Following => self.health.well(self.tap.metrics),
             Event::Nameless => {
-                tracing::warn!(
-                    kind = self.health.kind,
-                    "an object without a name that can be read is passed over"
-                );
-                None
+                let kind = &self.health.kind;
+                tracing::warn!(kind, "an object without a name that can be read is passed over");
             }
-            Event::Failed(fault) => {
-                self.health.failed(&fault, self.tap.metrics);
-                None
-            }
+            Event::Failed(fault) => self.health.failed(&fault, self.tap.metrics),
         }
+        None
     }
 
     /// Strips an object. One for which its namespace has no room left is as good as one that can't be read.
@@ -241,7 +232,7 @@ struct Health {
 }
 
 impl Health {
-    fn failed(&mut self, fault: &Fault, metrics: &Metrics) {
+    fn failed(&mut self, fault: &CallFault, metrics: &Metrics) {
         self.failures += 1;
         metrics.watches(&self.kind, false);
         if self.logged.is_none_or(|at| at.elapsed() >= LOGGED) {

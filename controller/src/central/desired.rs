@@ -1,7 +1,8 @@
-//! From the spec of a central node to its objects; pure but for the settings.
+//! From the spec of a central node to its objects; pure.
 
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::ResourceExt as _;
+use std::sync::Arc;
+
+use k8s_openapi::api::{core::v1::Service, policy::v1::PodDisruptionBudget};
 use sorcha_crds::{
     SorchaCentralNode,
     central_node::ServiceType,
@@ -9,23 +10,22 @@ use sorcha_crds::{
 };
 
 use crate::{
-    context::Ctx,
+    config::Settings,
     desired::{
-        self, Desired, Owner, Shared, Workload, admit_controller, central_config, central_network_policy,
-        central_service, headless_service, managed_server, network_budget, network_config_map, stateful_set,
+        self, Desired, Mount, Owner, Shared, Workload, admit_controller, central_config,
+        central_network_policy, central_service, headless_service, managed_server, network_budget,
+        network_config_map, shared_reference, stateful_set,
     },
     names::{self, Component},
     network::{self, Network},
     pki::holder::central_mount,
-    reconcile::{controller_reference, shared_reference},
 };
 
 /// Seconds that a node has beyond its drain.
 const GRACE_BEYOND_DRAIN: i64 = 15;
 
 /// The objects of one central node.
-pub(super) fn node(ctx: &Ctx, node: &SorchaCentralNode) -> Desired {
-    let settings = &ctx.settings;
+pub(super) fn node(settings: &Settings, node: &SorchaCentralNode) -> Desired {
     let may_review = settings.node_reviews_binding.is_some();
     let mut desired = desired(node, &settings.node_image, &settings.node_image_pull_policy, may_review);
     if let Some(namespace) = &settings.publisher_service_account_namespace {
@@ -42,52 +42,50 @@ pub(super) fn desired(
     may_review: bool,
 ) -> Desired {
     let spec = &node.spec;
-    let owner = Owner {
-        component: Component::CentralNode,
-        name: node.name_any(),
-        namespace: node.namespace().unwrap_or_default(),
-        network: spec.network.clone(),
-        references: vec![controller_reference(node)],
-    };
+    let owner = Owner::of(Component::CentralNode, node, &spec.network);
     let tls = central_mount(node);
     let config = central_config(&owner, spec, &network::hostname(node), may_review, tls.is_some());
     let reviews = may_review && spec.publishers.kubernetes.enabled;
     let (service_account, role, role_binding) = desired::identity(&owner, reviews);
-    let workload = Workload {
-        replicas: 1,
-        image: spec.image.as_deref().unwrap_or(image),
-        image_pull_policy: spec.image_pull_policy.map_or(image_pull_policy, |policy| policy.as_str()),
-        resources: spec.resources.as_ref(),
-        overrides: &spec.pod,
-        config: &config,
-        storage: spec.store.embedded.as_ref().map(|embedded| &embedded.storage),
-        deletion_policy: spec.deletion_policy,
-        mongodb_uri: mongodb_uri(node),
-        tls: tls.as_ref(),
-        authorities: Vec::new(),
-        publishers: spec.publishers.tokens_secret_ref.clone(),
-        env: Vec::new(),
-        grace_seconds: grace_seconds(&spec.drain.timeout),
-    };
+    let image = spec.image.as_deref().unwrap_or(image);
+    let policy = spec.image_pull_policy.map_or(image_pull_policy, |policy| policy.as_str());
+    let is_open = spec.service.type_ != ServiceType::ClusterIP;
     Desired {
-        backup: spec
-            .backup
-            .as_ref()
-            .map(|wanted| desired::backup(&owner, wanted, workload.image, workload.image_pull_policy)),
-        stateful_set: stateful_set(&owner, &workload),
-        config_map: desired::config_map(&owner, config.clone(), None),
+        backup: spec.backup.as_ref().map(|wanted| desired::backup(&owner, wanted, image, policy)),
+        stateful_set: stateful_set(&owner, &workload(node, [image, policy], &config, tls.as_ref())),
         headless: headless_service(&owner, tls.is_some()),
         service: central_service(&owner, &spec.service, tls.is_some()),
-        network_policy: central_network_policy(
-            &owner,
-            spec.service.type_ != ServiceType::ClusterIP,
-            tls.is_some(),
-            &spec.http_from,
-        ),
+        network_policy: central_network_policy(&owner, is_open, tls.is_some(), &spec.http_from),
+        config_map: desired::config_map(&owner, config, None),
         budget: None,
         service_account,
         role,
         role_binding,
+    }
+}
+
+fn workload<'a>(
+    node: &'a SorchaCentralNode,
+    [image, image_pull_policy]: [&'a str; 2],
+    config: &'a str,
+    tls: Option<&'a Mount>,
+) -> Workload<'a> {
+    let spec = &node.spec;
+    Workload {
+        replicas: 1,
+        image,
+        image_pull_policy,
+        resources: spec.resources.as_ref(),
+        overrides: &spec.pod,
+        config,
+        storage: spec.store.embedded.as_ref().map(|embedded| &embedded.storage),
+        deletion_policy: spec.deletion_policy,
+        mongodb_uri: mongodb_uri(node),
+        tls,
+        authorities: Vec::new(),
+        publishers: spec.publishers.tokens_secret_ref.clone(),
+        env: Vec::new(),
+        grace_seconds: grace_seconds(&spec.drain.timeout),
     }
 }
 
@@ -105,8 +103,12 @@ fn mongodb_uri(node: &SorchaCentralNode) -> Option<SecretKeyRef> {
 }
 
 /// The objects that the network's central nodes share.
-pub(super) fn shared(ctx: &Ctx, network: &Network) -> Shared {
-    let external = network.external(|name| ctx.caches.get(&network.namespace, name));
+pub(super) fn shared(
+    settings: &Settings,
+    network: &Network,
+    service: impl Fn(&str) -> Option<Arc<Service>>,
+) -> Shared {
+    let external = network.external(service);
     Shared {
         config_map: network_config_map(
             &central_owner(network),
@@ -114,7 +116,7 @@ pub(super) fn shared(ctx: &Ctx, network: &Network) -> Shared {
             &external,
             network.lineage.as_ref().map(|lineage| lineage.lineage.as_str()),
         ),
-        budget: ctx.settings.disruption_budgets.then(|| budget(network)),
+        budget: settings.disruption_budgets.then(|| budget(network)),
         mongodb: network.managed().map(|(_, server)| {
             managed_server(&mongodb_owner(network), server, managed_deletion_policy(network))
         }),

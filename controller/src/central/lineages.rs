@@ -7,23 +7,21 @@ use sorcha_crds::{
     conditions::{CONVERGED, Finding, LINEAGES_DIFFER},
 };
 
-use super::observe::live;
-use crate::{context::Ctx, network::Network};
+use super::observe::CentralWorld;
 
 /// `Converged=False` while this one, or another running central node, serves a register of another lineage than the network's.
 /// Both say what `Ready` of the one that is not published says.
 pub(super) fn finding(
-    ctx: &Ctx,
-    network: &Network,
+    world: &CentralWorld,
     node: &SorchaCentralNode,
     report: Option<&CentralNodeReport>,
 ) -> Option<Finding> {
     report?.lineage.as_ref()?;
     let differs = |node: &SorchaCentralNode| {
-        let contradiction = network.check_lineage(node).err()?;
+        let contradiction = world.network.check_lineage(node).err()?;
         Some(format!("{}: {contradiction}", node.name_any()))
     };
-    let others = || network.nodes.iter().filter(|other| live(&ctx.caches, other).is_some());
+    let others = || world.network.nodes.iter().filter(|other| world.live.contains(&other.name_any()));
     let message = differs(node).or_else(|| others().find_map(|other| differs(other)))?;
     Some(Finding::new(CONVERGED, false, LINEAGES_DIFFER, message))
 }

@@ -1,6 +1,10 @@
 //! What is known of a central node and of its network; reads caches only.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
@@ -8,36 +12,66 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Pod, Service},
 };
 use kube::ResourceExt as _;
-use sorcha_crds::{SorchaCentralNode, central_node::CentralNodeReport};
+use sorcha_crds::{SorchaCentralNode, SorchaPeer, central_node::CentralNodeReport};
 
 use crate::{
     apply::HASH_ANNOTATION,
     cache::Caches,
-    context::{Ctx, Holder},
+    config::Settings,
+    context::Ctx,
     desired::LINEAGE_ANNOTATION,
     names::{self, Component},
     network::Network,
-    rollout::{self, Member, Turn},
-    workload::{is_of, is_ready, is_running, is_settled},
+    pki::{holder::Holder, world::TlsWorld},
+    reviews::State,
+    workload::{is_of, is_ready, is_running},
 };
 
-/// One central node in the cluster.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Observed {
+/// A central node and its surroundings, as the caches show them.
+pub(crate) struct CentralWorld {
+    pub(super) settings: Arc<Settings>,
+    /// A resource of the other kind that has its name.
+    pub(super) namesake: Option<Arc<SorchaPeer>>,
     pub(super) stateful_set: Option<Arc<StatefulSet>>,
-    pub(super) service: Option<Arc<Service>>,
     pub(super) pod: Option<Arc<Pod>>,
     pub(super) backup: Option<Arc<CronJob>>,
+    pub(super) network: Network,
+    /// Those of the network whose last report is of a process that runs.
+    pub(super) live: BTreeSet<String>,
+    /// Services of all of them by name.
+    pub(super) services: HashMap<String, Arc<Service>>,
+    /// The network's own database server is there.
+    pub(super) has_database: bool,
+    pub(super) reviews: State,
+    pub(super) tls: TlsWorld,
+    /// When it is looked at again if nothing happens.
+    pub(super) usual: Duration,
 }
 
-impl Observed {
+impl CentralWorld {
     pub(super) fn of(ctx: &Ctx, node: &SorchaCentralNode) -> Self {
-        let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
+        let (caches, name) = (&ctx.caches, node.name_any());
+        let network = network(caches, node);
+        let namespace = network.namespace.as_str();
+        let names = network.nodes.iter().map(|node| node.name_any()).chain([name.clone()]);
+        let services: HashMap<_, _> =
+            names.filter_map(|name| Some((name.clone(), caches.get::<Service>(namespace, &name)?))).collect();
+        let holder = Holder::central(node, services.get(&name).map(|service| &**service));
+        let database = caches.get::<StatefulSet>(namespace, &names::managed_mongodb(&network.name));
+        let live = network.nodes.iter().filter(|node| live(caches, node).is_some());
         Self {
-            stateful_set: ctx.caches.get(&namespace, &name),
-            service: ctx.caches.get(&namespace, &name),
-            backup: ctx.caches.get(&namespace, &names::backup(&name)),
-            pod: pod(&ctx.caches, node),
+            settings: Arc::clone(&ctx.settings),
+            namesake: caches.get(namespace, &name),
+            stateful_set: caches.get(namespace, &name),
+            pod: pod(caches, node),
+            backup: caches.get(namespace, &names::backup(&name)),
+            live: live.map(|node| node.name_any()).collect(),
+            has_database: database.is_some(),
+            reviews: ctx.reviews.state_of(namespace, &name),
+            tls: TlsWorld::of_central(ctx, holder),
+            usual: ctx.usual(namespace),
+            services,
+            network,
         }
     }
 
@@ -74,20 +108,18 @@ pub(super) fn is_live(node: &SorchaCentralNode, report: &CentralNodeReport, pod:
 }
 
 /// What a central node's process reports, while it runs.
-pub(super) fn live<'a>(caches: &Caches, node: &'a SorchaCentralNode) -> Option<&'a CentralNodeReport> {
+fn live<'a>(caches: &Caches, node: &'a SorchaCentralNode) -> Option<&'a CentralNodeReport> {
     let report = node.status.as_ref()?.node.as_ref()?;
     is_live(node, report, pod(caches, node).as_deref()).then_some(report)
 }
 
 /// The central nodes of the network that a central node belongs to.
-#[must_use]
-pub fn network(caches: &Caches, node: &SorchaCentralNode) -> Network {
+fn network(caches: &Caches, node: &SorchaCentralNode) -> Network {
     network_named(caches, &node.namespace().unwrap_or_default(), &node.spec.network)
 }
 
 /// The central nodes of a network in one namespace.
-#[must_use]
-pub fn network_named(caches: &Caches, namespace: &str, name: &str) -> Network {
+pub(crate) fn network_named(caches: &Caches, namespace: &str, name: &str) -> Network {
     let nodes = caches.central_nodes.state_filter(|node| {
         node.metadata.namespace.as_deref() == Some(namespace) && node.spec.network == name
     });
@@ -95,40 +127,4 @@ pub fn network_named(caches: &Caches, namespace: &str, name: &str) -> Network {
     let recorded = map.as_ref().and_then(|map| map.annotations().get(LINEAGE_ANNOTATION));
     Network::new(name, namespace, nodes)
         .with_lineage(recorded.map(String::as_str), |node| live(caches, node).is_some())
-}
-
-/// Whether this central node may change its pod now; if so, the turn is its own until its pod is ready again.
-pub(super) fn take_turn(ctx: &Ctx, node: &SorchaCentralNode, network: &Network) -> Turn {
-    let member = |node: &SorchaCentralNode| {
-        let set = ctx.caches.get::<StatefulSet>(&network.namespace, &node.name_any());
-        Member { name: node.name_any(), settled: set.as_deref().is_none_or(is_settled) }
-    };
-    let me = member(node);
-    let others: Vec<Member> =
-        network.nodes.iter().filter(|other| other.name_any() != me.name).map(|other| member(other)).collect();
-    let mut turns = ctx.turns();
-    let held = turns.entry((network.namespace.clone(), network.name.clone())).or_default();
-    // A holder that is ready again, as the cache shows it, has had its turn.
-    let over = held.as_ref().is_some_and(|holder| {
-        let settled = std::iter::once(&me).chain(&others).any(|m| m.name == holder.name && m.settled);
-        holder.applied && settled && !ctx.applier.is_behind::<StatefulSet>(&network.namespace, &holder.name)
-    });
-    if over {
-        *held = None;
-    }
-    let turn = rollout::turn(&me, &others, held.as_ref().map(|holder| holder.name.as_str()));
-    if turn == Turn::Now {
-        *held = Some(Holder { name: me.name, applied: false });
-    }
-    turn
-}
-
-/// The change that the turn was taken for has been applied.
-pub(super) fn turn_is_used(ctx: &Ctx, node: &SorchaCentralNode, network: &Network) {
-    let mut turns = ctx.turns();
-    if let Some(Some(holder)) = turns.get_mut(&(network.namespace.clone(), network.name.clone()))
-        && holder.name == node.name_any()
-    {
-        holder.applied = true;
-    }
 }

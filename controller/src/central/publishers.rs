@@ -6,10 +6,10 @@ use sorcha_crds::{
     conditions::{Finding, PUBLISHERS_CONFIGURED},
 };
 
-use crate::reviews::{OF_NAMESPACE, Reviews, State};
+use crate::reviews::{OF_NAMESPACE, State};
 
 /// The finding on publishers.
-pub(super) fn finding(node: &SorchaCentralNode, reviews: &Reviews) -> Finding {
+pub(super) fn finding(node: &SorchaCentralNode, reviews: &State) -> Finding {
     let spec = &node.spec.publishers;
     let finding =
         |status: bool, reason, message: String| Finding::new(PUBLISHERS_CONFIGURED, status, reason, message);
@@ -25,16 +25,16 @@ pub(super) fn finding(node: &SorchaCentralNode, reviews: &Reviews) -> Finding {
             ),
         };
     }
-    if reviews.leaves_out(&node.namespace().unwrap_or_default(), &node.name_any()) {
-        let message = format!(
-            "users of the cluster can't publish here: {OF_NAMESPACE} older central nodes of this namespace may ask about their \
-             tokens, and no more may"
-        );
-        return finding(false, "TooManyCentralNodes", message);
-    }
-    match reviews.state() {
+    match reviews {
         State::Given => finding(true, "Kubernetes", allowed(node, tokens.as_deref())),
-        State::Fault(fault) => finding(false, "RightsNotGiven", fault),
+        State::Fault(fault) => finding(false, "RightsNotGiven", fault.clone()),
+        State::LeftOut => {
+            let message = format!(
+                "users of the cluster can't publish here: {OF_NAMESPACE} older central nodes of this namespace may ask about their \
+                 tokens, and no more may"
+            );
+            finding(false, "TooManyCentralNodes", message)
+        }
         State::NotHere => {
             let why = "users of the cluster are not: the controller was installed without rights for the whole cluster \
                        (scope Namespace, or rbac.create false)";

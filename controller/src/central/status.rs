@@ -13,14 +13,13 @@ use sorcha_crds::{
 
 use super::{
     backups, lineages,
-    observe::{Observed, is_live, network},
+    observe::{CentralWorld, is_live},
     publishers,
 };
 use crate::{
-    context::Ctx,
     names,
     network::{self, Endpoint},
-    pki::{finding, holder::Holder},
+    pki::finding::{self, Found},
     reconcile::{Error, Progress, paused_finding, short},
     reports,
     workload::{is_ready, is_settled, why_not_ready},
@@ -29,40 +28,26 @@ use crate::{
 /// The controller's part of the status.
 pub(super) fn status(
     node: &SorchaCentralNode,
-    observed: &Observed,
-    ctx: &Ctx,
+    world: &CentralWorld,
     result: &Result<Progress, Error>,
     now: &Time,
 ) -> SorchaCentralNodeStatus {
     let before = node.status.clone().unwrap_or_default();
-    let network = network(&ctx.caches, node);
-    let told = before.node.as_ref().map(|told| reports::central(told, network.head(Some(node))));
+    let told = before.node.as_ref().map(|told| reports::central(told, world.network.head(Some(node))));
     let (last, fault) = told.map_or((None, None), |told| (Some(told.report), told.fault));
-    let report = last.as_ref().filter(|report| is_live(node, report, observed.pod.as_deref()));
-    let converged = lineages::finding(ctx, &network, node, report)
-        .unwrap_or_else(|| converged(report, fault.as_deref(), observed));
+    let report = last.as_ref().filter(|report| is_live(node, report, world.pod.as_deref()));
+    let converged =
+        lineages::finding(world, node, report).unwrap_or_else(|| converged(report, fault.as_deref(), world));
     let lineage = last.as_ref().and_then(|report| report.lineage.as_deref()).map(short);
     let version = last.as_ref().and_then(|report| report.version);
     let reached = reached(&before, lineage.as_ref(), version);
     let is_converged = converged.status == ConditionStatus::True;
-    let pod = names::pod(&node.name_any(), 0);
-    let uses = report.map(|report| (pod.as_str(), report.certificate_not_after.as_ref()));
-    let uses: Vec<_> = uses.into_iter().collect();
-    let certificate = finding::found(ctx, &Holder::central(ctx, node), &network, &uses, result, now.0);
-    let backup = node.spec.backup.is_some().then(|| backups::status(observed.backup.as_deref()));
-    let mut findings = vec![
-        ready(node, observed, report, result),
-        progressing(observed, result),
-        store_reachable(report),
-        register_valid(report),
-        converged,
-        publishers::finding(node, &ctx.reviews),
-        certificate.finding,
-        paused_finding(result),
-    ];
+    let Found { certificate, finding } = certificate(node, world, report, result, now);
+    let backup = node.spec.backup.is_some().then(|| backups::status(world.backup.as_deref()));
+    let mut findings = findings(node, world, report, result, [converged, finding]);
     findings.extend(backup.as_ref().map(backups::finding));
-    let endpoint =
-        network::external(node, &node.namespace().unwrap_or_default(), observed.service.as_deref());
+    let service = world.services.get(&node.name_any()).map(|service| &**service);
+    let endpoint = network::external(node, &world.network.namespace, service);
     SorchaCentralNodeStatus {
         observed_generation: node.metadata.generation,
         endpoint: endpoint.as_ref().map(Endpoint::address),
@@ -71,11 +56,44 @@ pub(super) fn status(
         converged_version: if is_converged { version.max(reached) } else { reached },
         lineage,
         digest: last.as_ref().and_then(|report| report.digest.as_deref()).map(short),
-        certificate: certificate.certificate,
+        certificate,
         backup,
         node: None,
         conditions: conditions::merge(&before.conditions, findings, node.metadata.generation, now),
     }
+}
+
+fn findings(
+    node: &SorchaCentralNode,
+    world: &CentralWorld,
+    report: Option<&CentralNodeReport>,
+    result: &Result<Progress, Error>,
+    [converged, certificate]: [Finding; 2],
+) -> Vec<Finding> {
+    vec![
+        ready(node, world, report, result),
+        progressing(world, result),
+        store_reachable(report),
+        register_valid(report),
+        converged,
+        publishers::finding(node, &world.reviews),
+        certificate,
+        paused_finding(result),
+    ]
+}
+
+/// How its certificate stands, and which one its process uses.
+fn certificate(
+    node: &SorchaCentralNode,
+    world: &CentralWorld,
+    report: Option<&CentralNodeReport>,
+    result: &Result<Progress, Error>,
+    now: &Time,
+) -> Found {
+    let pod = names::pod(&node.name_any(), 0);
+    let uses: Vec<_> =
+        report.map(|report| (pod.as_str(), report.certificate_not_after.as_ref())).into_iter().collect();
+    finding::found(&world.tls, &uses, result, now.0)
 }
 
 /// The highest version that all peers were known to hold. What was reached in one register says nothing of another one, and
@@ -87,11 +105,11 @@ fn reached(before: &SorchaCentralNodeStatus, lineage: Option<&String>, head: Opt
 
 fn ready(
     node: &SorchaCentralNode,
-    observed: &Observed,
+    world: &CentralWorld,
     report: Option<&CentralNodeReport>,
     result: &Result<Progress, Error>,
 ) -> Finding {
-    let pod_ready = observed.pod.as_deref().is_some_and(is_ready);
+    let pod_ready = world.pod.as_deref().is_some_and(is_ready);
     match result {
         Err(error) => return Finding::new(READY, false, error.reason(), error.to_string()),
         Ok(Progress::WaitingFor(other)) => {
@@ -108,16 +126,16 @@ fn ready(
                 message,
             ))
         });
-        let (reason, message) = told.unwrap_or_else(|| why_not_ready(observed.pod.as_deref()));
+        let (reason, message) = told.unwrap_or_else(|| why_not_ready(world.pod.as_deref()));
         return Finding::new(READY, false, reason, message);
     }
-    if !observed.stateful_set.as_deref().is_some_and(is_settled) {
+    if !world.stateful_set.as_deref().is_some_and(is_settled) {
         return Finding::new(READY, false, "Updating", "the pod is being replaced");
     }
     Finding::new(READY, true, "Serving", format!("{} accepts peers", network::hostname(node)))
 }
 
-fn progressing(observed: &Observed, result: &Result<Progress, Error>) -> Finding {
+fn progressing(world: &CentralWorld, result: &Result<Progress, Error>) -> Finding {
     match result {
         Err(error) => {
             Finding::new(PROGRESSING, false, error.reason(), "stopped by the fault that Ready tells")
@@ -126,7 +144,7 @@ fn progressing(observed: &Observed, result: &Result<Progress, Error>) -> Finding
             Finding::new(PROGRESSING, true, "WaitingForTurn", format!("after {other}"))
         }
         Ok(Progress::Paused(_)) => Finding::new(PROGRESSING, false, "Suspended", ""),
-        Ok(Progress::Applied) if observed.stateful_set.as_deref().is_some_and(is_settled) => {
+        Ok(Progress::Applied) if world.stateful_set.as_deref().is_some_and(is_settled) => {
             Finding::new(PROGRESSING, false, "Settled", "")
         }
         Ok(Progress::Applied) => Finding::new(PROGRESSING, true, "RollingOut", "the pod is coming up"),
@@ -186,8 +204,8 @@ fn register_valid(report: Option<&CentralNodeReport>) -> Finding {
 }
 
 /// Every connected peer holds the newest version. The message and `convergedVersion` tell which.
-fn converged(report: Option<&CentralNodeReport>, fault: Option<&str>, observed: &Observed) -> Finding {
-    let Some(report) = report.filter(|_| observed.is_ready()) else {
+fn converged(report: Option<&CentralNodeReport>, fault: Option<&str>, world: &CentralWorld) -> Finding {
+    let Some(report) = report.filter(|_| world.is_ready()) else {
         return Finding::new(
             CONVERGED,
             ConditionStatus::Unknown,

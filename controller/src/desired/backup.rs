@@ -16,7 +16,7 @@ use sorcha_crds::central_node::Backup;
 
 use super::{
     meta::Owner,
-    stateful_set::{NODE_USER, container_security, pod_security},
+    pod::{NODE_USER, container_security, pod_security},
 };
 use crate::names::{self, HTTP_PORT, label, service_host};
 

@@ -27,10 +27,10 @@ fn is_refused(key: &str) -> bool {
 /// Checks `spec.pod.annotations`.
 ///
 /// # Errors
-/// [`apply::Error::Rejected`], which names the first one that is refused.
-pub fn check(pods_of: &str, annotations: &BTreeMap<String, String>) -> Result<(), apply::Error> {
+/// [`apply::ApplyError::Rejected`], which names the first one that is refused.
+pub fn check(pods_of: &str, annotations: &BTreeMap<String, String>) -> Result<(), apply::ApplyError> {
     let Some(key) = annotations.keys().find(|key| is_refused(key)) else { return Ok(()) };
-    Err(apply::Error::Rejected {
+    Err(apply::ApplyError::Rejected {
         kind: "Pod".to_owned(),
         name: pods_of.to_owned(),
         message: format!("spec.pod.annotations: {key} changes how a container is confined: leave it out"),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::ResourceExt as _;
 
 use crate::names::{self, Component};
 
@@ -22,6 +23,20 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// The owner of a resource's own objects.
+    pub(crate) fn of<K>(component: Component, resource: &K, network: &str) -> Self
+    where
+        K: kube::Resource<DynamicType = ()>,
+    {
+        Self {
+            component,
+            name: resource.name_any(),
+            namespace: resource.namespace().unwrap_or_default(),
+            network: network.to_owned(),
+            references: vec![controller_reference(resource)],
+        }
+    }
+
     /// Metadata of an object.
     pub(crate) fn meta(&self, name: impl Into<String>) -> ObjectMeta {
         ObjectMeta {
@@ -39,5 +54,24 @@ impl Owner {
 
     pub(super) fn selector(&self) -> BTreeMap<String, String> {
         names::selector(self.component, &self.name)
+    }
+}
+
+/// The owner reference of a resource's own objects.
+#[must_use]
+pub fn controller_reference<K: kube::Resource<DynamicType = ()>>(subject: &K) -> OwnerReference {
+    OwnerReference { controller: Some(true), block_owner_deletion: Some(true), ..shared_reference(subject) }
+}
+
+/// The owner reference of objects that several resources share: gone with the last of them.
+#[must_use]
+pub fn shared_reference<K: kube::Resource<DynamicType = ()>>(subject: &K) -> OwnerReference {
+    OwnerReference {
+        api_version: K::api_version(&()).into_owned(),
+        kind: K::kind(&()).into_owned(),
+        name: subject.name_any(),
+        uid: subject.uid().unwrap_or_default(),
+        controller: None,
+        block_owner_deletion: None,
     }
 }

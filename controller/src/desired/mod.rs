@@ -10,6 +10,7 @@ mod meta;
 mod mongodb;
 mod network_policy;
 mod node_config;
+mod pod;
 mod pod_disruption_budget;
 mod rbac;
 mod service;
@@ -28,7 +29,7 @@ use k8s_openapi::api::{
 pub use self::{
     backup::backup,
     config_map::{LINEAGE_ANNOTATION, network_config_map},
-    meta::Owner,
+    meta::{Owner, controller_reference, shared_reference},
     mongodb::{ManagedServer, managed_server, new_secret},
     network_policy::{admit_controller, central_network_policy, peer_network_policy},
     node_config::{FORCE_RESYNC_KEY, central_config, peer_config},

@@ -22,8 +22,9 @@ use sorcha_crds::{
 use super::{
     meta::Owner,
     network_policy::mongodb_network_policy,
+    pod::{container_security, pod_security, resources},
     service::mongodb_service,
-    stateful_set::{claim, container_security, pod_security, resources, retention},
+    stateful_set::{claim, retention},
 };
 use crate::names::{self, MONGODB_PORT};
 

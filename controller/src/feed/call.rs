@@ -16,7 +16,7 @@ const REFUSAL_BYTES: usize = 64 * 1024;
 
 /// Why a call did not do it. No answer's text is in it but the API server's own message, shortened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum CallFault {
     /// The API server refuses.
     #[error("the API server answers {code} {reason}: {message}")]
     Refused {
@@ -35,7 +35,7 @@ pub enum Fault {
     Strange(&'static str),
 }
 
-impl Fault {
+impl CallFault {
     /// What may be logged: a refusal of what was sent quotes it.
     #[must_use]
     pub fn logged(&self) -> String {
@@ -55,7 +55,7 @@ impl Fault {
 /// What the API server says with a refusal (`metav1.Status`).
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Refusal {
+struct ApiRefusal {
     code: u16,
     reason: String,
     message: String,
@@ -63,30 +63,30 @@ struct Refusal {
 
 /// A refusal in an answer's body, or in a watch. One that is none of Kubernetes' is told by its code alone: it may be
 /// anything.
-pub(crate) fn refused(code: u16, body: &[u8]) -> Fault {
-    let told: Refusal = serde_json::from_slice(body).unwrap_or_default();
+pub(crate) fn refused(code: u16, body: &[u8]) -> CallFault {
+    let told: ApiRefusal = serde_json::from_slice(body).unwrap_or_default();
     let code = if code == 0 { told.code } else { code };
     let message = if told.message.is_empty() { "it does not say why".to_owned() } else { told.message };
-    Fault::Refused { code, reason: cut(&told.reason, NAME), message: cut(&message, SAID) }
+    CallFault::Refused { code, reason: cut(&told.reason, NAME), message: cut(&message, SAID) }
 }
 
-fn away(error: &kube::Error) -> Fault {
+fn away(error: &kube::Error) -> CallFault {
     let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    Fault::Away(cause.to_string())
+    CallFault::Away(cause.to_string())
 }
 
 /// Sends a request; the body of what it answers.
 ///
 /// # Errors
-/// [`Fault`].
+/// [`CallFault`].
 pub(crate) async fn send(
     client: &Client,
     request: Result<Request<Vec<u8>>, kube::core::request::Error>,
-) -> Result<impl Stream<Item = Result<axum::body::Bytes, Fault>> + Send + Unpin + use<>, Fault> {
-    let request = request.map_err(|_| Fault::Strange("no such request can be made"))?;
+) -> Result<impl Stream<Item = Result<axum::body::Bytes, CallFault>> + Send + Unpin + use<>, CallFault> {
+    let request = request.map_err(|_| CallFault::Strange("no such request can be made"))?;
     let response = client.send(request.map(Body::from)).await.map_err(|error| away(&error))?;
     let status = response.status();
     let mut body =
@@ -101,16 +101,16 @@ pub(crate) async fn send(
 /// All of a body.
 ///
 /// # Errors
-/// [`Fault`], also when it is longer than the limit.
+/// [`CallFault`], also when it is longer than the limit.
 pub(crate) async fn gather(
-    body: &mut (impl Stream<Item = Result<axum::body::Bytes, Fault>> + Unpin),
+    body: &mut (impl Stream<Item = Result<axum::body::Bytes, CallFault>> + Unpin),
     limit: usize,
-) -> Result<Vec<u8>, Fault> {
+) -> Result<Vec<u8>, CallFault> {
     let mut all = Vec::new();
     while let Some(chunk) = body.next().await {
         let chunk = chunk?;
         if all.len() + chunk.len() > limit {
-            return Err(Fault::Strange("it is too long"));
+            return Err(CallFault::Strange("it is too long"));
         }
         all.extend_from_slice(&chunk);
     }
@@ -120,11 +120,11 @@ pub(crate) async fn gather(
 /// One object's text. `None`: there is none.
 ///
 /// # Errors
-/// [`Fault`].
+/// [`CallFault`].
 pub(crate) async fn object(
     client: &Client,
     request: Result<Request<Vec<u8>>, kube::core::request::Error>,
-) -> Result<Option<Vec<u8>>, Fault> {
+) -> Result<Option<Vec<u8>>, CallFault> {
     match send(client, request).await {
         Ok(mut body) => gather(&mut body, OBJECT_BYTES).await.map(Some),
         Err(fault) if fault.code() == Some(404) => Ok(None),

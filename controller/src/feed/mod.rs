@@ -22,7 +22,7 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout};
 
 use self::{
-    call::Fault,
+    call::CallFault,
     object::{Cut, Seen},
     split::{Lines, List, Piece},
 };
@@ -56,6 +56,19 @@ pub(crate) struct Source {
     pub(crate) metadata_only: bool,
 }
 
+impl Source {
+    fn watch(&self, from: &str) -> Result<http::Request<Vec<u8>>, kube::core::request::Error> {
+        let mut parameters = WatchParams::default().timeout(WATCH_SECONDS);
+        parameters.label_selector.clone_from(&self.selector);
+        let request = Request::new(&self.path);
+        if self.metadata_only {
+            request.watch_metadata(&parameters, from)
+        } else {
+            request.watch(&parameters, from)
+        }
+    }
+}
+
 /// What has happened.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Event<K> {
@@ -74,7 +87,7 @@ pub(crate) enum Event<K> {
     /// There is something that does not even tell its name.
     Nameless,
     /// What is known may be old; why, and that it is tried again.
-    Failed(Fault),
+    Failed(CallFault),
 }
 
 /// Follows a kind, for ever.
@@ -113,7 +126,7 @@ pub(crate) async fn follow<K: DeserializeOwned>(
 }
 
 /// What went wrong, and the version to go on from.
-pub(crate) type Failure = (Fault, Option<String>);
+pub(crate) type Failure = (CallFault, Option<String>);
 
 /// All objects, page by page; the version of the list.
 ///
@@ -132,7 +145,7 @@ pub(crate) async fn list<K: DeserializeOwned>(
         parameters.continue_token = rest.continue_.filter(|token| !token.is_empty());
         if parameters.continue_token.is_none() {
             let version = rest.resource_version.filter(|version| !version.is_empty());
-            let version = version.ok_or((Fault::Strange("a list without a version"), None))?;
+            let version = version.ok_or((CallFault::Strange("a list without a version"), None))?;
             on(Event::Complete);
             return Ok(version);
         }
@@ -144,7 +157,7 @@ async fn page<K: DeserializeOwned>(
     source: &Source,
     parameters: &ListParams,
     on: &mut impl FnMut(Event<K>),
-) -> Result<ListMeta, Fault> {
+) -> Result<ListMeta, CallFault> {
     #[derive(Deserialize)]
     struct Rest {
         #[serde(default)]
@@ -157,10 +170,10 @@ async fn page<K: DeserializeOwned>(
     let mut list = List::default();
     while let Some(chunk) = next(&mut body).await? {
         let no_list = list.push(&chunk, |piece| on(seen(piece, source.cut, Event::Listed)));
-        no_list.map_err(|_| Fault::Strange("it is no list"))?;
+        no_list.map_err(|_| CallFault::Strange("it is no list"))?;
     }
-    let rest = list.finish().map_err(|_| Fault::Strange("a list that breaks off"))?;
-    let rest: Rest = serde_json::from_slice(&rest).map_err(|_| Fault::Strange("it is no list"))?;
+    let rest = list.finish().map_err(|_| CallFault::Strange("a list that breaks off"))?;
+    let rest: Rest = serde_json::from_slice(&rest).map_err(|_| CallFault::Strange("it is no list"))?;
     Ok(rest.metadata)
 }
 
@@ -172,11 +185,19 @@ fn seen<K: DeserializeOwned>(piece: Piece, cut: Cut, event: fn(Seen<K>) -> Event
 }
 
 /// The next bytes of an answer that does not stay silent.
-async fn next<B>(body: &mut (impl Stream<Item = Result<B, Fault>> + Unpin)) -> Result<Option<B>, Fault> {
+async fn next<B>(
+    body: &mut (impl Stream<Item = Result<B, CallFault>> + Unpin),
+) -> Result<Option<B>, CallFault> {
     match timeout(SILENCE, body.next()).await {
         Ok(chunk) => chunk.transpose(),
-        Err(_) => Err(Fault::Away("it has been silent for too long".to_owned())),
+        Err(_) => Err(CallFault::Away("it has been silent for too long".to_owned())),
     }
+}
+
+/// From a version that is too old, or after what is not understood, a list is the way on.
+fn after(fault: CallFault, version: String) -> Failure {
+    let lost = fault.code() == Some(GONE) || matches!(fault, CallFault::Strange(_));
+    (fault, (!lost).then_some(version))
 }
 
 /// Changes since a version, until the watch ends: the version reached, and whether it went well.
@@ -186,21 +207,8 @@ async fn watch<K: DeserializeOwned>(
     from: String,
     on: &mut impl FnMut(Event<K>),
 ) -> Result<(Option<String>, bool), Failure> {
-    let mut parameters = WatchParams::default().timeout(WATCH_SECONDS);
-    parameters.label_selector.clone_from(&source.selector);
     let started = Instant::now();
-    let request = Request::new(&source.path);
-    let request = if source.metadata_only {
-        request.watch_metadata(&parameters, &from)
-    } else {
-        request.watch(&parameters, &from)
-    };
-    // From a version that is too old, or after what is not understood, a list is the way on.
-    let after = |fault: Fault, version: String| {
-        let lost = fault.code() == Some(GONE) || matches!(fault, Fault::Strange(_));
-        (fault, (!lost).then_some(version))
-    };
-    let mut body = match call::send(client, request).await {
+    let mut body = match call::send(client, source.watch(&from)).await {
         Ok(body) => body,
         Err(fault) => return Err(after(fault, from)),
     };
@@ -210,7 +218,7 @@ async fn watch<K: DeserializeOwned>(
         let chunk = match next(&mut body).await {
             Ok(Some(chunk)) => chunk,
             // Watches end and break off all the time; they are taken up where they were.
-            Ok(None) | Err(Fault::Away(_)) => {
+            Ok(None) | Err(CallFault::Away(_)) => {
                 return Ok((Some(version), told || started.elapsed() >= SHORTEST_WATCH));
             }
             Err(fault) => return Err(after(fault, version)),
@@ -235,7 +243,7 @@ fn change<K: DeserializeOwned>(
     piece: &Piece,
     cut: Cut,
     version: &mut String,
-) -> Result<Option<Event<K>>, Fault> {
+) -> Result<Option<Event<K>>, CallFault> {
     #[derive(Deserialize)]
     struct Line<'a> {
         #[serde(borrow, rename = "type")]
@@ -244,8 +252,8 @@ fn change<K: DeserializeOwned>(
         object: &'a RawValue,
     }
     let Piece::Whole(text) = piece else { return Ok(Some(Event::Nameless)) };
-    let line: Line<'_> =
-        serde_json::from_slice(text).map_err(|_| Fault::Strange("a watch with a line that is no event"))?;
+    let line: Line<'_> = serde_json::from_slice(text)
+        .map_err(|_| CallFault::Strange("a watch with a line that is no event"))?;
     let object = line.object.get().as_bytes();
     if line.kind.get() == "\"ERROR\"" {
         return Err(call::refused(0, object));

@@ -20,7 +20,7 @@ use sorcha_crds::{
 use tokio::sync::Notify;
 
 use super::{
-    call::{self, Fault},
+    call::{self, CallFault},
     object::Unreadable,
 };
 use crate::{
@@ -37,9 +37,9 @@ const REASON: &str = "InvalidSpec";
 const RETRY: Duration = Duration::from_secs(10);
 
 /// Kind, namespace and name.
-type Key = (String, String, String);
+type UnreadableKey = (String, String, String);
 
-struct Known {
+struct KnownUnreadable {
     object: Unreadable,
     told: bool,
 }
@@ -47,12 +47,12 @@ struct Known {
 /// The objects that can't be read, of all kinds.
 #[derive(Default)]
 pub(crate) struct Unreadables {
-    known: Mutex<HashMap<Key, Known>>,
+    known: Mutex<HashMap<UnreadableKey, KnownUnreadable>>,
     news: Notify,
 }
 
 impl Unreadables {
-    fn known(&self) -> MutexGuard<'_, HashMap<Key, Known>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<UnreadableKey, KnownUnreadable>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -63,7 +63,7 @@ impl Unreadables {
         let same = known.get(&key).is_some_and(|known| known.object == object);
         if !same {
             tracing::warn!(kind, namespace = key.1, name = key.2, "can't be read: {}", object.problem);
-            known.insert(key, Known { object, told: false });
+            known.insert(key, KnownUnreadable { object, told: false });
             self.news.notify_one();
         }
     }
@@ -86,13 +86,13 @@ impl Unreadables {
         of_kind.map(|(key, known)| (key.1.clone(), key.2.clone(), known.object.uid.clone())).collect()
     }
 
-    fn untold(&self) -> Vec<(Key, Unreadable)> {
+    fn untold(&self) -> Vec<(UnreadableKey, Unreadable)> {
         let known = self.known();
         let untold = known.iter().filter(|(_, known)| !known.told);
         untold.map(|(key, known)| (key.clone(), known.object.clone())).collect()
     }
 
-    fn told(&self, key: &Key, object: &Unreadable) {
+    fn told(&self, key: &UnreadableKey, object: &Unreadable) {
         if let Some(known) = self.known().get_mut(key).filter(|known| known.object == *object) {
             known.told = true;
         }
@@ -131,16 +131,19 @@ pub(crate) async fn run(ctx: &Ctx) {
 }
 
 /// A kind with a status of ours.
-struct Told {
+struct StatusKind {
     path: String,
     api_version: String,
     plural: String,
     conditions: &'static [&'static str],
 }
 
-fn told_of(kind: &str, namespace: &str) -> Option<Told> {
-    fn of<K: kube::Resource<DynamicType = ()>>(namespace: &str, conditions: &'static [&'static str]) -> Told {
-        Told {
+fn told_of(kind: &str, namespace: &str) -> Option<StatusKind> {
+    fn of<K: kube::Resource<DynamicType = ()>>(
+        namespace: &str,
+        conditions: &'static [&'static str],
+    ) -> StatusKind {
+        StatusKind {
             path: K::url_path(&(), Some(namespace)),
             api_version: K::api_version(&()).into_owned(),
             plural: K::plural(&()).into_owned(),
@@ -158,7 +161,7 @@ fn told_of(kind: &str, namespace: &str) -> Option<Told> {
     }
 }
 
-async fn tell(ctx: &Ctx, kind: &str, object: &Unreadable) -> Result<(), Fault> {
+async fn tell(ctx: &Ctx, kind: &str, object: &Unreadable) -> Result<(), CallFault> {
     let Some(told) = told_of(kind, &object.namespace) else { return Ok(()) };
     if object.deleted.is_some() {
         return release(ctx, kind, &told, object).await;
@@ -189,7 +192,7 @@ async fn tell(ctx: &Ctx, kind: &str, object: &Unreadable) -> Result<(), Fault> {
 }
 
 /// What can't be read can't be deprecated; it is not held back either.
-async fn release(ctx: &Ctx, kind: &str, told: &Told, object: &Unreadable) -> Result<(), Fault> {
+async fn release(ctx: &Ctx, kind: &str, told: &StatusKind, object: &Unreadable) -> Result<(), CallFault> {
     if !object.finalizers.iter().any(|name| name == FINALIZER) {
         return Ok(());
     }
@@ -199,7 +202,7 @@ async fn release(ctx: &Ctx, kind: &str, told: &Told, object: &Unreadable) -> Res
     Ok(())
 }
 
-fn reference(kind: &str, told: &Told, object: &Unreadable) -> ObjectReference {
+fn reference(kind: &str, told: &StatusKind, object: &Unreadable) -> ObjectReference {
     ObjectReference {
         api_version: Some(told.api_version.clone()),
         kind: Some(kind.to_owned()),

@@ -28,7 +28,7 @@ pub struct Record {
 
 /// What is to be done now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum LeaseStep {
     /// Write our name into the Lease, if it is still as it was seen.
     Take,
     /// Write our name again, if it is still as it was seen.
@@ -72,7 +72,7 @@ impl Election {
     }
 
     /// Takes in what the Lease says, and decides.
-    pub fn look(&mut self, record: &Record, now: Instant) -> Step {
+    pub fn look(&mut self, record: &Record, now: Instant) -> LeaseStep {
         let mine = record.holder.as_ref() == Some(&self.identity);
         if !mine {
             self.renewed = None;
@@ -89,13 +89,13 @@ impl Election {
         }
         // One of this name that was not taken by this process is another's until it has run out.
         if mine && self.renewed.is_some() {
-            return Step::Renew;
+            return LeaseStep::Renew;
         }
         let held = record.holder.as_ref().is_some_and(|holder| !holder.is_empty());
         let since = self.seen.as_ref().map_or(now, |(_, since)| *since);
         let theirs =
             record.seconds.map_or(self.duration, Duration::from_secs).min(LONGEST).max(self.duration);
-        if held && now < since + theirs { Step::Wait } else { Step::Take }
+        if held && now < since + theirs { LeaseStep::Wait } else { LeaseStep::Take }
     }
 
     /// Our name is about to be written, with this time.
@@ -135,12 +135,12 @@ mod tests {
     async fn a_lease_is_anothers_until_it_was_seen_unchanged_for_its_time() {
         let start = Instant::now();
         let mut election = Election::new("b", 15 * SECOND);
-        assert_eq!(election.look(&record("a", "1"), start), Step::Wait);
-        assert_eq!(election.look(&record("a", "1"), start + 14 * SECOND), Step::Wait);
+        assert_eq!(election.look(&record("a", "1"), start), LeaseStep::Wait);
+        assert_eq!(election.look(&record("a", "1"), start + 14 * SECOND), LeaseStep::Wait);
         // It was renewed: the time begins again, whatever the renewal says of when it was.
-        assert_eq!(election.look(&record("a", "2"), start + 15 * SECOND), Step::Wait);
-        assert_eq!(election.look(&record("a", "2"), start + 29 * SECOND), Step::Wait);
-        assert_eq!(election.look(&record("a", "2"), start + 30 * SECOND), Step::Take);
+        assert_eq!(election.look(&record("a", "2"), start + 15 * SECOND), LeaseStep::Wait);
+        assert_eq!(election.look(&record("a", "2"), start + 29 * SECOND), LeaseStep::Wait);
+        assert_eq!(election.look(&record("a", "2"), start + 30 * SECOND), LeaseStep::Take);
         assert!(!election.leads(start + 30 * SECOND), "asking is not holding");
     }
 
@@ -148,7 +148,7 @@ mod tests {
     async fn a_holders_time_counts_from_before_its_renewal_was_sent() {
         let start = Instant::now();
         let mut election = Election::new("a", 15 * SECOND);
-        assert_eq!(election.look(&Record::default(), start), Step::Take);
+        assert_eq!(election.look(&Record::default(), start), LeaseStep::Take);
         election.sending("then".to_owned(), start);
         election.confirmed(record("a", "1"), start + 9 * SECOND);
         assert!(election.leads(start + 9 * SECOND) && !election.leads(start + 10 * SECOND));
@@ -160,8 +160,8 @@ mod tests {
         let mut election = Election::new("a", 15 * SECOND);
         election.sending("then".to_owned(), start);
         election.confirmed(record("a", "1"), start);
-        assert_eq!(election.look(&record("a", "1"), start + SECOND), Step::Renew);
-        assert_eq!(election.look(&record("b", "2"), start + 2 * SECOND), Step::Wait);
+        assert_eq!(election.look(&record("a", "1"), start + SECOND), LeaseStep::Renew);
+        assert_eq!(election.look(&record("b", "2"), start + 2 * SECOND), LeaseStep::Wait);
         assert!(!election.leads(start + 2 * SECOND));
     }
 
@@ -169,10 +169,10 @@ mod tests {
     async fn a_write_whose_answer_was_lost_counts_from_when_it_was_sent() {
         let start = Instant::now();
         let mut election = Election::new("a", 15 * SECOND);
-        assert_eq!(election.look(&Record::default(), start), Step::Take);
+        assert_eq!(election.look(&Record::default(), start), LeaseStep::Take);
         election.sending("first".to_owned(), start);
         let written = Record { renewed: Some("first".to_owned()), ..record("a", "1") };
-        assert_eq!(election.look(&written, start + 5 * SECOND), Step::Renew);
+        assert_eq!(election.look(&written, start + 5 * SECOND), LeaseStep::Renew);
         assert!(election.leads(start + 9 * SECOND) && !election.leads(start + 10 * SECOND));
     }
 
@@ -182,9 +182,9 @@ mod tests {
         for (seconds, waits) in [(Some(u64::MAX), 300), (Some(0), 15), (None, 15), (Some(60), 60)] {
             let mut election = Election::new("b", 15 * SECOND);
             let held = Record { seconds, ..record("a", "1") };
-            assert_eq!(election.look(&held, start), Step::Wait);
-            assert_eq!(election.look(&held, start + SECOND * (waits - 1)), Step::Wait, "{seconds:?}");
-            assert_eq!(election.look(&held, start + SECOND * waits), Step::Take, "{seconds:?}");
+            assert_eq!(election.look(&held, start), LeaseStep::Wait);
+            assert_eq!(election.look(&held, start + SECOND * (waits - 1)), LeaseStep::Wait, "{seconds:?}");
+            assert_eq!(election.look(&held, start + SECOND * waits), LeaseStep::Take, "{seconds:?}");
         }
     }
 
@@ -192,7 +192,7 @@ mod tests {
     async fn the_lease_of_an_earlier_process_of_this_name_runs_out_first() {
         let start = Instant::now();
         let mut election = Election::new("a", 15 * SECOND);
-        assert_eq!(election.look(&record("a", "1"), start), Step::Wait);
-        assert_eq!(election.look(&record("a", "1"), start + 15 * SECOND), Step::Take);
+        assert_eq!(election.look(&record("a", "1"), start), LeaseStep::Wait);
+        assert_eq!(election.look(&record("a", "1"), start + 15 * SECOND), LeaseStep::Take);
     }
 }

@@ -18,7 +18,7 @@ use kube::{
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use self::{
-    election::{Election, Record, Step},
+    election::{Election, LeaseStep, Record},
     fence::Fence,
 };
 use crate::config::Settings;
@@ -114,11 +114,11 @@ impl Leadership {
             None => Record::default(),
         };
         let step = self.election.look(&record, Instant::now());
-        if step == Step::Wait {
+        if step == LeaseStep::Wait {
             return Ok(());
         }
         let at = now();
-        let wanted = self.lease(&record, at, step == Step::Take);
+        let wanted = self.lease(&record, at, step == LeaseStep::Take);
         self.election.sending(at.to_string(), Instant::now());
         let written = if record.version.is_empty() {
             self.api.create(&PostParams::default(), &wanted).await

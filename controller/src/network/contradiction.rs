@@ -103,6 +103,21 @@ impl Contradiction {
     }
 }
 
+/// Checks that no older resource of the other kind has the name: their objects would have the same names.
+///
+/// # Errors
+/// [`Contradiction::Name`].
+pub fn check_name<K, O>(subject: &K, namesake: Option<&O>) -> Result<(), Contradiction>
+where
+    K: kube::Resource<DynamicType = ()>,
+    O: kube::Resource<DynamicType = ()>,
+{
+    match namesake.filter(|other| other.meta().deletion_timestamp.is_none() && age(*other) <= age(subject)) {
+        Some(_) => Err(Contradiction::Name { kind: O::kind(&()).into_owned(), name: subject.name_any() }),
+        None => Ok(()),
+    }
+}
+
 /// Orders resources from the oldest to the newest; of two that were made in the same second, the uid decides, so that the
 /// order is the same at every look.
 #[must_use]

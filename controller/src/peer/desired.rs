@@ -1,25 +1,22 @@
-//! From the spec of a peer resource to its objects; pure but for the settings.
+//! From the spec of a peer resource to its objects; pure.
 
-use kube::ResourceExt as _;
 use sorcha_crds::{SorchaPeer, tls::CaKeyRef};
 
 use crate::{
-    context::Ctx,
+    config::Settings,
     desired::{
-        self, Desired, Owner, Workload, headless_service, peer_budget, peer_config, peer_network_policy,
-        peer_service, stateful_set,
+        self, Desired, Mount, Owner, Workload, headless_service, peer_budget, peer_config,
+        peer_network_policy, peer_service, stateful_set,
     },
     names::Component,
     pki::holder::peer_mount,
-    reconcile::controller_reference,
 };
 
 /// Seconds between SIGTERM and SIGKILL: a peer only has to flush its replica.
 const GRACE: i64 = 15;
 
 /// The objects of one peer resource.
-pub(super) fn peer(ctx: &Ctx, peer: &SorchaPeer) -> Desired {
-    let settings = &ctx.settings;
+pub(super) fn peer(settings: &Settings, peer: &SorchaPeer) -> Desired {
     let desired = desired(peer, &settings.node_image, &settings.node_image_pull_policy);
     let budget = desired.budget.filter(|_| settings.disruption_budgets);
     Desired { budget, ..desired }
@@ -34,36 +31,15 @@ fn authorities(peer: &SorchaPeer) -> Vec<(usize, CaKeyRef)> {
 /// The objects of one peer resource, with the image for a spec that names none.
 pub(super) fn desired(peer: &SorchaPeer, image: &str, image_pull_policy: &str) -> Desired {
     let spec = &peer.spec;
-    let owner = Owner {
-        component: Component::Peer,
-        name: peer.name_any(),
-        namespace: peer.namespace().unwrap_or_default(),
-        network: spec.network.clone(),
-        references: vec![controller_reference(peer)],
-    };
+    let owner = Owner::of(Component::Peer, peer, &spec.network);
     let tls = peer_mount(peer);
     let config = peer_config(&owner, spec, tls.is_some());
-    let mongodb = spec.store.mongodb.as_ref();
-    let workload = Workload {
-        replicas: spec.replicas,
-        image: spec.image.as_deref().unwrap_or(image),
-        image_pull_policy: spec.image_pull_policy.map_or(image_pull_policy, |policy| policy.as_str()),
-        resources: spec.resources.as_ref(),
-        overrides: &spec.pod,
-        config: &config,
-        storage: spec.store.embedded.as_ref().map(|embedded| &embedded.storage),
-        deletion_policy: spec.deletion_policy,
-        mongodb_uri: mongodb.map(|mongodb| mongodb.uri_secret_ref.clone()),
-        tls: tls.as_ref(),
-        authorities: authorities(peer),
-        publishers: None,
-        env: Workload::peer_env(mongodb.map(|mongodb| mongodb.database_prefix.as_str())),
-        grace_seconds: GRACE,
-    };
+    let image = spec.image.as_deref().unwrap_or(image);
+    let policy = spec.image_pull_policy.map_or(image_pull_policy, |policy| policy.as_str());
     let (service_account, role, role_binding) = desired::identity(&owner, false);
     Desired {
         backup: None,
-        stateful_set: stateful_set(&owner, &workload),
+        stateful_set: stateful_set(&owner, &workload(peer, [image, policy], &config, tls.as_ref())),
         config_map: desired::config_map(&owner, config.clone(), spec.force_resync.clone()),
         headless: headless_service(&owner, tls.is_some()),
         service: peer_service(&owner, tls.is_some()),
@@ -72,5 +48,31 @@ pub(super) fn desired(peer: &SorchaPeer, image: &str, image_pull_policy: &str) -
         service_account,
         role,
         role_binding,
+    }
+}
+
+fn workload<'a>(
+    peer: &'a SorchaPeer,
+    [image, image_pull_policy]: [&'a str; 2],
+    config: &'a str,
+    tls: Option<&'a Mount>,
+) -> Workload<'a> {
+    let spec = &peer.spec;
+    let mongodb = spec.store.mongodb.as_ref();
+    Workload {
+        replicas: spec.replicas,
+        image,
+        image_pull_policy,
+        resources: spec.resources.as_ref(),
+        overrides: &spec.pod,
+        config,
+        storage: spec.store.embedded.as_ref().map(|embedded| &embedded.storage),
+        deletion_policy: spec.deletion_policy,
+        mongodb_uri: mongodb.map(|mongodb| mongodb.uri_secret_ref.clone()),
+        tls,
+        authorities: authorities(peer),
+        publishers: None,
+        env: Workload::peer_env(mongodb.map(|mongodb| mongodb.database_prefix.as_str())),
+        grace_seconds: GRACE,
     }
 }

@@ -7,7 +7,7 @@ const NAMED: usize = 3;
 
 /// Where a peer was seen last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct PeerPlace {
     /// Central node that it was connected to last.
     pub(super) central: Option<String>,
     /// Moves since its pod started.
@@ -17,7 +17,7 @@ pub(crate) struct Place {
 }
 
 /// Where all peers of a resource were seen last, by pod.
-pub(crate) type Places = BTreeMap<String, Place>;
+pub(crate) type Places = BTreeMap<String, PeerPlace>;
 
 /// What is known after another look. Of one that is on its way, where it was stays known, and so does what went wrong.
 pub(super) fn known(before: &Places, now: &Places) -> Places {
@@ -25,7 +25,7 @@ pub(super) fn known(before: &Places, now: &Places) -> Places {
         .map(|(pod, place)| {
             let before = before.get(pod).cloned().unwrap_or_default();
             let arrived = place.central.is_some();
-            let known = Place {
+            let known = PeerPlace {
                 central: place.central.clone().or(before.central),
                 // Counted when it is somewhere again.
                 failovers: if arrived { place.failovers } else { before.failovers.min(place.failovers) },
@@ -79,7 +79,7 @@ mod tests {
 
     fn places(list: &[(&str, Option<&str>, i64, Option<&str>)]) -> Places {
         let place = |(pod, central, failovers, trouble): &(&str, Option<&str>, i64, Option<&str>)| {
-            let place = Place {
+            let place = PeerPlace {
                 central: central.map(str::to_owned),
                 failovers: *failovers,
                 trouble: trouble.map(str::to_owned),
@@ -146,7 +146,10 @@ mod tests {
         let all = |central: &str, failovers: i64| {
             (0..9)
                 .map(|pod| {
-                    (format!("edge-{pod}"), Place { central: Some(central.into()), failovers, trouble: None })
+                    (
+                        format!("edge-{pod}"),
+                        PeerPlace { central: Some(central.into()), failovers, trouble: None },
+                    )
                 })
                 .collect()
         };

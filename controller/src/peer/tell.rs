@@ -1,54 +1,47 @@
 //! What Events tell of peers beside their conditions: who moved, and a resync that is done.
 
-use std::sync::Arc;
-
-use kube::{ResourceExt as _, runtime::events::Event};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::runtime::events::Event;
 use sorcha_crds::{SorchaPeer, SorchaPeerStatus};
 
 use super::{
-    moves::{self, Place, Places},
-    observe::{self, Observed},
-    status::{Replica, replicas},
+    moves::{self, PeerPlace, Places},
+    observe::PeerWorld,
+    replica::{Replica, replicas},
 };
-use crate::{context::Ctx, events::note};
+use crate::events::note;
 
-fn places(peer: &SorchaPeer, ctx: &Ctx) -> Places {
-    let now = replicas(peer, &Observed::of(ctx, peer), observe::head(&ctx.caches, peer), &Ctx::now());
-    now.into_iter().map(|replica| (replica.name.clone(), place(&replica))).collect()
+fn places(peer: &SorchaPeer, world: &PeerWorld, now: &Time) -> Places {
+    let replicas = replicas(peer, world, now);
+    replicas.into_iter().map(|replica| (replica.name.clone(), place(&replica))).collect()
 }
 
-/// Notes where peers are at the first look of this process, so that the first move is told.
-pub(super) fn first_look(peer: &SorchaPeer, ctx: &Ctx) {
-    let uid = peer.uid().unwrap_or_default();
-    if ctx.places.last(&uid).is_none() {
-        ctx.places.put(uid, Arc::new(places(peer, ctx)));
-    }
+/// Where the peers are known to be after this look.
+pub(super) fn known(peer: &SorchaPeer, world: &PeerWorld, now: &Time) -> Places {
+    moves::known(world.places.as_deref().unwrap_or(&Places::new()), &places(peer, world, now))
 }
 
 /// Who has moved since the last look, in words.
-fn moved(peer: &SorchaPeer, ctx: &Ctx) -> Option<String> {
-    let (uid, now) = (peer.uid().unwrap_or_default(), places(peer, ctx));
-    let before = ctx.places.last(&uid);
-    let known = moves::known(before.as_deref().unwrap_or(&Places::new()), &now);
-    ctx.places.put(uid, Arc::new(known));
-    moves::told(before.as_deref()?, &now, |central| observe::trouble(&ctx.caches, peer, central))
+fn moved(peer: &SorchaPeer, world: &PeerWorld, now: &Time) -> Option<String> {
+    let before = world.places.as_deref()?;
+    moves::told(before, &places(peer, world, now), |central| world.trouble(peer, central))
 }
 
-fn place(replica: &Replica) -> Place {
+fn place(replica: &Replica) -> PeerPlace {
     let report = replica.report.clone().unwrap_or_default();
     let central = if replica.is_connected() { report.central_node } else { None };
-    Place { central, failovers: report.failovers.unwrap_or_default(), trouble: report.message }
+    PeerPlace { central, failovers: report.failovers.unwrap_or_default(), trouble: report.message }
 }
 
 /// Moves to other central nodes, and a resync that is done.
 pub(super) fn events(
     peer: &SorchaPeer,
-    ctx: &Ctx,
-    before: &SorchaPeerStatus,
-    after: &SorchaPeerStatus,
+    world: &PeerWorld,
+    [before, after]: [&SorchaPeerStatus; 2],
+    now: &Time,
 ) -> Vec<Event> {
     let mut events = Vec::new();
-    if let Some(message) = moved(peer, ctx) {
+    if let Some(message) = moved(peer, world, now) {
         events.push(note("FailedOver".to_owned(), message, true));
     }
     // What is done at the first look was asked for before.

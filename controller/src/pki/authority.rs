@@ -139,7 +139,7 @@ pub struct Held {
 
 /// What is to be done about the authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum RotationStep {
     /// Nothing before that instant, or before something changes; the text says what is waited for.
     Wait(Option<Timestamp>, Option<String>),
     /// Make a new authority, which does not sign yet.
@@ -156,43 +156,47 @@ pub fn step(
     requests: &BTreeSet<String>,
     policy: &Policy,
     now: Timestamp,
-) -> Step {
+) -> RotationStep {
     match authority.phase {
         Phase::Stable => {
             let due = renew_at(&authority.newest.certificate);
             if now >= due || !requests.is_subset(&authority.done) {
-                return Step::Begin;
+                return RotationStep::Begin;
             }
-            Step::Wait(Some(due), None)
+            RotationStep::Wait(Some(due), None)
         }
-        Phase::Distributing => {
-            let newest = authority.newest.certificate.pem();
-            let knows = |held: &Held| held.trust.as_ref().is_some_and(|trust| trust.contains(&newest));
-            let made = later(authority.newest.certificate.not_before, BACKDATE);
-            match settled(held, made, policy.settle, now, knows) {
-                Ok(()) => {
-                    let next = authority.replacing();
-                    Step::Write(Box::new(next), "signs from now on: every node trusts it")
-                }
-                Err(wait) => wait.step("trusts the new authority"),
-            }
+        Phase::Distributing => distribute(authority, held, policy, now),
+        Phase::Replacing => replace(authority, held, policy, now),
+    }
+}
+
+fn distribute(authority: &Authority, held: &[Held], policy: &Policy, now: Timestamp) -> RotationStep {
+    let newest = authority.newest.certificate.pem();
+    let knows = |held: &Held| held.trust.as_ref().is_some_and(|trust| trust.contains(&newest));
+    let made = later(authority.newest.certificate.not_before, BACKDATE);
+    match settled(held, made, policy.settle, now, knows) {
+        Ok(()) => {
+            let next = authority.replacing();
+            RotationStep::Write(Box::new(next), "signs from now on: every node trusts it")
         }
-        Phase::Replacing => {
-            let newest = &authority.newest.certificate.subject;
-            let renewed = |held: &Held| held.issuer.as_ref() == Some(newest);
-            let outside = authority.previous_until.unwrap_or(Timestamp::MIN);
-            match settled(held, Timestamp::MIN, policy.settle, now, renewed) {
-                Ok(()) if now < outside => Step::Wait(
-                    Some(outside),
-                    Some(format!("certificates of nodes outside the cluster end at {outside}")),
-                ),
-                Ok(()) => {
-                    let next = authority.stable();
-                    Step::Write(Box::new(next), "is the only one: no certificate of the old one is in use")
-                }
-                Err(wait) => wait.step("uses a certificate of the new authority"),
-            }
+        Err(wait) => wait.step("trusts the new authority"),
+    }
+}
+
+fn replace(authority: &Authority, held: &[Held], policy: &Policy, now: Timestamp) -> RotationStep {
+    let newest = &authority.newest.certificate.subject;
+    let renewed = |held: &Held| held.issuer.as_ref() == Some(newest);
+    let outside = authority.previous_until.unwrap_or(Timestamp::MIN);
+    match settled(held, Timestamp::MIN, policy.settle, now, renewed) {
+        Ok(()) if now < outside => RotationStep::Wait(
+            Some(outside),
+            Some(format!("certificates of nodes outside the cluster end at {outside}")),
+        ),
+        Ok(()) => {
+            let next = authority.stable();
+            RotationStep::Write(Box::new(next), "is the only one: no certificate of the old one is in use")
         }
+        Err(wait) => wait.step("uses a certificate of the new authority"),
     }
 }
 
@@ -205,11 +209,11 @@ enum Unsettled<'a> {
 }
 
 impl Unsettled<'_> {
-    fn step(self, what: &str) -> Step {
+    fn step(self, what: &str) -> RotationStep {
         match self {
-            Self::Behind(name) => Step::Wait(None, Some(format!("waits until {name} {what}"))),
+            Self::Behind(name) => RotationStep::Wait(None, Some(format!("waits until {name} {what}"))),
             Self::Until(at) => {
-                Step::Wait(Some(at), Some(format!("waits until {at}, so that every node {what}")))
+                RotationStep::Wait(Some(at), Some(format!("waits until {at}, so that every node {what}")))
             }
         }
     }

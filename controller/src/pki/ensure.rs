@@ -3,16 +3,13 @@
 use sorcha_crds::tls::TlsMode;
 
 use super::{cert_manager, foreign, holder::Holder, managed};
-use crate::{
-    context::Ctx,
-    reconcile::{Error, Subject},
-};
+use crate::{cache::Cached, context::Ctx, reconcile::Error};
 
 /// Makes sure that the Secret is there that the pods mount, and that what it holds will do.
 ///
 /// # Errors
 /// What is missing, in words that name the remedy.
-pub async fn ensure<S: Subject>(ctx: &Ctx, subject: &S, holder: &Holder) -> Result<(), Error> {
+pub async fn ensure<S: Cached>(ctx: &Ctx, subject: &S, holder: &Holder) -> Result<(), Error> {
     if holder.tls.mode == TlsMode::Disabled {
         return Ok(());
     }

@@ -10,18 +10,14 @@ use sorcha_crds::{
 };
 
 use super::{
-    BACKDATE, foreign,
+    BACKDATE,
     holder::Holder,
     leaf::{self, Leaf},
-    managed, secret, warn_at,
-    x509::{self, Fault},
+    warn_at,
+    world::TlsWorld,
+    x509::{self, CertificateFault},
 };
-use crate::{
-    context::Ctx,
-    names::{self, Component},
-    network::Network,
-    reconcile::{Error, Progress},
-};
+use crate::reconcile::{Error, Progress};
 
 /// What is said of a resource's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,19 +33,17 @@ pub type Use<'a> = (&'a str, Option<&'a Time>);
 
 /// How a resource's certificate stands.
 #[must_use]
-pub fn found(
-    ctx: &Ctx,
-    holder: &Holder,
-    network: &Network,
+pub(crate) fn found(
+    world: &TlsWorld,
     uses: &[Use<'_>],
     result: &Result<Progress, Error>,
     now: Timestamp,
 ) -> Found {
-    let held = held(ctx, holder);
+    let (holder, held) = (&world.holder, world.papers.leaf());
     let backdate = if holder.tls.mode == TlsMode::Managed { BACKDATE } else { Duration::ZERO };
-    let note = (holder.tls.mode == TlsMode::Managed).then(|| managed::waits(ctx, holder, now).1).flatten();
+    let note = world.waits(now).1;
     let mut found = judge(held.as_ref(), holder.secret_name().as_deref(), backdate, uses, note, now);
-    let strangers = strangers(ctx, holder, held.as_ref().and_then(|held| held.as_ref().ok()), network, now);
+    let strangers = strangers(world, held.as_ref().and_then(|held| held.as_ref().ok()), now);
     if let Some(why) = strangers
         && (found.finding.status == true.into() || found.finding.reason == "PlainText")
     {
@@ -62,19 +56,10 @@ pub fn found(
     found
 }
 
-/// The certificate that a resource's pods are given, as far as it is known without a call.
-fn held(ctx: &Ctx, holder: &Holder) -> Option<Result<Leaf, Fault>> {
-    let name = holder.secret_name()?;
-    match holder.tls.mode {
-        TlsMode::Secret => foreign::seen(ctx, &holder.namespace, &name),
-        _ => foreign::cached(ctx, &holder.namespace, &name),
-    }
-}
-
 /// Judges one certificate.
 #[must_use]
 pub fn judge(
-    held: Option<&Result<Leaf, Fault>>,
+    held: Option<&Result<Leaf, CertificateFault>>,
     secret_name: Option<&str>,
     backdate: Duration,
     uses: &[Use<'_>],
@@ -87,30 +72,20 @@ pub fn judge(
         let message = "tls.mode is Disabled: nodes talk plain text, and everybody may say to be anybody";
         return Found { certificate: None, finding: say(false, "PlainText", message.to_owned()) };
     };
-    let leaf = match held {
-        Some(Ok(leaf)) => leaf,
-        Some(Err(fault)) => {
-            let finding = say(false, "CertificateUnusable", format!("Secret {name}: {fault}"));
-            return Found { certificate: None, finding };
-        }
-        None => {
-            let finding = say(false, "WaitingForCertificate", format!("Secret {name} is not there yet"));
-            return Found { certificate: None, finding };
-        }
+    let told = |reason, message| Found { certificate: None, finding: say(false, reason, message) };
+    let certificate = match held {
+        Some(Ok(leaf)) => &leaf.pair.certificate,
+        Some(Err(fault)) => return told("CertificateUnusable", format!("Secret {name}: {fault}")),
+        None => return told("WaitingForCertificate", format!("Secret {name} is not there yet")),
     };
-    let certificate = &leaf.pair.certificate;
-    let used = |at: Timestamp| uses.iter().find(|(_, end)| end.is_some_and(|end| end.0 <= at));
+    let used = uses.iter().find(|(_, end)| end.is_some_and(|end| end.0 <= now));
     let ends = format!("signed by {}, valid until {}", certificate.issuer, certificate.not_after);
-    let soon = warn_at(certificate, backdate);
     let finding = if now >= certificate.not_after {
         say(false, "Expired", format!("{ends}: nodes refuse each other's new connections"))
-    } else if let Some((node, _)) = used(now) {
-        say(
-            false,
-            "Expired",
-            format!("{node} still uses a certificate that has ended, though Secret {name} has a new one"),
-        )
-    } else if now >= soon {
+    } else if let Some((node, _)) = used {
+        let message = "still uses a certificate that has ended, though Secret";
+        say(false, "Expired", format!("{node} {message} {name} has a new one"))
+    } else if now >= warn_at(certificate, backdate) {
         say(true, "ExpiringSoon", format!("{ends}: it should have been renewed by now"))
     } else {
         let note = note.map(|note| format!("; {note}")).unwrap_or_default();
@@ -125,70 +100,48 @@ pub fn judge(
 }
 
 /// Whether peers and the central nodes that are published for them would refuse each other.
-fn strangers(
-    ctx: &Ctx,
-    peers: &Holder,
-    mine: Option<&Leaf>,
-    network: &Network,
-    now: Timestamp,
-) -> Option<String> {
-    if peers.component != Component::Peer {
-        return None;
-    }
-    network.nodes.iter().find_map(|node| {
-        let central = Holder::central(ctx, node);
+fn strangers(world: &TlsWorld, mine: Option<&Leaf>, now: Timestamp) -> Option<String> {
+    let is_plain = |holder: &Holder| holder.tls.mode == TlsMode::Disabled;
+    world.centrals.iter().find_map(|(central, papers)| {
         let name = &central.name;
-        let plain = |tls: &sorcha_crds::tls::Tls| tls.mode == TlsMode::Disabled;
-        match (plain(&peers.tls), plain(&central.tls)) {
-            (true, true) => return None,
+        match (is_plain(&world.holder), is_plain(central)) {
+            (true, true) => None,
             (true, false) => {
-                return Some(format!(
-                    "tls.mode is Disabled, but central node {name} uses TLS: make them alike"
-                ));
+                Some(format!("tls.mode is Disabled, but central node {name} uses TLS: make them alike"))
             }
-            (false, true) => {
-                return Some(format!("tls.mode of central node {name} is Disabled: make them alike"));
+            (false, true) => Some(format!("tls.mode of central node {name} is Disabled: make them alike")),
+            (false, false) => {
+                let theirs = papers.trusting(&papers.leaf()?.ok()?);
+                refused(name, &world.papers.trusting(mine?), &theirs, now)
             }
-            (false, false) => {}
         }
-        let theirs = held(ctx, &central)?.ok()?;
-        let (mine, theirs) = (trusting(ctx, peers, mine?), trusting(ctx, &central, &theirs));
-        // Ends are judged elsewhere.
-        let accepts = |mine: &Leaf, theirs: &Leaf| {
-            let certificate = &theirs.pair.certificate;
-            let at = now.min(certificate.not_after).max(certificate.not_before);
-            let roots = x509::read(mine.trust.as_bytes()).unwrap_or_default();
-            x509::check_chain(std::slice::from_ref(certificate), &roots, at).is_ok()
-        };
-        let add = "name its authority in spec.tls.trust";
-        if !accepts(&mine, &theirs) {
-            return Some(format!("the certificate of central node {name} is not trusted: {add}"));
-        }
-        (!accepts(&theirs, &mine))
-            .then(|| format!("central node {name} does not trust these peers' certificate: {add} there"))
     })
 }
 
-/// A certificate with all that its holder trusts.
-fn trusting(ctx: &Ctx, holder: &Holder, leaf: &Leaf) -> Leaf {
-    let map = ctx.caches.get::<k8s_openapi::api::core::v1::ConfigMap>(
-        &holder.namespace,
-        &names::trust_config_map(&holder.name),
-    );
-    let wider = map.filter(|_| holder.tls.mode != TlsMode::Managed && !holder.trust.is_empty());
-    let trust = wider.and_then(|map| map.data.as_ref()?.get(secret::TRUST).cloned());
-    Leaf { trust: trust.unwrap_or_else(|| leaf.trust.clone()), ..leaf.clone() }
+/// Which of two certificates the holder of the other one refuses, and the remedy.
+fn refused(name: &str, mine: &Leaf, theirs: &Leaf, now: Timestamp) -> Option<String> {
+    // Ends are judged elsewhere.
+    let accepts = |mine: &Leaf, theirs: &Leaf| {
+        let certificate = &theirs.pair.certificate;
+        let at = now.min(certificate.not_after).max(certificate.not_before);
+        let roots = x509::read(mine.trust.as_bytes()).unwrap_or_default();
+        x509::check_chain(std::slice::from_ref(certificate), &roots, at).is_ok()
+    };
+    let add = "name its authority in spec.tls.trust";
+    if !accepts(mine, theirs) {
+        return Some(format!("the certificate of central node {name} is not trusted: {add}"));
+    }
+    (!accepts(theirs, mine))
+        .then(|| format!("central node {name} does not trust these peers' certificate: {add} there"))
 }
 
 /// When a resource's certificate is to be looked at again, whatever happens.
 #[must_use]
-pub fn look_again(ctx: &Ctx, holder: &Holder, now: Timestamp) -> Option<Timestamp> {
-    if holder.tls.mode != TlsMode::Managed {
+pub(crate) fn look_again(world: &TlsWorld, now: Timestamp) -> Option<Timestamp> {
+    if world.holder.tls.mode != TlsMode::Managed {
         return None;
     }
-    let due = match held(ctx, holder) {
-        Some(Ok(held)) => Some(leaf::due(&held.pair.certificate, &holder.names)),
-        _ => None,
-    };
-    [due, managed::waits(ctx, holder, now).0].into_iter().flatten().min()
+    let held = world.papers.leaf().and_then(Result::ok);
+    let due = held.map(|held| leaf::due(&held.pair.certificate, &world.holder.names));
+    [due, world.waits(now).0].into_iter().flatten().min()
 }

@@ -10,7 +10,7 @@ use super::{
     holder::Holder,
     leaf::Leaf,
     secret,
-    x509::{self, Certificate, Fault},
+    x509::{self, Certificate, CertificateFault},
 };
 use crate::{
     context::Ctx,
@@ -105,19 +105,18 @@ fn missing(kind: &str, CaKeyRef { name, key }: &CaKeyRef, namespace: &str) -> Er
     Error::Certificate { reason: "TrustNotFound", message }
 }
 
-fn unusable(kind: &str, name: &str, key: &str, fault: &Fault) -> Error {
+fn unusable(kind: &str, name: &str, key: &str, fault: &CertificateFault) -> Error {
     Error::Certificate { reason: "TrustUnusable", message: format!("{kind} {name}, key {key}: {fault}") }
 }
 
 /// The Secret of a user, as far as it is known; from memory alone.
 #[must_use]
-pub(super) fn seen(ctx: &Ctx, namespace: &str, name: &str) -> Option<Result<Leaf, Fault>> {
-    let data = ctx.foreign.last(&("Secret", namespace.to_owned(), name.to_owned()))?;
-    Some(read(&data))
+pub(super) fn seen(ctx: &Ctx, namespace: &str, name: &str) -> Option<Arc<Data>> {
+    ctx.foreign.last(&("Secret", namespace.to_owned(), name.to_owned()))
 }
 
-fn read(data: &Data) -> Result<Leaf, Fault> {
-    let value = |key: &str| data.get(key).map_or(&[][..], Vec::as_slice);
+/// The certificate in a Secret of which `value` gives the values.
+pub(super) fn read<'a>(value: impl Fn(&str) -> &'a [u8]) -> Result<Leaf, CertificateFault> {
     Leaf::read(value(secret::CERTIFICATE), value(secret::KEY), value(secret::TRUST))
 }
 
@@ -136,7 +135,8 @@ pub(super) async fn ensure(
         let (name, namespace) = (name.to_owned(), holder.namespace.clone());
         return Err(Error::SecretMissing { name, key: secret::CERTIFICATE.to_owned(), namespace });
     };
-    let checked = read(&data).and_then(|leaf| usable(holder, &leaf, further).map(|()| leaf));
+    let checked = read(|key| data.get(key).map_or(&[][..], Vec::as_slice))
+        .and_then(|leaf| usable(holder, &leaf, further).map(|()| leaf));
     checked.map_err(|fault| {
         // It may be mended any moment: the next look is a new one, and until then this is what was seen.
         ctx.foreign.age(&("Secret", holder.namespace.clone(), name.to_owned()));
@@ -148,16 +148,18 @@ pub(super) async fn ensure(
 ///
 /// # Errors
 /// What it lacks.
-pub fn usable(holder: &Holder, leaf: &Leaf, further: &[Certificate]) -> Result<(), Fault> {
+pub fn usable(holder: &Holder, leaf: &Leaf, further: &[Certificate]) -> Result<(), CertificateFault> {
     let names = &leaf.pair.certificate.names;
     if let Some(uri) = holder.names.uris.iter().find(|uri| !names.uris.contains(*uri)) {
-        return Err(Fault(format!("tls.crt has no URI name {uri}, by which the node proves who it is")));
+        return Err(CertificateFault(format!(
+            "tls.crt has no URI name {uri}, by which the node proves who it is"
+        )));
     }
     if let Some(host) = holder.host.as_ref().filter(|host| !stands_for(names, host)) {
-        return Err(Fault(format!("tls.crt has no DNS name {host}, under which peers dial")));
+        return Err(CertificateFault(format!("tls.crt has no DNS name {host}, under which peers dial")));
     }
     if further.is_empty() && x509::read(leaf.trust.as_bytes()).is_err() {
-        return Err(Fault(
+        return Err(CertificateFault(
             "ca.crt has no certificate: put that of the authority there, or name it in spec.tls.trust"
                 .to_owned(),
         ));
@@ -185,7 +187,7 @@ pub(super) fn trust_map(holder: &Holder, leaf: &Leaf, further: &[Certificate]) -
 
 /// A Secret that cert-manager fills, as the cache shows it.
 #[must_use]
-pub(super) fn cached(ctx: &Ctx, namespace: &str, name: &str) -> Option<Result<Leaf, Fault>> {
+pub(super) fn cached(ctx: &Ctx, namespace: &str, name: &str) -> Option<Result<Leaf, CertificateFault>> {
     let secret = ctx.caches.get::<Secret>(namespace, name)?;
-    Some(read(&data_of(&secret)))
+    Some(read(|key| secret::value(&secret, key)))
 }

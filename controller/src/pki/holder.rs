@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use k8s_openapi::{
+    api::core::v1::{Secret, Service},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 use kube::{ResourceExt as _, api::ObjectMeta};
 use sorcha_crds::{
     ROTATE_CERTIFICATE_ANNOTATION, SorchaCentralNode, SorchaPeer,
@@ -12,12 +15,10 @@ use sorcha_crds::{
 
 use super::{identity, secret, x509::Names};
 use crate::{
-    cache::Caches,
-    context::Ctx,
-    desired::Mount,
+    cache::{Cached, Caches},
+    desired::{Mount, controller_reference, shared_reference},
     names::{self, Component},
     network,
-    reconcile::{Subject, controller_reference, shared_reference},
 };
 
 /// An authority's Secret names at most this many owners: with thousands of peers, each new one would write it.
@@ -58,12 +59,11 @@ fn token(object: &impl kube::ResourceExt) -> Option<String> {
 impl Holder {
     /// A central node. Its Service's address is one of its names as soon as it is known.
     #[must_use]
-    pub fn central(ctx: &Ctx, node: &SorchaCentralNode) -> Self {
+    pub fn central(node: &SorchaCentralNode, service: Option<&Service>) -> Self {
         let (name, namespace) = (node.name_any(), node.namespace().unwrap_or_default());
         let mut hosts = identity::cluster_hosts(&name, &namespace);
         hosts.push(network::hostname(node));
-        let service = ctx.caches.get(&namespace, &name);
-        hosts.extend(network::external(node, &namespace, service.as_deref()).map(|endpoint| endpoint.host));
+        hosts.extend(network::external(node, &namespace, service).map(|endpoint| endpoint.host));
         Self {
             component: Component::CentralNode,
             names: identity::central(&node.spec.network, &namespace, &name, &hosts),
@@ -171,7 +171,7 @@ pub struct Member {
 }
 
 impl Member {
-    fn of<S: Subject>(caches: &Caches, subject: &S, component: Component) -> Self {
+    fn of<S: Cached>(caches: &Caches, subject: &S, component: Component) -> Self {
         let (namespace, name) = (subject.namespace().unwrap_or_default(), subject.name_any());
         let set = caches.get::<k8s_openapi::api::apps::v1::StatefulSet>(&namespace, &name);
         Self {

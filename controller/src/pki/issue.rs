@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 use super::{
     BACKDATE, later,
-    x509::{self, Certificate, Fault, Names},
+    x509::{self, Certificate, CertificateFault, Names},
 };
 
 /// A private key, PEM. It shows nothing of itself.
@@ -52,7 +52,7 @@ pub struct Pair {
 ///
 /// # Errors
 /// When no key can be made.
-pub fn authority(network: &str, lifetime: Duration, now: Timestamp) -> Result<Pair, Fault> {
+pub fn authority(network: &str, lifetime: Duration, now: Timestamp) -> Result<Pair, CertificateFault> {
     let key = KeyPair::generate().map_err(fault)?;
     let digest = hex::encode(&Sha256::digest(key.der_bytes())[..4]);
     let mut params = params(now, later(now, lifetime));
@@ -74,7 +74,7 @@ pub fn leaf(
     signer: &Pair,
     lifetime: Duration,
     now: Timestamp,
-) -> Result<Pair, Fault> {
+) -> Result<Pair, CertificateFault> {
     let key = KeyPair::generate().map_err(fault)?;
     let signing = KeyPair::from_pem(signer.key.pem()).map_err(fault)?;
     let mut params = params(now, later(now, lifetime).min(signer.certificate.not_after));
@@ -92,7 +92,7 @@ pub fn leaf(
     // Never hand out what nobody accepts, such as under an authority whose key is another one.
     let chain = std::slice::from_ref(&made.certificate);
     x509::check_chain(chain, std::slice::from_ref(&signer.certificate), now).map_err(|error| {
-        Fault(format!("a certificate of {} is not accepted: {error}", signer.certificate.subject))
+        CertificateFault(format!("a certificate of {} is not accepted: {error}", signer.certificate.subject))
     })?;
     Ok(made)
 }
@@ -115,7 +115,7 @@ fn params(now: Timestamp, not_after: Timestamp) -> CertificateParams {
     params
 }
 
-fn alternative_names(names: &Names) -> Result<Vec<SanType>, Fault> {
+fn alternative_names(names: &Names) -> Result<Vec<SanType>, CertificateFault> {
     let text = |text: &String| Ia5String::try_from(text.as_str()).map_err(fault);
     let mut all = Vec::new();
     for uri in &names.uris {
@@ -128,11 +128,11 @@ fn alternative_names(names: &Names) -> Result<Vec<SanType>, Fault> {
     Ok(all)
 }
 
-fn pair(der: rustls::pki_types::CertificateDer<'static>, key: &KeyPair) -> Result<Pair, Fault> {
+fn pair(der: rustls::pki_types::CertificateDer<'static>, key: &KeyPair) -> Result<Pair, CertificateFault> {
     Ok(Pair { certificate: Certificate::parse(der)?, key: Key::new(key.serialize_pem()) })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn fault(error: rcgen::Error) -> Fault {
-    Fault(format!("make a certificate: {error}"))
+fn fault(error: rcgen::Error) -> CertificateFault {
+    CertificateFault(format!("make a certificate: {error}"))
 }

@@ -10,7 +10,7 @@ use super::{
     authority::{Authority, Phase},
     issue::{Key, Pair},
     later,
-    x509::{self, Certificate, Fault, Names},
+    x509::{self, Certificate, CertificateFault, Names},
 };
 
 /// What a Secret holds.
@@ -28,7 +28,7 @@ pub struct Leaf {
 
 /// What it should hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct WantedLeaf {
     /// Names of the holder.
     pub names: Names,
     /// Request for renewal.
@@ -37,7 +37,7 @@ pub struct Wanted {
     pub further: Vec<Certificate>,
 }
 
-impl Wanted {
+impl WantedLeaf {
     /// Whom the node is to trust, PEM.
     #[must_use]
     pub fn trust(&self, authority: &Authority) -> String {
@@ -89,8 +89,8 @@ pub enum Decision {
 /// Decides about what a Secret holds; `Err` when it can't be read.
 #[must_use]
 pub fn decide(
-    held: Option<&Result<Leaf, Fault>>,
-    wanted: &Wanted,
+    held: Option<&Result<Leaf, CertificateFault>>,
+    wanted: &WantedLeaf,
     authority: &Authority,
     now: Timestamp,
 ) -> Decision {
@@ -109,7 +109,7 @@ pub fn decide(
     Decision::Keep(due(&leaf.pair.certificate, &wanted.names))
 }
 
-fn replaced(leaf: &Leaf, wanted: &Wanted, authority: &Authority, now: Timestamp) -> Option<Why> {
+fn replaced(leaf: &Leaf, wanted: &WantedLeaf, authority: &Authority, now: Timestamp) -> Option<Why> {
     let certificate = &leaf.pair.certificate;
     if certificate.names != wanted.names {
         return Some(Why::Names);
@@ -154,11 +154,14 @@ impl Leaf {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn read(certificate: &[u8], key: &[u8], trust: &[u8]) -> Result<Self, Fault> {
-        let chain = x509::read(certificate).map_err(|fault| Fault(format!("tls.crt: {fault}")))?;
-        x509::check_key(&chain, key).map_err(|fault| Fault(format!("tls.key: {fault}")))?;
-        let Some(first) = chain.into_iter().next() else { return Err(Fault("tls.crt is empty".to_owned())) };
-        let key = String::from_utf8(key.to_vec()).map_err(|_| Fault("tls.key: not text".to_owned()))?;
+    pub fn read(certificate: &[u8], key: &[u8], trust: &[u8]) -> Result<Self, CertificateFault> {
+        let chain = x509::read(certificate).map_err(|fault| CertificateFault(format!("tls.crt: {fault}")))?;
+        x509::check_key(&chain, key).map_err(|fault| CertificateFault(format!("tls.key: {fault}")))?;
+        let Some(first) = chain.into_iter().next() else {
+            return Err(CertificateFault("tls.crt is empty".to_owned()));
+        };
+        let key =
+            String::from_utf8(key.to_vec()).map_err(|_| CertificateFault("tls.key: not text".to_owned()))?;
         Ok(Self {
             pair: Pair { certificate: first, key: Key::new(key) },
             trust: String::from_utf8_lossy(trust).into_owned(),

@@ -10,19 +10,21 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{ResourceExt as _, api::ObjectMeta};
 
 use super::{
-    authority::{Authority, Held, Phase, Step, step},
+    Policy,
+    authority::{Authority, Held, Phase, RotationStep, step},
     holder::{self, Holder, Member},
     issue,
-    leaf::{Decision, Leaf, Wanted, Why, decide},
+    leaf::{Decision, Leaf, WantedLeaf, Why, decide},
     secret,
-    x509::{self, Certificate, Fault},
+    x509::{self, Certificate, CertificateFault},
 };
 use crate::{
-    apply::{Error as ApplyError, owner::Claim},
+    apply::{ApplyError, owner::Claim},
+    cache::Cached,
     context::Ctx,
     events::note,
     names,
-    reconcile::{Error, Subject},
+    reconcile::Error,
 };
 
 /// How often a decision is made again because somebody else wrote first.
@@ -32,7 +34,7 @@ const ATTEMPTS: usize = 4;
 ///
 /// # Errors
 /// What keeps the resource from having a certificate.
-pub(super) async fn ensure<S: Subject>(
+pub(super) async fn ensure<S: Cached>(
     ctx: &Ctx,
     subject: &S,
     holder: &Holder,
@@ -46,7 +48,7 @@ pub(super) async fn ensure<S: Subject>(
         ..ConfigMap::default()
     };
     ctx.applier.apply(&bundle).await?;
-    let wanted = Wanted { names: holder.names.clone(), token: holder.token.clone(), further };
+    let wanted = WantedLeaf { names: holder.names.clone(), token: holder.token.clone(), further };
     leaf(ctx, subject, holder, &authority, &wanted).await
 }
 
@@ -60,7 +62,7 @@ fn shared_meta(holder: &Holder, members: &[Member]) -> ObjectMeta {
     }
 }
 
-async fn authority<S: Subject>(
+async fn authority<S: Cached>(
     ctx: &Ctx,
     subject: &S,
     holder: &Holder,
@@ -100,7 +102,7 @@ fn contended(name: &str) -> Error {
     }
 }
 
-fn unreadable(name: &str, fault: &Fault) -> Error {
+fn unreadable(name: &str, fault: &CertificateFault) -> Error {
     let message = format!(
         "Secret {name} can't be read as the network's authority ({fault}); it is never written over: restore it, or \
          delete it for a new authority"
@@ -108,7 +110,7 @@ fn unreadable(name: &str, fault: &Fault) -> Error {
     Error::Certificate { reason: "AuthorityUnreadable", message }
 }
 
-fn failed(fault: &Fault) -> Error {
+fn failed(fault: &CertificateFault) -> Error {
     Error::Certificate { reason: "IssuingFailed", message: fault.to_string() }
 }
 
@@ -151,13 +153,13 @@ fn next(
     let name = names::authority(&holder.network);
     let authority = secret::read_authority(held).map_err(|fault| unreadable(&name, &fault))?;
     Ok(match step(&authority, &known(ctx, holder, &authority, members), requests, &policy, now) {
-        Step::Wait(..) => (authority, None),
-        Step::Begin => {
+        RotationStep::Wait(..) => (authority, None),
+        RotationStep::Begin => {
             let newest =
                 issue::authority(&holder.network, policy.ca_lifetime, now).map_err(|fault| failed(&fault))?;
             (authority.distributing(newest, requests), Some("made; it signs when every node trusts it"))
         }
-        Step::Write(next, told) => (*next, Some(told)),
+        RotationStep::Write(next, told) => (*next, Some(told)),
     })
 }
 
@@ -172,28 +174,39 @@ fn known(ctx: &Ctx, holder: &Holder, authority: &Authority, members: &[Member]) 
         .collect()
 }
 
-/// What a change of authorities waits for, and until when; from caches alone.
-#[must_use]
-pub(super) fn waits(ctx: &Ctx, holder: &Holder, now: Timestamp) -> (Option<Timestamp>, Option<String>) {
-    let Some(secret) = ctx.caches.get::<Secret>(&holder.namespace, &names::authority(&holder.network)) else {
-        return (None, None);
-    };
-    let Ok(authority) = secret::read_authority(&secret) else { return (None, None) };
+/// A network's authority, and what the resources hold that it signs for.
+pub(super) struct Rotation {
+    authority: Authority,
+    held: Vec<Held>,
+}
+
+/// The authority of a network and its resources, as the caches show them; `None`: there is none that can be read.
+pub(super) fn rotation(ctx: &Ctx, holder: &Holder) -> Option<Rotation> {
+    let secret = ctx.caches.get::<Secret>(&holder.namespace, &names::authority(&holder.network))?;
+    let authority = secret::read_authority(&secret).ok()?;
     let members = holder::members(&ctx.caches, &holder.namespace, &holder.network);
-    let held = known(ctx, holder, &authority, &members);
-    // A request is noticed when it is made; here only what time brings about counts.
-    match step(&authority, &held, &BTreeSet::new(), &ctx.settings.certificates.policy(), now) {
-        Step::Wait(at, why) => (at, why.map(|why| format!("{} {why}", authority.newest.certificate.subject))),
-        Step::Begin | Step::Write(..) => (Some(now), None),
+    Some(Rotation { held: known(ctx, holder, &authority, &members), authority })
+}
+
+impl Rotation {
+    /// What a change of authorities waits for, and until when.
+    pub(super) fn waits(&self, policy: &Policy, now: Timestamp) -> (Option<Timestamp>, Option<String>) {
+        // A request is noticed when it is made; here only what time brings about counts.
+        match step(&self.authority, &self.held, &BTreeSet::new(), policy, now) {
+            RotationStep::Wait(at, why) => {
+                (at, why.map(|why| format!("{} {why}", self.authority.newest.certificate.subject)))
+            }
+            RotationStep::Begin | RotationStep::Write(..) => (Some(now), None),
+        }
     }
 }
 
-async fn leaf<S: Subject>(
+async fn leaf<S: Cached>(
     ctx: &Ctx,
     subject: &S,
     holder: &Holder,
     authority: &Authority,
-    wanted: &Wanted,
+    wanted: &WantedLeaf,
 ) -> Result<(), Error> {
     let name = names::tls_secret(&holder.name);
     let meta = holder.meta(name.clone());
@@ -229,7 +242,7 @@ fn make(
     ctx: &Ctx,
     holder: &Holder,
     authority: &Authority,
-    wanted: &Wanted,
+    wanted: &WantedLeaf,
     now: Timestamp,
 ) -> Result<Leaf, Error> {
     let policy = ctx.settings.certificates.policy();
@@ -240,7 +253,7 @@ fn make(
 }
 
 /// The first certificate of a resource is told by its status; a thousand new peers need no thousand Events.
-async fn tell<S: Subject>(ctx: &Ctx, subject: &S, leaf: &Leaf, why: &Why) {
+async fn tell<S: Cached>(ctx: &Ctx, subject: &S, leaf: &Leaf, why: &Why) {
     let certificate = &leaf.pair.certificate;
     let text = format!("{} signed a certificate until {}: {why}", certificate.issuer, certificate.not_after);
     tracing::info!(namespace = subject.namespace(), name = subject.name_any(), "{text}");

@@ -1,7 +1,7 @@
 //! Certificates: the controller's own authority of each network and namespace, cert-manager, or a user's Secret (ADR 18).
 //!
 //! Decisions are pure functions of (Secrets as they are, spec, now): [`authority::step`], [`leaf::decide`],
-//! [`finding::found`]. All state lies in the Secrets, so that a controller may end after any write. What is done about
+//! [`finding::judge`]. All state lies in the Secrets, so that a controller may end after any write. What is done about
 //! them is in [`managed`], [`foreign`] and [`cert_manager`]. Keys are never logged.
 
 pub mod x509;
@@ -14,6 +14,7 @@ pub mod holder;
 pub mod managed;
 pub mod foreign;
 pub mod cert_manager;
+pub(crate) mod world;
 pub mod finding;
 pub mod ensure;
 pub mod command;

@@ -12,7 +12,7 @@ use super::{
     authority::{Authority, Held, Phase},
     issue::{Key, Pair},
     leaf::Leaf,
-    x509::{self, Fault},
+    x509::{self, CertificateFault},
 };
 pub use crate::names::tls_key::{CERTIFICATE, KEY, TRUST};
 
@@ -54,11 +54,12 @@ fn instant(secret: &Secret, annotation: &str) -> Option<Timestamp> {
 ///
 /// # Errors
 /// What can't be read. Such a Secret is never written over: whoever holds the key could still repair it.
-pub fn read_authority(secret: &Secret) -> Result<Authority, Fault> {
+pub fn read_authority(secret: &Secret) -> Result<Authority, CertificateFault> {
     let chain = x509::read(value(secret, CERTIFICATE)).map_err(|fault| named(CERTIFICATE, &fault))?;
     x509::check_key(&chain, value(secret, KEY)).map_err(|fault| named(KEY, &fault))?;
     let certificate = chain.into_iter().next().filter(|certificate| certificate.is_ca);
-    let certificate = certificate.ok_or_else(|| Fault(format!("{CERTIFICATE} is no authority's")))?;
+    let certificate =
+        certificate.ok_or_else(|| CertificateFault(format!("{CERTIFICATE} is no authority's")))?;
     let previous = match value(secret, PREVIOUS_CERTIFICATES) {
         [] => Vec::new(),
         pem => x509::read(pem).map_err(|fault| named(PREVIOUS_CERTIFICATES, &fault))?,
@@ -90,12 +91,14 @@ pub fn read_authority(secret: &Secret) -> Result<Authority, Fault> {
     })
 }
 
-fn named(key: &str, fault: &Fault) -> Fault {
-    Fault(format!("{key}: {fault}"))
+fn named(key: &str, fault: &CertificateFault) -> CertificateFault {
+    CertificateFault(format!("{key}: {fault}"))
 }
 
-fn key(pem: &[u8]) -> Result<Key, Fault> {
-    String::from_utf8(pem.to_vec()).map(Key::new).map_err(|_| Fault("a key is not text".to_owned()))
+fn key(pem: &[u8]) -> Result<Key, CertificateFault> {
+    String::from_utf8(pem.to_vec())
+        .map(Key::new)
+        .map_err(|_| CertificateFault("a key is not text".to_owned()))
 }
 
 /// What an authority's Secret is to hold.
@@ -160,7 +163,7 @@ pub fn requests<'a>(
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn read_leaf(secret: &Secret) -> Result<Leaf, Fault> {
+pub fn read_leaf(secret: &Secret) -> Result<Leaf, CertificateFault> {
     let leaf = Leaf::read(value(secret, CERTIFICATE), value(secret, KEY), value(secret, TRUST))?;
     Ok(Leaf {
         token: secret.annotations().get(ROTATE_CERTIFICATE_ANNOTATION).cloned(),

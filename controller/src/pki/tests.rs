@@ -11,7 +11,7 @@ use super::{
     Policy,
     authority::Authority,
     identity, issue,
-    leaf::{Leaf, Wanted},
+    leaf::{Leaf, WantedLeaf},
     x509::Names,
 };
 
@@ -32,8 +32,8 @@ fn names(name: &str) -> Names {
     identity::peers(NETWORK, "shop", name)
 }
 
-fn wanted(name: &str) -> Wanted {
-    Wanted { names: names(name), token: None, further: Vec::new() }
+fn wanted(name: &str) -> WantedLeaf {
+    WantedLeaf { names: names(name), token: None, further: Vec::new() }
 }
 
 fn authority(now: Timestamp) -> Authority {

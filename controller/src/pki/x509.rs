@@ -25,7 +25,7 @@ use x509_cert::{
 /// and any key of any Secret may be named: such texts are said in words of our own.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Fault(pub String);
+pub struct CertificateFault(pub String);
 
 /// A certificate.
 #[derive(Clone, PartialEq, Eq)]
@@ -68,10 +68,11 @@ impl Certificate {
     ///
     /// # Errors
     /// When it is none.
-    pub fn parse(der: CertificateDer<'static>) -> Result<Self, Fault> {
-        let parsed = Parsed::from_der(&der).map_err(|_| Fault("not a certificate (X.509)".to_owned()))?;
+    pub fn parse(der: CertificateDer<'static>) -> Result<Self, CertificateFault> {
+        let parsed =
+            Parsed::from_der(&der).map_err(|_| CertificateFault("not a certificate (X.509)".to_owned()))?;
         let body = parsed.tbs_certificate();
-        let extension = |_| Fault("not a certificate: an extension can't be read".to_owned());
+        let extension = |_| CertificateFault("not a certificate: an extension can't be read".to_owned());
         let names = body.get_extension::<SubjectAltName>().map_err(extension)?;
         let constraints = body.get_extension::<BasicConstraints>().map_err(extension)?;
         Ok(Self {
@@ -133,25 +134,25 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 ///
 /// # Errors
 /// When there is none, or one can't be read.
-pub fn read(pem: &[u8]) -> Result<Vec<Certificate>, Fault> {
+pub fn read(pem: &[u8]) -> Result<Vec<Certificate>, CertificateFault> {
     let certificates = CertificateDer::pem_slice_iter(pem)
         .map(|der| Certificate::parse(der.map_err(|error| malformed(&error))?))
         .collect::<Result<Vec<_>, _>>()?;
     if certificates.is_empty() {
-        return Err(Fault("there is no certificate (PEM) in it".to_owned()));
+        return Err(CertificateFault("there is no certificate (PEM) in it".to_owned()));
     }
     Ok(certificates)
 }
 
 /// What is wrong with PEM. A Secret whose line breaks were lost is one line, which the library's error holds.
-fn malformed(error: &pem::Error) -> Fault {
+fn malformed(error: &pem::Error) -> CertificateFault {
     let what = match error {
         pem::Error::MissingSectionEnd { .. } => "a section has no END line",
         pem::Error::IllegalSectionStart { .. } => "a BEGIN line is malformed: are its line breaks lost?",
         pem::Error::Base64Decode(_) => "a section is not base64",
         _ => "it can't be read",
     };
-    Fault(format!("not PEM: {what}"))
+    CertificateFault(format!("not PEM: {what}"))
 }
 
 /// Certificates as one text, each once.
@@ -169,31 +170,35 @@ fn provider() -> Arc<CryptoProvider> {
 ///
 /// # Errors
 /// What is wrong with the key.
-pub fn check_key(chain: &[Certificate], key: &[u8]) -> Result<(), Fault> {
+pub fn check_key(chain: &[Certificate], key: &[u8]) -> Result<(), CertificateFault> {
     let key = PrivateKeyDer::from_pem_slice(key)
-        .map_err(|_| Fault("there is no private key (PEM) in it".to_owned()))?;
+        .map_err(|_| CertificateFault("there is no private key (PEM) in it".to_owned()))?;
     let chain = chain.iter().map(|certificate| certificate.der.clone()).collect();
     CertifiedKey::from_der(chain, key, &provider())
         .map(drop)
-        .map_err(|_| Fault("key and certificate do not fit".to_owned()))
+        .map_err(|_| CertificateFault("key and certificate do not fit".to_owned()))
 }
 
 /// Whether whoever trusts `bundle` accepts a chain as a client's at an instant.
 ///
 /// # Errors
 /// Why not.
-pub fn check_chain(chain: &[Certificate], bundle: &[Certificate], now: Timestamp) -> Result<(), Fault> {
+pub fn check_chain(
+    chain: &[Certificate],
+    bundle: &[Certificate],
+    now: Timestamp,
+) -> Result<(), CertificateFault> {
     let (Some(first), Some(roots)) = (chain.first(), roots(bundle)) else {
-        return Err(Fault("there is no authority that is trusted".to_owned()));
+        return Err(CertificateFault("there is no authority that is trusted".to_owned()));
     };
     let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
         .build()
-        .map_err(|error| Fault(error.to_string()))?;
+        .map_err(|error| CertificateFault(error.to_string()))?;
     let rest: Vec<CertificateDer<'static>> = chain.iter().skip(1).map(|c| c.der.clone()).collect();
     verifier
         .verify_client_cert(&first.der, &rest, unix(now))
         .map(drop)
-        .map_err(|error| Fault(error.to_string()))
+        .map_err(|error| CertificateFault(error.to_string()))
 }
 
 /// The authorities of a bundle, as a TLS library takes them.

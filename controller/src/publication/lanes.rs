@@ -31,6 +31,12 @@ impl Lanes {
         })
     }
 
+    /// Whether a namespace has as many looks as it may.
+    #[must_use]
+    pub fn are_full(&self, namespace: &str) -> bool {
+        self.busy().get(namespace).is_some_and(|count| *count >= LANES)
+    }
+
     fn busy(&self) -> MutexGuard<'_, HashMap<String, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

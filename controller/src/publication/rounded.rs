@@ -20,7 +20,7 @@ const POINTER_CHARS: usize = 256;
 pub(super) fn rounded(text: &str) -> Option<(String, String)> {
     let mut search = Search::default();
     let mut reader = serde_json::Deserializer::from_str(text);
-    Step(&mut search).deserialize(&mut reader).ok();
+    SearchStep(&mut search).deserialize(&mut reader).ok();
     let part = |key: &String| format!("/{}", cut(key, KEY_CHARS).replace('~', "~0").replace('/', "~1"));
     let pointer: String = search.path.iter().map(part).collect();
     search.found.map(|number| (cut(&pointer, POINTER_CHARS), number.to_string()))
@@ -33,9 +33,9 @@ struct Search {
     found: Option<Number>,
 }
 
-struct Step<'a>(&'a mut Search);
+struct SearchStep<'a>(&'a mut Search);
 
-impl Step<'_> {
+impl SearchStep<'_> {
     fn number(self, number: Number) {
         let is_large = number.as_f64().is_some_and(|double| double.abs() >= EXACT);
         let is_kept =
@@ -46,7 +46,7 @@ impl Step<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Step<'_> {
+impl<'de> DeserializeSeed<'de> for SearchStep<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -54,7 +54,7 @@ impl<'de> DeserializeSeed<'de> for Step<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Step<'_> {
+impl<'de> Visitor<'de> for SearchStep<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -93,7 +93,7 @@ impl<'de> Visitor<'de> for Step<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         for place in 0_usize.. {
             self.0.path.push(place.to_string());
-            if list.next_element_seed(Step(self.0))?.is_none() {
+            if list.next_element_seed(SearchStep(self.0))?.is_none() {
                 self.0.path.pop();
                 break;
             }
@@ -109,7 +109,7 @@ impl<'de> Visitor<'de> for Step<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<String>()? {
             self.0.path.push(key);
-            map.next_value_seed(Step(self.0))?;
+            map.next_value_seed(SearchStep(self.0))?;
             if self.0.found.is_some() {
                 while map.next_entry::<serde::de::IgnoredAny, serde::de::IgnoredAny>()?.is_some() {}
                 break;

@@ -55,10 +55,10 @@ pub struct Tokens {
     account: Option<Account>,
     metrics: Metrics,
     // Held while one is asked for, so that many who need it ask once.
-    kept: Mutex<HashMap<String, Kept>>,
+    kept: Mutex<HashMap<String, HeldToken>>,
 }
 
-struct Kept {
+struct HeldToken {
     token: Arc<str>,
     got: Instant,
     until: Instant,
@@ -85,7 +85,7 @@ impl Tokens {
         let until = now + life.mul_f64(0.8);
         // Networks that are gone leave none.
         kept.retain(|_, kept| now < kept.until);
-        kept.insert(audience.to_owned(), Kept { token: Arc::clone(&token), got: now, until });
+        kept.insert(audience.to_owned(), HeldToken { token: Arc::clone(&token), got: now, until });
         Ok(token)
     }
 

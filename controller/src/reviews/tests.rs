@@ -5,8 +5,8 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::{
+    desired::controller_reference,
     fixtures::{Scene, central, central_with, put},
-    reconcile::controller_reference,
 };
 
 const BINDING: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/sorcha-node-reviews";
@@ -21,6 +21,10 @@ fn binding(accounts: &[(&str, &str)]) -> Value {
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "sorcha-node-reviews"},
         "subjects": subjects,
     })
+}
+
+fn state(scene: &Scene, name: &str) -> State {
+    scene.ctx.reviews.state_of("shop", name)
 }
 
 type Touched = mpsc::UnboundedReceiver<kube::runtime::reflector::ObjectRef<SorchaCentralNode>>;
@@ -128,7 +132,7 @@ async fn a_missing_binding_is_told_and_tried_again() {
     let ctx = Arc::clone(&scene.ctx);
     tokio::spawn(async move { run(&ctx, &triggers).await });
     sleep(Duration::from_secs(1)).await;
-    let State::Fault(fault) = scene.ctx.reviews.state() else { panic!("no fault") };
+    let State::Fault(fault) = state(&scene, "n0") else { panic!("no fault") };
     assert!(fault.contains("sorcha-node-reviews") && fault.contains("helm upgrade"), "{fault}");
     let mut names = Vec::new();
     while let Ok(node) = touched.try_recv() {
@@ -138,7 +142,7 @@ async fn a_missing_binding_is_told_and_tried_again() {
     assert_eq!(names, ["n0", "n1", "off"], "all tell it in their status");
     there.store(true, Ordering::Relaxed);
     sleep(Duration::from_secs(11)).await;
-    assert_eq!(scene.ctx.reviews.state(), State::Given);
+    assert_eq!(state(&scene, "n0"), State::Given);
     assert!(touched.try_recv().is_ok());
 }
 
@@ -177,7 +181,7 @@ async fn one_namespace_does_not_fill_the_list() {
     assert!(wanted.accounts.contains(&("other".into(), "n0".into())));
     assert!(wanted.left_out.contains(&("shop".into(), format!("n{:04}", OF_NAMESPACE + 2))));
     assert!(scene.ctx.reviews.set(&State::Given, &wanted.left_out), "news");
-    assert!(scene.ctx.reviews.leaves_out("shop", "n0130") && !scene.ctx.reviews.leaves_out("shop", "n0000"));
+    assert_eq!((state(&scene, "n0130"), state(&scene, "n0000")), (State::LeftOut, State::Given));
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,6 +199,6 @@ async fn a_binding_of_another_role_is_left_alone() {
     tokio::spawn(async move { run(&ctx, &triggers).await });
     sleep(Duration::from_secs(30)).await;
     assert!(scene.take_calls().iter().all(|call| call.method == "GET"));
-    let State::Fault(fault) = scene.ctx.reviews.state() else { panic!("no fault") };
+    let State::Fault(fault) = state(&scene, "n0") else { panic!("no fault") };
     assert!(fault.contains("ClusterRole cluster-admin"), "{fault}");
 }

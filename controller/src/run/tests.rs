@@ -94,55 +94,33 @@ fn resource(kind: &str, name: &str, managed: &str, spec: &str) -> String {
     )
 }
 
+/// Kinds of Kubernetes' own that are watched.
+const WATCHED: [&str; 11] = [
+    "serviceaccounts",
+    "roles",
+    "rolebindings",
+    "configmaps",
+    "secrets",
+    "services",
+    "networkpolicies",
+    "poddisruptionbudgets",
+    "statefulsets",
+    "cronjobs",
+    "pods",
+];
+
 /// Objects of all kinds, a good one and odd ones each.
 fn items() -> HashMap<&'static str, Vec<String>> {
-    let central = r#"{"store": {"embedded": {}}}"#;
-    let odd = |plural: &str| {
-        let metadata = |name: &str| {
-            format!(r#""metadata": {{"name": "{name}", "namespace": "shop", "resourceVersion": "5"}}"#)
-        };
-        vec![
-            format!(
-                r#"{{{}, "spec": "{MARKER}", "data": "{MARKER}", "rules": "{MARKER}", "subjects": 7, "secrets": 7}}"#,
-                metadata(&format!("{plural}-typed"))
-            ),
-            format!(r#"{{{}, "spec": {}}}"#, metadata(&format!("{plural}-deep")), nested(9_999)),
-            format!(r#"{{"metadata": {{"labels": {{"a": "{MARKER}"}}}}}}"#),
-            format!(
-                r#"{{{}, "data": {{"long": "{}"}}}}"#,
-                metadata(&format!("{plural}-long")),
-                MARKER.repeat(50_000)
-            ),
-        ]
-    };
-    let mut items = HashMap::new();
-    for plural in [
-        "serviceaccounts",
-        "roles",
-        "rolebindings",
-        "configmaps",
-        "secrets",
-        "services",
-        "networkpolicies",
-        "poddisruptionbudgets",
-        "statefulsets",
-        "cronjobs",
-        "pods",
-    ] {
-        items.insert(plural, odd(plural));
-    }
+    let mut items = HashMap::from(WATCHED.map(|plural| (plural, odd(plural))));
+    let central = |name: &str, managed: &str, spec: &str| resource("SorchaCentralNode", name, managed, spec);
+    let later = format!(r#"{{"store": {{"embedded": {{}}}}, "tls": {{"mode": "{MARKER}"}}}}"#);
     items.insert(
         "sorchacentralnodes",
         vec![
-            resource("SorchaCentralNode", "typed", "{}", &format!(r#"{{"store": "{MARKER}"}}"#)),
-            resource("SorchaCentralNode", "deep", "{}", &format!(r#"{{"store": {}}}"#, nested(9_999))),
-            resource(
-                "SorchaCentralNode",
-                "later",
-                "{}",
-                &format!(r#"{{"store": {{"embedded": {{}}}}, "tls": {{"mode": "{MARKER}"}}}}"#),
-            ),
-            resource("SorchaCentralNode", "n0", &nested(9_999), central),
+            central("typed", "{}", &format!(r#"{{"store": "{MARKER}"}}"#)),
+            central("deep", "{}", &format!(r#"{{"store": {}}}"#, nested(9_999))),
+            central("later", "{}", &later),
+            central("n0", &nested(9_999), r#"{"store": {"embedded": {}}}"#),
         ],
     );
     items.insert(
@@ -152,17 +130,37 @@ fn items() -> HashMap<&'static str, Vec<String>> {
             resource("SorchaPeer", "edge", &nested(9_999), r#"{"replicas": 1}"#),
         ],
     );
+    items.insert("sorchablueprints", blueprints());
+    items
+}
+
+fn odd(plural: &str) -> Vec<String> {
+    let metadata = |name: &str| {
+        format!(r#""metadata": {{"name": "{plural}-{name}", "namespace": "shop", "resourceVersion": "5"}}"#)
+    };
+    vec![
+        format!(
+            r#"{{{}, "spec": "{MARKER}", "data": "{MARKER}", "rules": "{MARKER}", "subjects": 7, "secrets": 7}}"#,
+            metadata("typed")
+        ),
+        format!(r#"{{{}, "spec": {}}}"#, metadata("deep"), nested(9_999)),
+        format!(r#"{{"metadata": {{"labels": {{"a": "{MARKER}"}}}}}}"#),
+        format!(r#"{{{}, "data": {{"long": "{}"}}}}"#, metadata("long"), MARKER.repeat(50_000)),
+    ]
+}
+
+fn blueprints() -> Vec<String> {
+    let blueprint = |name: &str, managed: &str, spec: &str| resource("SorchaBlueprint", name, managed, spec);
     let mut blueprints = vec![
-        resource("SorchaBlueprint", "typed", "{}", &format!(r#"{{"document": {{}}, "active": "{MARKER}"}}"#)),
-        resource("SorchaBlueprint", "listed", "{}", &format!(r#"{{"document": ["{MARKER}"]}}"#)),
-        resource("SorchaBlueprint", "good", &nested(9_999), r#"{"document": {"a": 1}}"#),
+        blueprint("typed", "{}", &format!(r#"{{"document": {{}}, "active": "{MARKER}"}}"#)),
+        blueprint("listed", "{}", &format!(r#"{{"document": ["{MARKER}"]}}"#)),
+        blueprint("good", &nested(9_999), r#"{"document": {"a": 1}}"#),
     ];
     for levels in [100, 126, 130, 1_000, 9_999] {
         let spec = format!(r#"{{"document": {}}}"#, nested(levels));
-        blueprints.push(resource("SorchaBlueprint", &format!("deep-{levels}"), &nested(levels), &spec));
+        blueprints.push(blueprint(&format!("deep-{levels}"), &nested(levels), &spec));
     }
-    items.insert("sorchablueprints", blueprints);
-    items
+    blueprints
 }
 
 /// What is logged.

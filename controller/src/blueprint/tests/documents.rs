@@ -93,7 +93,7 @@ async fn a_document_that_changed_in_the_resource_is_refused() {
 async fn a_config_map_that_cannot_be_read_is_waited_for() {
     let mut world = World::new(1).await;
     let held = std::sync::Arc::clone(&world.held);
-    let settings = world.scene.ctx.settings.clone();
+    let settings = (*world.scene.ctx.settings).clone();
     world.scene = crate::fixtures::Scene::with(settings, move |call| {
         let forbidden = json!({
             "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden",

@@ -215,7 +215,7 @@ async fn many_resources_ask_once_for_a_token_and_one_look_each() {
                 let (blueprint, ctx) = (std::sync::Arc::new(blueprint.clone()), &world.scene.ctx);
                 async move {
                     // Its status can't be written.
-                    let _written = super::super::reconcile(blueprint, std::sync::Arc::clone(ctx)).await;
+                    let _written = crate::reconcile::reconcile(blueprint, std::sync::Arc::clone(ctx)).await;
                 }
             })
             .await;

@@ -6,13 +6,14 @@ use sorcha_crds::{SorchaBlueprintStatus, SorchaCentralNode, conditions::Conditio
 use super::{
     super::{
         spread::{Spread, converged, spread},
-        status::{Difference, Standing, difference, status},
+        status::{Standing, difference, status},
     },
     world::World,
 };
 use crate::{
     fixtures::{blueprint, central},
     publication::{Entry, Outcome},
+    reconcile::Difference,
 };
 
 fn node(ready: bool, status: &Value) -> Arc<SorchaCentralNode> {

@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// What the right to create central nodes gives, and what it does not (docs/security.md).
-#[tokio::test]
-async fn no_spec_gives_a_pod_more_than_the_standard_or_the_identity_of_another() {
+#[test]
+fn no_spec_gives_a_pod_more_than_the_standard_or_the_identity_of_another() {
     let image = "localhost/any:1";
     let mut spec = json!({
         "priority": 0, "image": image, "pod": every_override(), "store": {"embedded": {}},
@@ -34,23 +34,21 @@ async fn no_spec_gives_a_pod_more_than_the_standard_or_the_identity_of_another()
     let job = objects.backup.expect("a CronJob").spec.expect("a spec").job_template.spec.expect("a Job");
     assert_confined(&pod(job.template), None);
     spec["store"] = json!({"mongodb": {"managed": {"image": image}}});
-    let scene = Scene::new(|_| None);
     let network = Network::new("sorcha.dev", "shop", vec![Arc::new(central_with("n0", &spec))]);
-    let server = desired::shared(&scene.ctx, &network).mongodb.expect("a server");
+    let server = desired::shared(&settings(), &network, |_| None).mongodb.expect("a server");
     assert_confined(&pod(server.stateful_set.spec.expect("a spec").template), None);
 }
 
 #[tokio::test]
 async fn central_nodes_of_a_cluster_of_one_machine_have_no_budget() {
-    let settings = Settings { disruption_budgets: false, ..settings() };
-    let mut scene = Scene::with(settings, secret);
+    let without = Settings { disruption_budgets: false, ..settings() };
+    let mut scene = Scene::with(without.clone(), secret);
     let node = Arc::new(central("n0", 0));
     put(&mut scene.writers.central_nodes, (*node).clone());
-    let with = Scene::new(|_| None);
     let network = Network::new("sorcha.dev", "shop", vec![Arc::clone(&node)]);
-    let made = desired::shared(&with.ctx, &network).budget.expect("a budget");
+    let made = desired::shared(&settings(), &network, |_| None).budget.expect("a budget");
     put(&mut scene.writers.budgets, made);
-    assert_eq!(desired::shared(&scene.ctx, &network).budget, None);
+    assert_eq!(desired::shared(&without, &network, |_| None).budget, None);
     reconcile(node, Arc::clone(&scene.ctx)).await.expect("reconciled");
     let calls = scene.take_calls();
     let budgets: Vec<_> = calls.iter().filter(|call| call.path.contains("/poddisruptionbudgets/")).collect();

@@ -12,17 +12,13 @@ use crate::{
 };
 
 #[test]
-fn every_field_of_the_spec_that_concerns_the_node_reaches_it() {
+fn every_setting_of_the_spec_reaches_the_node() {
     let spec = json!({
-        "store": {"embedded": {"storage": {"size": "7Gi", "className": "fast"}}}, "pod": every_override(),
-        "imagePullPolicy": "Always",
+        "store": {"embedded": {}},
         "limits": {"maxPeers": 20_001, "maxConcurrentFullSyncs": 4, "pushWindow": 5},
         "drain": {"spread": "4s", "timeout": "17s"},
         "heartbeat": {"interval": "11s", "timeout": "12s", "maxMissed": 7},
         "log": {"filter": "debug", "format": "Human"}, "telemetry": {"otlpEndpoint": "http://collector:4317"},
-        "resources": {"limits": {"memory": "2Gi"}},
-        "backup": {"schedule": "@daily", "claimName": "claim", "keep": 3},
-        "service": {"type": "LoadBalancer", "loadBalancerClass": "class", "annotations": {"c": "d"}},
     });
     let objects = desired::desired(&central_with("n0", &spec), IMAGE, "IfNotPresent", true);
     assert_configured(
@@ -42,6 +38,18 @@ fn every_field_of_the_spec_that_concerns_the_node_reaches_it() {
             "otlp_endpoint = \"http://collector:4317\"",
         ],
     );
+}
+
+#[test]
+fn every_other_field_of_the_spec_reaches_the_pod_the_backup_or_the_service() {
+    let spec = json!({
+        "store": {"embedded": {"storage": {"size": "7Gi", "className": "fast"}}}, "pod": every_override(),
+        "imagePullPolicy": "Always", "resources": {"limits": {"memory": "2Gi"}},
+        "drain": {"spread": "4s", "timeout": "17s"},
+        "backup": {"schedule": "@daily", "claimName": "claim", "keep": 3},
+        "service": {"type": "LoadBalancer", "loadBalancerClass": "class", "annotations": {"c": "d"}},
+    });
+    let objects = desired::desired(&central_with("n0", &spec), IMAGE, "IfNotPresent", true);
     let set = objects.stateful_set.spec.expect("a spec");
     assert_overridden(&set.template);
     let claims = serde_json::to_value(&set.volume_claim_templates).expect("claims");

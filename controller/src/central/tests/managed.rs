@@ -7,7 +7,7 @@ use sorcha_crds::SorchaCentralNode;
 
 use super::desired;
 use crate::{
-    fixtures::{Call, Scene, central_with, put},
+    fixtures::{Call, Scene, central_with, put, settings},
     network::Network,
     reconcile::reconcile,
 };
@@ -110,7 +110,6 @@ async fn a_password_is_made_once() {
 /// It goes with the last central node if that says so, and is kept while any of them wants it; its password likewise.
 #[tokio::test]
 async fn of_mixed_policies_retain_counts_and_the_secret_goes_where_the_volume_goes() {
-    let scene = Scene::new(|_| None);
     for (policies, expected) in [
         (vec!["Delete", "Delete"], "Delete"),
         (vec!["Delete", "Retain"], "Retain"),
@@ -123,7 +122,7 @@ async fn of_mixed_policies_retain_counts_and_the_secret_goes_where_the_volume_go
             .map(|(number, policy)| Arc::new(managed(&format!("n{number}"), &json!({}), policy)))
             .collect();
         let count = nodes.len();
-        let shared = desired::shared(&scene.ctx, &Network::new("sorcha.dev", "shop", nodes));
+        let shared = desired::shared(&settings(), &Network::new("sorcha.dev", "shop", nodes), |_| None);
         let server = shared.mongodb.expect("a server").stateful_set;
         let retention = server.spec.and_then(|spec| spec.persistent_volume_claim_retention_policy);
         let found = retention.and_then(|retention| retention.when_deleted);

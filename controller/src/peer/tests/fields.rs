@@ -11,15 +11,13 @@ use crate::{
 };
 
 #[test]
-fn every_field_of_the_spec_that_concerns_the_peers_reaches_them() {
+fn every_setting_of_the_spec_reaches_the_peers() {
     let spec = json!({
-        "replicas": 2, "pod": every_override(), "imagePullPolicy": "Always", "resources": {"limits": {"memory": "2Gi"}},
-        "store": {"mongodb": {"uriSecretRef": {"name": "db", "key": "uri"}, "databasePrefix": "replica-"}},
+        "replicas": 2,
         "sync": {"interval": "7m", "push": false, "maxStaleness": {"after": "9m", "policy": "RefuseReads"}},
         "heartbeat": {"interval": "11s", "timeout": "12s", "maxMissed": 7}, "failback": "AfterStable",
         "log": {"filter": "debug", "format": "Human"}, "telemetry": {"otlpEndpoint": "http://collector:4317"},
         "centralNodes": [{"host": "n7.example.org", "port": 5001, "priority": 3}],
-        "httpFrom": [{"podSelector": {"matchLabels": {"reads": "yes"}}}],
     });
     let objects = desired::desired(&peer_with("edge", &spec), IMAGE, "IfNotPresent");
     assert_configured(
@@ -42,6 +40,16 @@ fn every_field_of_the_spec_that_concerns_the_peers_reaches_them() {
             "priority = 3",
         ],
     );
+}
+
+#[test]
+fn every_other_field_of_the_spec_reaches_the_pods_or_the_policy() {
+    let spec = json!({
+        "replicas": 2, "pod": every_override(), "imagePullPolicy": "Always", "resources": {"limits": {"memory": "2Gi"}},
+        "store": {"mongodb": {"uriSecretRef": {"name": "db", "key": "uri"}, "databasePrefix": "replica-"}},
+        "httpFrom": [{"podSelector": {"matchLabels": {"reads": "yes"}}}],
+    });
+    let objects = desired::desired(&peer_with("edge", &spec), IMAGE, "IfNotPresent");
     let set = objects.stateful_set.spec.expect("a spec");
     assert_overridden(&set.template);
     let container =

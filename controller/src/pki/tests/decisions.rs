@@ -7,14 +7,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{DAY, POLICY, at, authority, leaf, names, wanted};
 use crate::pki::{
     BACKDATE,
-    authority::{Authority, Held, Phase, Step, step},
+    authority::{Authority, Held, Phase, RotationStep, step},
     finding::judge,
     issue,
-    leaf::{Decision, Leaf, Wanted, Why, decide, due},
-    x509::{self, Fault},
+    leaf::{Decision, Leaf, WantedLeaf, Why, decide, due},
+    x509::{self, CertificateFault},
 };
 
-fn decided(held: &Leaf, wanted: &Wanted, authority: &Authority, seconds: u64) -> Decision {
+fn decided(held: &Leaf, wanted: &WantedLeaf, authority: &Authority, seconds: u64) -> Decision {
     decide(Some(&Ok(held.clone())), wanted, authority, at(seconds))
 }
 
@@ -54,11 +54,11 @@ fn what_does_not_fit_is_made_anew() {
     let authority = authority(at(0));
     let made = leaf("edge", &authority, at(0));
     assert_eq!(decide(None, &wanted("edge"), &authority, at(1)), Decision::Issue(Why::Missing));
-    let damaged = Err(Fault("tls.crt: not PEM".to_owned()));
+    let damaged = Err(CertificateFault("tls.crt: not PEM".to_owned()));
     let decision = decide(Some(&damaged), &wanted("edge"), &authority, at(1));
     assert_eq!(decision, Decision::Issue(Why::Damaged("tls.crt: not PEM".to_owned())));
     assert_eq!(decided(&made, &wanted("other"), &authority, 1), Decision::Issue(Why::Names));
-    let asked = Wanted { token: Some("now".to_owned()), ..wanted("edge") };
+    let asked = WantedLeaf { token: Some("now".to_owned()), ..wanted("edge") };
     assert_eq!(decided(&made, &asked, &authority, 1), Decision::Issue(Why::Asked));
     let done = Leaf { token: Some("now".to_owned()), ..made.clone() };
     assert!(matches!(decided(&done, &asked, &authority, 1), Decision::Keep(_)), "once");
@@ -72,7 +72,7 @@ fn trust_is_written_anew_without_a_new_certificate() {
     let made = leaf("edge", &authority, at(0));
     let changed = Leaf { trust: "nonsense".to_owned(), ..made.clone() };
     assert_eq!(decided(&changed, &wanted("edge"), &authority, 1), Decision::Trust);
-    let further = Wanted { further: super::authority(at(0)).trusted(), ..wanted("edge") };
+    let further = WantedLeaf { further: super::authority(at(0)).trusted(), ..wanted("edge") };
     assert_eq!(decided(&made, &further, &authority, 1), Decision::Trust);
     for written in [None, Some(at(DAY))] {
         let odd = Leaf { written, ..made.clone() };
@@ -100,30 +100,38 @@ fn authorities_follow_each_other_in_three_steps() {
     let next = |authority: &Authority, leaf: &Leaf, seconds| {
         step(authority, &[held(leaf)], &none(), &POLICY, at(seconds))
     };
-    assert!(matches!(next(&first, &old, DAY), Step::Wait(Some(_), None)));
+    assert!(matches!(next(&first, &old, DAY), RotationStep::Wait(Some(_), None)));
     let begins = 244 * DAY;
-    assert_eq!(next(&first, &old, begins), Step::Begin, "two thirds are over");
+    assert_eq!(next(&first, &old, begins), RotationStep::Begin, "two thirds are over");
     let asked = step(&first, &[], &["now".to_owned()].into(), &POLICY, at(1));
-    assert_eq!(asked, Step::Begin, "somebody asks");
+    assert_eq!(asked, RotationStep::Begin, "somebody asks");
 
     let newest = issue::authority(super::NETWORK, POLICY.ca_lifetime, at(begins)).expect("an authority");
     let both = first.distributing(newest, &["now".to_owned()].into());
     assert_eq!(both.signer(at(begins)), first.newest, "the old one signs on");
-    assert!(matches!(next(&both, &old, begins + 600), Step::Wait(None, Some(_))), "edge does not trust it");
+    assert!(
+        matches!(next(&both, &old, begins + 600), RotationStep::Wait(None, Some(_))),
+        "edge does not trust it"
+    );
     let told = Leaf { trust: wanted("edge").trust(&both), written: Some(at(begins + 10)), ..old };
     assert!(
-        matches!(next(&both, &told, begins + 310), Step::Wait(Some(when), _) if when == at(begins + 311))
+        matches!(next(&both, &told, begins + 310), RotationStep::Wait(Some(when), _) if when == at(begins + 311))
     );
-    let Step::Write(signing, _) = next(&both, &told, begins + 311) else { panic!("it should sign") };
+    let RotationStep::Write(signing, _) = next(&both, &told, begins + 311) else { panic!("it should sign") };
     assert_eq!((signing.phase, &signing.previous_key), (Phase::Replacing, &None));
 
-    assert!(matches!(next(&signing, &told, begins + 900), Step::Wait(None, Some(_))), "an old certificate");
+    assert!(
+        matches!(next(&signing, &told, begins + 900), RotationStep::Wait(None, Some(_))),
+        "an old certificate"
+    );
     let renewed = leaf("edge", &signing, at(begins + 900));
-    assert!(matches!(next(&signing, &renewed, begins + 1200), Step::Wait(Some(_), _)));
-    let Step::Write(alone, _) = next(&signing, &renewed, begins + 1201) else { panic!("it should be alone") };
+    assert!(matches!(next(&signing, &renewed, begins + 1200), RotationStep::Wait(Some(_), _)));
+    let RotationStep::Write(alone, _) = next(&signing, &renewed, begins + 1201) else {
+        panic!("it should be alone")
+    };
     assert_eq!((alone.phase, alone.previous.len()), (Phase::Stable, 0));
     let again = step(&alone, &[], &["now".to_owned()].into(), &POLICY, at(begins + 1300));
-    assert!(matches!(again, Step::Wait(..)), "a request is done once");
+    assert!(matches!(again, RotationStep::Wait(..)), "a request is done once");
 }
 
 #[test]
@@ -133,7 +141,7 @@ fn a_secret_that_is_missing_holds_a_change_up() {
     let both = first.distributing(newest, &none());
     let missing = Held { name: "edge".to_owned(), trust: None, issuer: None, written: None };
     let waits = step(&both, &[missing], &none(), &POLICY, at(DAY));
-    assert!(matches!(waits, Step::Wait(None, Some(why)) if why.contains("edge")));
+    assert!(matches!(waits, RotationStep::Wait(None, Some(why)) if why.contains("edge")));
 }
 
 #[test]
@@ -141,7 +149,7 @@ fn an_old_authority_lives_as_long_as_certificates_outside() {
     let first = Authority { outside_until: Some(at(90 * DAY)), ..authority(at(0)) };
     let newest = issue::authority(super::NETWORK, POLICY.ca_lifetime, at(0)).expect("an authority");
     let both = first.distributing(newest, &none());
-    let Step::Write(signing, _) = step(&both, &[], &none(), &POLICY, at(DAY)) else {
+    let RotationStep::Write(signing, _) = step(&both, &[], &none(), &POLICY, at(DAY)) else {
         panic!("it should sign")
     };
     assert_eq!(step_kind(&signing, 89 * DAY), "wait");
@@ -150,9 +158,9 @@ fn an_old_authority_lives_as_long_as_certificates_outside() {
 
 fn step_kind(authority: &Authority, seconds: u64) -> &'static str {
     match step(authority, &[], &none(), &POLICY, at(seconds)) {
-        Step::Wait(..) => "wait",
-        Step::Begin => "begin",
-        Step::Write(..) => "write",
+        RotationStep::Wait(..) => "wait",
+        RotationStep::Begin => "begin",
+        RotationStep::Write(..) => "write",
     }
 }
 
@@ -199,12 +207,12 @@ fn the_condition_follows_the_certificate() {
 
 #[test]
 fn the_condition_tells_what_is_missing() {
-    let tell = |held: Option<&Result<Leaf, Fault>>, name: Option<&str>| {
+    let tell = |held: Option<&Result<Leaf, CertificateFault>>, name: Option<&str>| {
         let found = judge(held, name, Duration::ZERO, &[], None, at(0));
         (found.finding.status.as_str(), found.finding.reason, found.certificate.is_some())
     };
     assert_eq!(tell(None, None), ("False", "PlainText", false));
     assert_eq!(tell(None, Some("a")), ("False", "WaitingForCertificate", false));
-    let damaged = Err(Fault("tls.key: no".to_owned()));
+    let damaged = Err(CertificateFault("tls.key: no".to_owned()));
     assert_eq!(tell(Some(&damaged), Some("a")), ("False", "CertificateUnusable", false));
 }

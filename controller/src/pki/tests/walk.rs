@@ -2,6 +2,8 @@
 //! are lost, time passes. Whatever happens, any two nodes accept each other, whichever of the contents that its Secret
 //! had within the settle time each of them uses.
 
+mod gaps;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -17,9 +19,9 @@ use rustls::{
 
 use crate::pki::{
     Policy,
-    authority::{Authority, Held, Phase, Step, step},
+    authority::{Authority, Held, Phase, RotationStep, step},
     identity, issue, later,
-    leaf::{Decision, Leaf, Wanted, Why, decide},
+    leaf::{Decision, Leaf, WantedLeaf, Why, decide},
     x509,
 };
 
@@ -78,9 +80,13 @@ impl World {
         self.random.random_range(0..100) < percent
     }
 
-    fn wanted(name: &str) -> Wanted {
+    fn wanted(name: &str) -> WantedLeaf {
         let hosts = identity::cluster_hosts(name, "shop");
-        Wanted { names: identity::central(NETWORK, "shop", name, &hosts), token: None, further: Vec::new() }
+        WantedLeaf {
+            names: identity::central(NETWORK, "shop", name, &hosts),
+            token: None,
+            further: Vec::new(),
+        }
     }
 
     fn held(&self) -> Vec<Held> {
@@ -100,7 +106,7 @@ impl World {
             return self.count("ended between the two writes");
         }
         let resource = self.resources.get(name).expect("a resource");
-        let damaged = Err(x509::Fault("damaged".to_owned()));
+        let damaged = Err(x509::CertificateFault("damaged".to_owned()));
         let parsed = resource.secret.clone().map(|leaf| if resource.damaged { damaged } else { Ok(leaf) });
         let wanted = Self::wanted(name);
         match decide(parsed.as_ref(), &wanted, &authority, self.now) {
@@ -143,12 +149,12 @@ impl World {
         };
         let held = self.held();
         let next = match step(&authority, &held, &self.requests, &POLICY, self.now) {
-            Step::Wait(..) => return Some(authority),
-            Step::Begin => {
+            RotationStep::Wait(..) => return Some(authority),
+            RotationStep::Begin => {
                 let newest = issue::authority(NETWORK, POLICY.ca_lifetime, self.now).expect("an authority");
                 authority.distributing(newest, &self.requests)
             }
-            Step::Write(next, _) => *next,
+            RotationStep::Write(next, _) => *next,
         };
         self.count(match next.phase {
             Phase::Stable => "alone",
@@ -287,46 +293,4 @@ fn any_two_nodes_accept_each_other_at_every_moment() {
     ] {
         assert!(seen.get(what).copied().unwrap_or_default() >= least, "{what}: {seen:?}");
     }
-}
-
-/// The same walk over a controller that does not wait must fail: the check can.
-#[test]
-fn without_waiting_they_would_not() {
-    let now: Timestamp = "2026-11-25T10:00:00Z".parse().expect("a time");
-    let first = Authority::first(
-        issue::authority(NETWORK, POLICY.ca_lifetime, now).expect("an authority"),
-        BTreeSet::new(),
-    );
-    let leaf = |name: &str, authority: &Authority, signer| {
-        let wanted = World::wanted(name);
-        let pair = issue::leaf(name, &wanted.names, NETWORK, signer, POLICY.lifetime, now).expect("a leaf");
-        Leaf { pair, trust: wanted.trust(authority), token: None, written: Some(now) }
-    };
-    let newest = issue::authority(NETWORK, POLICY.ca_lifetime, now).expect("an authority");
-    let both = first.distributing(newest, &BTreeSet::new());
-    let (old, hasty) = (leaf("a", &first, &first.newest), leaf("b", &both, &both.newest));
-    assert!(handshake("b", &hasty, &old, now).is_err(), "a does not know the new authority yet");
-    let patient = leaf("b", &both, &both.signer(now));
-    assert_eq!(handshake("b", &patient, &old, now), Ok(()));
-}
-
-/// A lost authority can't be followed without a gap for whoever joins in that time; for all others it is.
-#[test]
-fn a_lost_authority_is_followed_without_a_gap() {
-    let mut world = World::new(1);
-    for name in ["a", "b", "c"] {
-        world.resources.insert(name.to_owned(), Resource::default());
-    }
-    let names = ["a", "b", "c"].map(str::to_owned);
-    for round in 0..200 {
-        if round == 20 {
-            world.authority = None;
-        }
-        for name in &names {
-            world.reconcile(name);
-        }
-        world.check(1);
-        world.now = later(world.now, Duration::from_secs(7));
-    }
-    assert!(world.seen.contains_key("signs") && world.seen.contains_key("alone"), "{:?}", world.seen);
 }
