@@ -55,7 +55,7 @@ pub struct SorchaBlueprintSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("document is immutable, as what is published is: publish the new one under a new id, as a new resource"))]
     pub document: Option<Value>,
     /// Key of a ConfigMap in this namespace that holds the document. The ConfigMap must have the label
-    /// `sorcha.dev/publish: "true"`, by which its owner agrees. Immutable; so is the document once it is published.
+    /// `sorcha.dev/publish: "true"`, which is its owner's consent. Immutable; so is the document once it is published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self == oldSelf").message("configMapRef is immutable: publish the new document under a new id, as a new resource"))]
     pub config_map_ref: Option<ConfigMapKeyRef>,
@@ -96,7 +96,7 @@ pub struct ConfigMapKeyRef {
     pub key: String,
 }
 
-/// What happens to a blueprint when its resource is deleted. A register forgets nothing.
+/// What happens to a blueprint when its resource is deleted. Registers delete nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum BlueprintDeletionPolicy {
     /// It is deprecated first: it stays readable, inactive.
@@ -106,11 +106,11 @@ pub enum BlueprintDeletionPolicy {
     Retain,
 }
 
-/// What is observed of a blueprint, written by the controller.
+/// Observed state of a blueprint, written by the controller.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SorchaBlueprintStatus {
-    /// Generation of the spec that this status speaks of.
+    /// Generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Register-wide version of the blueprint's newest state, as last seen.

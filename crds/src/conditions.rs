@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::text::cut;
 
-/// Longest message of a condition, characters: texts of others stand in it, and a status has many.
+/// Longest message of a condition, characters: it quotes texts of other programs, and a status has many.
 pub const MESSAGE_CHARS: usize = 1000;
 
 /// The resource does what its spec asks for. kstatus, `kubectl wait`, Argo CD and Flux read this one.
@@ -19,7 +19,7 @@ pub const CERTIFICATE_VALID: &str = "CertificateValid";
 pub const STORE_REACHABLE: &str = "StoreReachable";
 /// Central node: its register passed the integrity check.
 pub const REGISTER_VALID: &str = "RegisterValid";
-/// Central node: somebody may publish, in all the ways that its spec asks for.
+/// Central node: publishers exist, in all the ways that its spec asks for.
 pub const PUBLISHERS_CONFIGURED: &str = "PublishersConfigured";
 /// Central node: the newest backup that was due has been made; only where backups are asked for.
 pub const BACKED_UP: &str = "BackedUp";
@@ -71,7 +71,7 @@ impl From<bool> for ConditionStatus {
     }
 }
 
-/// What is to be said of one condition type; time and generation are added by [`merge`].
+/// One condition; [`merge`] adds time and generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// Condition type.
@@ -85,7 +85,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding; a message that is too long is cut.
+    /// A finding, its message cut to the limit.
     #[must_use]
     pub fn new(
         type_: &'static str,
@@ -97,8 +97,8 @@ impl Finding {
     }
 }
 
-/// The conditions that follow from `findings`: an unchanged status keeps its `lastTransitionTime`, and types that
-/// nothing is said of any more are gone. Equal input gives equal output, so that an unchanged status is not written.
+/// The conditions of `findings`: an unchanged status keeps its `lastTransitionTime`, and types without a finding are removed.
+/// Equal input gives equal output, so that an unchanged status is not written.
 #[must_use]
 pub fn merge(
     before: &[Condition],

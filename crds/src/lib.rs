@@ -1,7 +1,7 @@
 //! The custom resources of Sorcha: `SorchaCentralNode`, `SorchaPeer` and `SorchaBlueprint`.
 //!
-//! The types stand apart from the controller because the node reports into their status. Defaults and validation live
-//! in the schema (CEL), so that the API server refuses a bad resource and no webhook is needed. The YAML beside this file is
+//! A crate of their own, because nodes report into their status. Defaults and validation are in the schema (CEL), so that the
+//! API server refuses invalid resources without a webhook. The YAML beside this file is
 //! made by `sorcha-controller crds`; a test fails when it is stale. Every field is described, and every text of a status bounded.
 //!
 //! Deliberately absent: any client, any decision.
@@ -96,7 +96,7 @@ mod tests {
         }
     }
 
-    /// Whoever writes a status: the API server keeps no text in it that is as long as an object may be.
+    /// Whichever program writes a status: the schema bounds its texts.
     #[test]
     fn every_text_of_a_status_is_bounded() {
         fn unbounded(path: &str, schema: &serde_json::Value, found: &mut Vec<String>) {

@@ -1,20 +1,20 @@
 //! `SorchaPeer`: replicas that each keep a verified copy of the register.
 
-use k8s_openapi::{
-    api::{core::v1::ResourceRequirements, networking::v1::NetworkPolicyPeer},
-    apimachinery::pkg::apis::meta::v1::{Condition, Time},
-};
+mod status;
+
+use k8s_openapi::api::{core::v1::ResourceRequirements, networking::v1::NetworkPolicyPeer};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::status::{PeerReport, SorchaPeerStatus};
 use crate::{
     central_node::DNS_NAME,
     shared::{
         DURATION, DeletionPolicy, EmbeddedStore, Heartbeat, ImagePullPolicy, Log, PodOverrides, SecretKeyRef,
         Telemetry, default_network,
     },
-    tls::{CaKeyRef, CertificateStatus, Tls},
+    tls::{CaKeyRef, Tls},
 };
 
 /// Peers of a network: each replica keeps a verified copy of the register and serves reads from it.
@@ -63,14 +63,14 @@ pub struct SorchaPeerSpec {
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, (has(a.id) ? a.id : a.host) == (has(b.id) ? b.id : b.host)))").message("centralNodes names an identity twice: give each an id of its own"))]
     #[x_kube(validation = Rule::new("self.all(a, has(a.id) || size(a.host) <= 64)").message("centralNodes has a host of more than 64 characters: give it an id"))]
     pub central_nodes: Vec<CentralNodeAddress>,
-    /// Certificate of the peers, and whom they trust.
+    /// Certificate of the peers, and the authorities that they trust.
     #[serde(default)]
     pub tls: Tls,
-    /// Who may connect over HTTP and HTTPS; empty: everybody. The port of the probes is open. The cluster's network plugin enforces it.
+    /// Sources that may connect over HTTP and HTTPS; empty: all. The port of the probes is open. The cluster's network plugin enforces it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub http_from: Vec<NetworkPolicyPeer>,
-    /// Where the replicas lie.
+    /// Store of the replicas.
     #[serde(default = "embedded")]
     pub store: PeerStore,
     /// Pull and push.
@@ -82,8 +82,8 @@ pub struct SorchaPeerSpec {
     /// Whether a peer returns to a central node of lower priority number once it is back.
     #[serde(default)]
     pub failback: Failback,
-    /// A new value makes every replica fetch the register anew, with `store.embedded` once; `status.forceResync` tells the
-    /// last one done.
+    /// A new value makes every replica fetch the register again, with `store.embedded` once; `status.forceResync` shows the last
+    /// value that was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100))]
     pub force_resync: Option<String>,
@@ -106,7 +106,7 @@ pub struct SorchaPeerSpec {
     /// Where and how the pods run.
     #[serde(default)]
     pub pod: PodOverrides,
-    /// Leave everything as it is, certificates too, until this is false again.
+    /// Pauses reconciliation, of certificates too, until this is false again.
     #[serde(default)]
     pub suspend: bool,
     /// What happens to the replicas' volumes when the resource is deleted. They can be fetched again.
@@ -130,7 +130,7 @@ fn embedded() -> PeerStore {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CentralNodeAddress {
-    /// Its identity; unset: the host, of at most 64 characters then.
+    /// Identity; unset: the host, then of at most 64 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub id: Option<String>,
@@ -154,7 +154,7 @@ const fn grpc_port() -> i32 {
     5000
 }
 
-/// Where replicas lie: exactly one of the fields.
+/// Store of replicas: exactly one of the fields.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("has(self.mongodb) != has(self.embedded)").message("store needs exactly one of embedded and mongodb"))]
@@ -219,12 +219,12 @@ impl Default for Sync {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MaxStaleness {
-    /// The age in question, at least 1m.
+    /// Age limit, at least 1m.
     #[serde(default = "one_hour")]
     #[schemars(extend("pattern" = DURATION))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1m')").message("sync.maxStaleness.after must be at least 1m"))]
     pub after: String,
-    /// Beyond it: answer reads with a warning, or refuse them (503).
+    /// Beyond the limit: answer reads with a warning, or refuse them (503).
     #[serde(default)]
     pub policy: StalenessPolicy,
 }
@@ -239,10 +239,10 @@ impl Default for MaxStaleness {
     }
 }
 
-/// What is done beyond the age.
+/// What happens beyond the age limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum StalenessPolicy {
-    /// Answer, and say how old the replica is.
+    /// Answer, and state the age of the replica.
     #[default]
     Warn,
     /// Refuse reads.
@@ -257,163 +257,4 @@ pub enum Failback {
     Never,
     /// After ten minutes at another one, once two probes of the better one, 30 s apart, have succeeded.
     AfterStable,
-}
-
-/// What is observed of the peers. Each pod writes its own element of `nodes`, the controller everything else.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SorchaPeerStatus {
-    /// Generation of the spec that this status speaks of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// Pods that exist.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replicas: Option<i32>,
-    /// Pods that are ready.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ready_replicas: Option<i32>,
-    /// Ready pods of those asked for, such as `2/3`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
-    pub ready: Option<String>,
-    /// Peers with a session at a central node.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connected: Option<i32>,
-    /// Peers that reach no central node.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub isolated: Option<i32>,
-    /// State of all peers' connections, or the worst one with its count.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
-    pub state: Option<String>,
-    /// Central node of all connected peers, or `mixed`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
-    pub central: Option<String>,
-    /// Version that every peer holds; absent while that of one is not known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min_version: Option<i64>,
-    /// Versions behind, of the peer that is furthest behind; absent while that of one is not known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_lag: Option<i64>,
-    /// Every peer was known to equal its central node's head at this instant or later; absent while one never was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fresh_as_of: Option<Time>,
-    /// Moves to another central node since the peers' processes started, all together.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failovers: Option<i64>,
-    /// Longest mean round trip of heartbeats, such as `1.8ms`, as of the last change of anything else.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
-    pub rtt: Option<String>,
-    /// Digest of the content of all peers that have reported one, its first 12 digits, or `differs`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 128))]
-    pub digest: Option<String>,
-    /// Newest value of `spec.forceResync` that every peer has done.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 128))]
-    pub force_resync: Option<String>,
-    /// Certificate that the peers are given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<CertificateStatus>,
-    /// Selector of the pods, for the scale subresource.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
-    pub selector: Option<String>,
-    /// What each peer reported last.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 2048))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
-    pub nodes: Vec<PeerReport>,
-    /// Conditions.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
-    pub conditions: Vec<Condition>,
-}
-
-/// What a peer reports of itself, on change and at a bounded rate.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PeerReport {
-    /// Pod, which is also the `peer_id`.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
-    /// `Disconnected`, `Connecting`, `Connected`, `HeartbeatMonitoring` or `Isolated`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
-    pub state: Option<String>,
-    /// Since when.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<Time>,
-    /// Central node connected to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
-    pub central_node: Option<String>,
-    /// Version of the replica.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
-    pub version: Option<i64>,
-    /// Versions behind the central node; absent while it is not known, and while the replica is ahead.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
-    pub lag: Option<i64>,
-    /// Versions that the central node's register has lost and the replica still holds; absent while there are none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
-    pub ahead: Option<i64>,
-    /// The replica was last known to equal its central node's head at this instant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fresh_as_of: Option<Time>,
-    /// Heartbeats missed in a row.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
-    pub missed_heartbeats: Option<i32>,
-    /// Moves to another central node since the process started.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
-    pub failovers: Option<i64>,
-    /// Mean round trip of the last heartbeats, milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
-    pub rtt_ms: Option<f64>,
-    /// Digest of the replica's content.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 128))]
-    pub digest: Option<String>,
-    /// Lineage of the replica.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 128))]
-    pub lineage: Option<String>,
-    /// Central node with a register of another lineage, when one was met.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
-    pub split_brain: Option<String>,
-    /// Central node whose register contradicts the replica, which keeps what it holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
-    pub refused: Option<String>,
-    /// What that register contradicts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
-    pub refusal: Option<String>,
-    /// Integrity findings that are not repaired yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
-    pub findings: Option<i64>,
-    /// Why the replica does not follow its central node, though they are connected.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
-    pub replication_fault: Option<String>,
-    /// Last value of `spec.forceResync` that was done.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 100))]
-    pub force_resync: Option<String>,
-    /// End of the node's TLS certificate; absent where gRPC is plain text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certificate_not_after: Option<Time>,
-    /// What went wrong last, while it is so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
-    pub message: Option<String>,
 }

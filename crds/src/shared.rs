@@ -1,4 +1,4 @@
-//! Parts that both resources have.
+//! Types that both kinds of nodes share.
 
 use std::collections::BTreeMap;
 
@@ -66,17 +66,17 @@ pub struct EmbeddedStore {
 /// What happens to volumes when the resource is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DeletionPolicy {
-    /// Volumes stay; a resource of the same name takes them up again.
+    /// Volumes stay; a resource of the same name uses them again.
     Retain,
     /// Volumes are deleted with the resource.
     Delete,
 }
 
-/// Heartbeats. A central node tells its peers interval and timeout; those of a peer count at a central node that tells none.
+/// Heartbeats. A central node sends its interval and timeout to its peers; a peer uses its own at a central node that sends none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Heartbeat {
-    /// Period, 10s to 2m. That of the central node counts.
+    /// Period, 10s to 2m. The central node's takes precedence.
     #[serde(default = "thirty_seconds")]
     #[schemars(extend("pattern" = DURATION))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('2m')").message("heartbeat.interval must be 10s to 2m"))]
@@ -111,24 +111,18 @@ impl Default for Heartbeat {
 
 /// Logs of the nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Log {
     /// Form of the lines.
-    #[serde(default)]
     pub format: LogFormat,
     /// Filter in the syntax of `RUST_LOG`, such as `info,sorcha_peer=debug`.
-    #[serde(default = "info")]
     #[schemars(length(min = 1, max = 1000))]
     pub filter: String,
 }
 
-fn info() -> String {
-    "info".to_owned()
-}
-
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::default(), filter: info() }
+        Self { format: LogFormat::default(), filter: "info".to_owned() }
     }
 }
 
@@ -182,7 +176,7 @@ pub struct PodOverrides {
     /// Labels added to the pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Annotations added to the pods. Those by which a container gets another confinement (AppArmor, seccomp, CRI-O) are refused.
+    /// Annotations added to the pods. Those that change a container's confinement (AppArmor, seccomp, CRI-O) are refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// Labels that a machine must have to run the pods.

@@ -1,11 +1,11 @@
 //! How texts are bounded that others write.
 
-/// Longest text that is kept of what a node or a central node says in its own words, characters.
+/// Longest free text of a node that is kept, characters.
 pub const SAID: usize = 512;
 /// Longest name or hash, characters.
 pub const NAME: usize = 253;
 
-/// A text of at most so many characters; one that is longer is cut, and ends in `…`.
+/// A text of at most `most` characters; a longer one is cut, and ends in `…`.
 #[must_use]
 pub fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {

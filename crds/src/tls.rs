@@ -1,12 +1,12 @@
-//! `spec.tls`: where a node's certificate comes from, and whom it trusts.
+//! `spec.tls`: the source of a node's certificate, and the authorities that it trusts.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Mutual TLS between the nodes of a network. Both sides prove who they are; central nodes and peers that talk to each
-/// other must all use it, or none of them.
+/// Mutual TLS between the nodes of a network. Both sides prove their identity; central nodes and peers that talk to each other
+/// must all use it, or none of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("self.mode != 'CertManager' || has(self.issuerRef)").message("tls.mode CertManager needs tls.issuerRef: name the cert-manager issuer that signs"))]
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 #[x_kube(validation = Rule::new("self.mode == 'Secret' || !has(self.secretName)").message("tls.secretName is for tls.mode Secret only: set the mode, or leave secretName out"))]
 #[x_kube(validation = Rule::new("self.mode != 'Disabled' || !has(self.trust)").message("tls.trust has no use with tls.mode Disabled: leave it out, or choose another mode"))]
 pub struct Tls {
-    /// Where the certificate comes from.
+    /// Source of the certificate.
     #[serde(default)]
     pub mode: TlsMode,
     /// Issuer of cert-manager; with `mode: CertManager` only.
@@ -32,17 +32,17 @@ pub struct Tls {
     pub trust: Vec<TrustSource>,
 }
 
-/// Where a certificate comes from.
+/// Source of a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TlsMode {
     /// The controller's own authority, one for each network and namespace.
     #[default]
     Managed,
-    /// cert-manager, with the issuer that is named.
+    /// cert-manager, with the issuer named.
     CertManager,
-    /// A Secret that somebody else fills and renews.
+    /// A Secret that the user or another tool fills and renews.
     Secret,
-    /// No TLS: plain text, for trials and for networks that something else protects.
+    /// No TLS: plaintext, for trials and for networks with other protection.
     Disabled,
 }
 
@@ -117,7 +117,7 @@ fn ca_key() -> String {
     "ca.crt".to_owned()
 }
 
-/// The certificate that the nodes of a resource are given.
+/// The certificate of the nodes of a resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateStatus {
