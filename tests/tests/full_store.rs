@@ -1,5 +1,5 @@
 //! A peer whose store is full: it stays where it is, serves what it holds, and follows again once there is space.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::too_many_lines)]
 
 use std::sync::{
     Arc,

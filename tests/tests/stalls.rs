@@ -1,6 +1,6 @@
 //! Central nodes that let their peers wait, and replicas whose store panics: replication goes on in the other way, at another
 //! central node, or after a while; and it is told.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::too_many_lines)]
 
 use std::{
     net::SocketAddr,

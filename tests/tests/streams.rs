@@ -1,6 +1,6 @@
 //! Entry streams as no central node of ours sends them: a peer takes nothing of a full sync that is not what its central
 //! node states, and ends with the register whatever it was sent before.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::too_many_lines)]
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 

@@ -1,5 +1,6 @@
 //! Kubernetes end to end: installs the charts into a real cluster and uses the product as its users do, with kubectl,
 //! helm and HTTP. `tests/cluster/e2e` brings a cluster and runs this.
+#![allow(clippy::too_many_lines, reason = "a scenario is a list of steps")]
 
 mod arguments;
 mod dump;

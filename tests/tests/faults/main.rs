@@ -3,6 +3,7 @@
 //!
 //! `cargo test -p sorcha-tests --test faults -- --run [--list] [--minutes N] [--seed N] [--may-mount] [--keep]
 //! [--skips FILE] [SCENARIO...]`. Without `--run` nothing is done, so that `cargo test` stays short.
+#![allow(clippy::too_many_lines, reason = "a scenario is a list of steps")]
 
 mod api;
 mod arguments;

@@ -3,6 +3,7 @@
 mod backup;
 mod blueprints;
 mod certificates;
+mod cert_manager;
 mod change;
 mod crash;
 mod deletion;
@@ -90,7 +91,7 @@ fn against_intruders() -> Vec<Scenario> {
         scenario!("publishers", publishers::run, "ServiceAccounts publish as RBAC lets them"),
         scenario!("rights", rights::run, "a node's token is good for its own part of its own status only"),
         scenario!("certificates", certificates::run, "certificates are made, renewed, repaired, replaced"),
-        scenario!("cert-manager", certificates::cert_manager, "certificates by cert-manager"),
+        scenario!("cert-manager", cert_manager::run, "certificates by cert-manager"),
         scenario!("drift", drift::run, "deleted and changed objects are repaired"),
         scenario!("taken", drift::taken, "an object of somebody else is left alone"),
     ]
