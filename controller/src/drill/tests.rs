@@ -145,6 +145,14 @@ fn api_server(world: Shared) -> Client {
     Client::new(service, "drilled")
 }
 
+/// The answer to a publication or change.
+fn published(version: i64) -> Value {
+    json!({
+        "transactionId": "tx", "blueprintId": "drill", "version": version, "isActive": true,
+        "publishedAt": "2026-11-22T09:30:00.000Z", "checksum": "sha256:0",
+    })
+}
+
 /// A central node of this world, on a port of its own.
 async fn central_node(world: Shared) -> String {
     async fn publish(
@@ -162,13 +170,13 @@ async fn central_node(world: Shared) -> String {
         let mut world = world.lock().unwrap();
         world.published.push(body["blueprintId"].as_str().unwrap().to_owned());
         let version = world.change();
-        (StatusCode::CREATED, Json(json!({"version": version})))
+        (StatusCode::CREATED, Json(published(version)))
     }
     async fn deprecate(State(world): State<Shared>, Path(id): Path<String>) -> Json<Value> {
         let mut world = world.lock().unwrap();
         assert!(world.published.contains(&id));
         world.deprecated += 1;
-        Json(json!({"version": world.change()}))
+        Json(published(world.change()))
     }
     let router = Router::new()
         .route("/api/system-register/publish", post(publish))
