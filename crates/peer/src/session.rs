@@ -46,7 +46,7 @@ const SLOWEST: u32 = 4;
 
 /// A session as its tasks see it; cheap to clone.
 #[derive(Clone)]
-pub(super) struct Session {
+pub(super) struct LiveSession {
     node: Arc<PeerNode>,
     epoch: u64,
     /// The configured id of the central node.
@@ -73,7 +73,7 @@ struct Rhythm {
 
 /// A running session: dropping it ends its tasks.
 pub(super) struct Running {
-    session: Session,
+    session: LiveSession,
     slowdown: watch::Sender<u32>,
     requests: mpsc::Sender<Request>,
     ways: Arc<Ways>,
@@ -83,7 +83,7 @@ pub(super) struct Running {
 /// Requests that wait for the pulls.
 const REQUESTS: usize = 8;
 
-impl Session {
+impl LiveSession {
     /// Starts heartbeats and replication: pulls and pushes are tasks of their own, so that neither waits for a central node
     /// in the other's place.
     pub(super) fn start(self, plan: SyncPlan) -> Running {
@@ -176,7 +176,7 @@ impl Running {
     }
 
     /// The session, for its goodbye.
-    pub(super) fn session(&self) -> Session {
+    pub(super) fn session(&self) -> LiveSession {
         self.session.clone()
     }
 

@@ -23,7 +23,7 @@ use super::{
         state::{PeerState, State},
     },
     session::{
-        Request, Running, Session,
+        LiveSession, Request, Running,
         connect::{Refusal, connect, probe},
     },
     status::{CentralNodeInfo, CentralNodeState},
@@ -76,7 +76,7 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-type DialOutcome = Result<(Session, SessionInfo), Refusal>;
+type DialOutcome = Result<(LiveSession, SessionInfo), Refusal>;
 
 async fn join_dial(dials: &mut JoinSet<(u64, DialOutcome)>) -> Option<(u64, DialOutcome)> {
     loop {
@@ -111,7 +111,7 @@ struct Shell {
     dials: JoinSet<(u64, DialOutcome)>,
     dialling: Option<Dialling>,
     /// Connected, but not opened by the machine yet.
-    accepted: Option<Session>,
+    accepted: Option<LiveSession>,
     running: Option<Running>,
     goodbyes: JoinSet<()>,
 }

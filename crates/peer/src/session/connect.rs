@@ -18,7 +18,7 @@ use tonic::Status;
 use tracing::Instrument as _;
 
 use super::{
-    Rhythm, Session, faults,
+    LiveSession, Rhythm, faults,
     pace::Received,
     refusal,
     told::{ANSWER_BYTES, told},
@@ -28,7 +28,7 @@ use crate::{
     dial::Dialled,
     failover::CentralId,
     machine::{
-        event::{Event, Fault, LineageMatch, Replica, SessionInfo},
+        event::{Event, Fault, Holdings, LineageMatch, SessionInfo},
         phase::SessionId,
     },
 };
@@ -84,7 +84,7 @@ pub(crate) async fn connect(
     address: &CentralNodeAddress,
     epoch: u64,
     events: mpsc::Sender<Event>,
-) -> Result<(Session, SessionInfo), Refusal> {
+) -> Result<(LiveSession, SessionInfo), Refusal> {
     let attempt = async {
         let dialled = dial(node, address).await?;
         let response = call(node, &dialled).await?;
@@ -98,7 +98,7 @@ pub(crate) async fn connect(
         .unwrap_or_else(|_| Err(Refusal::passing(format!("no answer within {} s", timeout.as_secs()))));
     spans::finish(&span, node.env.clock.monotonic().since(started), &outcome);
     let (Dialled { channel, life }, Accepted { info, genesis, is_level, rhythm }) = outcome?;
-    let session = Session {
+    let session = LiveSession {
         node: Arc::clone(node),
         epoch,
         central: address.id().to_owned(),
@@ -261,19 +261,19 @@ fn relation(
     response: &v1::ConnectionResponse,
     central_version: Version,
     genesis: Option<&Genesis>,
-) -> (LineageMatch, Replica) {
+) -> (LineageMatch, Holdings) {
     let state = node.replica.state();
     let lineage = match (state.view.lineage(), genesis.map(Genesis::lineage)) {
         (_, Some(theirs)) if node.replica.adopting() == Some(theirs) => {
-            return (LineageMatch::FirstVisit, Replica::Diverged);
+            return (LineageMatch::FirstVisit, Holdings::Diverged);
         }
         (Some(ours), Some(theirs)) if ours == theirs => LineageMatch::Same,
-        (Some(_), Some(_)) => return (LineageMatch::Foreign, Replica::Diverged),
+        (Some(_), Some(_)) => return (LineageMatch::Foreign, Holdings::Diverged),
         (_, None) => LineageMatch::Unknown,
         (None, Some(_)) => LineageMatch::FirstVisit,
     };
     if state.checkpoint.is_none() || state.view.head() == Version::ZERO {
-        return (lineage, Replica::Empty);
+        return (lineage, Holdings::Empty);
     }
     let digest = RegisterDigest::from_slice(&response.register_digest);
     let diverged = state.findings.is_empty()
@@ -281,12 +281,12 @@ fn relation(
         && digest.is_some_and(|digest| digest != state.view.digest());
     // Entries of unknown origin under a lineage that was not known before are fetched anew.
     if diverged || lineage == LineageMatch::FirstVisit {
-        return (lineage, Replica::Diverged);
+        return (lineage, Holdings::Diverged);
     }
     let known = |id: &String| !id.is_empty();
     let owner = state.checkpoint.as_ref().map(|checkpoint| checkpoint.central_node_id.clone()).filter(known);
     let owner = owner.or_else(|| Some(address.id().to_owned()));
-    (lineage, Replica::Held { checkpoint_of: owner.map(CentralId::new) })
+    (lineage, Holdings::Held { checkpoint_of: owner.map(CentralId::new) })
 }
 
 /// Whether a central node would take this peer: reachable, and healthy by its own word.

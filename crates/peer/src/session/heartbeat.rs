@@ -14,7 +14,7 @@ use tonic::Status;
 use tracing::Instrument as _;
 
 use super::{
-    Session,
+    LiveSession,
     faults::{Meaning, meaning},
     standstill::Standstill,
     told::{ANSWER_BYTES, told},
@@ -28,7 +28,7 @@ use crate::{
 const JITTER: f64 = 0.1;
 
 /// Beats until the session ends: the first at once, for the round trip and the comparison of digests.
-pub(super) async fn run(session: Session, mut slowdown: watch::Receiver<u32>) {
+pub(super) async fn run(session: LiveSession, mut slowdown: watch::Receiver<u32>) {
     let mut client = HeartbeatClient::new(session.channel.clone()).max_decoding_message_size(ANSWER_BYTES);
     let mut standstill = Standstill::since(session.node.env.clock.monotonic());
     loop {
@@ -41,7 +41,7 @@ pub(super) async fn run(session: Session, mut slowdown: watch::Receiver<u32>) {
     }
 }
 
-async fn beat(session: &Session, client: &mut HeartbeatClient<tonic::transport::Channel>) {
+async fn beat(session: &LiveSession, client: &mut HeartbeatClient<tonic::transport::Channel>) {
     let (node, clock) = (&session.node, &session.node.env.clock);
     let mut sequence = 0;
     node.status.send_modify(|status| {
@@ -70,7 +70,7 @@ async fn beat(session: &Session, client: &mut HeartbeatClient<tonic::transport::
     }
 }
 
-fn message(session: &Session, sequence_number: i64) -> v1::HeartbeatMessage {
+fn message(session: &LiveSession, sequence_number: i64) -> v1::HeartbeatMessage {
     let node = &session.node;
     let state = node.replica.state();
     let view = &state.view;
@@ -101,7 +101,7 @@ fn message(session: &Session, sequence_number: i64) -> v1::HeartbeatMessage {
 }
 
 async fn acknowledged(
-    session: &Session,
+    session: &LiveSession,
     ack: &v1::HeartbeatAcknowledgement,
     round_trip: Duration,
     sent_version: i64,
@@ -149,7 +149,7 @@ async fn acknowledged(
 
 /// Logs that the replica is ahead. A central node that lost what is held is an integrity fault; one that can't read its store
 /// is not, and the peer can't tell it from one that lies.
-fn tell_ahead(session: &Session, held: Version) {
+fn tell_ahead(session: &LiveSession, held: Version) {
     let status = session.node.status.borrow();
     let Some(ahead) = status.ahead_in_words(held) else { return };
     let (central_node_id, version) = (session.central.as_str(), held.get());
@@ -175,7 +175,7 @@ fn diverged(ack: &v1::HeartbeatAcknowledgement, sent_version: i64, sent_digest: 
     differs || ack.replica() == ReplicaComparison::Diverged
 }
 
-async fn failed(session: &Session, sequence: i64, status: &Status) {
+async fn failed(session: &LiveSession, sequence: i64, status: &Status) {
     match meaning(status) {
         Meaning::Lost(loss) => session.tell(Event::ConnectionLost { epoch: session.epoch, loss }).await,
         Meaning::Rejected => session.tell(Event::SessionRejected { epoch: session.epoch }).await,
@@ -183,7 +183,7 @@ async fn failed(session: &Session, sequence: i64, status: &Status) {
     }
 }
 
-async fn missed(session: &Session, sequence: i64, reason: &str) {
+async fn missed(session: &LiveSession, sequence: i64, reason: &str) {
     let reason = told(reason);
     tracing::warn!(
         central_node_id = session.central,

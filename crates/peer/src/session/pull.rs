@@ -17,8 +17,8 @@ use tonic::{Status, Streaming, metadata::MetadataMap};
 use self::gathered::Gathered;
 pub(super) use self::whole::{Partial, full};
 use super::{
-    Session,
-    pace::{Pace, Stalled},
+    LiveSession,
+    pace::{Stalled, StreamPace},
     told::told,
 };
 use crate::replica::{Batch, NotTaken};
@@ -82,7 +82,7 @@ pub(super) struct News {
 
 /// Fetches what is newer than the replica. Nothing of it is taken before the central node has shown that its register is the
 /// one that is held, and more.
-pub(super) async fn incremental(session: &Session, news: &mut News) -> Result<Pulled, PullError> {
+pub(super) async fn incremental(session: &LiveSession, news: &mut News) -> Result<Pulled, PullError> {
     let replica = &session.node.replica;
     if !replica.findings().is_empty() {
         return repair(session).await;
@@ -122,7 +122,7 @@ pub(super) async fn incremental(session: &Session, news: &mut News) -> Result<Pu
 
 /// Fetches only what was found damaged or missing, and what is newer; then the whole replica must have the
 /// central node's digest, or all of it is fetched anew.
-async fn repair(session: &Session) -> Result<Pulled, PullError> {
+async fn repair(session: &LiveSession) -> Result<Pulled, PullError> {
     let replica = &session.node.replica;
     let findings = replica.findings();
     let bad: BTreeSet<Version> = findings.iter().filter_map(|finding| finding.version).collect();
@@ -166,7 +166,7 @@ async fn repair(session: &Session) -> Result<Pulled, PullError> {
 struct Opened {
     entries: Streaming<EncodedEntry>,
     snapshot: Snapshot,
-    pace: Pace,
+    pace: StreamPace,
     /// Memory that what comes may take, bytes.
     most: u64,
 }
@@ -179,7 +179,7 @@ impl Opened {
 
 /// Opens a stream; `cap` 0 means the configured one. A `full` pull asks for the active entries only. A central node that
 /// states a lineage states what it sends, too.
-async fn open(session: &Session, after: Version, cap: u32, full: bool) -> Result<Opened, PullError> {
+async fn open(session: &LiveSession, after: Version, cap: u32, full: bool) -> Result<Opened, PullError> {
     let cap = if cap == 0 { session.node.config.sync.max_blueprints } else { cap % NO_CAP };
     // A full sync begins at the first version; what is held tells the central node how far it should have read its store.
     let known = if full && session.genesis.is_some() { session.node.replica.head() } else { after };
@@ -191,7 +191,7 @@ async fn open(session: &Session, after: Version, cap: u32, full: bool) -> Result
         max_blueprints: i32::try_from(cap).unwrap_or(i32::MAX),
         request_time: session.node.env.clock.now().as_millis(),
     };
-    let mut pace = Pace::new(session.node.config.sync.stall_timeout, session.received.clone());
+    let mut pace = StreamPace::new(session.node.config.sync.stall_timeout, session.received.clone());
     let mut client = session.metered_client();
     let response = if full {
         pace.wait(client.full_sync(request)).await??
@@ -224,7 +224,7 @@ fn text<'m>(metadata: &'m MetadataMap, key: &str) -> Option<&'m str> {
     metadata.get(key)?.to_str().ok()
 }
 
-fn capped(session: &Session, count: usize) -> bool {
+fn capped(session: &LiveSession, count: usize) -> bool {
     let cap = session.node.config.sync.max_blueprints as usize;
     cap > 0 && count >= cap
 }
@@ -273,7 +273,7 @@ fn next_entry(
     Ok(sealed)
 }
 
-fn heard(session: &Session, snapshot: Snapshot) {
+fn heard(session: &LiveSession, snapshot: Snapshot) {
     let node = &session.node;
     let view = node.replica.view();
     let central = snapshot.head.unwrap_or(view.head());

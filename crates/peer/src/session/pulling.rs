@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument as _;
 
 use super::{
-    Session,
+    LiveSession,
     pull::{self, News, Partial, PullError, Pulled},
     refusal,
     replicate::{Failed, Ways},
@@ -43,7 +43,7 @@ impl Request {
 }
 
 /// Pulls until the session ends.
-pub(super) async fn run(session: Session, ways: Arc<Ways>, requests: mpsc::Receiver<Request>) {
+pub(super) async fn run(session: LiveSession, ways: Arc<Ways>, requests: mpsc::Receiver<Request>) {
     let mut supervisor = Supervisor::new("pull", &session.node.env);
     let mut pulling = Pulling { session, ways, requests, partial: Partial::default(), news: News::default() };
     loop {
@@ -54,7 +54,7 @@ pub(super) async fn run(session: Session, ways: Arc<Ways>, requests: mpsc::Recei
 }
 
 struct Pulling {
-    session: Session,
+    session: LiveSession,
     ways: Arc<Ways>,
     requests: mpsc::Receiver<Request>,
     partial: Partial,

@@ -11,7 +11,7 @@ use tokio::{sync::watch, time::timeout};
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Code, Response, Status, Streaming};
 
-use super::{Session, pull::PullError, told::told};
+use super::{LiveSession, pull::PullError, told::told};
 use crate::replica::Batch;
 
 /// Once so many bytes have come, they are stored before more is taken.
@@ -45,7 +45,7 @@ pub(super) enum Arrival {
 ///
 /// # Errors
 /// The central node's status; [`Code::DeadlineExceeded`] when it says nothing within `sync.stall_timeout`.
-pub(super) async fn open(session: &Session) -> Result<Push, Status> {
+pub(super) async fn open(session: &LiveSession) -> Result<Push, Status> {
     // The first message names the session and the version held.
     let position = session.node.replica.head();
     let (acknowledge, outgoing) = watch::channel(acknowledgement(session, position));
@@ -67,7 +67,7 @@ pub(super) async fn open(session: &Session) -> Result<Push, Status> {
 
 /// Waits for the beginning of an answer, and not for ever.
 async fn answered<T>(
-    session: &Session,
+    session: &LiveSession,
     call: impl Future<Output = Result<Response<T>, Status>>,
 ) -> Result<T, Status> {
     let patience = session.node.config.sync.stall_timeout;
@@ -80,7 +80,7 @@ async fn answered<T>(
     timeout(patience, call).await.unwrap_or_else(|_elapsed| Err(stalled())).map(Response::into_inner)
 }
 
-fn acknowledgement(session: &Session, version: Version) -> v1::PushAcknowledgement {
+fn acknowledgement(session: &LiveSession, version: Version) -> v1::PushAcknowledgement {
     v1::PushAcknowledgement {
         peer_id: session.node.id.to_string(),
         session_id: session.id.clone(),
@@ -103,7 +103,7 @@ impl Push {
     }
 
     /// Stores the entry and others that are there already, in one commit, and acknowledges them.
-    pub(super) async fn take(&mut self, session: &Session, first: First) -> Result<Arrival, PullError> {
+    pub(super) async fn take(&mut self, session: &LiveSession, first: First) -> Result<Arrival, PullError> {
         let first = match first {
             First::Entry(first) => first,
             First::Notice => return Ok(Arrival::PullNow),
@@ -145,7 +145,7 @@ fn decode(entry: EncodedEntry) -> Result<Arc<SealedEntry>, PullError> {
 }
 
 async fn store(
-    session: &Session,
+    session: &LiveSession,
     batch: Vec<Arc<SealedEntry>>,
     position: Version,
 ) -> Result<Version, PullError> {

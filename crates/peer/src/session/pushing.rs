@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Status};
 
 use super::{
-    Session,
+    LiveSession,
     faults::{Meaning, meaning, retry_after},
     pull::PullError,
     push::{self, Arrival, Push},
@@ -45,7 +45,7 @@ impl PushesStalled {
 }
 
 /// Holds the push stream open until the session ends. A session that is over is noticed here first: the stream breaks.
-pub(super) async fn run(session: Session, ways: Arc<Ways>) {
+pub(super) async fn run(session: LiveSession, ways: Arc<Ways>) {
     let mut supervisor = Supervisor::new("push", &session.node.env);
     let wanted = session.node.config.sync.push;
     let mut pushing =
@@ -58,7 +58,7 @@ pub(super) async fn run(session: Session, ways: Arc<Ways>) {
 }
 
 struct Pushing {
-    session: Session,
+    session: LiveSession,
     ways: Arc<Ways>,
     /// When the stream is to be opened; `None`: when a user asks.
     open_at: Option<Instant>,

@@ -18,7 +18,7 @@ use tokio::{
 use tonic::Code;
 
 use super::{
-    Session,
+    LiveSession,
     faults::{Meaning, fault, meaning, retry_after},
     pull::PullError,
     refusal,
@@ -58,7 +58,7 @@ pub(super) struct Ways {
 }
 
 impl Ways {
-    pub(super) fn new(session: &Session, plan: SyncPlan) -> Arc<Self> {
+    pub(super) fn new(session: &LiveSession, plan: SyncPlan) -> Arc<Self> {
         let node = &session.node;
         let plan = if node.resync.pending().is_some() { SyncPlan::Full } else { plan };
         let holds_nothing = node.replica.head() == Version::ZERO;
@@ -145,7 +145,7 @@ impl Ways {
     }
 
     /// Whether an open push stream brings all that is newer, so that no pull is due before the periodic one.
-    pub(super) fn push_resumes(&self, session: &Session) -> bool {
+    pub(super) fn push_resumes(&self, session: &LiveSession) -> bool {
         self.plan() == SyncPlan::Resume && *self.is_level.borrow() && push_resumes(session)
     }
 
@@ -165,7 +165,7 @@ impl Ways {
 
     /// Lets a pull that replaces the replica come to its end before anything is pushed into the old one, as long as it gets
     /// on: what is pushed meanwhile would have to be fetched again. `stuck` remembers where it did not get on.
-    pub(super) async fn let_replace(&self, session: &Session, stuck: &mut Option<u64>) {
+    pub(super) async fn let_replace(&self, session: &LiveSession, stuck: &mut Option<u64>) {
         if !*self.replacing.borrow() {
             return;
         }
@@ -192,7 +192,7 @@ impl Ways {
     }
 
     /// Notes a failure; what is to be done about it.
-    pub(super) fn failed(&self, session: &Session, error: &PullError) -> Failed {
+    pub(super) fn failed(&self, session: &LiveSession, error: &PullError) -> Failed {
         if let PullError::Refused(contradiction) = error {
             self.set_level(false);
             refusal::tell(&session.node, &session.central, contradiction);
@@ -207,7 +207,7 @@ impl Ways {
 
 /// Whether the push stream alone brings what is newer to a replica that is level: a pull would be a second round trip.
 /// What failed before is tried at once, so that it is known to work again.
-fn push_resumes(session: &Session) -> bool {
+fn push_resumes(session: &LiveSession) -> bool {
     let (config, replica) = (&session.node.config.sync, &session.node.replica);
     let status = session.node.status.borrow();
     config.push
@@ -234,7 +234,7 @@ pub(super) enum Failed {
 }
 
 impl Failed {
-    fn new(session: &Session, error: &PullError, mut wait: Duration, failures: u32) -> Self {
+    fn new(session: &LiveSession, error: &PullError, mut wait: Duration, failures: u32) -> Self {
         let epoch = session.epoch;
         let mut found = Fault::Passing;
         if let PullError::Call(status) = error {

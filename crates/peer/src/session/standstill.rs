@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sorcha_register::{clock::Monotonic, names::Version};
 
-use super::Session;
+use super::LiveSession;
 
 /// Waits for a central node are given up after `sync.stall_timeout`: after twice that time something must have moved.
 const TIMES: u32 = 2;
@@ -23,7 +23,7 @@ impl Standstill {
     }
 
     /// Looks whether replication gets anywhere, and tells when it does not.
-    pub(super) fn look(&mut self, session: &Session) {
+    pub(super) fn look(&mut self, session: &LiveSession) {
         let node = &session.node;
         let (head, received, now) =
             (node.replica.head(), session.received.bytes(), node.env.clock.monotonic());
