@@ -28,7 +28,12 @@ use sorcha_runtime::env::Env;
 use sorcha_store::StoreError;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::{dial::Dialer, replica::Replica, resync::Resync, status::PeerStatus};
+use self::{
+    dial::Dialer,
+    replica::Replica,
+    resync::Resync,
+    status::{PeerStatus, StatusEvent},
+};
 
 /// A peer; shared by its shell and its HTTP API.
 pub struct PeerNode {
@@ -176,11 +181,16 @@ impl PeerNode {
             return tracing::warn!(%error, token, "forced full sync not durable; it will be repeated");
         }
         self.resync.complete(token.clone()).await;
-        self.status.send_modify(|status| {
-            status.force_resync = Some(token);
-            // They were about what was held before.
-            status.forget_refusals(|_| true);
-        });
+        self.note(StatusEvent::Resynced(token));
+    }
+
+    /// Changes the snapshot, as nothing else does.
+    fn note(&self, event: StatusEvent) {
+        let is_measured = matches!(event, StatusEvent::Replication(_));
+        self.status.send_modify(|status| status.on(event));
+        if is_measured {
+            self.env.metrics.replicating(self.status.borrow().replication_trouble().is_none());
+        }
     }
 
     /// Hands a command to the running shell; false when none runs.

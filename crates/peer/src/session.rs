@@ -35,6 +35,7 @@ use super::{
         event::{Event, Loss},
     },
     replica::Provenance,
+    status::{ReplicationEvent, StatusEvent},
 };
 
 /// A call that breaks with its connection tells more about why: it has this long.
@@ -148,19 +149,9 @@ impl LiveSession {
         }
     }
 
-    /// Notes that replication does not work, and why.
-    fn replication_fails(&self, why: String) {
-        self.node.status.send_modify(|status| status.replication_fault = Some(why));
-        self.measure_replication();
-    }
-
-    fn replication_works(&self) {
-        self.node.status.send_modify(|status| status.replication_fault = None);
-        self.measure_replication();
-    }
-
-    fn measure_replication(&self) {
-        self.node.env.metrics.replicating(self.node.status.borrow().replication_trouble().is_none());
+    /// Notes whether replication works.
+    fn note(&self, event: ReplicationEvent) {
+        self.node.note(StatusEvent::Replication(event));
     }
 
     /// Hands an event to the machine; after the shell has gone nobody listens, and nobody needs to.

@@ -26,10 +26,13 @@ use super::{
         LiveSession, Request, Running,
         connect::{Refusal, connect, probe},
     },
-    status::{CentralNodeInfo, CentralNodeState},
+    status::{DialEvent, Shown, StatusEvent},
 };
 use sorcha_config::CentralNodeAddress;
-use sorcha_register::session_name::session_name;
+use sorcha_register::{
+    clock::{Monotonic, Timestamp},
+    session_name::session_name,
+};
 use sorcha_runtime::{file_watch::FileWatch, supervise};
 
 /// Events that wait for the machine.
@@ -143,9 +146,7 @@ fn ids(addresses: &[CentralNodeAddress]) -> Vec<CentralId> {
 impl Shell {
     fn new(node: Arc<PeerNode>, events: mpsc::Sender<Event>) -> Self {
         let addresses = ordered(node.config.central_nodes.clone());
-        node.status.send_modify(|status| {
-            status.central_nodes = addresses.iter().cloned().map(CentralNodeInfo::new).collect();
-        });
+        node.note(StatusEvent::Listed(addresses.clone()));
         let mut shell = Self {
             policy: policy(&node),
             state: State::new(ids(&addresses)),
@@ -218,11 +219,7 @@ impl Shell {
 
     fn dial(&mut self, epoch: u64, central: &CentralId) {
         let Some(address) = self.central_nodes.addresses.get(central.as_str()).cloned() else { return };
-        let now = self.node.env.clock.now();
-        self.mark(central.as_str(), |info| {
-            info.state = CentralNodeState::Connecting;
-            info.last_attempt = Some(now);
-        });
+        self.mark(central.as_str(), DialEvent::Began(self.node.env.clock.now()));
         tracing::info!(
             central_node_id = central.as_str(),
             host = address.host,
@@ -243,60 +240,41 @@ impl Shell {
         // An attempt that was given up has no say in how its node stands.
         let current = self.dialling.take_if(|dialling| dialling.epoch == epoch);
         let central = current.map(|dialling| dialling.central).unwrap_or_default();
-        let now = self.node.env.clock.now();
         let event = match outcome {
             Ok((session, info)) => {
                 self.accepted = Some(session);
-                let version = info.central_version;
-                self.node.status.send_modify(|status| status.central_version = version);
-                self.mark(&central, |known| {
-                    known.last_success = Some(now);
-                    known.consecutive_failures = 0;
-                    known.last_error = None;
-                });
+                let now = self.node.env.clock.now();
+                self.mark(&central, DialEvent::Succeeded(now, info.central_version));
                 Event::ConnectOk { epoch, info }
             }
-            Err(refusal) => {
-                self.mark(&central, |known| {
-                    known.state = CentralNodeState::Failed;
-                    known.consecutive_failures += 1;
-                    known.last_error = Some(refusal.message.clone());
-                });
-                tracing::warn!(
-                    central_node_id = central,
-                    reason = refusal.message,
-                    "connection attempt failed"
-                );
-                let (fault, message, retry_after) = (refusal.fault, refusal.message, refusal.retry_after);
-                if refusal.split_brain {
-                    Event::ConnectOk { epoch, info: SessionInfo::refused_for_lineage() }
-                } else {
-                    Event::ConnectFailed { epoch, fault, message, retry_after }
-                }
-            }
+            Err(refusal) => self.refused(epoch, &central, refusal),
         };
         self.handle(event);
+    }
+
+    fn refused(&self, epoch: u64, central: &str, refusal: Refusal) -> Event {
+        let Refusal { fault, message, retry_after, split_brain } = refusal;
+        self.mark(central, DialEvent::Failed(message.clone()));
+        tracing::warn!(central_node_id = central, reason = message, "connection attempt failed");
+        if split_brain {
+            Event::ConnectOk { epoch, info: SessionInfo::refused_for_lineage() }
+        } else {
+            Event::ConnectFailed { epoch, fault, message, retry_after }
+        }
     }
 
     fn abandon(&mut self, epoch: u64) {
         if let Some(dialling) = self.dialling.take_if(|dialling| dialling.epoch == epoch) {
             dialling.attempt.abort();
         }
-        self.node.status.send_modify(|status| {
-            for info in
-                status.central_nodes.iter_mut().filter(|info| info.state == CentralNodeState::Connecting)
-            {
-                info.state = CentralNodeState::Disconnected;
-            }
-        });
+        self.node.note(StatusEvent::DialAbandoned);
     }
 
     fn open(&mut self, epoch: u64, central: &CentralId, plan: SyncPlan) {
         let Some(session) = self.accepted.take() else { return };
         let plan =
             if self.node.config.sync.force_full_on_startup && epoch == 1 { SyncPlan::Full } else { plan };
-        self.mark(central.as_str(), |info| info.state = CentralNodeState::Connected);
-        self.node.status.send_modify(|status| status.configuration_fault = None);
+        self.mark(central.as_str(), DialEvent::Opened);
         self.running = Some(session.start(plan));
     }
 
@@ -310,14 +288,7 @@ impl Shell {
     fn close(&mut self, epoch: u64) {
         if let Some(running) = self.running.take_if(|running| running.epoch() == epoch) {
             running.stop();
-            self.node.status.send_modify(|status| {
-                (status.subscribed_at, status.syncing, status.ahead, status.heartbeat.missed) =
-                    (None, false, None, 0);
-                status.behind_beats = 0;
-                for info in status.central_nodes.iter_mut().filter(|info| info.is_active()) {
-                    info.state = CentralNodeState::Disconnected;
-                }
-            });
+            self.node.note(StatusEvent::SessionClosed);
         }
     }
 
@@ -361,53 +332,39 @@ impl Shell {
     /// Writes what the machine's state says into the status.
     fn show(&self, changed: bool) {
         let (clock, state) = (&self.node.env.clock, &self.state);
-        let (now, elapsed) = (clock.now(), clock.monotonic());
-        let ago = |at: sorcha_register::clock::Monotonic| {
-            let millis = i64::try_from(elapsed.since(at).as_millis()).unwrap_or(i64::MAX);
-            sorcha_register::clock::Timestamp::from_millis(now.as_millis().saturating_sub(millis))
+        let (at, elapsed) = (clock.now(), clock.monotonic());
+        let ago = |since: Monotonic| {
+            let millis = i64::try_from(elapsed.since(since).as_millis()).unwrap_or(i64::MAX);
+            Timestamp::from_millis(at.as_millis().saturating_sub(millis))
         };
-        let session = state.session();
-        self.node.status.send_modify(|status| {
-            status.state = state.peer_state();
-            if changed {
-                status.since = now;
-                status.push_transition(now, format!("{}", state.peer_state()));
-            }
-            if status.session_id.as_deref() != session.map(|session| session.id.as_str()) {
-                status.connected_at = session.map(|_| now);
-            }
-            status.central_node_id = session.map(|session| session.central.as_str().to_owned());
-            status.session_id = session.map(|session| session.id.as_str().to_owned());
-            status.isolated_since = state.isolated_since().map(ago);
-            status.split_brain = state.memory.split_brain.as_ref().map(|central| central.as_str().to_owned());
-        });
+        let session =
+            state.session().map(|session| (session.central.to_string(), session.id.as_str().to_owned()));
+        self.node.note(StatusEvent::Shown(Shown {
+            state: state.peer_state(),
+            changed,
+            at,
+            session: session.clone(),
+            isolated_since: state.isolated_since().map(ago),
+            split_brain: state.memory.split_brain.as_ref().map(CentralId::to_string),
+        }));
         if changed {
             self.node.env.metrics.connection_status(u64::from(state.peer_state().gauge()));
-            if matches!(state.peer_state(), PeerState::Connected) {
-                tracing::info!(
-                    central_node_id = session.map(|session| session.central.as_str()),
-                    session_id = session.map(|session| session_name(session.id.as_str())),
-                    "connected"
-                );
-            }
+        }
+        if let Some((central, id)) = session.filter(|_| changed && state.peer_state() == PeerState::Connected)
+        {
+            tracing::info!(central_node_id = central, session_id = session_name(&id), "connected");
         }
     }
 
     /// A store that is not the peer's any more shows also while nothing is to be stored.
     fn look_at_store(&self) {
         let fault = self.node.replica.store_fault().map(|error| error.to_string());
-        self.node.status.send_if_modified(|status| {
-            let changed = status.store_fault != fault;
-            status.store_fault = fault;
-            changed
-        });
+        if self.node.status.borrow().store_fault != fault {
+            self.node.note(StatusEvent::StoreSeen(fault));
+        }
     }
 
-    fn mark(&self, central: &str, change: impl FnOnce(&mut CentralNodeInfo)) {
-        self.node.status.send_modify(|status| {
-            if let Some(info) = status.central_node(central) {
-                change(info);
-            }
-        });
+    fn mark(&self, central: &str, event: DialEvent) {
+        self.node.note(StatusEvent::Dial(central.to_owned(), event));
     }
 }

@@ -21,7 +21,10 @@ use super::{
     pace::{Stalled, StreamPace},
     told::told,
 };
-use crate::replica::{Batch, NotTaken};
+use crate::{
+    replica::{Batch, NotTaken},
+    status::StatusEvent,
+};
 
 /// Entries between two log lines of progress (protocol section 10).
 const PROGRESS: usize = 100;
@@ -278,9 +281,8 @@ fn heard(session: &LiveSession, snapshot: Snapshot) {
     let view = node.replica.view();
     let central = snapshot.head.unwrap_or(view.head());
     let equal = snapshot.digest.is_none_or(|digest| digest == view.digest());
-    node.status.send_modify(|status| {
-        status.hear_of(central.max(status.central_version), view.head(), equal, node.env.clock.moment())
-    });
+    let at = node.env.clock.moment();
+    node.note(StatusEvent::Heard { central, held: view.head(), equal, at });
     node.env.metrics.version(view.head().get());
 }
 

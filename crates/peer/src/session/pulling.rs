@@ -22,7 +22,7 @@ use crate::{
         effect::SyncPlan,
         event::{Event, Fault},
     },
-    status::SyncRecord,
+    status::{PullEvent, ReplicationEvent, StatusEvent, SyncRecord},
 };
 
 /// What is asked for.
@@ -100,11 +100,8 @@ impl Pulling {
         (self.partial, self.news) = (Partial::default(), News::default());
         self.ways.set_replacing(false);
         let why = format!("the pull died: {why}");
-        self.session.node.status.send_modify(|status| {
-            status.syncing = false;
-            status.last_sync_error = Some(why.clone());
-        });
-        self.session.replication_fails(why.clone());
+        self.session.node.note(StatusEvent::Pull(PullEvent::Died(why.clone())));
+        self.session.note(ReplicationEvent::Fails(why.clone()));
         self.ways.pull_within(Duration::ZERO);
         let epoch = self.session.epoch;
         self.session.tell(Event::SyncFailed { epoch, fault: Fault::Passing, message: why }).await;
@@ -166,7 +163,7 @@ impl Pulling {
             started: node.env.clock.now(),
             since: node.env.clock.monotonic(),
         };
-        node.status.send_modify(|status| status.syncing = true);
+        node.note(StatusEvent::Pull(PullEvent::Began));
         tracing::debug!(
             central_node_id = self.session.central,
             session_id = session_name(&self.session.id),
@@ -191,12 +188,9 @@ impl Pulling {
     fn record(&self, begun: &Begun, elapsed: Duration, entries: usize, error: Option<String>) {
         let (node, sync_type) = (&self.session.node, begun.sync_type());
         let (from, to, is_good) = (begun.from, node.replica.head(), error.is_none());
-        node.status.send_modify(|status| {
-            status.syncing = false;
-            let id = status.syncs.front().map_or(1, |newest| newest.id + 1);
-            let (started, ended) = (begun.started, node.env.clock.now());
-            status.push_sync(SyncRecord { id, sync_type, started, ended, entries, from, to, error });
-        });
+        let (id, started, ended) = (0, begun.started, node.env.clock.now());
+        let record = SyncRecord { id, sync_type, started, ended, entries, from, to, error };
+        node.note(StatusEvent::Pull(PullEvent::Ended(record)));
         if !is_good {
             return node.env.metrics.sync_failed(sync_type);
         }
@@ -221,7 +215,7 @@ impl Pulling {
                 self.ways.set_level(true);
                 self.ways.set_plan(SyncPlan::Resume);
                 self.ways.works();
-                self.session.replication_works();
+                self.session.note(ReplicationEvent::Works);
                 self.ways.end_pull(self.session.node.config.sync.interval);
                 self.session.tell(Event::SyncSucceeded { epoch }).await;
             }
@@ -265,7 +259,7 @@ impl Pulling {
                     retry_in_ms = wait.as_millis(), "sync failed"
                 );
                 if is_trouble {
-                    self.session.replication_fails(error.to_string());
+                    self.session.note(ReplicationEvent::Fails(error.to_string()));
                 }
                 self.ways.end_pull(wait);
                 if let Some(event) = event {

@@ -1,7 +1,7 @@
 //! The push stream on the peer's side: whole entries where the central node has them, else notices
 //! (protocol section 6.6, ADR 25).
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::FutureExt as _;
 use sorcha_proto::{EncodedEntry, v1};
@@ -12,7 +12,10 @@ use tokio_stream::wrappers::WatchStream;
 use tonic::{Code, Response, Status, Streaming};
 
 use super::{LiveSession, pull::PullError, told::told};
-use crate::replica::Batch;
+use crate::{
+    replica::Batch,
+    status::{PushEvent, StatusEvent},
+};
 
 /// Once so many bytes have come, they are stored before more is taken.
 const BATCH_BYTES: usize = 4 << 20;
@@ -164,14 +167,9 @@ async fn store(
     let took = node.env.clock.monotonic().since(started);
     received.iter().for_each(|span| spans::finish(span, took, &stored));
     stored?;
-    let (now, head) = (node.env.clock.moment(), node.replica.head());
-    node.status.send_modify(|status| {
-        for sealed in &batch {
-            let millis = now.wall.millis_since(sealed.entry().changed_at()).max(0).unsigned_abs();
-            status.push_latency(Duration::from_millis(millis));
-        }
-        status.hear_of(status.central_version.max(head), head, true, now);
-    });
+    let (at, head) = (node.env.clock.moment(), node.replica.head());
+    let published = batch.iter().map(|sealed| sealed.entry().changed_at()).collect();
+    node.note(StatusEvent::Push(PushEvent::Stored { published, head, at }));
     node.env.metrics.version(head.get());
     for sealed in &batch {
         let entry = sealed.entry();

@@ -21,7 +21,10 @@ use super::{
     replicate::{Failed, Ways},
     told::told,
 };
-use crate::machine::event::{Event, Fault};
+use crate::{
+    machine::event::{Event, Fault},
+    status::{PushEvent, ReplicationEvent, StatusEvent},
+};
 
 /// The pause before a stream that keeps stalling is opened again is doubled up to this many times.
 const MOST_DOUBLINGS: u32 = 6;
@@ -85,10 +88,7 @@ impl Pushing {
 
     async fn died(&mut self, why: &str) {
         let why = format!("the push stream's task died: {why}");
-        self.session.node.status.send_modify(|status| {
-            status.subscribed_at = None;
-            status.push_fault = Some(why.clone());
-        });
+        self.note(PushEvent::Died(why.clone()));
         self.open_at = self.open_at.map(|_| Instant::now());
         self.ways.pull_within(Duration::ZERO);
         let epoch = self.session.epoch;
@@ -108,7 +108,7 @@ impl Pushing {
             match push.take(&self.session, first).await {
                 Ok(Arrival::Stored) if self.has_failed => {
                     self.has_failed = false;
-                    self.session.node.status.send_modify(|status| status.last_sync_error = None);
+                    self.note(PushEvent::Recovered);
                 }
                 Ok(Arrival::Stored) => {}
                 Ok(Arrival::PullNow) => self.ways.pull_within(Duration::ZERO),
@@ -127,16 +127,12 @@ impl Pushing {
             // The stream starts at the version held: the next pull is the periodic one.
             self.ways.put_off_pull();
         }
-        let now = node.env.clock.now();
-        node.status.send_modify(|status| (status.subscribed_at, status.push_fault) = (Some(now), None));
+        self.note(PushEvent::Opened(node.env.clock.now()));
     }
 
     async fn failed(&mut self, error: &PullError) {
         self.has_failed = true;
-        self.session.node.status.send_modify(|status| {
-            status.subscribed_at = None;
-            status.last_sync_error = Some(error.to_string());
-        });
+        self.note(PushEvent::Failed(error.to_string()));
         self.open_again();
         match self.ways.failed(&self.session, error) {
             Failed::Over(event) => self.session.tell(event).await,
@@ -146,7 +142,7 @@ impl Pushing {
                     pull_in_ms = wait.as_millis(), "what was pushed can't be taken"
                 );
                 if is_trouble {
-                    self.session.replication_fails(error.to_string());
+                    self.session.note(ReplicationEvent::Fails(error.to_string()));
                 }
                 self.ways.pull_within(wait);
                 if let Some(event) = event {
@@ -160,7 +156,7 @@ impl Pushing {
     async fn closed(&mut self, status: &Status) {
         let epoch = self.session.epoch;
         self.open_again();
-        self.session.node.status.send_modify(|status| status.subscribed_at = None);
+        self.note(PushEvent::Closed);
         match (status.code(), meaning(status)) {
             (Code::Ok, _) => {}
             (Code::Unimplemented, _) => {
@@ -195,7 +191,7 @@ impl Pushing {
         let node = &self.session.node;
         self.stalls = self.stalls.saturating_add(1);
         node.env.metrics.stalled("push");
-        node.status.send_modify(|status| status.push_fault = Some(why.to_owned()));
+        self.note(PushEvent::Stalled(why.to_owned()));
         let pause = node.config.sync.resubscribe_after.saturating_mul(1 << self.stalls.min(MOST_DOUBLINGS));
         tracing::warn!(
             central_node_id = self.session.central,
@@ -217,6 +213,10 @@ impl Pushing {
             let message = why.to_owned();
             self.session.tell(Event::SyncFailed { epoch, fault: Fault::Passing, message }).await;
         }
+    }
+
+    fn note(&self, event: PushEvent) {
+        self.session.node.note(StatusEvent::Push(event));
     }
 
     fn open_again(&mut self) {

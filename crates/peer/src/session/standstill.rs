@@ -5,6 +5,7 @@ use std::time::Duration;
 use sorcha_register::{clock::Monotonic, names::Version};
 
 use super::LiveSession;
+use crate::status::ReplicationEvent;
 
 /// Waits for a central node are given up after `sync.stall_timeout`: after twice that time something must have moved.
 const TIMES: u32 = 2;
@@ -38,8 +39,7 @@ impl Standstill {
             tracing::error!(central_node_id = session.central, why, "replication stands still");
         }
         if node.status.borrow().standstill != fault {
-            node.status.send_modify(|status| status.standstill = fault);
-            session.measure_replication();
+            session.note(ReplicationEvent::StandsStill(fault));
         }
     }
 
