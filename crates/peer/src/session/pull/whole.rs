@@ -13,8 +13,8 @@ use tokio::task::{JoinError, JoinHandle};
 use tonic::Status;
 
 use super::{
-    Gathered, NO_CAP, Opened, PullError, Pulled, Snapshot, capped, heard, next_entry, open, receive,
-    tell_progress,
+    Gathered, PullError, Pulled, capped, heard,
+    stream::{NO_CAP, Opened, Snapshot, next_entry, open, receive, tell_progress},
 };
 use crate::{
     replica::{Finished, Replacement},
