@@ -9,9 +9,9 @@ mod pulling;
 mod push;
 mod pushing;
 mod refusal;
-mod replicate;
 mod standstill;
 mod told;
+mod ways;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,12 +21,12 @@ use sorcha_runtime::supervise;
 use tokio::sync::{mpsc, watch};
 use tonic::transport::Channel;
 
+pub(super) use self::pulling::Request;
 use self::{
     pace::{Metered, Received},
-    replicate::Ways,
     told::ANSWER_BYTES,
+    ways::Ways,
 };
-pub(super) use self::{pulling::Request, pushing::PushesStalled};
 use super::{
     PeerNode,
     dial::Life,
@@ -35,7 +35,6 @@ use super::{
         event::{Event, Loss},
     },
     replica::Provenance,
-    status::{ReplicationEvent, StatusEvent},
 };
 
 /// A call that breaks with its connection tells more about why: it has this long.
@@ -147,11 +146,6 @@ impl LiveSession {
             at,
             next_due: at.plus(self.node.config.sync.interval),
         }
-    }
-
-    /// Notes whether replication works.
-    fn note(&self, event: ReplicationEvent) {
-        self.node.note(StatusEvent::Replication(event));
     }
 
     /// Hands an event to the machine; after the shell has gone nobody listens, and nobody needs to.

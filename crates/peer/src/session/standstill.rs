@@ -5,7 +5,7 @@ use std::time::Duration;
 use sorcha_register::{clock::Monotonic, names::Version};
 
 use super::LiveSession;
-use crate::status::ReplicationEvent;
+use crate::status::{ReplicationEvent, StatusEvent};
 
 /// Waits for a central node are given up after `sync.stall_timeout`: after twice that time something must have moved.
 const TIMES: u32 = 2;
@@ -39,7 +39,7 @@ impl Standstill {
             tracing::error!(central_node_id = session.central, why, "replication stands still");
         }
         if node.status.borrow().standstill != fault {
-            session.note(ReplicationEvent::StandsStill(fault));
+            node.note(StatusEvent::Replication(ReplicationEvent::StandsStill(fault)));
         }
     }
 

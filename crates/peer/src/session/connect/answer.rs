@@ -140,7 +140,7 @@ fn relation(
     let diverged = state.findings.is_empty()
         && state.view.head() == central_version
         && digest.is_some_and(|digest| digest != state.view.digest());
-    // Entries of unknown origin under a lineage that was not known before are fetched anew.
+    // Entries of unknown origin under a lineage that was not known before are fetched again.
     if diverged || lineage == LineageMatch::FirstVisit {
         return (lineage, Holdings::Diverged);
     }
