@@ -1,7 +1,6 @@
 //! A network of nodes in one process, on real sockets, for tests: central nodes that can be killed and started
 //! again on the same port, and peers. Not a mock of anything: it starts the nodes as the binary does.
 #![allow(clippy::too_many_lines, reason = "a scenario is a list of steps")]
-
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test helper fails by panicking")]
 
 pub mod history;

@@ -1,8 +1,10 @@
 //! The peer role: one session with one central node, a verified replica, reads that always get an answer.
 //!
-//! [`machine`] decides, `shell` does: it turns the machine's effects into calls and their results into events. What holds after
-//! every step, [`invariants`] says. Nothing of a central node is taken that contradicts what is held, and nothing is
-//! acknowledged before it is stored.
+//! [`machine`] decides on the connection, and `shell` does: it turns the machine's effects into calls and their results into
+//! events. What holds after every step, [`invariants`] says. `replication` decides on the pulls and pushes of a session in the
+//! same way, and `session` does. Each has its transitions in `tests/table.txt`. What people see is a fold of events, too:
+//! [`status::PeerStatus`]. Nothing of a central node is taken that contradicts what is held, and nothing is acknowledged before
+//! it is stored.
 //!
 //! Deliberately absent: any listener for other nodes (nothing ever dials a peer), talk between peers, the central role, the HTTP
 //! API. Begin with [`PeerNode`], [`machine::step`], [`replica::Replica`], [`status::PeerStatus`], [`dial::Dialer`].
@@ -13,11 +15,15 @@ pub mod invariants;
 pub mod machine;
 pub mod replica;
 pub mod resync;
+mod replication;
 mod session;
 mod shell;
 pub mod status;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU32},
+    time::Duration,
+};
 
 use sorcha_config::Config;
 use sorcha_register::{
@@ -28,7 +34,12 @@ use sorcha_runtime::env::Env;
 use sorcha_store::StoreError;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::{dial::Dialer, replica::Replica, resync::Resync, status::PeerStatus};
+use self::{
+    dial::Dialer,
+    replica::Replica,
+    resync::Resync,
+    status::{PeerStatus, StatusEvent},
+};
 
 /// A peer; shared by its shell and its HTTP API.
 pub struct PeerNode {
@@ -42,7 +53,8 @@ pub struct PeerNode {
     pub replica: Replica,
     /// Full syncs on request.
     resync: Resync,
-    pushes_stalled: session::PushesStalled,
+    /// Central nodes left because none answered when the push stream was to be opened.
+    push_moves: AtomicU32,
     dialer: Arc<dyn Dialer>,
     started: Moment,
     status: watch::Sender<PeerStatus>,
@@ -100,7 +112,7 @@ impl PeerNode {
             id,
             replica,
             resync,
-            pushes_stalled: session::PushesStalled::default(),
+            push_moves: AtomicU32::new(0),
             dialer,
             commands,
         });
@@ -176,11 +188,16 @@ impl PeerNode {
             return tracing::warn!(%error, token, "forced full sync not durable; it will be repeated");
         }
         self.resync.complete(token.clone()).await;
-        self.status.send_modify(|status| {
-            status.force_resync = Some(token);
-            // They were about what was held before.
-            status.forget_refusals(|_| true);
-        });
+        self.note(StatusEvent::Resynced(token));
+    }
+
+    /// Changes the snapshot, as nothing else does.
+    fn note(&self, event: StatusEvent) {
+        let is_measured = matches!(event, StatusEvent::Replication(_));
+        self.status.send_modify(|status| status.on(event));
+        if is_measured {
+            self.env.metrics.replicating(self.status.borrow().replication_trouble().is_none());
+        }
     }
 
     /// Hands a command to the running shell; false when none runs.

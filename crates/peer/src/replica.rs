@@ -1,5 +1,7 @@
 //! The replica: the local store and the view over it, written by one task at a time (ADR 31).
 
+mod replacement;
+
 use std::sync::Arc;
 
 use sorcha_register::{
@@ -11,8 +13,10 @@ use sorcha_register::{
     succession::{self, Contradiction},
     view::RegisterView,
 };
-use sorcha_store::{Checkpoint, Incoming, Loaded, Store, StoreError};
+use sorcha_store::{Checkpoint, Loaded, Store, StoreError};
 use tokio::sync::{Mutex, watch};
+
+pub use self::replacement::{Finished, Replacement};
 
 /// A peer's copy of the register.
 pub struct Replica {
@@ -218,7 +222,7 @@ impl Replica {
     /// Begins to replace everything by what is still arriving; readers see the old replica until it is stored whole.
     #[must_use]
     pub fn begin_replace(&self) -> Replacement<'_> {
-        Replacement { replica: self, incoming: self.store.begin_replace(), gathered: Vec::new() }
+        Replacement::of(self, self.store.begin_replace())
     }
 
     /// Makes everything durable, before the process ends.
@@ -262,74 +266,6 @@ fn news(
         }
     }
     Ok(news)
-}
-
-/// How a replacement ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finished {
-    /// It took the old replica's place.
-    Replaced,
-    /// It has another digest than the one stated; the old replica is kept.
-    OtherDigest,
-    /// More was stored in the old replica while it arrived; that one is kept.
-    Overtaken,
-}
-
-/// A whole register on its way into a replica. Dropping it leaves the old one.
-pub struct Replacement<'r> {
-    replica: &'r Replica,
-    /// Where the store takes it piece by piece.
-    incoming: Option<Box<dyn Incoming>>,
-    /// Where it does not.
-    gathered: Vec<Arc<SealedEntry>>,
-}
-
-impl Replacement<'_> {
-    /// Takes the next entries, ascending.
-    ///
-    /// # Errors
-    /// [`StoreError`] when they can't be stored.
-    pub async fn add(&mut self, entries: Vec<Arc<SealedEntry>>) -> Result<(), StoreError> {
-        match &mut self.incoming {
-            Some(incoming) => incoming.add(entries).await,
-            None => {
-                self.gathered.extend(entries);
-                Ok(())
-            }
-        }
-    }
-
-    /// Puts it in the old replica's place if it has the digest that was stated for it, and the old one still ends at `held`,
-    /// as it did when what arrived was compared with it.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the old replica is kept then.
-    pub async fn finish(
-        self,
-        genesis: Option<Arc<Genesis>>,
-        head: Version,
-        digest: Option<RegisterDigest>,
-        held: Version,
-        from: &Provenance,
-    ) -> Result<Finished, StoreError> {
-        let Self { replica, incoming, gathered } = self;
-        let _one_at_a_time = replica.writing.lock().await;
-        if replica.head() != held {
-            return Ok(Finished::Overtaken);
-        }
-        let Some(incoming) = incoming else {
-            let view = RegisterView::with_entries(genesis, gathered, head);
-            if digest.is_some_and(|digest| digest != view.digest()) {
-                return Ok(Finished::OtherDigest);
-            }
-            return replica.put(view, from).await.map(|()| Finished::Replaced);
-        };
-        let is_whole = incoming.finish(genesis, from.checkpoint(head), digest).await?;
-        if let Some(own) = replica.own.as_ref().filter(|_| is_whole) {
-            own.send_replace(Arc::new(replica.store.load().await?));
-        }
-        Ok(if is_whole { Finished::Replaced } else { Finished::OtherDigest })
-    }
 }
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ mod pulling;
 mod push;
 mod pushing;
 mod refusal;
-mod replicate;
 mod standstill;
 mod told;
+mod ways;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,12 +21,12 @@ use sorcha_runtime::supervise;
 use tokio::sync::{mpsc, watch};
 use tonic::transport::Channel;
 
+pub(super) use self::pulling::Request;
 use self::{
     pace::{Metered, Received},
-    replicate::Ways,
     told::ANSWER_BYTES,
+    ways::Ways,
 };
-pub(super) use self::{pulling::Request, pushing::PushesStalled};
 use super::{
     PeerNode,
     dial::Life,
@@ -46,7 +46,7 @@ const SLOWEST: u32 = 4;
 
 /// A session as its tasks see it; cheap to clone.
 #[derive(Clone)]
-pub(super) struct Session {
+pub(super) struct LiveSession {
     node: Arc<PeerNode>,
     epoch: u64,
     /// The configured id of the central node.
@@ -73,7 +73,7 @@ struct Rhythm {
 
 /// A running session: dropping it ends its tasks.
 pub(super) struct Running {
-    session: Session,
+    session: LiveSession,
     slowdown: watch::Sender<u32>,
     requests: mpsc::Sender<Request>,
     ways: Arc<Ways>,
@@ -83,7 +83,7 @@ pub(super) struct Running {
 /// Requests that wait for the pulls.
 const REQUESTS: usize = 8;
 
-impl Session {
+impl LiveSession {
     /// Starts heartbeats and replication: pulls and pushes are tasks of their own, so that neither waits for a central node
     /// in the other's place.
     pub(super) fn start(self, plan: SyncPlan) -> Running {
@@ -148,21 +148,6 @@ impl Session {
         }
     }
 
-    /// Notes that replication does not work, and why.
-    fn replication_fails(&self, why: String) {
-        self.node.status.send_modify(|status| status.replication_fault = Some(why));
-        self.measure_replication();
-    }
-
-    fn replication_works(&self) {
-        self.node.status.send_modify(|status| status.replication_fault = None);
-        self.measure_replication();
-    }
-
-    fn measure_replication(&self) {
-        self.node.env.metrics.replicating(self.node.status.borrow().replication_trouble().is_none());
-    }
-
     /// Hands an event to the machine; after the shell has gone nobody listens, and nobody needs to.
     async fn tell(&self, event: Event) {
         drop(self.events.send(event).await);
@@ -176,7 +161,7 @@ impl Running {
     }
 
     /// The session, for its goodbye.
-    pub(super) fn session(&self) -> Session {
+    pub(super) fn session(&self) -> LiveSession {
         self.session.clone()
     }
 

@@ -1,16 +1,14 @@
 //! The shell around the machine: effects become calls, their results become events (ADR 32).
 
+mod attempts;
 mod reload;
 mod report;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tokio::{
-    sync::mpsc,
-    task::{AbortHandle, JoinSet},
-    time::Instant,
-};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
+use self::attempts::{DialOutcome, Dialling, join_dial};
 #[cfg(debug_assertions)]
 use super::invariants::{self, Step};
 use super::{
@@ -19,17 +17,17 @@ use super::{
     machine::{
         self, Moment,
         effect::{DisconnectReason, Effect, SyncPlan},
-        event::{Event, SessionInfo},
+        event::Event,
         state::{PeerState, State},
     },
-    session::{
-        Request, Running, Session,
-        connect::{Refusal, connect, probe},
-    },
-    status::{CentralNodeInfo, CentralNodeState},
+    session::{LiveSession, Request, Running},
+    status::{DialEvent, Shown, StatusEvent},
 };
 use sorcha_config::CentralNodeAddress;
-use sorcha_register::session_name::session_name;
+use sorcha_register::{
+    clock::{Monotonic, Timestamp},
+    session_name::session_name,
+};
 use sorcha_runtime::{file_watch::FileWatch, supervise};
 
 /// Events that wait for the machine.
@@ -76,29 +74,10 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-type DialOutcome = Result<(Session, SessionInfo), Refusal>;
-
-async fn join_dial(dials: &mut JoinSet<(u64, DialOutcome)>) -> Option<(u64, DialOutcome)> {
-    loop {
-        match dials.join_next().await? {
-            Ok(outcome) => return Some(outcome),
-            Err(error) if error.is_cancelled() => {}
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
-    }
-}
-
 /// The configured central nodes, and the file that they may come from.
 struct CentralNodes {
     addresses: BTreeMap<String, CentralNodeAddress>,
     file: Option<FileWatch>,
-}
-
-/// The attempt in flight.
-struct Dialling {
-    epoch: u64,
-    central: String,
-    attempt: AbortHandle,
 }
 
 struct Shell {
@@ -111,7 +90,7 @@ struct Shell {
     dials: JoinSet<(u64, DialOutcome)>,
     dialling: Option<Dialling>,
     /// Connected, but not opened by the machine yet.
-    accepted: Option<Session>,
+    accepted: Option<LiveSession>,
     running: Option<Running>,
     goodbyes: JoinSet<()>,
 }
@@ -143,9 +122,7 @@ fn ids(addresses: &[CentralNodeAddress]) -> Vec<CentralId> {
 impl Shell {
     fn new(node: Arc<PeerNode>, events: mpsc::Sender<Event>) -> Self {
         let addresses = ordered(node.config.central_nodes.clone());
-        node.status.send_modify(|status| {
-            status.central_nodes = addresses.iter().cloned().map(CentralNodeInfo::new).collect();
-        });
+        node.note(StatusEvent::Listed(addresses.clone()));
         let mut shell = Self {
             policy: policy(&node),
             state: State::new(ids(&addresses)),
@@ -216,87 +193,11 @@ impl Shell {
         }
     }
 
-    fn dial(&mut self, epoch: u64, central: &CentralId) {
-        let Some(address) = self.central_nodes.addresses.get(central.as_str()).cloned() else { return };
-        let now = self.node.env.clock.now();
-        self.mark(central.as_str(), |info| {
-            info.state = CentralNodeState::Connecting;
-            info.last_attempt = Some(now);
-        });
-        tracing::info!(
-            central_node_id = central.as_str(),
-            host = address.host,
-            port = address.port,
-            priority = address.priority,
-            "connecting"
-        );
-        let (node, events) = (Arc::clone(&self.node), self.events.clone());
-        let task = async move {
-            let outcome = supervise::caught(connect(&node, &address, epoch, events)).await;
-            (epoch, outcome.unwrap_or_else(|why| Err(Refusal::passing(why))))
-        };
-        let (central, attempt) = (central.as_str().to_owned(), self.dials.spawn(task));
-        self.dialling = Some(Dialling { epoch, central, attempt });
-    }
-
-    fn dialled(&mut self, epoch: u64, outcome: DialOutcome) {
-        // An attempt that was given up has no say in how its node stands.
-        let current = self.dialling.take_if(|dialling| dialling.epoch == epoch);
-        let central = current.map(|dialling| dialling.central).unwrap_or_default();
-        let now = self.node.env.clock.now();
-        let event = match outcome {
-            Ok((session, info)) => {
-                self.accepted = Some(session);
-                let version = info.central_version;
-                self.node.status.send_modify(|status| status.central_version = version);
-                self.mark(&central, |known| {
-                    known.last_success = Some(now);
-                    known.consecutive_failures = 0;
-                    known.last_error = None;
-                });
-                Event::ConnectOk { epoch, info }
-            }
-            Err(refusal) => {
-                self.mark(&central, |known| {
-                    known.state = CentralNodeState::Failed;
-                    known.consecutive_failures += 1;
-                    known.last_error = Some(refusal.message.clone());
-                });
-                tracing::warn!(
-                    central_node_id = central,
-                    reason = refusal.message,
-                    "connection attempt failed"
-                );
-                let (fault, message, retry_after) = (refusal.fault, refusal.message, refusal.retry_after);
-                if refusal.split_brain {
-                    Event::ConnectOk { epoch, info: SessionInfo::refused_for_lineage() }
-                } else {
-                    Event::ConnectFailed { epoch, fault, message, retry_after }
-                }
-            }
-        };
-        self.handle(event);
-    }
-
-    fn abandon(&mut self, epoch: u64) {
-        if let Some(dialling) = self.dialling.take_if(|dialling| dialling.epoch == epoch) {
-            dialling.attempt.abort();
-        }
-        self.node.status.send_modify(|status| {
-            for info in
-                status.central_nodes.iter_mut().filter(|info| info.state == CentralNodeState::Connecting)
-            {
-                info.state = CentralNodeState::Disconnected;
-            }
-        });
-    }
-
     fn open(&mut self, epoch: u64, central: &CentralId, plan: SyncPlan) {
         let Some(session) = self.accepted.take() else { return };
         let plan =
             if self.node.config.sync.force_full_on_startup && epoch == 1 { SyncPlan::Full } else { plan };
-        self.mark(central.as_str(), |info| info.state = CentralNodeState::Connected);
-        self.node.status.send_modify(|status| status.configuration_fault = None);
+        self.mark(central.as_str(), DialEvent::Opened);
         self.running = Some(session.start(plan));
     }
 
@@ -310,14 +211,7 @@ impl Shell {
     fn close(&mut self, epoch: u64) {
         if let Some(running) = self.running.take_if(|running| running.epoch() == epoch) {
             running.stop();
-            self.node.status.send_modify(|status| {
-                (status.subscribed_at, status.syncing, status.ahead, status.heartbeat.missed) =
-                    (None, false, None, 0);
-                status.behind_beats = 0;
-                for info in status.central_nodes.iter_mut().filter(|info| info.is_active()) {
-                    info.state = CentralNodeState::Disconnected;
-                }
-            });
+            self.node.note(StatusEvent::SessionClosed);
         }
     }
 
@@ -334,19 +228,6 @@ impl Shell {
         }
     }
 
-    /// Asks a better central node whether it would take this peer, on a connection of its own.
-    fn probe(&mut self, epoch: u64, central: CentralId) {
-        let Some(address) = self.central_nodes.addresses.get(central.as_str()).cloned() else { return };
-        let (node, events) = (Arc::clone(&self.node), self.events.clone());
-        tokio::spawn(async move {
-            let event = match supervise::caught(probe(&node, &address)).await {
-                Ok(true) => Event::ProbeOk { epoch, central },
-                Ok(false) | Err(_) => Event::ProbeFailed { epoch, central },
-            };
-            drop(events.send(event).await);
-        });
-    }
-
     fn command(&mut self, command: Command) {
         match command {
             Command::Reconnect => self.handle(Event::ReconnectRequested),
@@ -361,53 +242,39 @@ impl Shell {
     /// Writes what the machine's state says into the status.
     fn show(&self, changed: bool) {
         let (clock, state) = (&self.node.env.clock, &self.state);
-        let (now, elapsed) = (clock.now(), clock.monotonic());
-        let ago = |at: sorcha_register::clock::Monotonic| {
-            let millis = i64::try_from(elapsed.since(at).as_millis()).unwrap_or(i64::MAX);
-            sorcha_register::clock::Timestamp::from_millis(now.as_millis().saturating_sub(millis))
+        let (at, elapsed) = (clock.now(), clock.monotonic());
+        let ago = |since: Monotonic| {
+            let millis = i64::try_from(elapsed.since(since).as_millis()).unwrap_or(i64::MAX);
+            Timestamp::from_millis(at.as_millis().saturating_sub(millis))
         };
-        let session = state.session();
-        self.node.status.send_modify(|status| {
-            status.state = state.peer_state();
-            if changed {
-                status.since = now;
-                status.push_transition(now, format!("{}", state.peer_state()));
-            }
-            if status.session_id.as_deref() != session.map(|session| session.id.as_str()) {
-                status.connected_at = session.map(|_| now);
-            }
-            status.central_node_id = session.map(|session| session.central.as_str().to_owned());
-            status.session_id = session.map(|session| session.id.as_str().to_owned());
-            status.isolated_since = state.isolated_since().map(ago);
-            status.split_brain = state.memory.split_brain.as_ref().map(|central| central.as_str().to_owned());
-        });
+        let session =
+            state.session().map(|session| (session.central.to_string(), session.id.as_str().to_owned()));
+        self.node.note(StatusEvent::Shown(Shown {
+            state: state.peer_state(),
+            changed,
+            at,
+            session: session.clone(),
+            isolated_since: state.isolated_since().map(ago),
+            split_brain: state.memory.split_brain.as_ref().map(CentralId::to_string),
+        }));
         if changed {
             self.node.env.metrics.connection_status(u64::from(state.peer_state().gauge()));
-            if matches!(state.peer_state(), PeerState::Connected) {
-                tracing::info!(
-                    central_node_id = session.map(|session| session.central.as_str()),
-                    session_id = session.map(|session| session_name(session.id.as_str())),
-                    "connected"
-                );
-            }
+        }
+        if let Some((central, id)) = session.filter(|_| changed && state.peer_state() == PeerState::Connected)
+        {
+            tracing::info!(central_node_id = central, session_id = session_name(&id), "connected");
         }
     }
 
     /// A store that is not the peer's any more shows also while nothing is to be stored.
     fn look_at_store(&self) {
         let fault = self.node.replica.store_fault().map(|error| error.to_string());
-        self.node.status.send_if_modified(|status| {
-            let changed = status.store_fault != fault;
-            status.store_fault = fault;
-            changed
-        });
+        if self.node.status.borrow().store_fault != fault {
+            self.node.note(StatusEvent::StoreSeen(fault));
+        }
     }
 
-    fn mark(&self, central: &str, change: impl FnOnce(&mut CentralNodeInfo)) {
-        self.node.status.send_modify(|status| {
-            if let Some(info) = status.central_node(central) {
-                change(info);
-            }
-        });
+    fn mark(&self, central: &str, event: DialEvent) {
+        self.node.note(StatusEvent::Dial(central.to_owned(), event));
     }
 }

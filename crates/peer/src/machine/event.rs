@@ -136,7 +136,7 @@ pub struct SessionInfo {
     /// The central node's lineage against the replica's.
     pub lineage: LineageMatch,
     /// What the peer holds.
-    pub replica: Replica,
+    pub replica: Holdings,
 }
 
 impl SessionInfo {
@@ -147,7 +147,7 @@ impl SessionInfo {
             session: SessionId::new(""),
             central_version: Version::ZERO,
             lineage: LineageMatch::Foreign,
-            replica: Replica::Diverged,
+            replica: Holdings::Diverged,
         }
     }
 }
@@ -167,7 +167,7 @@ pub enum LineageMatch {
 
 /// What the peer holds when it connects.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Replica {
+pub enum Holdings {
     /// Nothing.
     Empty,
     /// Verified entries.

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::{
     effect::{DisconnectReason, Effect, Report, SyncPlan},
-    event::{Event, Fault, LineageMatch, Replica, SessionInfo},
+    event::{Event, Fault, Holdings, LineageMatch, SessionInfo},
     phase::{Beat, Departure, Isolation, Outage, Progress, Search, Session, Stage, Tally, Wait},
     state::Phase,
     turn::Turn,
@@ -155,10 +155,10 @@ fn arrival(departure: Departure, to: CentralId) -> Report {
 
 /// Full only where the version held proves nothing at this node (ADR 41); a node of the original
 /// contract proves nothing but its own checkpoint (protocol section 6.7, reset).
-fn sync_plan(central: &CentralId, lineage: LineageMatch, replica: &Replica) -> SyncPlan {
+fn sync_plan(central: &CentralId, lineage: LineageMatch, replica: &Holdings) -> SyncPlan {
     match (replica, lineage) {
-        (Replica::Held { .. }, LineageMatch::Same) => SyncPlan::Resume,
-        (Replica::Held { checkpoint_of: Some(owner) }, LineageMatch::Unknown) if owner == central => {
+        (Holdings::Held { .. }, LineageMatch::Same) => SyncPlan::Resume,
+        (Holdings::Held { checkpoint_of: Some(owner) }, LineageMatch::Unknown) if owner == central => {
             SyncPlan::Resume
         }
         _ => SyncPlan::Full,

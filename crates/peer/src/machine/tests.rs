@@ -15,7 +15,7 @@ use sorcha_register::{clock::Monotonic, names::Version};
 use super::{
     Moment, deadline,
     effect::{Effect, Report},
-    event::{Action, Event, Fault, LineageMatch, Loss, Replica, SessionInfo},
+    event::{Action, Event, Fault, Holdings, LineageMatch, Loss, SessionInfo},
     phase::SessionId,
     state::{PeerState, State},
     step,
@@ -189,7 +189,7 @@ fn info(epoch: u64, lineage: LineageMatch) -> SessionInfo {
         session: SessionId::new(format!("s{epoch}")),
         central_version: Version::FIRST,
         lineage,
-        replica: Replica::Held { checkpoint_of: None },
+        replica: Holdings::Held { checkpoint_of: None },
     }
 }
 

@@ -14,21 +14,21 @@ use tonic::Status;
 use tracing::Instrument as _;
 
 use super::{
-    Session,
+    LiveSession,
     faults::{Meaning, meaning},
     standstill::Standstill,
     told::{ANSWER_BYTES, told},
 };
 use crate::{
     machine::event::{Action, Event},
-    status::{Ahead, Comparison},
+    status::{Ahead, Comparison, HeartbeatEvent, Said, StatusEvent},
 };
 
 /// Share of the interval by which beats vary, so that peers don't beat in step.
 const JITTER: f64 = 0.1;
 
 /// Beats until the session ends: the first at once, for the round trip and the comparison of digests.
-pub(super) async fn run(session: Session, mut slowdown: watch::Receiver<u32>) {
+pub(super) async fn run(session: LiveSession, mut slowdown: watch::Receiver<u32>) {
     let mut client = HeartbeatClient::new(session.channel.clone()).max_decoding_message_size(ANSWER_BYTES);
     let mut standstill = Standstill::since(session.node.env.clock.monotonic());
     loop {
@@ -41,15 +41,10 @@ pub(super) async fn run(session: Session, mut slowdown: watch::Receiver<u32>) {
     }
 }
 
-async fn beat(session: &Session, client: &mut HeartbeatClient<tonic::transport::Channel>) {
+async fn beat(session: &LiveSession, client: &mut HeartbeatClient<tonic::transport::Channel>) {
     let (node, clock) = (&session.node, &session.node.env.clock);
-    let mut sequence = 0;
-    node.status.send_modify(|status| {
-        status.heartbeat.sequence += 1;
-        status.heartbeat.sent += 1;
-        status.heartbeat.last_sent = Some(clock.now());
-        sequence = status.heartbeat.sequence;
-    });
+    node.note(StatusEvent::Heartbeat(HeartbeatEvent::Sent(clock.now())));
+    let sequence = node.status.borrow().heartbeat.sequence;
     let message = message(session, sequence);
     let (version, digest) = (message.last_sync_version, message.register_digest.clone());
     let started = clock.monotonic();
@@ -70,7 +65,7 @@ async fn beat(session: &Session, client: &mut HeartbeatClient<tonic::transport::
     }
 }
 
-fn message(session: &Session, sequence_number: i64) -> v1::HeartbeatMessage {
+fn message(session: &LiveSession, sequence_number: i64) -> v1::HeartbeatMessage {
     let node = &session.node;
     let state = node.replica.state();
     let view = &state.view;
@@ -101,38 +96,23 @@ fn message(session: &Session, sequence_number: i64) -> v1::HeartbeatMessage {
 }
 
 async fn acknowledged(
-    session: &Session,
+    session: &LiveSession,
     ack: &v1::HeartbeatAcknowledgement,
     round_trip: Duration,
     sent_version: i64,
     sent_digest: &Bytes,
 ) {
     let node = &session.node;
-    let action = match ack.recommended_action() {
-        RecommendedAction::None => Action::None,
-        RecommendedAction::Sync => Action::Sync,
-        RecommendedAction::ReduceFrequency => Action::ReduceFrequency,
-        RecommendedAction::Failover => Action::Failover,
-        RecommendedAction::Reconnect => Action::Reconnect,
-    };
+    let action = advice(ack.recommended_action());
     if !ack.success && action == Action::None {
         return missed(session, 0, &ack.message).await;
     }
-    let now = node.env.clock.moment();
-    let central = Version::new("current_system_register_version", ack.current_system_register_version);
-    let (replica, sent) = (ack.replica(), Version::new("version", sent_version).unwrap_or_default());
-    let equal = ack.current_system_register_version == sent_version
-        && (ack.register_digest.is_empty() || ack.register_digest == *sent_digest);
-    node.status.send_modify(|status| {
-        status.heartbeat.acknowledge(now.wall, round_trip);
-        if let Ok(central) = central {
-            status.hear_of(central, node.replica.head(), equal, now);
-            status.compare(central, sent, compared(replica));
-        }
-    });
+    let (at, held) = (node.env.clock.moment(), node.replica.head());
+    let said = said(ack, sent_version, sent_digest, held);
+    node.note(StatusEvent::Heartbeat(HeartbeatEvent::Acknowledged { at, round_trip, said }));
     node.env.metrics.heartbeat_acknowledged(&session.central, round_trip);
     node.env.metrics.lag(node.status.borrow().signed_lag(node.replica.head()));
-    tell_ahead(session, sent);
+    tell_ahead(session, Version::new("version", sent_version).unwrap_or_default());
     if diverged(ack, sent_version, sent_digest) {
         tracing::error!(
             central_node_id = session.central,
@@ -142,14 +122,42 @@ async fn acknowledged(
         session.tell(Event::ReplicaDiverged { epoch: session.epoch }).await;
     }
     // The peer compares the versions itself, too (protocol D38).
-    let behind = central.is_ok_and(|central| central > node.replica.head());
+    let behind = said.is_some_and(|said| said.central > node.replica.head());
     let action = if behind && action == Action::None { Action::Sync } else { action };
     session.tell(Event::HeartbeatAcked { epoch: session.epoch, action }).await;
 }
 
+const fn advice(recommended: RecommendedAction) -> Action {
+    match recommended {
+        RecommendedAction::None => Action::None,
+        RecommendedAction::Sync => Action::Sync,
+        RecommendedAction::ReduceFrequency => Action::ReduceFrequency,
+        RecommendedAction::Failover => Action::Failover,
+        RecommendedAction::Reconnect => Action::Reconnect,
+    }
+}
+
+/// What an acknowledgement says of the register, unless it states a version that there can't be.
+fn said(
+    ack: &v1::HeartbeatAcknowledgement,
+    sent_version: i64,
+    sent_digest: &Bytes,
+    held: Version,
+) -> Option<Said> {
+    let stated = ack.current_system_register_version;
+    Some(Said {
+        central: Version::new("current_system_register_version", stated).ok()?,
+        sent: Version::new("version", sent_version).unwrap_or_default(),
+        equal: stated == sent_version
+            && (ack.register_digest.is_empty() || ack.register_digest == *sent_digest),
+        told: compared(ack.replica()),
+        held,
+    })
+}
+
 /// Logs that the replica is ahead. A central node that lost what is held is an integrity fault; one that can't read its store
 /// is not, and the peer can't tell it from one that lies.
-fn tell_ahead(session: &Session, held: Version) {
+fn tell_ahead(session: &LiveSession, held: Version) {
     let status = session.node.status.borrow();
     let Some(ahead) = status.ahead_in_words(held) else { return };
     let (central_node_id, version) = (session.central.as_str(), held.get());
@@ -175,7 +183,7 @@ fn diverged(ack: &v1::HeartbeatAcknowledgement, sent_version: i64, sent_digest: 
     differs || ack.replica() == ReplicaComparison::Diverged
 }
 
-async fn failed(session: &Session, sequence: i64, status: &Status) {
+async fn failed(session: &LiveSession, sequence: i64, status: &Status) {
     match meaning(status) {
         Meaning::Lost(loss) => session.tell(Event::ConnectionLost { epoch: session.epoch, loss }).await,
         Meaning::Rejected => session.tell(Event::SessionRejected { epoch: session.epoch }).await,
@@ -183,7 +191,7 @@ async fn failed(session: &Session, sequence: i64, status: &Status) {
     }
 }
 
-async fn missed(session: &Session, sequence: i64, reason: &str) {
+async fn missed(session: &LiveSession, sequence: i64, reason: &str) {
     let reason = told(reason);
     tracing::warn!(
         central_node_id = session.central,
@@ -192,7 +200,7 @@ async fn missed(session: &Session, sequence: i64, reason: &str) {
         reason,
         "heartbeat missed"
     );
-    session.node.status.send_modify(|status| status.heartbeat.miss(&reason));
+    session.node.note(StatusEvent::Heartbeat(HeartbeatEvent::Missed(reason)));
     session.node.env.metrics.heartbeat_missed(&session.central);
     session.tell(Event::HeartbeatMissed { epoch: session.epoch }).await;
 }

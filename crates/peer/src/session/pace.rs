@@ -48,7 +48,7 @@ impl Received {
 
 /// The pace of one stream. Only the time spent in waiting counts: what this peer does with what came is its own affair.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct StreamPace {
     window: Duration,
     received: Received,
     /// Bytes received when the window began, and the time waited since.
@@ -56,7 +56,7 @@ pub(super) struct Pace {
     waited: Duration,
 }
 
-impl Pace {
+impl StreamPace {
     /// For a stream whose bytes are counted in `received`.
     pub(super) fn new(window: Duration, received: Received) -> Self {
         Self { window, before: received.bytes(), received, waited: Duration::ZERO }
@@ -135,7 +135,7 @@ mod tests {
     /// Messages of so many bytes, one after each pause, until the pace gives up; how long that took.
     async fn trickle(bytes: usize, pause: Duration, messages: u32) -> Result<(), Duration> {
         let received = Received::default();
-        let (mut pace, began) = (Pace::new(WINDOW, received.clone()), Instant::now());
+        let (mut pace, began) = (StreamPace::new(WINDOW, received.clone()), Instant::now());
         for _ in 0..messages {
             pace.wait(sleep(pause)).await.map_err(|_stalled| began.elapsed())?;
             received.add(bytes);
@@ -154,7 +154,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_large_message_over_a_slow_line_is_waited_for() {
         let received = Received::default();
-        let mut pace = Pace::new(WINDOW, received.clone());
+        let mut pace = StreamPace::new(WINDOW, received.clone());
         let message = async {
             for _ in 0..600 {
                 sleep(Duration::from_secs(1)).await;
@@ -167,7 +167,7 @@ mod tests {
     /// A disk that takes minutes is no fault of the central node.
     #[tokio::test(start_paused = true)]
     async fn what_the_peer_does_meanwhile_does_not_count() {
-        let mut pace = Pace::new(WINDOW, Received::default());
+        let mut pace = StreamPace::new(WINDOW, Received::default());
         for _ in 0..20 {
             assert_eq!(pace.wait(sleep(Duration::from_secs(1))).await, Ok(()));
             sleep(Duration::from_secs(300)).await;

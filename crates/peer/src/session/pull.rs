@@ -1,32 +1,28 @@
 //! Pulls: full, incremental, and the repair of what was found damaged (protocol section 6.5, ADR 27 and 41).
 
 mod gathered;
+mod stream;
 mod whole;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
-use sorcha_proto::{EncodedEntry, metadata, v1};
 use sorcha_register::{
-    entry::SealedEntry,
-    names::{Lineage, RegisterDigest, Version},
+    names::Version,
     succession::{self, Contradiction, Successor},
 };
 use sorcha_store::StoreError;
-use tonic::{Status, Streaming, metadata::MetadataMap};
+use tonic::Status;
 
-use self::gathered::Gathered;
 pub(super) use self::whole::{Partial, full};
-use super::{
-    Session,
-    pace::{Pace, Stalled},
-    told::told,
+use self::{
+    gathered::Gathered,
+    stream::{Snapshot, open, receive, receive_some},
 };
-use crate::replica::{Batch, NotTaken};
-
-/// Entries between two log lines of progress (protocol section 10).
-const PROGRESS: usize = 100;
-/// Asks for all entries, whatever cap is configured.
-const NO_CAP: u32 = u32::MAX;
+use super::{LiveSession, pace::Stalled, told::told};
+use crate::{
+    replica::{Batch, NotTaken},
+    status::StatusEvent,
+};
 
 /// Why a pull failed.
 #[derive(Debug, thiserror::Error)]
@@ -52,13 +48,6 @@ impl From<NotTaken> for PullError {
     }
 }
 
-/// What a central node says its stream is a snapshot of; nothing, from one of the original contract.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Snapshot {
-    head: Option<Version>,
-    digest: Option<RegisterDigest>,
-}
-
 /// The outcome of a pull that brought nothing wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pulled {
@@ -82,7 +71,7 @@ pub(super) struct News {
 
 /// Fetches what is newer than the replica. Nothing of it is taken before the central node has shown that its register is the
 /// one that is held, and more.
-pub(super) async fn incremental(session: &Session, news: &mut News) -> Result<Pulled, PullError> {
+pub(super) async fn incremental(session: &LiveSession, news: &mut News) -> Result<Pulled, PullError> {
     let replica = &session.node.replica;
     if !replica.findings().is_empty() {
         return repair(session).await;
@@ -122,7 +111,7 @@ pub(super) async fn incremental(session: &Session, news: &mut News) -> Result<Pu
 
 /// Fetches only what was found damaged or missing, and what is newer; then the whole replica must have the
 /// central node's digest, or all of it is fetched anew.
-async fn repair(session: &Session) -> Result<Pulled, PullError> {
+async fn repair(session: &LiveSession) -> Result<Pulled, PullError> {
     let replica = &session.node.replica;
     let findings = replica.findings();
     let bad: BTreeSet<Version> = findings.iter().filter_map(|finding| finding.version).collect();
@@ -163,161 +152,17 @@ async fn repair(session: &Session) -> Result<Pulled, PullError> {
     Ok(Pulled::Complete(count))
 }
 
-struct Opened {
-    entries: Streaming<EncodedEntry>,
-    snapshot: Snapshot,
-    pace: Pace,
-    /// Memory that what comes may take, bytes.
-    most: u64,
-}
-
-impl Opened {
-    async fn message(&mut self) -> Result<Option<EncodedEntry>, PullError> {
-        Ok(self.pace.wait(self.entries.message()).await??)
-    }
-}
-
-/// Opens a stream; `cap` 0 means the configured one. A `full` pull asks for the active entries only. A central node that
-/// states a lineage states what it sends, too.
-async fn open(session: &Session, after: Version, cap: u32, full: bool) -> Result<Opened, PullError> {
-    let cap = if cap == 0 { session.node.config.sync.max_blueprints } else { cap % NO_CAP };
-    // A full sync begins at the first version; what is held tells the central node how far it should have read its store.
-    let known = if full && session.genesis.is_some() { session.node.replica.head() } else { after };
-    let request = v1::SyncRequest {
-        peer_id: session.node.id.to_string(),
-        last_known_version: known.get(),
-        full_sync: full,
-        session_id: session.id.clone(),
-        max_blueprints: i32::try_from(cap).unwrap_or(i32::MAX),
-        request_time: session.node.env.clock.now().as_millis(),
-    };
-    let mut pace = Pace::new(session.node.config.sync.stall_timeout, session.received.clone());
-    let mut client = session.metered_client();
-    let response = if full {
-        pace.wait(client.full_sync(request)).await??
-    } else {
-        pace.wait(client.incremental_sync(request)).await??
-    };
-    let lineage = text(response.metadata(), metadata::LINEAGE).and_then(Lineage::from_hex);
-    let expected = session.genesis.as_ref().map(|genesis| genesis.lineage());
-    match (expected, lineage) {
-        (Some(held), Some(stated)) if held != stated => {
-            return Err(Contradiction::OtherLineage { held, stated }.into());
-        }
-        // It stated none when the session was opened: that is settled with a new one.
-        (None, Some(_)) => return Err(Status::failed_precondition("a lineage is stated only now").into()),
-        _ => {}
-    }
-    let snapshot = Snapshot {
-        head: text(response.metadata(), metadata::VERSION)
-            .and_then(|v| Version::new("version", v.parse().ok()?).ok()),
-        digest: text(response.metadata(), metadata::DIGEST).and_then(RegisterDigest::from_hex),
-    };
-    if expected.is_some() && (snapshot.head.is_none() || snapshot.digest.is_none()) {
-        return Err(Contradiction::NoDigest.into());
-    }
-    let most = session.node.config.sync.replica_memory();
-    Ok(Opened { entries: response.into_inner(), snapshot, pace, most })
-}
-
-fn text<'m>(metadata: &'m MetadataMap, key: &str) -> Option<&'m str> {
-    metadata.get(key)?.to_str().ok()
-}
-
-fn capped(session: &Session, count: usize) -> bool {
+fn capped(session: &LiveSession, count: usize) -> bool {
     let cap = session.node.config.sync.max_blueprints as usize;
     cap > 0 && count >= cap
 }
 
-/// Receives a whole stream; its clean end is the end mark.
-async fn receive(stream: &mut Opened, into: &mut Gathered) -> Result<(), PullError> {
-    while receive_some(stream, into, usize::MAX).await? {}
-    Ok(())
-}
-
-/// Receives up to `limit` entries, each checked, at versions that rise after what is there: nothing is kept twice. False at the
-/// end of the stream.
-async fn receive_some(stream: &mut Opened, into: &mut Gathered, limit: usize) -> Result<bool, PullError> {
-    for _ in 0..limit {
-        let Some(encoded) = stream.message().await? else { return Ok(false) };
-        let sealed = next_entry(encoded, into.last(), stream.snapshot.head)?;
-        tell_progress(into.len() + 1, &sealed);
-        into.add(sealed, stream.most)?;
-    }
-    Ok(true)
-}
-
-fn tell_progress(entries: usize, newest: &SealedEntry) {
-    if entries.is_multiple_of(PROGRESS) {
-        tracing::debug!(entries, version = newest.entry().version.get(), "sync progress");
-    }
-}
-
-/// The next entry of a stream: whole, after the last one, and within what the central node said that it
-/// sends.
-fn next_entry(
-    encoded: EncodedEntry,
-    last: Option<Version>,
-    head: Option<Version>,
-) -> Result<Arc<SealedEntry>, PullError> {
-    let sealed =
-        SealedEntry::decode(encoded.0).map_err(|error| PullError::Entry(told(&error.to_string())))?;
-    let version = sealed.entry().version;
-    let id = || sealed.entry().blueprint_id.clone();
-    if let Some(after) = last.filter(|last| version <= *last) {
-        return Err(Contradiction::OutOfOrder { id: id(), version, after }.into());
-    }
-    if let Some(head) = head.filter(|head| version > *head) {
-        return Err(Contradiction::BeyondHead { id: id(), version, head }.into());
-    }
-    Ok(sealed)
-}
-
-fn heard(session: &Session, snapshot: Snapshot) {
+fn heard(session: &LiveSession, snapshot: Snapshot) {
     let node = &session.node;
     let view = node.replica.view();
     let central = snapshot.head.unwrap_or(view.head());
     let equal = snapshot.digest.is_none_or(|digest| digest == view.digest());
-    node.status.send_modify(|status| {
-        status.hear_of(central.max(status.central_version), view.head(), equal, node.env.clock.moment())
-    });
+    let at = node.env.clock.moment();
+    node.note(StatusEvent::Heard { central, held: view.head(), equal, at });
     node.env.metrics.version(view.head().get());
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use sorcha_register::testing::entry;
-
-    fn version(number: i64) -> Version {
-        Version::new("version", number).unwrap()
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_taken_of_any_stream_rises_up_to_the_stated_head(
-            versions in proptest::collection::vec(0..20i64, 0..20),
-            damage in proptest::option::of((any::<proptest::sample::Index>(), any::<u8>())),
-            head in proptest::option::of(1..20i64),
-        ) {
-            let head = head.map(version);
-            let mut taken: Vec<Arc<SealedEntry>> = Vec::new();
-            for number in versions {
-                let mut bytes = entry(&format!("b{number}"), number).seal().encoded().to_vec();
-                if let Some((index, value)) = damage {
-                    let at = index.index(bytes.len());
-                    bytes[at] = value;
-                }
-                let last = taken.last().map(|last| last.entry().version);
-                if let Ok(sealed) = next_entry(EncodedEntry(bytes.into()), last, head) {
-                    taken.push(sealed);
-                }
-            }
-            let versions: Vec<_> = taken.iter().map(|sealed| sealed.entry().version).collect();
-            prop_assert!(versions.is_sorted_by(|a, b| a < b));
-            prop_assert!(versions.iter().all(|v| *v > Version::ZERO && head.is_none_or(|head| *v <= head)));
-        }
-    }
 }

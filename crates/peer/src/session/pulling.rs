@@ -12,17 +12,14 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument as _;
 
 use super::{
-    Session,
+    LiveSession,
     pull::{self, News, Partial, PullError, Pulled},
-    refusal,
-    replicate::{Failed, Ways},
+    ways::{Ways, failure},
 };
 use crate::{
-    machine::{
-        effect::SyncPlan,
-        event::{Event, Fault},
-    },
-    status::SyncRecord,
+    machine::effect::SyncPlan,
+    replication::{PullOutcome, SyncEvent},
+    status::{PullEvent, StatusEvent, SyncRecord},
 };
 
 /// What is asked for.
@@ -43,18 +40,19 @@ impl Request {
 }
 
 /// Pulls until the session ends.
-pub(super) async fn run(session: Session, ways: Arc<Ways>, requests: mpsc::Receiver<Request>) {
+pub(super) async fn run(session: LiveSession, ways: Arc<Ways>, requests: mpsc::Receiver<Request>) {
     let mut supervisor = Supervisor::new("pull", &session.node.env);
     let mut pulling = Pulling { session, ways, requests, partial: Partial::default(), news: News::default() };
     loop {
         let why = supervisor.watch(pulling.work()).await;
-        pulling.died(&why).await;
+        (pulling.partial, pulling.news) = (Partial::default(), News::default());
+        pulling.ways.on(SyncEvent::PullDied(format!("the pull died: {why}"))).await;
         supervisor.pause().await;
     }
 }
 
 struct Pulling {
-    session: Session,
+    session: LiveSession,
     ways: Arc<Ways>,
     requests: mpsc::Receiver<Request>,
     partial: Partial,
@@ -90,35 +88,17 @@ impl Pulling {
                     // The session is over; its tasks end with it.
                     None => std::future::pending().await,
                 },
-                () = self.ways.pull_due() => drop(self.pull().await),
+                () = self.ways.pull_due() => drop(self.pull(false).await),
             }
         }
     }
 
-    /// Brings order into what a pull that did not end has left.
-    async fn died(&mut self, why: &str) {
-        (self.partial, self.news) = (Partial::default(), News::default());
-        self.ways.set_replacing(false);
-        let why = format!("the pull died: {why}");
-        self.session.node.status.send_modify(|status| {
-            status.syncing = false;
-            status.last_sync_error = Some(why.clone());
-        });
-        self.session.replication_fails(why.clone());
-        self.ways.pull_within(Duration::ZERO);
-        let epoch = self.session.epoch;
-        self.session.tell(Event::SyncFailed { epoch, fault: Fault::Passing, message: why }).await;
-    }
-
     async fn serve(&mut self, request: Request) {
         match request {
-            Request::Resync if self.session.node.resync.pending().is_some() => drop(self.pull().await),
+            Request::Resync if self.session.node.resync.pending().is_some() => drop(self.pull(false).await),
             Request::Resync => {}
             Request::Sync { plan, reply } => {
-                if plan == SyncPlan::Full {
-                    self.ways.set_plan(SyncPlan::Full);
-                }
-                let outcome = self.pull().await;
+                let outcome = self.pull(plan == SyncPlan::Full).await;
                 if let Some(reply) = reply {
                     drop(reply.send(outcome));
                 }
@@ -126,10 +106,9 @@ impl Pulling {
         }
     }
 
-    /// One pull, with its record, its event and the time of the next.
-    async fn pull(&mut self) -> Result<usize, String> {
-        self.ways.begin_pull();
-        let begun = self.begin();
+    /// One pull, with its record and what follows from it; of everything, if so asked for.
+    async fn pull(&mut self, full: bool) -> Result<usize, String> {
+        let begun = self.begin(full).await;
         let span = match begun.plan {
             SyncPlan::Full => spans::full_sync(&self.session.node.id, &self.session.central),
             SyncPlan::Resume => {
@@ -149,24 +128,23 @@ impl Pulling {
         if let Some(token) = begun.asked.filter(|_| matches!(outcome, Ok(Pulled::Complete(_)))) {
             self.session.node.resynced(token).await;
         }
-        self.pulled(outcome).await;
+        self.ways.on(SyncEvent::PullEnded(self.outcome(&outcome))).await;
         error.map_or(Ok(entries), Err)
     }
 
-    fn begin(&self) -> Begun {
+    async fn begin(&self, full: bool) -> Begun {
         let node = &self.session.node;
         let asked = node.resync.pending();
-        if asked.is_some() {
-            self.ways.set_plan(SyncPlan::Full);
-        }
+        let damaged = !node.replica.findings().is_empty();
+        self.ways.on(SyncEvent::PullBegins { full: full || asked.is_some(), damaged }).await;
         let begun = Begun {
-            plan: self.ways.plan(),
+            plan: self.ways.state().plan(),
             asked,
             from: node.replica.head(),
             started: node.env.clock.now(),
             since: node.env.clock.monotonic(),
         };
-        node.status.send_modify(|status| status.syncing = true);
+        node.note(StatusEvent::Pull(PullEvent::Began));
         tracing::debug!(
             central_node_id = self.session.central,
             session_id = session_name(&self.session.id),
@@ -178,25 +156,20 @@ impl Pulling {
     }
 
     async fn fetch(&mut self, plan: SyncPlan) -> Result<Pulled, PullError> {
-        let replaces = plan == SyncPlan::Full || !self.session.node.replica.findings().is_empty();
-        self.ways.set_replacing(replaces);
         let pulled = match plan {
             SyncPlan::Full => pull::full(&self.session, &mut self.partial).await,
             SyncPlan::Resume => pull::incremental(&self.session, &mut self.news).await,
         };
-        self.ways.set_replacing(false);
+        self.ways.on(SyncEvent::PullFetched).await;
         pulled
     }
 
     fn record(&self, begun: &Begun, elapsed: Duration, entries: usize, error: Option<String>) {
         let (node, sync_type) = (&self.session.node, begun.sync_type());
         let (from, to, is_good) = (begun.from, node.replica.head(), error.is_none());
-        node.status.send_modify(|status| {
-            status.syncing = false;
-            let id = status.syncs.front().map_or(1, |newest| newest.id + 1);
-            let (started, ended) = (begun.started, node.env.clock.now());
-            status.push_sync(SyncRecord { id, sync_type, started, ended, entries, from, to, error });
-        });
+        let (id, started, ended) = (0, begun.started, node.env.clock.now());
+        let record = SyncRecord { id, sync_type, started, ended, entries, from, to, error };
+        node.note(StatusEvent::Pull(PullEvent::Ended(record)));
         if !is_good {
             return node.env.metrics.sync_failed(sync_type);
         }
@@ -213,64 +186,25 @@ impl Pulling {
         );
     }
 
-    async fn pulled(&mut self, outcome: Result<Pulled, PullError>) {
-        let epoch = self.session.epoch;
-        match outcome {
-            Ok(Pulled::Complete(_)) => {
-                refusal::settle(&self.session.node, &self.session.central);
-                self.ways.set_level(true);
-                self.ways.set_plan(SyncPlan::Resume);
-                self.ways.works();
-                self.session.replication_works();
-                self.ways.end_pull(self.session.node.config.sync.interval);
-                self.session.tell(Event::SyncSucceeded { epoch }).await;
-            }
-            Ok(Pulled::Behind) => {
-                // Its tail may be late. If it has lost versions, heartbeats tell; what it gives instead is not pushed here.
-                self.ways.set_level(false);
-                let (_, wait) = self.ways.count_failure();
-                self.ways.end_pull(wait);
-            }
+    /// What a pull has come to.
+    fn outcome(&self, pulled: &Result<Pulled, PullError>) -> PullOutcome {
+        let central_node_id = self.session.central.as_str();
+        match pulled {
+            Ok(Pulled::Complete(_)) => PullOutcome::Complete,
+            Ok(Pulled::Behind) => PullOutcome::Behind,
             Ok(Pulled::Diverged) => {
-                tracing::error!(
-                    central_node_id = self.session.central,
-                    "replica diverged; comparing all of it"
-                );
-                self.ways.set_plan(SyncPlan::Full);
-                self.ways.end_pull(Duration::ZERO);
+                tracing::error!(central_node_id, "replica diverged; comparing all of it");
+                PullOutcome::Diverged
             }
             Ok(Pulled::Overtaken(_)) => {
-                tracing::debug!(
-                    central_node_id = self.session.central,
-                    "what was pushed is newer than the pull"
-                );
-                self.ways.end_pull(Duration::ZERO);
+                tracing::debug!(central_node_id, "what was pushed is newer than the pull");
+                PullOutcome::Overtaken
             }
-            Err(error) => self.failed(&error).await,
-        }
-    }
-
-    async fn failed(&self, error: &PullError) {
-        if matches!(error, PullError::Stalled(_)) {
-            self.session.node.env.metrics.stalled("pull");
-        }
-        match self.ways.failed(&self.session, error) {
-            Failed::Over(event) => {
-                self.ways.end_pull(self.session.node.config.sync.interval);
-                self.session.tell(event).await;
-            }
-            Failed::Retry { wait, event, is_trouble } => {
-                tracing::warn!(
-                    central_node_id = self.session.central, session_id = session_name(&self.session.id), %error,
-                    retry_in_ms = wait.as_millis(), "sync failed"
-                );
-                if is_trouble {
-                    self.session.replication_fails(error.to_string());
+            Err(error) => {
+                if matches!(error, PullError::Stalled(_)) {
+                    self.session.node.env.metrics.stalled("pull");
                 }
-                self.ways.end_pull(wait);
-                if let Some(event) = event {
-                    self.session.tell(event).await;
-                }
+                PullOutcome::Failed(failure(&self.session, error))
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The push stream on the peer's side: whole entries where the central node has them, else notices
 //! (protocol section 6.6, ADR 25).
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::FutureExt as _;
 use sorcha_proto::{EncodedEntry, v1};
@@ -11,8 +11,11 @@ use tokio::{sync::watch, time::timeout};
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Code, Response, Status, Streaming};
 
-use super::{Session, pull::PullError, told::told};
-use crate::replica::Batch;
+use super::{LiveSession, pull::PullError, told::told};
+use crate::{
+    replica::Batch,
+    status::{PushEvent, StatusEvent},
+};
 
 /// Once so many bytes have come, they are stored before more is taken.
 const BATCH_BYTES: usize = 4 << 20;
@@ -45,7 +48,7 @@ pub(super) enum Arrival {
 ///
 /// # Errors
 /// The central node's status; [`Code::DeadlineExceeded`] when it says nothing within `sync.stall_timeout`.
-pub(super) async fn open(session: &Session) -> Result<Push, Status> {
+pub(super) async fn open(session: &LiveSession) -> Result<Push, Status> {
     // The first message names the session and the version held.
     let position = session.node.replica.head();
     let (acknowledge, outgoing) = watch::channel(acknowledgement(session, position));
@@ -67,7 +70,7 @@ pub(super) async fn open(session: &Session) -> Result<Push, Status> {
 
 /// Waits for the beginning of an answer, and not for ever.
 async fn answered<T>(
-    session: &Session,
+    session: &LiveSession,
     call: impl Future<Output = Result<Response<T>, Status>>,
 ) -> Result<T, Status> {
     let patience = session.node.config.sync.stall_timeout;
@@ -80,7 +83,7 @@ async fn answered<T>(
     timeout(patience, call).await.unwrap_or_else(|_elapsed| Err(stalled())).map(Response::into_inner)
 }
 
-fn acknowledgement(session: &Session, version: Version) -> v1::PushAcknowledgement {
+fn acknowledgement(session: &LiveSession, version: Version) -> v1::PushAcknowledgement {
     v1::PushAcknowledgement {
         peer_id: session.node.id.to_string(),
         session_id: session.id.clone(),
@@ -103,7 +106,7 @@ impl Push {
     }
 
     /// Stores the entry and others that are there already, in one commit, and acknowledges them.
-    pub(super) async fn take(&mut self, session: &Session, first: First) -> Result<Arrival, PullError> {
+    pub(super) async fn take(&mut self, session: &LiveSession, first: First) -> Result<Arrival, PullError> {
         let first = match first {
             First::Entry(first) => first,
             First::Notice => return Ok(Arrival::PullNow),
@@ -145,7 +148,7 @@ fn decode(entry: EncodedEntry) -> Result<Arc<SealedEntry>, PullError> {
 }
 
 async fn store(
-    session: &Session,
+    session: &LiveSession,
     batch: Vec<Arc<SealedEntry>>,
     position: Version,
 ) -> Result<Version, PullError> {
@@ -164,14 +167,9 @@ async fn store(
     let took = node.env.clock.monotonic().since(started);
     received.iter().for_each(|span| spans::finish(span, took, &stored));
     stored?;
-    let (now, head) = (node.env.clock.moment(), node.replica.head());
-    node.status.send_modify(|status| {
-        for sealed in &batch {
-            let millis = now.wall.millis_since(sealed.entry().changed_at()).max(0).unsigned_abs();
-            status.push_latency(Duration::from_millis(millis));
-        }
-        status.hear_of(status.central_version.max(head), head, true, now);
-    });
+    let (at, head) = (node.env.clock.moment(), node.replica.head());
+    let published = batch.iter().map(|sealed| sealed.entry().changed_at()).collect();
+    node.note(StatusEvent::Push(PushEvent::Stored { published, head, at }));
     node.env.metrics.version(head.get());
     for sealed in &batch {
         let entry = sealed.entry();

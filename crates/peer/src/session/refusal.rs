@@ -4,7 +4,7 @@ use sorcha_register::{names::Version, succession::Contradiction};
 
 use crate::{
     PeerNode,
-    status::{CentralNodeState, Refused},
+    status::{Refused, StatusEvent},
 };
 
 /// Notes and tells a refusal.
@@ -22,15 +22,7 @@ pub(super) fn tell(node: &PeerNode, central: &str, contradiction: &Contradiction
         at: node.env.clock.now(),
         contradiction: contradiction.clone(),
     };
-    node.status.send_modify(|status| {
-        status.push_transition(refused.at, refused.to_string());
-        if let Some(info) = status.central_node(central) {
-            info.state = CentralNodeState::Failed;
-            info.consecutive_failures += 1;
-            info.last_error = Some(contradiction.to_string());
-        }
-        status.refuse(refused);
-    });
+    node.note(StatusEvent::Refused(refused));
 }
 
 /// Notes that a central node's register is a true continuation of what is held.
@@ -38,11 +30,8 @@ pub(super) fn settle(node: &PeerNode, central: &str) {
     if node.status.borrow().refused.is_none() {
         return;
     }
-    let now = node.env.clock.now();
-    node.status.send_modify(|status| {
-        if status.settle(central, now) {
-            tracing::info!(central_node_id = central, "the central node's register continues this replica");
-            status.push_transition(now, format!("the register of {central} continues this replica"));
-        }
-    });
+    if node.status.borrow().refuses(central) {
+        tracing::info!(central_node_id = central, "the central node's register continues this replica");
+    }
+    node.note(StatusEvent::Continues { central: central.to_owned(), at: node.env.clock.now() });
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use sorcha_register::{clock::Monotonic, names::Version};
 
-use super::Session;
+use super::LiveSession;
+use crate::status::{ReplicationEvent, StatusEvent};
 
 /// Waits for a central node are given up after `sync.stall_timeout`: after twice that time something must have moved.
 const TIMES: u32 = 2;
@@ -23,7 +24,7 @@ impl Standstill {
     }
 
     /// Looks whether replication gets anywhere, and tells when it does not.
-    pub(super) fn look(&mut self, session: &Session) {
+    pub(super) fn look(&mut self, session: &LiveSession) {
         let node = &session.node;
         let (head, received, now) =
             (node.replica.head(), session.received.bytes(), node.env.clock.monotonic());
@@ -38,8 +39,7 @@ impl Standstill {
             tracing::error!(central_node_id = session.central, why, "replication stands still");
         }
         if node.status.borrow().standstill != fault {
-            node.status.send_modify(|status| status.standstill = fault);
-            session.measure_replication();
+            node.note(StatusEvent::Replication(ReplicationEvent::StandsStill(fault)));
         }
     }
 

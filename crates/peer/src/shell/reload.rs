@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path};
 use sorcha_config::{CentralNodeAddress, read_central_nodes};
 
 use super::{Shell, ids, ordered};
-use crate::{machine::event::Event, resync::read_token, session::Request, status::CentralNodeInfo};
+use crate::{machine::event::Event, resync::read_token, session::Request, status::StatusEvent};
 
 impl Shell {
     pub(super) fn has_files(&self) -> bool {
@@ -70,7 +70,7 @@ impl Shell {
             Ok(_) => None,
             Err(fault) => Some(fault.clone()),
         };
-        self.node.status.send_modify(|status| status.central_nodes_fault = fault);
+        self.node.note(StatusEvent::ListRead(fault));
         if let Ok(addresses) = read {
             self.relist(&ordered(addresses), &file);
         }
@@ -86,16 +86,7 @@ impl Shell {
         }
         tracing::info!(central_nodes = addresses.len(), file = %file.display(), "central nodes changed");
         self.central_nodes.addresses = known;
-        self.node.status.send_modify(|status| {
-            let before = std::mem::take(&mut status.central_nodes);
-            let kept =
-                |address: &CentralNodeAddress| before.iter().find(|info| info.address == *address).cloned();
-            status.central_nodes = addresses
-                .iter()
-                .map(|a| kept(a).unwrap_or_else(|| CentralNodeInfo::new(a.clone())))
-                .collect();
-            status.forget_refusals(|refused| addresses.iter().all(|a| a.id() != refused.central_node_id));
-        });
+        self.node.note(StatusEvent::Listed(addresses.to_vec()));
         self.handle(Event::CentralNodesChanged(ids(addresses)));
     }
 }

@@ -1,23 +1,23 @@
 //! What the machine reports: a log line, a measurement, a line in the peer's status.
 
+use std::{convert::Infallible, time::Duration};
+
+use sorcha_register::clock::Monotonic;
 use sorcha_runtime::spans;
 
 use super::Shell;
-use crate::machine::effect::Report;
+use crate::{
+    failover::CentralId,
+    machine::effect::{Cause, Report},
+    status::StatusEvent,
+};
 
 impl Shell {
     pub(super) fn report(&self, report: &Report) {
-        let (clock, metrics) = (&self.node.env.clock, &self.node.env.metrics);
         let line = match report {
-            Report::EnteredIsolated => {
-                let known = !self.central_nodes.addresses.is_empty();
-                let why =
-                    if known { "no central node can be reached" } else { "no central nodes are known yet" };
-                tracing::warn!("isolated: {why}; serving the last replica and retrying");
-                format!("isolated: {why}")
-            }
+            Report::EnteredIsolated => self.isolated(),
             Report::LeftIsolated { since } => {
-                let after = clock.monotonic().since(*since);
+                let after = self.took(*since);
                 tracing::info!(after_ms = after.as_millis(), "isolation is over");
                 format!("isolation is over after {:.1} s", after.as_secs_f64())
             }
@@ -28,46 +28,66 @@ impl Shell {
                 );
                 format!("split brain: {central} holds another lineage")
             }
-            Report::ConfigurationFault { central, message } => {
-                tracing::error!(
-                    central_node_id = central.as_str(),
-                    message,
-                    "configuration error: the central node refuses this peer"
-                );
-                let line = format!("{central} refuses this peer: {message}");
-                self.node.status.send_modify(|status| status.configuration_fault = Some(line.clone()));
-                line
-            }
+            Report::ConfigurationFault { central, message } => self.refuses_peer(central, message),
             Report::HeartbeatMissed { central, missed } => {
                 format!("heartbeat {missed} in a row missed at {central}")
             }
             Report::FailedOver { from, to, cause, noticed_at } => {
-                let took = clock.monotonic().since(*noticed_at);
-                metrics.failed_over(from.as_str(), to.as_str(), cause.label(), took);
-                tracing::warn!(
-                    from_node = from.as_str(),
-                    to_node = to.as_str(),
-                    reason = cause.label(),
-                    duration_ms = took.as_millis(),
-                    "failed over"
-                );
-                let span = spans::failover(from.as_str(), to.as_str(), cause.label());
-                spans::finish(&span, took, &Ok::<_, std::convert::Infallible>(()));
-                self.node.status.send_modify(|status| status.failovers += 1);
-                format!("failed over from {from} to {to} ({}) in {} ms", cause.label(), took.as_millis())
+                self.failed_over(from, to, *cause, self.took(*noticed_at))
             }
             Report::Reconnected { central, cause, noticed_at } => {
-                let took = clock.monotonic().since(*noticed_at);
-                tracing::info!(
-                    central_node_id = central.as_str(),
-                    reason = cause.label(),
-                    duration_ms = took.as_millis(),
-                    "connected again"
-                );
-                format!("connected again to {central} ({}) in {} ms", cause.label(), took.as_millis())
+                reconnected(central, *cause, self.took(*noticed_at))
             }
         };
-        let now = clock.now();
-        self.node.status.send_modify(|status| status.push_transition(now, line));
+        self.node.note(StatusEvent::Transition(self.node.env.clock.now(), line));
     }
+
+    fn took(&self, since: Monotonic) -> Duration {
+        self.node.env.clock.monotonic().since(since)
+    }
+
+    fn isolated(&self) -> String {
+        let known = !self.central_nodes.addresses.is_empty();
+        let why = if known { "no central node can be reached" } else { "no central nodes are known yet" };
+        tracing::warn!("isolated: {why}; serving the last replica and retrying");
+        format!("isolated: {why}")
+    }
+
+    fn refuses_peer(&self, central: &CentralId, message: &str) -> String {
+        tracing::error!(
+            central_node_id = central.as_str(),
+            message,
+            "configuration error: the central node refuses this peer"
+        );
+        let line = format!("{central} refuses this peer: {message}");
+        self.node.note(StatusEvent::RefusesPeer(line.clone()));
+        line
+    }
+
+    fn failed_over(&self, from: &CentralId, to: &CentralId, cause: Cause, took: Duration) -> String {
+        let reason = cause.label();
+        self.node.env.metrics.failed_over(from.as_str(), to.as_str(), reason, took);
+        tracing::warn!(
+            from_node = from.as_str(),
+            to_node = to.as_str(),
+            reason,
+            duration_ms = took.as_millis(),
+            "failed over"
+        );
+        let span = spans::failover(from.as_str(), to.as_str(), reason);
+        spans::finish(&span, took, &Ok::<_, Infallible>(()));
+        self.node.note(StatusEvent::FailedOver);
+        format!("failed over from {from} to {to} ({reason}) in {} ms", took.as_millis())
+    }
+}
+
+fn reconnected(central: &CentralId, cause: Cause, took: Duration) -> String {
+    let reason = cause.label();
+    tracing::info!(
+        central_node_id = central.as_str(),
+        reason,
+        duration_ms = took.as_millis(),
+        "connected again"
+    );
+    format!("connected again to {central} ({reason}) in {} ms", took.as_millis())
 }

@@ -32,7 +32,7 @@ impl fmt::Display for Refused {
 
 impl PeerStatus {
     /// Notes that nothing of a central node's register is taken.
-    pub fn refuse(&mut self, refused: Refused) {
+    pub(super) fn refuse(&mut self, refused: Refused) {
         self.refusals.retain(|known| known.central_node_id != refused.central_node_id);
         self.refusals.push(refused);
         self.refused = self.refusals.last().cloned();
@@ -46,7 +46,7 @@ impl PeerStatus {
 
     /// Notes that a central node's register continues what is held; whether it did not before. What others serve is another
     /// matter: it stands until they are met again, or for an hour.
-    pub fn settle(&mut self, central: &str, now: Timestamp) -> bool {
+    pub(super) fn settle(&mut self, central: &str, now: Timestamp) -> bool {
         let was_refused = self.refuses(central);
         self.forget_refusals(|refused| {
             refused.central_node_id == central || now >= refused.at.plus(REFUSAL_STANDS)
@@ -55,7 +55,7 @@ impl PeerStatus {
     }
 
     /// Forgets refusals, as of central nodes that are not configured any more.
-    pub fn forget_refusals(&mut self, is_over: impl Fn(&Refused) -> bool) {
+    pub(super) fn forget_refusals(&mut self, is_over: impl Fn(&Refused) -> bool) {
         self.refusals.retain(|refused| !is_over(refused));
         self.refused = self.refusals.last().cloned();
     }

@@ -16,7 +16,7 @@ fn json_lines_are_flat_and_carry_span_and_trace() {
     let [inside, outside] = &lines.json()[..] else { panic!("{}", lines.text()) };
     assert!(inside["timestamp"].as_str().unwrap().ends_with('Z'));
     assert_eq!(inside["level"], "INFO");
-    assert_eq!(inside["target"], "sorcha_node::telemetry::tests");
+    assert_eq!(inside["target"], module_path!());
     assert_eq!(inside["message"], "heartbeat missed");
     assert_eq!((&inside["missed"], &inside["why"]), (&1.into(), &"say \"no\"\n".into()));
     assert_eq!(inside["span"]["name"], "peer.heartbeat.send");
@@ -40,7 +40,8 @@ fn human_lines_have_no_colours_off_a_terminal_and_no_spans_by_default() {
         spans::heartbeat("n0", 7).in_scope(|| tracing::info!(missed = 1, "heartbeat missed"));
     });
     let text = lines.text();
-    assert!(text.ends_with("INFO sorcha_node::telemetry::tests: heartbeat missed missed=1\n"), "{text:?}");
+    let end = format!("INFO {}: heartbeat missed missed=1\n", module_path!());
+    assert!(text.ends_with(&end), "{text:?}");
 }
 
 #[test]

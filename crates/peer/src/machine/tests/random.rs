@@ -54,9 +54,9 @@ fn connect_ok() -> impl Strategy<Value = Event> {
         1 => Just(LineageMatch::Foreign),
     ];
     let replica = prop_oneof![
-        Just(Replica::Empty),
-        Just(Replica::Diverged),
-        proptest::option::of(name()).prop_map(|checkpoint_of| Replica::Held { checkpoint_of })
+        Just(Holdings::Empty),
+        Just(Holdings::Diverged),
+        proptest::option::of(name()).prop_map(|checkpoint_of| Holdings::Held { checkpoint_of })
     ];
     (lineage, replica).prop_map(|(lineage, replica)| Event::ConnectOk {
         epoch: 0,

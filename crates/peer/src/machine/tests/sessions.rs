@@ -116,19 +116,19 @@ fn drain_advice_moves_the_peer_at_once() {
 
 #[test]
 fn a_session_begins_with_what_the_replica_is_worth() {
-    let held = |owner: Option<&str>| Replica::Held { checkpoint_of: owner.map(central) };
+    let held = |owner: Option<&str>| Holdings::Held { checkpoint_of: owner.map(central) };
     let cases = [
         (LineageMatch::Same, held(Some("n2")), SyncPlan::Resume),
         (LineageMatch::Same, held(None), SyncPlan::Resume),
-        (LineageMatch::Same, Replica::Empty, SyncPlan::Full),
-        (LineageMatch::Same, Replica::Diverged, SyncPlan::Full),
-        (LineageMatch::FirstVisit, Replica::Empty, SyncPlan::Full),
+        (LineageMatch::Same, Holdings::Empty, SyncPlan::Full),
+        (LineageMatch::Same, Holdings::Diverged, SyncPlan::Full),
+        (LineageMatch::FirstVisit, Holdings::Empty, SyncPlan::Full),
         (LineageMatch::FirstVisit, held(Some("n0")), SyncPlan::Full),
         (LineageMatch::Unknown, held(Some("n0")), SyncPlan::Resume),
         (LineageMatch::Unknown, held(Some("n2")), SyncPlan::Full),
         (LineageMatch::Unknown, held(None), SyncPlan::Full),
-        (LineageMatch::Unknown, Replica::Diverged, SyncPlan::Full),
-        (LineageMatch::Unknown, Replica::Empty, SyncPlan::Full),
+        (LineageMatch::Unknown, Holdings::Diverged, SyncPlan::Full),
+        (LineageMatch::Unknown, Holdings::Empty, SyncPlan::Full),
     ];
     for (lineage, replica, expected) in cases {
         let mut peer = Peer::new();

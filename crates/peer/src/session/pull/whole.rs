@@ -13,12 +13,12 @@ use tokio::task::{JoinError, JoinHandle};
 use tonic::Status;
 
 use super::{
-    Gathered, NO_CAP, Opened, PullError, Pulled, Snapshot, capped, heard, next_entry, open, receive,
-    tell_progress,
+    Gathered, PullError, Pulled, capped, heard,
+    stream::{NO_CAP, Opened, Snapshot, next_entry, open, receive, tell_progress},
 };
 use crate::{
     replica::{Finished, Replacement},
-    session::Session,
+    session::LiveSession,
 };
 
 /// Entries of a full sync that are checked and handed on together, and their bytes.
@@ -36,7 +36,7 @@ pub(in crate::session) struct Partial {
 
 impl Partial {
     /// Forgets what is of another register, or may not follow what is held by now.
-    fn begin(&mut self, session: &Session, successor: Option<&Successor>) {
+    fn begin(&mut self, session: &LiveSession, successor: Option<&Successor>) {
         let lineage = session.genesis.as_ref().map(|genesis| genesis.lineage());
         let is_good = |sealed| successor.is_none_or(|successor| successor.check(sealed).is_ok());
         if self.lineage != lineage || !self.entries.iter().all(is_good) {
@@ -52,7 +52,10 @@ impl Partial {
 /// Fetches everything and replaces the replica by it, all or nothing. What has arrived is stored while more comes.
 ///
 /// What comes must hold everything that is held, as it is held, unless an administrator forces it.
-pub(in crate::session) async fn full(session: &Session, partial: &mut Partial) -> Result<Pulled, PullError> {
+pub(in crate::session) async fn full(
+    session: &LiveSession,
+    partial: &mut Partial,
+) -> Result<Pulled, PullError> {
     let (held, successor) = successor(session)?;
     partial.begin(session, successor.as_ref());
     // What the node said before it was asked for a snapshot. One of the original contract says no more, and its word moves no head.
@@ -85,7 +88,7 @@ pub(in crate::session) async fn full(session: &Session, partial: &mut Partial) -
 
 /// Receives streams until one is not cut off by the cap; what the last one is a snapshot of.
 async fn receive_all(
-    session: &Session,
+    session: &LiveSession,
     partial: &mut Partial,
     replacement: &mut Replacement<'_>,
     successor: Option<&Successor>,
@@ -101,7 +104,7 @@ async fn receive_all(
 }
 
 /// What is held, and the rules for what takes its place; no rules where an administrator forces it.
-fn successor(session: &Session) -> Result<(RegisterView, Option<Successor>), PullError> {
+fn successor(session: &LiveSession) -> Result<(RegisterView, Option<Successor>), PullError> {
     let replica = &session.node.replica;
     let (state, genesis) = (replica.state(), session.genesis.as_deref());
     let held = state.view.clone();
@@ -116,7 +119,7 @@ fn successor(session: &Session) -> Result<(RegisterView, Option<Successor>), Pul
 /// What belongs into a replica beside the entries of a full sync, which are the active ones: deprecated ones that are held,
 /// and the later states of those that are not active any more.
 async fn beside(
-    session: &Session,
+    session: &LiveSession,
     successor: &Successor,
     sent: &[Arc<SealedEntry>],
     head: Version,
@@ -140,7 +143,7 @@ async fn beside(
 }
 
 /// Says what is not in the replica any more as it was held, now that an administrator has had it replaced.
-fn tell_forced(session: &Session, before: &RegisterView) {
+fn tell_forced(session: &LiveSession, before: &RegisterView) {
     let differences = differences(before, &session.node.replica.view());
     for difference in differences.iter().take(NAMED) {
         tracing::warn!(
