@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use self::{
     network::{DrillNetwork, DrillReplica, not_recovered},
-    publish::{Attempt, Publisher},
+    publish::{Attempt, DrillPublisher},
     timeline::{Look, Timeline},
 };
 
@@ -87,7 +87,7 @@ async fn conduct(client: Client, args: DrillArgs, timeline: &mut Timeline<'_>) -
     }
     let namespace = args.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
     let token_file = args.token_file.as_deref().context("--token-file is missing")?;
-    let publisher = Publisher::new(token::read(token_file)?, &namespace, args.central_urls)?;
+    let publisher = DrillPublisher::new(token::read(token_file)?, &namespace, args.central_urls)?;
     let drill = Drill { client, namespace, network: args.network, publisher };
     drill.run(args.kill, timeline).await
 }
@@ -97,7 +97,7 @@ struct Drill {
     client: Client,
     namespace: String,
     network: String,
-    publisher: Publisher,
+    publisher: DrillPublisher,
 }
 
 /// A pod that was killed, and who was connected to it.

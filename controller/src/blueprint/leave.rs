@@ -20,22 +20,9 @@ use crate::{
     reconcile::Error,
 };
 
-/// What is done about a resource that is deleted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Farewell {
-    /// Let it go.
-    Release,
-    /// Deprecate its blueprint first.
-    Deprecate,
-}
-
-/// With no central node of the network in the namespace, there is no register to change.
-pub(super) fn farewell(policy: BlueprintDeletionPolicy, central_nodes: usize) -> Farewell {
-    match policy {
-        BlueprintDeletionPolicy::Retain => Farewell::Release,
-        BlueprintDeletionPolicy::Deprecate if central_nodes == 0 => Farewell::Release,
-        BlueprintDeletionPolicy::Deprecate => Farewell::Deprecate,
-    }
+/// Whether the blueprint is deprecated first. With no central node of the network in the namespace, there is no register to change.
+pub(super) fn is_deprecated_first(policy: BlueprintDeletionPolicy, central_nodes: usize) -> bool {
+    policy == BlueprintDeletionPolicy::Deprecate && central_nodes > 0
 }
 
 /// What is to be done about one resource that is deleted.
@@ -57,7 +44,7 @@ pub(super) fn plan(blueprint: &SorchaBlueprint, world: &BlueprintWorld) -> Leave
     if !has_finalizer(blueprint) {
         return Leave::Forget;
     }
-    if farewell(blueprint.spec.deletion_policy, world.network.nodes.len()) == Farewell::Release {
+    if !is_deprecated_first(blueprint.spec.deletion_policy, world.network.nodes.len()) {
         return Leave::Release;
     }
     let until = deadline(blueprint, world);

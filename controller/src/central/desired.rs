@@ -56,7 +56,7 @@ pub(super) fn desired(
         headless: headless_service(&owner, tls.is_some()),
         service: central_service(&owner, &spec.service, tls.is_some()),
         network_policy: central_network_policy(&owner, is_open, tls.is_some(), &spec.http_from),
-        config_map: desired::config_map(&owner, config, None),
+        config_map: desired::node_config_map(&owner, config, None),
         budget: None,
         service_account,
         role,

@@ -9,7 +9,8 @@ use super::{meta::Owner, node_config::FORCE_RESYNC_KEY};
 use crate::{names, network::Endpoint};
 
 /// Settings of a node, and the request for a resync, which running pods read again when it changes.
-pub(super) fn node_config_map(owner: &Owner, config: String, force_resync: Option<String>) -> ConfigMap {
+#[must_use]
+pub fn node_config_map(owner: &Owner, config: String, force_resync: Option<String>) -> ConfigMap {
     let mut data = BTreeMap::from([("sorcha.toml".to_owned(), config)]);
     data.extend(force_resync.map(|token| (FORCE_RESYNC_KEY.to_owned(), token)));
     ConfigMap { metadata: owner.meta(&owner.name), data: Some(data), ..ConfigMap::default() }

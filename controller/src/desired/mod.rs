@@ -28,7 +28,7 @@ use k8s_openapi::api::{
 
 pub use self::{
     backup::backup,
-    config_map::{LINEAGE_ANNOTATION, network_config_map},
+    config_map::{LINEAGE_ANNOTATION, network_config_map, node_config_map},
     meta::{Owner, controller_reference, shared_reference},
     mongodb::{ManagedServer, managed_server, new_secret},
     network_policy::{admit_controller, central_network_policy, peer_network_policy},
@@ -79,10 +79,4 @@ pub struct Shared {
 #[must_use]
 pub fn identity(owner: &Owner, reviews: bool) -> (ServiceAccount, Role, RoleBinding) {
     (rbac::service_account(owner), rbac::role(owner, reviews), rbac::role_binding(owner))
-}
-
-/// The ConfigMap of a node.
-#[must_use]
-pub fn config_map(owner: &Owner, config: String, force_resync: Option<String>) -> ConfigMap {
-    config_map::node_config_map(owner, config, force_resync)
 }

@@ -30,7 +30,7 @@ pub enum Attempt<'a> {
 
 /// Somebody who may publish.
 #[derive(Debug)]
-pub struct Publisher {
+pub struct DrillPublisher {
     client: Client,
     token: String,
     namespace: String,
@@ -38,14 +38,14 @@ pub struct Publisher {
 }
 
 /// Why a central node did not do it.
-enum Refusal {
+enum DrillRefusal {
     /// Another time or another central node may.
     Passing(String),
     /// Nobody will.
     Final(String),
 }
 
-impl From<CallError> for Refusal {
+impl From<CallError> for DrillRefusal {
     fn from(error: CallError) -> Self {
         let why = error.to_string();
         match error {
@@ -56,7 +56,7 @@ impl From<CallError> for Refusal {
     }
 }
 
-impl Publisher {
+impl DrillPublisher {
     /// A publisher to central nodes' Services, or to the addresses given for them.
     ///
     /// # Errors
@@ -85,15 +85,15 @@ impl Publisher {
         for central in centrals {
             match self.ask(central, attempt).await {
                 Ok(version) => return Ok(Look::Done((central.clone(), version))),
-                Err(Refusal::Passing(why)) => missing.push(format!("{central}: {why}")),
-                Err(Refusal::Final(why)) => bail!("{central} refuses: {why}"),
+                Err(DrillRefusal::Passing(why)) => missing.push(format!("{central}: {why}")),
+                Err(DrillRefusal::Final(why)) => bail!("{central} refuses: {why}"),
             }
         }
         Ok(Look::NotYet(missing))
     }
 
-    async fn ask(&self, central: &str, attempt: Attempt<'_>) -> Result<i64, Refusal> {
-        let never = |error: anyhow::Error| Refusal::Final(error.to_string());
+    async fn ask(&self, central: &str, attempt: Attempt<'_>) -> Result<i64, DrillRefusal> {
+        let never = |error: anyhow::Error| DrillRefusal::Final(error.to_string());
         let node = self.node(central).map_err(never)?;
         let request = match attempt {
             Attempt::Publish(id) => {

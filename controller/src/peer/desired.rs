@@ -40,7 +40,7 @@ pub(super) fn desired(peer: &SorchaPeer, image: &str, image_pull_policy: &str) -
     Desired {
         backup: None,
         stateful_set: stateful_set(&owner, &workload(peer, [image, policy], &config, tls.as_ref())),
-        config_map: desired::config_map(&owner, config.clone(), spec.force_resync.clone()),
+        config_map: desired::node_config_map(&owner, config.clone(), spec.force_resync.clone()),
         headless: headless_service(&owner, tls.is_some()),
         service: peer_service(&owner, tls.is_some()),
         network_policy: peer_network_policy(&owner, tls.is_some(), &spec.http_from),

@@ -44,12 +44,10 @@ pub(super) async fn write_status<P: Pipeline>(
         }
         Difference::Real => {}
     }
-    ctx.metrics.called("apply", &format!("{}/status", P::plural(&())));
-    let written = match patch_status(subject, ctx, CONTROLLER_FIELD_MANAGER, &json!(after)).await? {
-        Written::Not => return Ok(None),
-        Written::As(written) => written,
-    };
-    if let Some(written) = written.filter(|_| P::REMEMBERED) {
+    let Some(text) = apply_status(subject, ctx, &json!(after)).await? else { return Ok(None) };
+    if P::REMEMBERED
+        && let Ok(Seen::Readable(written)) = object::read::<P>(&text, Cut::Document)
+    {
         settle(written, ctx, P::conditions(&after)).await?;
     }
     let told = subject.events(world, outcome, [&before, &after], now);
@@ -62,11 +60,11 @@ pub(super) async fn write_status<P: Pipeline>(
 }
 
 /// Conditions that others added stay when ours are applied.
-async fn settle<P: Pipeline>(written: Box<P>, ctx: &Ctx, ours: &[Condition]) -> Result<(), CallFault> {
+async fn settle<P: Pipeline>(written: P, ctx: &Ctx, ours: &[Condition]) -> Result<(), CallFault> {
     if P::conditions(&written.written()).iter().any(|held| ours.iter().all(|c| c.type_ != held.type_)) {
-        return remove_from_status(&*written, ctx, &json!({"conditions": ours})).await;
+        return remove_from_status(&written, ctx, &json!({"conditions": ours})).await;
     }
-    ctx.remember(*written);
+    ctx.remember(written);
     Ok(())
 }
 
@@ -88,38 +86,20 @@ async fn tell_overdue<S: Cached>(subject: &S, ctx: &Ctx, now: &[Condition]) {
     }
 }
 
-/// What came of a write of a status.
-enum Written<S> {
-    /// Nothing: the resource is gone, or is another one now.
-    Not,
-    /// The resource as it is then, if it can be read.
-    As(Option<Box<S>>),
-}
-
-/// Applies a part of a resource's status under a field manager's name. A resource that is gone is no error.
-///
-/// # Errors
-/// When the API server does not answer, or not to us.
-async fn patch_status<S: Cached>(
+/// Applies the controller's part of a resource's status; the text of the resource as it is then.
+async fn apply_status<S: Cached>(
     subject: &S,
     ctx: &Ctx,
-    manager: &str,
     status: &serde_json::Value,
-) -> Result<Written<S>, CallFault> {
+) -> Result<Option<Vec<u8>>, CallFault> {
     let body = json!({
         "apiVersion": S::api_version(&()), "kind": S::kind(&()),
         // That of one that was made anew under the name is left alone.
         "metadata": {"name": subject.name_any(), "uid": subject.uid()},
         "status": status,
     });
-    let request = Request::new(S::url_path(&(), Some(&subject.namespace().unwrap_or_default())));
-    let parameters = PatchParams::apply(manager).force();
-    let request = request.patch_subresource("status", &subject.name_any(), &parameters, &Patch::Apply(body));
-    let Some(text) = object_as_it_was(ctx, request).await? else { return Ok(Written::Not) };
-    Ok(Written::As(match object::read(&text, Cut::Document) {
-        Ok(Seen::Readable(object)) => Some(Box::new(object)),
-        Ok(Seen::Unreadable(_)) | Err(_) => None,
-    }))
+    let parameters = PatchParams::apply(CONTROLLER_FIELD_MANAGER).force();
+    patch(subject, ctx, "apply", &parameters, &Patch::Apply(body)).await
 }
 
 /// Replaces a list of a resource's status by one without what is not anybody's to write there, unless it has changed
@@ -132,22 +112,25 @@ pub(crate) async fn remove_from_status<S: Cached>(
     ctx: &Ctx,
     lists: &serde_json::Value,
 ) -> Result<(), CallFault> {
-    ctx.metrics.called("patch", &format!("{}/status", S::plural(&())));
     let body = json!({
         "metadata": {"uid": subject.uid(), "resourceVersion": subject.resource_version()}, "status": lists,
     });
-    let request = Request::new(S::url_path(&(), Some(&subject.namespace().unwrap_or_default())));
     let parameters =
         PatchParams { field_manager: Some(CONTROLLER_FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let request = request.patch_subresource("status", &subject.name_any(), &parameters, &Patch::Merge(body));
-    object_as_it_was(ctx, request).await.map(drop)
+    patch(subject, ctx, "patch", &parameters, &Patch::Merge(body)).await.map(drop)
 }
 
-/// The answer to a write; `None` where the object is gone, or is another one now.
-async fn object_as_it_was(
+/// `None` where the resource is gone, or is another one now: that is no error.
+async fn patch<S: Cached>(
+    subject: &S,
     ctx: &Ctx,
-    request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    verb: &str,
+    parameters: &PatchParams,
+    patch: &Patch<serde_json::Value>,
 ) -> Result<Option<Vec<u8>>, CallFault> {
+    ctx.metrics.called(verb, &format!("{}/status", S::plural(&())));
+    let request = Request::new(S::url_path(&(), Some(&subject.namespace().unwrap_or_default())));
+    let request = request.patch_subresource("status", &subject.name_any(), parameters, patch);
     match call::object(&ctx.client, request).await {
         Err(fault) if fault.code() == Some(409) => Ok(None),
         other => other,

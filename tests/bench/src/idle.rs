@@ -55,13 +55,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Idle> {
     let central = Place::new(&bench.programs.node, work.path(), 0)?.start().await?;
     let (pid, address, config) = (central.server().pid(), central.place().address(0), Config::default());
     let empty = Usage::of(pid)?;
-    let mut peers = JoinSet::new();
-    let pause = Duration::from_secs(1) / CONNECTS_PER_SECOND;
-    for number in 0..scale.peers {
-        let peer = Light::connect(&address, &config, number).await?;
-        peers.spawn(peer.live(config.heartbeat.interval));
-        tokio::time::sleep(pause).await;
-    }
+    let mut peers = connected(scale.peers, &address, &config).await?;
     // One round of heartbeats, so that every buffer is as large as it gets.
     tokio::time::sleep(scale.settle).await;
     let (before, started) = (Usage::of(pid)?, Instant::now());
@@ -89,6 +83,22 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Idle> {
         100.0 * result.cpu
     ));
     Ok(result)
+}
+
+/// So many peers, one after the other, each of which heartbeats from now on.
+async fn connected(
+    count: usize,
+    address: &CentralNodeAddress,
+    config: &Config,
+) -> Result<JoinSet<Result<()>>> {
+    let mut peers = JoinSet::new();
+    let pause = Duration::from_secs(1) / CONNECTS_PER_SECOND;
+    for number in 0..count {
+        let peer = Light::connect(address, config, number).await?;
+        peers.spawn(peer.live(config.heartbeat.interval));
+        tokio::time::sleep(pause).await;
+    }
+    Ok(peers)
 }
 
 fn megabytes(bytes: u64) -> f64 {

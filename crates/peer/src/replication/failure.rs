@@ -11,6 +11,8 @@ use crate::{
 /// Pause after the first failed sync is twice this; the longest one.
 const RETRY: Duration = Duration::from_secs(1);
 const SLOWEST_RETRY: Duration = Duration::from_secs(60);
+/// The longest hint that is obeyed (ADR 36), as after a refused connect.
+const LONGEST_HINT: Duration = Duration::from_secs(3600);
 
 impl SyncTurn<'_> {
     /// Notes a failure in a row; how long to wait after it.
@@ -28,7 +30,7 @@ impl SyncTurn<'_> {
         let SyncFailure { fault, message, hint } = failure;
         let epoch = self.state.epoch;
         let backoff = self.count_failure();
-        let wait = hint.map_or(backoff, |hint| hint.after + backoff.mul_f64(hint.draw));
+        let wait = hint.map_or(backoff, |hint| hint.after.min(LONGEST_HINT) + backoff.mul_f64(hint.draw));
         let is_stall = fault == SyncFault::Stalled;
         let its = match fault {
             // The machine looks elsewhere, and comes back here later.

@@ -68,3 +68,14 @@ fn refused() -> SyncFault {
 fn hint(seconds: u64) -> RetryHint {
     RetryHint { after: secs(seconds), draw: 0.5 }
 }
+
+#[test]
+fn a_hint_puts_a_pull_off_for_an_hour_at_most() {
+    let failed = failure(SyncFault::Blameless, Some(hint(u64::from(u32::MAX))));
+    let begins = SyncEvent::PullBegins { full: false, damaged: false };
+    let mut trial = Trial::begin(SyncPlan::Resume, Relation::Open, true);
+    trial.send(begins);
+    trial.send(SyncEvent::PullEnded(PullOutcome::Failed(failed)));
+    // Half of the first pause is the draw's.
+    assert_eq!(trial.state.pull_at, Some(trial.now.plus(secs(3601))));
+}
