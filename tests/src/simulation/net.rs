@@ -4,13 +4,14 @@
 //! blocked, as retransmission makes them; a process that is killed resets its connections, a machine that loses power
 //! says nothing. Everything random is drawn from the seed. Time is Tokio's, which the run has paused.
 
+mod host;
 mod link;
 mod pipe;
 mod stream;
 
 use std::{
     collections::BTreeMap,
-    fmt, io,
+    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -20,6 +21,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use self::pipe::Pipe;
 pub use self::{
+    host::{Host, Port},
     link::Link,
     stream::{Incoming, SimStream},
 };
@@ -29,36 +31,6 @@ const SYN_RETRY: Duration = Duration::from_secs(1);
 const SYN_RETRY_MAX: Duration = Duration::from_secs(8);
 /// Bytes that waited for a link go on within this time once it is open again: the retransmission timer has backed off.
 const RESUME_WITHIN_MILLIS: u64 = 3000;
-
-/// Who takes part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Host {
-    /// Central node `n0`, `n1`, …
-    Central(u8),
-    /// Peer `edge-0`, `edge-1`, …
-    Peer(u8),
-    /// Whoever publishes.
-    Publisher(u8),
-}
-
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Central(number) => write!(f, "n{number}"),
-            Self::Peer(number) => write!(f, "edge-{number}"),
-            Self::Publisher(number) => write!(f, "publisher-{number}"),
-        }
-    }
-}
-
-/// What a connection is made to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Port {
-    /// gRPC.
-    Grpc,
-    /// HTTP.
-    Http,
-}
 
 /// The network; cheap to clone.
 #[derive(Clone)]

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use ed25519_dalek::SigningKey;
 use sorcha_register::{
