@@ -248,7 +248,11 @@ async fn with_peers(total: usize, lowest: &'static [i64]) -> reqwest::Url {
         let lowest = lowest.get(look).or(lowest.last());
         Json(json!({"totalPeers": total, "minVersion": lowest, "currentVersion": 9}))
     };
-    let publish = || async { (StatusCode::CREATED, Json(json!({"version": 5}))) };
+    let published = json!({
+        "transactionId": "tx", "blueprintId": "inner-v1", "version": 5, "publishedAt": "2026-01-01T00:00:00.000Z",
+        "checksum": "00", "isActive": true,
+    });
+    let publish = || async { (StatusCode::CREATED, Json(published)) };
     let router = Router::new().route("/api/system-register/publish", post(publish));
     serve(router.route("/api/peers/stats", get(stats))).await
 }
