@@ -33,7 +33,7 @@ use tokio::{
     time::timeout,
 };
 
-pub use self::networks::Networks;
+pub(crate) use self::networks::Networks;
 use self::{
     budget::Budget,
     networks::Concerned,
@@ -92,14 +92,14 @@ macro_rules! caches {
         }
 
         /// The other ends of the caches, filled by watches or by a test.
-        pub struct Writers { $(
+        pub(crate) struct Writers { $(
             #[doc = concat!("Objects of kind `", stringify!($kind), "`.")]
             pub $field: Writer<$kind>,
         )* }
 
         /// Empty caches.
         #[must_use]
-        pub fn caches() -> (Caches, Writers) {
+        pub(crate) fn caches() -> (Caches, Writers) {
             $( let $field = reflector::store(); )*
             (
                 Caches { $($field: $field.0,)* unreadables: Arc::default(), budget: Arc::default() },
@@ -152,13 +152,13 @@ macro_rules! wait {
 impl Caches {
     /// Waits until nodes can be reconciled: before these are known, pods would restart out of turn, and certificates would
     /// look as if they were missing. Without the others each look applies them again.
-    pub async fn ready_for_nodes(&self) {
+    pub(crate) async fn ready_for_nodes(&self) {
         wait!(self: central_nodes, peers, config_maps, secrets, services, stateful_sets, pods;
             service_accounts, roles, role_bindings, network_policies, budgets, cron_jobs);
     }
 
     /// Waits until blueprints can be reconciled. Services and Secrets tell where central nodes are and what proves it.
-    pub async fn ready_for_blueprints(&self) {
+    pub(crate) async fn ready_for_blueprints(&self) {
         wait!(self: central_nodes, blueprints; services, secrets);
     }
 
@@ -174,7 +174,7 @@ impl Caches {
 
 /// Which resources are to be looked at again.
 #[derive(Clone, Debug)]
-pub struct Triggers {
+pub(crate) struct Triggers {
     /// Central nodes.
     pub central: mpsc::UnboundedSender<ObjectRef<SorchaCentralNode>>,
     /// Peers.
@@ -253,7 +253,7 @@ impl Triggers {
 }
 
 /// Fills the caches and tells what to look at again, for ever.
-pub async fn run(
+pub(crate) async fn run(
     client: Client,
     namespace: Option<String>,
     caches: Caches,

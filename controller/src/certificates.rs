@@ -14,7 +14,7 @@ use crate::{cache::Caches, reconcile::Pipeline};
 ///
 /// # Errors
 /// When it is done twice.
-pub fn measure(registry: &Registry, caches: Caches) -> prometheus::Result<()> {
+pub(crate) fn measure(registry: &Registry, caches: Caches) -> prometheus::Result<()> {
     let options = Opts::new(
         "sorcha_controller_certificates",
         "Resources by kind, namespace and reason of their condition CertificateValid",

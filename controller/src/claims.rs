@@ -20,7 +20,11 @@ use crate::{
 ///
 /// # Errors
 /// [`ApplyError::Taken`] when a claim is another's; [`ApplyError::Api`] when the API server does not answer.
-pub async fn check(ctx: &Ctx, held: Option<&StatefulSet>, desired: &StatefulSet) -> Result<(), ApplyError> {
+pub(crate) async fn check(
+    ctx: &Ctx,
+    held: Option<&StatefulSet>,
+    desired: &StatefulSet,
+) -> Result<(), ApplyError> {
     let spec = desired.spec.clone().unwrap_or_default();
     if spec.volume_claim_templates.is_none() {
         return Ok(());

@@ -109,7 +109,7 @@ pub struct Certificates {
 
 /// How long certificates are valid, and how long it takes until nodes use what their Secret holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
+pub(crate) struct Policy {
     /// Of an authority.
     pub ca_lifetime: Duration,
     /// Of a node's certificate.
@@ -121,7 +121,7 @@ pub struct Policy {
 impl Certificates {
     /// What decisions about certificates need.
     #[must_use]
-    pub const fn policy(&self) -> Policy {
+    pub(crate) const fn policy(&self) -> Policy {
         Policy {
             ca_lifetime: self.ca_lifetime,
             lifetime: self.certificate_lifetime,
@@ -133,7 +133,7 @@ impl Certificates {
     ///
     /// # Errors
     /// Naming the flags that do not go together.
-    pub fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         // Beyond days it would count in months of its own.
         let text = |duration: Duration| match (duration.as_secs() / 86_400, duration.as_secs() % 86_400) {
             (days, 0) if days > 0 => format!("{days}d"),

@@ -156,13 +156,13 @@ impl Ctx {
     ///
     /// # Errors
     /// When the API server does not answer, or not to us.
-    pub async fn secret(&self, namespace: &str, name: &str) -> kube::Result<Option<Secret>> {
+    pub(crate) async fn secret(&self, namespace: &str, name: &str) -> kube::Result<Option<Secret>> {
         self.metrics.called("get", "secrets");
         Api::namespaced(self.client.clone(), namespace).get_opt(name).await
     }
 
     /// Sends an Event; one that can't be sent is logged and lost.
-    pub async fn send<K: kube::Resource<DynamicType = ()>>(&self, about: &K, event: &Event) {
+    pub(crate) async fn send<K: kube::Resource<DynamicType = ()>>(&self, about: &K, event: &Event) {
         self.send_about(&about.object_ref(&()), event).await;
     }
 
@@ -177,7 +177,7 @@ impl Ctx {
 
     /// Which central node of a network changes its pod now, by namespace and network. Forgotten at a restart: the state
     /// of the pods then tells the same.
-    pub fn turns(&self) -> MutexGuard<'_, Turns> {
+    pub(crate) fn turns(&self) -> MutexGuard<'_, Turns> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,10 +4,10 @@
 //! pure functions of what it read ([`network`]). Deliberately absent: any knowledge of how the controller works, and
 //! any repair: a drill that fails leaves everything as it is, to be looked at.
 
-pub mod timeline;
+pub(crate) mod timeline;
 pub mod network;
 pub mod publish;
-pub mod check;
+pub(crate) mod check;
 
 use std::{path::PathBuf, time::Duration};
 

@@ -13,11 +13,11 @@ use sorcha_crds::conditions::{
 const NOTE_BYTES: usize = 1000;
 
 /// A resource is new for so long: what is missing then is usually on its way.
-pub const START: Duration = Duration::from_secs(180);
+pub(crate) const START: Duration = Duration::from_secs(180);
 
 /// What a change of conditions has to tell.
 #[derive(Default)]
-pub struct Told {
+pub(crate) struct Told {
     /// Events.
     pub events: Vec<Event>,
     /// Faults that a start passes through; told when they are still there once it is over.
@@ -26,7 +26,7 @@ pub struct Told {
 
 /// Events of a change of conditions; `new`: the resource was made less than [`START`] ago.
 #[must_use]
-pub fn transitions(before: &[Condition], after: &[Condition], new: bool) -> Told {
+pub(crate) fn transitions(before: &[Condition], after: &[Condition], new: bool) -> Told {
     let mut told = Told::default();
     if before.is_empty() {
         return told;
@@ -64,7 +64,7 @@ fn has_served(conditions: &[Condition]) -> bool {
 
 /// Events of faults that a start did not pass, but was left with.
 #[must_use]
-pub fn overdue(held_back: &[Condition], now: &[Condition]) -> Vec<Event> {
+pub(crate) fn overdue(held_back: &[Condition], now: &[Condition]) -> Vec<Event> {
     let same =
         |a: &Condition, b: &Condition| (&a.type_, &a.status, &a.reason) == (&b.type_, &b.status, &b.reason);
     let still = now.iter().filter(|now| held_back.iter().any(|held| same(held, now)));
@@ -134,7 +134,7 @@ fn event(condition: &Condition) -> Option<Event> {
 
 /// An Event.
 #[must_use]
-pub fn note(reason: String, mut message: String, good: bool) -> Event {
+pub(crate) fn note(reason: String, mut message: String, good: bool) -> Event {
     if message.len() > NOTE_BYTES {
         let end = (0..=NOTE_BYTES).rev().find(|i| message.is_char_boundary(*i)).unwrap_or_default();
         message.truncate(end);

@@ -38,7 +38,7 @@ impl Failures {
     }
 
     /// It went well, or the resource is gone.
-    pub fn forget(&self, uid: &str) {
+    pub(crate) fn forget(&self, uid: &str) {
         self.all().remove(uid);
     }
 }

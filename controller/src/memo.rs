@@ -11,10 +11,10 @@ use std::{
 use tokio::time::Instant;
 
 /// Kind, namespace and name of a Secret or ConfigMap.
-pub type ObjectKey = (&'static str, String, String);
+pub(crate) type ObjectKey = (&'static str, String, String);
 
 /// Its values by key.
-pub type Data = BTreeMap<String, Vec<u8>>;
+pub(crate) type Data = BTreeMap<String, Vec<u8>>;
 
 /// What was seen of objects, each for at most so long.
 pub struct Memo<K, V> {
@@ -46,7 +46,7 @@ impl<K: Eq + Hash, V: Clone> Memo<K, V> {
 
     /// What was seen, while it is young enough.
     #[must_use]
-    pub fn fresh(&self, key: &K) -> Option<V> {
+    pub(crate) fn fresh(&self, key: &K) -> Option<V> {
         self.seen().all.get(key).filter(|(at, _)| at.elapsed() < self.keep).map(|(_, value)| value.clone())
     }
 
@@ -57,7 +57,7 @@ impl<K: Eq + Hash, V: Clone> Memo<K, V> {
     }
 
     /// Remembers.
-    pub fn put(&self, key: K, value: V) {
+    pub(crate) fn put(&self, key: K, value: V) {
         let mut seen = self.seen();
         if seen.all.len() >= seen.full {
             // What was not looked at in a long time belongs to resources that are gone.
@@ -68,7 +68,7 @@ impl<K: Eq + Hash, V: Clone> Memo<K, V> {
     }
 
     /// Remembers, and of the entries that `size` counts forgets the oldest ones beyond `most` together.
-    pub fn put_within(&self, key: K, value: V, most: usize, size: impl Fn(&K, &V) -> usize)
+    pub(crate) fn put_within(&self, key: K, value: V, most: usize, size: impl Fn(&K, &V) -> usize)
     where
         K: Clone,
     {
@@ -92,14 +92,14 @@ impl<K: Eq + Hash, V: Clone> Memo<K, V> {
     }
 
     /// Counts what was seen as old: it is what was seen last, but the next look is a new one.
-    pub fn age(&self, key: &K) {
+    pub(crate) fn age(&self, key: &K) {
         if let Some((at, _)) = self.seen().all.get_mut(key) {
             *at = at.checked_sub(self.keep).unwrap_or(*at);
         }
     }
 
     /// Forgets, so that the next look is a new one.
-    pub fn forget(&self, key: &K) {
+    pub(crate) fn forget(&self, key: &K) {
         self.seen().all.remove(key);
     }
 

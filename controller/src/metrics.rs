@@ -74,23 +74,23 @@ impl Metrics {
 
     /// What `/metrics` shows.
     #[must_use]
-    pub const fn registry(&self) -> &Registry {
+    pub(crate) const fn registry(&self) -> &Registry {
         &self.registry
     }
 
     /// A reconcile has ended.
-    pub fn reconciled(&self, kind: &str, result: &str, took: Duration) {
+    pub(crate) fn reconciled(&self, kind: &str, result: &str, took: Duration) {
         self.reconciles.with_label_values(&[kind, result]).inc();
         self.durations.with_label_values(&[kind]).observe(took.as_secs_f64());
     }
 
     /// A call to the API server.
-    pub fn called(&self, verb: &str, resource: &str) {
+    pub(crate) fn called(&self, verb: &str, resource: &str) {
         self.calls.with_label_values(&[verb, resource]).inc();
     }
 
     /// An Event was sent.
-    pub fn sent_event(&self, reason: &str) {
+    pub(crate) fn sent_event(&self, reason: &str) {
         self.events.with_label_values(&[reason]).inc();
     }
 
@@ -100,12 +100,12 @@ impl Metrics {
     }
 
     /// A kind is followed, or can't be.
-    pub fn watches(&self, kind: &str, well: bool) {
+    pub(crate) fn watches(&self, kind: &str, well: bool) {
         self.watches.with_label_values(&[kind]).set(well.into());
     }
 
     /// This process reconciles, or not.
-    pub fn leads(&self, leads: bool) {
+    pub(crate) fn leads(&self, leads: bool) {
         self.leader.set(leads.into());
     }
 }

@@ -18,15 +18,15 @@ use sorcha_crds::{
 };
 
 use self::contradiction::Older;
-pub use self::{
-    contradiction::{Contradiction, NODES, age, check_name},
+pub(crate) use self::{
+    contradiction::{Contradiction, age, check_name},
     lineage::Lineage,
 };
 use crate::names::{self, GRPC_PORT};
 
 /// A central node as `central_nodes_file` of the node wants it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// Identity.
     pub id: String,
     /// Host name or IP address.
@@ -40,7 +40,7 @@ pub struct Endpoint {
 impl Endpoint {
     /// `host:port`, with brackets around an IPv6 address.
     #[must_use]
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
         } else {
@@ -51,7 +51,7 @@ impl Endpoint {
 
 /// Central nodes of one network and namespace, in failover order.
 #[derive(Clone, Debug)]
-pub struct Network {
+pub(crate) struct Network {
     /// Name.
     pub name: String,
     /// Namespace.
@@ -66,7 +66,7 @@ pub struct Network {
 impl Network {
     /// Sorts central nodes, and leaves out those that contradict an older one.
     #[must_use]
-    pub fn new(name: &str, namespace: &str, mut nodes: Vec<Arc<SorchaCentralNode>>) -> Self {
+    pub(crate) fn new(name: &str, namespace: &str, mut nodes: Vec<Arc<SorchaCentralNode>>) -> Self {
         nodes.retain(|node| node.metadata.deletion_timestamp.is_none());
         nodes.sort_by_cached_key(|node| age(&**node));
         let mut older = Older::default();
@@ -84,7 +84,7 @@ impl Network {
     /// The same with the lineage of its register. `recorded`: what it was; `lives`: whether what a central node reported last
     /// is of a process that runs.
     #[must_use]
-    pub fn with_lineage(
+    pub(crate) fn with_lineage(
         mut self,
         recorded: Option<&str>,
         lives: impl Fn(&SorchaCentralNode) -> bool,
@@ -101,7 +101,7 @@ impl Network {
     /// The highest version of the register that its ready central nodes have, as far as that was believed. It bounds what peers
     /// may say; `than` a central node, what older ones have, which bounds what that one may say.
     #[must_use]
-    pub fn head(&self, than: Option<&SorchaCentralNode>) -> Option<i64> {
+    pub(crate) fn head(&self, than: Option<&SorchaCentralNode>) -> Option<i64> {
         let mine = than.map(age);
         let older = self.nodes.iter().filter(|node| mine.as_ref().is_none_or(|mine| age(&***node) < *mine));
         let ready =
@@ -111,7 +111,7 @@ impl Network {
 
     /// Endpoints for peers in this cluster: the Services' names, which never change.
     #[must_use]
-    pub fn internal(&self) -> Vec<Endpoint> {
+    pub(crate) fn internal(&self) -> Vec<Endpoint> {
         self.published()
             .map(|node| Endpoint {
                 id: node.name_any(),
@@ -124,7 +124,7 @@ impl Network {
 
     /// Endpoints for peers elsewhere, as advertised or as the Services got them; without those that have none yet.
     #[must_use]
-    pub fn external(&self, service: impl Fn(&str) -> Option<Arc<Service>>) -> Vec<Endpoint> {
+    pub(crate) fn external(&self, service: impl Fn(&str) -> Option<Arc<Service>>) -> Vec<Endpoint> {
         self.published()
             .filter_map(|node| external(node, &self.namespace, service(&node.name_any()).as_deref()))
             .collect()
@@ -132,7 +132,7 @@ impl Network {
 
     /// The settings of the shared MongoDB server: those of the first central node that asks for one.
     #[must_use]
-    pub fn managed(&self) -> Option<(&Arc<SorchaCentralNode>, &ManagedMongoDb)> {
+    pub(crate) fn managed(&self) -> Option<(&Arc<SorchaCentralNode>, &ManagedMongoDb)> {
         self.nodes.iter().find_map(|node| Some((node, managed(node)?)))
     }
 
@@ -140,7 +140,7 @@ impl Network {
     ///
     /// # Errors
     /// [`Contradiction`], which names the older one and the remedy.
-    pub fn check(&self, node: &SorchaCentralNode) -> Result<(), Contradiction> {
+    pub(crate) fn check(&self, node: &SorchaCentralNode) -> Result<(), Contradiction> {
         let (me, mine) = (node.name_any(), age(node));
         let mut sorted: Vec<_> = self.nodes.iter().map(|other| (age(&**other), other)).collect();
         sorted.retain(|(age, other)| other.name_any() != me && *age < mine);
@@ -154,14 +154,14 @@ impl Network {
     ///
     /// # Errors
     /// [`Contradiction::Lineage`].
-    pub fn check_lineage(&self, node: &SorchaCentralNode) -> Result<(), Contradiction> {
+    pub(crate) fn check_lineage(&self, node: &SorchaCentralNode) -> Result<(), Contradiction> {
         self.lineage.as_ref().and_then(|lineage| lineage.against(node)).map_or(Ok(()), Err)
     }
 }
 
 /// Host name of a central node (protocol section 1).
 #[must_use]
-pub fn hostname(node: &SorchaCentralNode) -> String {
+pub(crate) fn hostname(node: &SorchaCentralNode) -> String {
     let spec = &node.spec;
     spec.hostname.clone().unwrap_or_else(|| format!("{}.{}", node.name_any(), spec.network))
 }
@@ -172,7 +172,11 @@ fn managed(node: &SorchaCentralNode) -> Option<&ManagedMongoDb> {
 
 /// Address of a central node for peers outside the cluster. `None` while its Service has none.
 #[must_use]
-pub fn external(node: &SorchaCentralNode, namespace: &str, service: Option<&Service>) -> Option<Endpoint> {
+pub(crate) fn external(
+    node: &SorchaCentralNode,
+    namespace: &str,
+    service: Option<&Service>,
+) -> Option<Endpoint> {
     let name = node.name_any();
     let advertise = node.spec.service.advertise.clone().unwrap_or_default();
     let (host, port) = match node.spec.service.type_ {

@@ -29,7 +29,7 @@ use crate::{
 
 /// How far a reconcile of nodes got.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub(crate) enum Progress {
     /// Everything desired is applied.
     Applied,
     /// The pod may not change before another central node of the network is ready again.
@@ -208,13 +208,13 @@ pub(crate) fn paused_by_annotation(subject: &impl kube::ResourceExt) -> Option<&
 
 /// The beginning of a hash, enough to tell two apart in a table; the nodes' reports have all of it.
 #[must_use]
-pub fn short(hash: &str) -> String {
+pub(crate) fn short(hash: &str) -> String {
     hash.chars().take(12).collect()
 }
 
 /// The finding on whether reconciliation is paused.
 #[must_use]
-pub fn paused_finding(result: &Result<Progress, Error>) -> Finding {
+pub(crate) fn paused_finding(result: &Result<Progress, Error>) -> Finding {
     match result {
         Ok(Progress::Paused(why)) => {
             Finding::new(PAUSED, true, "Suspended", format!("not reconciled: {why}"))

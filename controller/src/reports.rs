@@ -25,12 +25,12 @@ const ROUND_TRIP: f64 = 600_000.0;
 /// Clocks of nodes may be ahead by this, seconds.
 const CLOCK: i64 = 300;
 /// States that a peer may be in.
-pub const PEER_STATES: [&str; 5] =
+pub(crate) const PEER_STATES: [&str; 5] =
     ["Isolated", "Disconnected", "Connecting", "Connected", "HeartbeatMonitoring"];
 
 /// A report within bounds, and what in it was beyond them.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Bounded<R> {
+pub(crate) struct Bounded<R> {
     /// What is taken.
     pub report: R,
     /// What can't be true, in words.
@@ -89,7 +89,7 @@ fn short(text: Option<&String>, most: usize) -> Option<String> {
 
 /// A peer's report. `head`: the highest version that the network's central nodes report, where they are known.
 #[must_use]
-pub fn peer(told: &PeerReport, head: Option<i64>, now: &Time) -> Bounded<PeerReport> {
+pub(crate) fn peer(told: &PeerReport, head: Option<i64>, now: &Time) -> Bounded<PeerReport> {
     let mut bounds = Bounds::default();
     let state = told.state.clone().filter(|state| {
         let known = PEER_STATES.contains(&state.as_str());
@@ -126,7 +126,7 @@ pub fn peer(told: &PeerReport, head: Option<i64>, now: &Time) -> Bounded<PeerRep
 
 /// A central node's report. `head`: the highest version that older central nodes of its network report, where they are ready.
 #[must_use]
-pub fn central(told: &CentralNodeReport, head: Option<i64>) -> Bounded<CentralNodeReport> {
+pub(crate) fn central(told: &CentralNodeReport, head: Option<i64>) -> Bounded<CentralNodeReport> {
     let mut bounds = Bounds::default();
     let peers = {
         let connected = bounds.number("peers.connected", told.peers.connected, MOST_PEERS);

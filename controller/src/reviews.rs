@@ -33,7 +33,7 @@ use crate::{
 /// Central nodes that come at once are written at once.
 const GATHER: Duration = Duration::from_millis(200);
 /// Central nodes of one namespace that may ask: one object holds the accounts of all namespaces, and may have 1.5 MB.
-pub const OF_NAMESPACE: usize = 128;
+pub(crate) const OF_NAMESPACE: usize = 128;
 /// How often the binding is looked at again because others wrote it in between.
 const ATTEMPTS: usize = 4;
 /// Wait before a failed write is tried again.
@@ -41,7 +41,7 @@ const RETRY: Duration = Duration::from_secs(10);
 
 /// Whether central nodes may ask about tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub(crate) enum State {
     /// This controller gives no such right.
     NotHere,
     /// They may.
@@ -70,7 +70,7 @@ impl Reviews {
 
     /// How it stands for a central node.
     #[must_use]
-    pub fn state_of(&self, namespace: &str, name: &str) -> State {
+    pub(crate) fn state_of(&self, namespace: &str, name: &str) -> State {
         let left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
         if !left_out.is_empty() && left_out.contains(&(namespace.to_owned(), name.to_owned())) {
             return State::LeftOut;
@@ -138,7 +138,7 @@ fn held(binding: &ClusterRoleBinding) -> BTreeSet<AccountName> {
 }
 
 /// Keeps the list of subjects, for ever; with no binding to keep it ends at once.
-pub async fn run(ctx: &Ctx, triggers: &Triggers) {
+pub(crate) async fn run(ctx: &Ctx, triggers: &Triggers) {
     let Some(binding) = &ctx.reviews.binding else { return };
     let (mut applied, mut next_look) = (None, Instant::now());
     loop {

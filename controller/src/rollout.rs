@@ -2,7 +2,7 @@
 
 /// How a central node stands while another one wants to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RollingNode {
+pub(crate) struct RollingNode {
     /// Its resource.
     pub name: String,
     /// Its pod is up to date and ready.
@@ -11,7 +11,7 @@ pub struct RollingNode {
 
 /// Whether a central node may change its pod now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub(crate) enum Turn {
     /// It may.
     Now,
     /// Not before this one is ready again.
@@ -21,7 +21,7 @@ pub enum Turn {
 /// A node that serves waits while another one does not, or has been let go first; one that does not serve may change at
 /// any time, since nobody loses by it, and a bad change must be repairable.
 #[must_use]
-pub fn turn(me: &RollingNode, others: &[RollingNode], holder: Option<&str>) -> Turn {
+pub(crate) fn turn(me: &RollingNode, others: &[RollingNode], holder: Option<&str>) -> Turn {
     if !me.settled {
         return Turn::Now;
     }

@@ -10,7 +10,7 @@ use crate::names::{self, Component, label};
 
 /// Whether a StatefulSet's pods are all of its newest revision and ready.
 #[must_use]
-pub fn is_settled(set: &StatefulSet) -> bool {
+pub(crate) fn is_settled(set: &StatefulSet) -> bool {
     let (Some(spec), Some(status)) = (&set.spec, &set.status) else { return false };
     let wanted = spec.replicas.unwrap_or(1);
     status.observed_generation >= set.metadata.generation
@@ -22,14 +22,14 @@ pub fn is_settled(set: &StatefulSet) -> bool {
 
 /// Whether a pod is one of a resource's, and not another one that has the name of one.
 #[must_use]
-pub fn is_of(pod: &Pod, component: Component, instance: &str) -> bool {
+pub(crate) fn is_of(pod: &Pod, component: Component, instance: &str) -> bool {
     let wanted = names::selector(component, instance);
     [label::INSTANCE, label::COMPONENT].iter().all(|key| pod.labels().get(*key) == wanted.get(*key))
 }
 
 /// Whether a pod is ready and not leaving.
 #[must_use]
-pub fn is_ready(pod: &Pod) -> bool {
+pub(crate) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     pod.metadata.deletion_timestamp.is_none()
         && conditions.is_some_and(|list| list.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
@@ -37,14 +37,14 @@ pub fn is_ready(pod: &Pod) -> bool {
 
 /// Whether a pod's process runs, ready or not.
 #[must_use]
-pub fn is_running(pod: &Pod) -> bool {
+pub(crate) fn is_running(pod: &Pod) -> bool {
     let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
     statuses.is_some_and(|list| list.iter().any(|c| c.state.as_ref().is_some_and(|s| s.running.is_some())))
 }
 
 /// Why a pod is not ready, in the words of kubelet and scheduler.
 #[must_use]
-pub fn why_not_ready(pod: Option<&Pod>) -> (&'static str, String) {
+pub(crate) fn why_not_ready(pod: Option<&Pod>) -> (&'static str, String) {
     let Some(pod) = pod else { return ("PodMissing", "the pod does not exist yet".to_owned()) };
     let name = pod.name_any();
     if pod.metadata.deletion_timestamp.is_some() {

@@ -26,7 +26,7 @@ pub struct TooFew {
 ///
 /// # Errors
 /// [`TooFew`] when even the fewest connections don't fit.
-pub fn prepare(config: &mut Config, role: Role) -> Result<(), TooFew> {
+pub(crate) fn prepare(config: &mut Config, role: Role) -> Result<(), TooFew> {
     let available = raised();
     for lowered in fit(config, role, available)? {
         let Lowered { setting, from, to } = lowered;

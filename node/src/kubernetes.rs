@@ -6,7 +6,7 @@ use kube::{Client, Config};
 use sorcha_config::ConfigError;
 
 /// Why there is no API server to talk to.
-pub type NoCluster = Box<dyn Error + Send + Sync>;
+pub(crate) type NoCluster = Box<dyn Error + Send + Sync>;
 
 /// Why a setting that needs the Kubernetes API can't be followed.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,7 @@ pub enum Unusable {
 ///
 /// # Errors
 /// [`NoCluster`] when neither is there.
-pub async fn cluster() -> Result<Config, NoCluster> {
+pub(crate) async fn cluster() -> Result<Config, NoCluster> {
     match Config::incluster() {
         Ok(cluster) => Ok(cluster),
         Err(_) => Ok(Config::infer().await?),
@@ -47,7 +47,11 @@ pub async fn cluster() -> Result<Config, NoCluster> {
 ///
 /// # Errors
 /// [`Unusable::Client`] when the cluster's configuration can't be used for `setting`.
-pub fn client(mut cluster: Config, timeout: Duration, setting: &'static str) -> Result<Client, Unusable> {
+pub(crate) fn client(
+    mut cluster: Config,
+    timeout: Duration,
+    setting: &'static str,
+) -> Result<Client, Unusable> {
     cluster.default_retry = false;
     cluster.connect_timeout = Some(timeout);
     Client::try_from(cluster).map_err(|error| Unusable::Client { setting, source: Box::new(error) })
@@ -55,7 +59,7 @@ pub fn client(mut cluster: Config, timeout: Duration, setting: &'static str) -> 
 
 /// An error and what it comes from.
 #[must_use]
-pub fn text(error: &dyn Error) -> String {
+pub(crate) fn text(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

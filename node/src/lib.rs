@@ -7,11 +7,11 @@
 //! Deliberately absent: rules of replication, and what answers HTTP requests.
 //! Begin with [`run::run`], [`report::Reporter`], [`cli`].
 
-pub mod kubernetes;
+pub(crate) mod kubernetes;
 pub mod telemetry;
-pub mod descriptors;
+pub(crate) mod descriptors;
 mod memory;
 mod reviewer;
-pub mod report;
+pub(crate) mod report;
 pub mod run;
 pub mod cli;

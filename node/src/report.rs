@@ -4,8 +4,8 @@
 //! Deliberately absent: reads and watches of the API server, any queue (only the newest state is ever written), and
 //! anything on the heartbeat, acknowledgement or sync path: a node without an API server notices nothing.
 
-pub mod content;
-pub mod kubernetes;
+pub(crate) mod content;
+pub(crate) mod kubernetes;
 mod pacer;
 mod subject;
 mod task;
@@ -27,7 +27,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What a node says of itself.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Report {
+pub(crate) enum Report {
     /// A peer: its element of the resource's `status.nodes`.
     Peer(PeerReport),
     /// A central node: the resource's `status.node`.
@@ -36,7 +36,7 @@ pub enum Report {
 
 /// Why a report was not written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReportError {
+pub(crate) enum ReportError {
     /// The resource does not exist.
     #[error("the resource does not exist: {0}")]
     NotFound(String),
@@ -57,7 +57,7 @@ pub enum ReportError {
 impl ReportError {
     /// Label of the metric.
     #[must_use]
-    pub const fn label(&self) -> &'static str {
+    pub(crate) const fn label(&self) -> &'static str {
         match self {
             Self::NotFound(_) => "not_found",
             Self::Forbidden(_) => "forbidden",
@@ -69,14 +69,14 @@ impl ReportError {
 
     /// Whether trying again soon can help; otherwise somebody has to change something first.
     #[must_use]
-    pub const fn is_passing(&self) -> bool {
+    pub(crate) const fn is_passing(&self) -> bool {
         matches!(self, Self::Failed(_) | Self::Unanswered)
     }
 }
 
 /// Where reports go.
 #[async_trait]
-pub trait Transport: Send + Sync + 'static {
+pub(crate) trait Transport: Send + Sync + 'static {
     /// Makes the report the newest one of this node.
     ///
     /// # Errors
@@ -85,14 +85,14 @@ pub trait Transport: Send + Sync + 'static {
 }
 
 /// A running reporter.
-pub struct Reporter {
+pub(crate) struct Reporter {
     stop: CancellationToken,
     task: AbortOnDropHandle<()>,
 }
 
 impl Reporter {
     /// Starts to report what a node is at, from the first moment on.
-    pub fn start(
+    pub(crate) fn start(
         config: &Config,
         role: Role,
         env: &Env,
@@ -107,7 +107,7 @@ impl Reporter {
     }
 
     /// Writes the last report, if it says anything new, and ends; within 2 s whatever the API server does.
-    pub async fn finish(mut self) {
+    pub(crate) async fn finish(mut self) {
         self.stop.cancel();
         if tokio::time::timeout(FAREWELL, &mut self.task).await.is_err() {
             tracing::warn!("the last status report was not written in time");

@@ -66,3 +66,8 @@ impl ApplyError {
         }
     }
 }
+
+/// Whether an answer says that the object is not, or not any more, as it was looked at.
+pub(crate) fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
+}

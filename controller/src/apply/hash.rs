@@ -7,13 +7,13 @@ use sha2::{Digest as _, Sha256};
 use crate::cache::Cached;
 
 /// Annotation with the hash of the desired object.
-pub const HASH_ANNOTATION: &str = "sorcha.dev/desired-hash";
+pub(crate) const HASH_ANNOTATION: &str = "sorcha.dev/desired-hash";
 
 /// Hash that the annotation of an applied object has.
 ///
 /// # Errors
 /// When the object can't be written as JSON, which no object of Kubernetes does.
-pub fn hash_of<K: Cached + Serialize>(desired: &K) -> Result<String, serde_json::Error> {
+pub(crate) fn hash_of<K: Cached + Serialize>(desired: &K) -> Result<String, serde_json::Error> {
     hashed(desired).map(|(_, hash)| hash)
 }
 

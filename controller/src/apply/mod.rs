@@ -8,7 +8,7 @@ mod covers;
 mod error;
 pub(crate) mod gate;
 mod hash;
-pub mod owner;
+pub(crate) mod owner;
 mod quantity;
 mod recent;
 
@@ -18,7 +18,11 @@ use kube::{Client, ResourceExt, api::DynamicObject, core::ApiResource};
 use serde::Serialize;
 use serde_json::Value;
 
-pub(crate) use self::covers::covers_open;
+pub(crate) use self::{
+    covers::covers_open,
+    error::{ApplyError, is_conflict},
+    hash::{HASH_ANNOTATION, hash_of},
+};
 use self::{
     covers::{Lists, covers},
     gate::{Permit, Place},
@@ -26,11 +30,6 @@ use self::{
     owner::Claim,
     recent::{Recent, key},
 };
-pub use self::{
-    error::ApplyError,
-    hash::{HASH_ANNOTATION, hash_of},
-};
-
 use crate::{
     cache::{Cached, Caches},
     desired::Desired,
@@ -40,7 +39,7 @@ use crate::{
 /// How often an object is looked at again because others wrote it in between.
 const ATTEMPTS: usize = 4;
 /// How long a cache may be behind what was applied.
-pub const CACHE_LAG: Duration = Duration::from_secs(10);
+pub(crate) const CACHE_LAG: Duration = Duration::from_secs(10);
 
 /// Applies objects and remembers what it applied until the caches show it.
 pub struct Applier {
@@ -67,7 +66,7 @@ impl Applier {
     ///
     /// # Errors
     /// [`ApplyError`], which tells the remedy where a user has one.
-    pub async fn apply<K: Cached + Serialize>(&self, desired: &K) -> Result<bool, ApplyError> {
+    pub(crate) async fn apply<K: Cached + Serialize>(&self, desired: &K) -> Result<bool, ApplyError> {
         let (name, namespace) = (desired.name_any(), desired.namespace().unwrap_or_default());
         let place = self.place::<K>(&namespace, &name);
         let (wanted, hash) = hashed(desired).map_err(|error| place.failed(kube::Error::SerdeError(error)))?;
@@ -96,7 +95,7 @@ impl Applier {
     ///
     /// # Errors
     /// [`ApplyError::Taken`].
-    pub fn check(&self, desired: &Desired) -> Result<(), ApplyError> {
+    pub(crate) fn check(&self, desired: &Desired) -> Result<(), ApplyError> {
         self.check_one(&desired.service_account)?;
         self.check_one(&desired.role)?;
         self.check_one(&desired.role_binding)?;
@@ -134,7 +133,7 @@ impl Applier {
     ///
     /// # Errors
     /// As [`Applier::apply`]; what comes later is not applied then.
-    pub async fn apply_surroundings(&self, desired: &Desired) -> Result<(), ApplyError> {
+    pub(crate) async fn apply_surroundings(&self, desired: &Desired) -> Result<(), ApplyError> {
         let Desired {
             service_account,
             role,
@@ -167,7 +166,7 @@ impl Applier {
     ///
     /// # Errors
     /// [`ApplyError::Api`]; one that is gone already, or is another's by now, is none.
-    pub async fn delete<K: Cached + Serialize>(
+    pub(crate) async fn delete<K: Cached + Serialize>(
         &self,
         claim: &Claim,
         namespace: &str,
@@ -198,7 +197,11 @@ impl Applier {
     ///
     /// # Errors
     /// [`ApplyError`], which tells the remedy where a user has one.
-    pub async fn put<K: Cached + Serialize>(&self, held: Option<&K>, wanted: &K) -> Result<bool, ApplyError> {
+    pub(crate) async fn put<K: Cached + Serialize>(
+        &self,
+        held: Option<&K>,
+        wanted: &K,
+    ) -> Result<bool, ApplyError> {
         let place = self.place::<K>(&wanted.namespace().unwrap_or_default(), &wanted.name_any());
         let claim = Claim::of(wanted.meta());
         let permit = match held {
@@ -220,7 +223,7 @@ impl Applier {
     ///
     /// # Errors
     /// As [`Applier::put`].
-    pub async fn apply_metadata<K: Cached + Serialize>(
+    pub(crate) async fn apply_metadata<K: Cached + Serialize>(
         &self,
         claim: &Claim,
         body: &Value,
@@ -242,14 +245,14 @@ impl Applier {
 
     /// Whether the cache does not show yet what was applied a moment ago.
     #[must_use]
-    pub fn is_behind<K: Cached>(&self, namespace: &str, name: &str) -> bool {
+    pub(crate) fn is_behind<K: Cached>(&self, namespace: &str, name: &str) -> bool {
         let seen = self.caches.get::<K>(namespace, name).as_ref().and_then(|object| version(&**object));
         self.recent.is_ahead(&key::<K>(namespace, name), seen)
     }
 
     /// Whether something was applied a moment ago that the caches have not been seen to show.
     #[must_use]
-    pub fn is_waiting(&self, namespace: &str) -> bool {
+    pub(crate) fn is_waiting(&self, namespace: &str) -> bool {
         self.recent.is_any(namespace)
     }
 }
@@ -289,11 +292,6 @@ fn is_invalid(error: &kube::Error) -> bool {
 /// Resource versions of one kind are ordered numbers.
 pub(crate) fn version<K: Cached>(object: &K) -> Option<u64> {
     object.resource_version()?.parse().ok()
-}
-
-/// Whether an answer says that the object is not, or not any more, as it was looked at.
-pub(crate) fn is_conflict(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 
 #[cfg(test)]

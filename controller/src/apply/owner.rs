@@ -18,7 +18,7 @@ const NAMED: usize = 3;
 
 /// What an object must show to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Claim {
+pub(crate) enum Claim {
     /// The resource of this uid is its controller.
     Resource(String),
     /// It has these labels, and resources of Sorcha or no owners.
@@ -28,7 +28,7 @@ pub enum Claim {
 impl Claim {
     /// That of a desired object.
     #[must_use]
-    pub fn of(desired: &ObjectMeta) -> Self {
+    pub(crate) fn of(desired: &ObjectMeta) -> Self {
         let controller =
             desired.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
         if let Some(controller) = controller {
@@ -43,7 +43,7 @@ impl Claim {
     ///
     /// # Errors
     /// Whose it is instead, in words.
-    pub fn check(&self, held: &ObjectMeta) -> Result<(), String> {
+    pub(crate) fn check(&self, held: &ObjectMeta) -> Result<(), String> {
         let mut owners = held.owner_references.iter().flatten();
         let ours = match self {
             Self::Resource(uid) => {
@@ -67,7 +67,7 @@ pub(crate) fn is_of_sorcha(owner: &OwnerReference) -> bool {
 
 /// Whose an object is, in words: its owners, the program that manages it, or those who wrote its fields.
 #[must_use]
-pub fn owner(held: &ObjectMeta) -> String {
+pub(crate) fn owner(held: &ObjectMeta) -> String {
     let owners: Vec<String> = held
         .owner_references
         .iter()

@@ -27,7 +27,7 @@ pub(super) enum Concerned {
 
 /// Networks in which something has changed, by namespace and name.
 #[derive(Debug, Default)]
-pub struct Networks {
+pub(crate) struct Networks {
     changed: Mutex<HashMap<(String, String), Concerned>>,
     news: Notify,
 }

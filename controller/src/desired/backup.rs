@@ -31,7 +31,7 @@ const HISTORY: i32 = 3;
 
 /// The CronJob of a central node's backups.
 #[must_use]
-pub fn backup(owner: &Owner, backup: &Backup, image: &str, image_pull_policy: &str) -> CronJob {
+pub(crate) fn backup(owner: &Owner, backup: &Backup, image: &str, image_pull_policy: &str) -> CronJob {
     let job = JobSpec {
         backoff_limit: Some(RETRIES),
         active_deadline_seconds: Some(DEADLINE),

@@ -10,7 +10,7 @@ use crate::{names, network::Endpoint};
 
 /// Settings of a node, and the request for a resync, which running pods read again when it changes.
 #[must_use]
-pub fn node_config_map(owner: &Owner, config: String, force_resync: Option<String>) -> ConfigMap {
+pub(crate) fn node_config_map(owner: &Owner, config: String, force_resync: Option<String>) -> ConfigMap {
     let mut data = BTreeMap::from([("sorcha.toml".to_owned(), config)]);
     data.extend(force_resync.map(|token| (FORCE_RESYNC_KEY.to_owned(), token)));
     ConfigMap { metadata: owner.meta(&owner.name), data: Some(data), ..ConfigMap::default() }
@@ -22,11 +22,11 @@ struct File<'a> {
 }
 
 /// Annotation of a network's endpoints: lineage of the register that they lead to.
-pub const LINEAGE_ANNOTATION: &str = "sorcha.dev/lineage";
+pub(crate) const LINEAGE_ANNOTATION: &str = "sorcha.dev/lineage";
 
 /// Endpoints of a network: for peers in the cluster, which mount the first file, and for peers elsewhere.
 #[must_use]
-pub fn network_config_map(
+pub(crate) fn network_config_map(
     owner: &Owner,
     internal: &[Endpoint],
     external: &[Endpoint],

@@ -28,7 +28,7 @@ fn is_refused(key: &str) -> bool {
 ///
 /// # Errors
 /// [`apply::ApplyError::Rejected`], which names the first one that is refused.
-pub fn check(pods_of: &str, annotations: &BTreeMap<String, String>) -> Result<(), apply::ApplyError> {
+pub(crate) fn check(pods_of: &str, annotations: &BTreeMap<String, String>) -> Result<(), apply::ApplyError> {
     let Some(key) = annotations.keys().find(|key| is_refused(key)) else { return Ok(()) };
     Err(apply::ApplyError::Rejected {
         kind: "Pod".to_owned(),

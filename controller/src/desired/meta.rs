@@ -9,7 +9,7 @@ use crate::names::{self, Component};
 
 /// The resource, or the network, that objects belong to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Owner {
+pub(crate) struct Owner {
     /// Kind of node.
     pub component: Component,
     /// Name of the resource, or of the shared object.
@@ -59,13 +59,13 @@ impl Owner {
 
 /// The owner reference of a resource's own objects.
 #[must_use]
-pub fn controller_reference<K: kube::Resource<DynamicType = ()>>(subject: &K) -> OwnerReference {
+pub(crate) fn controller_reference<K: kube::Resource<DynamicType = ()>>(subject: &K) -> OwnerReference {
     OwnerReference { controller: Some(true), block_owner_deletion: Some(true), ..shared_reference(subject) }
 }
 
 /// The owner reference of objects that several resources share: gone with the last of them.
 #[must_use]
-pub fn shared_reference<K: kube::Resource<DynamicType = ()>>(subject: &K) -> OwnerReference {
+pub(crate) fn shared_reference<K: kube::Resource<DynamicType = ()>>(subject: &K) -> OwnerReference {
     OwnerReference {
         api_version: K::api_version(&()).into_owned(),
         kind: K::kind(&()).into_owned(),

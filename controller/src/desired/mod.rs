@@ -5,7 +5,7 @@
 
 mod backup;
 mod config_map;
-pub mod confinement;
+pub(crate) mod confinement;
 mod meta;
 mod mongodb;
 mod network_policy;
@@ -26,13 +26,13 @@ use k8s_openapi::api::{
     rbac::v1::{Role, RoleBinding},
 };
 
-pub use self::{
+pub(crate) use self::{
     backup::backup,
     config_map::{LINEAGE_ANNOTATION, network_config_map, node_config_map},
     meta::{Owner, controller_reference, shared_reference},
     mongodb::{ManagedServer, managed_server, new_secret},
     network_policy::{admit_controller, central_network_policy, peer_network_policy},
-    node_config::{FORCE_RESYNC_KEY, central_config, peer_config},
+    node_config::{central_config, peer_config},
     pod_disruption_budget::{network_budget, peer_budget},
     service::{central_service, headless_service, peer_service},
     stateful_set::{DATA as VOLUME, Workload, stateful_set},
@@ -41,7 +41,7 @@ pub use self::{
 
 /// The objects of one node resource, in the order in which they are applied.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Desired {
+pub(crate) struct Desired {
     /// Identity of the pods.
     pub service_account: ServiceAccount,
     /// What they may do: report into their own resource's status.
@@ -66,7 +66,7 @@ pub struct Desired {
 
 /// The objects that the central nodes of a network share, in the order in which they are applied.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Shared {
+pub(crate) struct Shared {
     /// Endpoints.
     pub config_map: ConfigMap,
     /// One central node at a time may be away on purpose, where budgets are wanted.
@@ -77,6 +77,6 @@ pub struct Shared {
 
 /// Identity and rights of a node's pods; `reviews`: they ask what publishers may do.
 #[must_use]
-pub fn identity(owner: &Owner, reviews: bool) -> (ServiceAccount, Role, RoleBinding) {
+pub(crate) fn identity(owner: &Owner, reviews: bool) -> (ServiceAccount, Role, RoleBinding) {
     (rbac::service_account(owner), rbac::role(owner, reviews), rbac::role_binding(owner))
 }

@@ -33,7 +33,7 @@ const MONGODB_USER: i64 = 999;
 
 /// The objects of the server but for its Secret, which is made once.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ManagedServer {
+pub(crate) struct ManagedServer {
     /// Its name in the cluster.
     pub service: Service,
     /// Who may connect.
@@ -44,7 +44,7 @@ pub struct ManagedServer {
 
 /// The Secret with user, password and connection string.
 #[must_use]
-pub fn new_secret(owner: &Owner, server: &ManagedMongoDb, password: &str) -> Secret {
+pub(crate) fn new_secret(owner: &Owner, server: &ManagedMongoDb, password: &str) -> Secret {
     let host = format!("{}:{MONGODB_PORT}", names::service_host(&owner.name, &owner.namespace));
     // A server that is no replica set knows no retryable writes.
     let uri = match server.authentication {
@@ -67,7 +67,11 @@ pub fn new_secret(owner: &Owner, server: &ManagedMongoDb, password: &str) -> Sec
 
 /// The server.
 #[must_use]
-pub fn managed_server(owner: &Owner, server: &ManagedMongoDb, policy: DeletionPolicy) -> ManagedServer {
+pub(crate) fn managed_server(
+    owner: &Owner,
+    server: &ManagedMongoDb,
+    policy: DeletionPolicy,
+) -> ManagedServer {
     let spec = StatefulSetSpec {
         replicas: Some(1),
         selector: LabelSelector { match_labels: Some(owner.selector()), ..LabelSelector::default() },

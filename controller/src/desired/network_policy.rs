@@ -48,7 +48,7 @@ fn api(tls: bool, named: &[NetworkPolicyPeer], own: Option<NetworkPolicyPeer>) -
 }
 
 /// Lets the controller, in its namespace, reach the API of a central node that not everybody reaches: it publishes there.
-pub fn admit_controller(policy: &mut NetworkPolicy, namespace: &str) {
+pub(crate) fn admit_controller(policy: &mut NetworkPolicy, namespace: &str) {
     let rules = policy.spec.iter_mut().flat_map(|spec| spec.ingress.iter_mut().flatten());
     for rule in rules.filter(|rule| rule.ports.iter().flatten().any(|port| is_named(port, HTTP))) {
         if let Some(from) = &mut rule.from {
@@ -85,13 +85,17 @@ fn probes() -> NetworkPolicyIngressRule {
 
 /// Nothing ever dials a peer over gRPC.
 #[must_use]
-pub fn peer_network_policy(owner: &Owner, tls: bool, http_from: &[NetworkPolicyPeer]) -> NetworkPolicy {
+pub(crate) fn peer_network_policy(
+    owner: &Owner,
+    tls: bool,
+    http_from: &[NetworkPolicyPeer],
+) -> NetworkPolicy {
     policy(owner, vec![api(tls, http_from, None), probes()])
 }
 
 /// Peers of the network connect over gRPC; from anywhere when the Service is open to the outside.
 #[must_use]
-pub fn central_network_policy(
+pub(crate) fn central_network_policy(
     owner: &Owner,
     open: bool,
     tls: bool,

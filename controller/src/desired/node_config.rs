@@ -35,7 +35,7 @@ pub(super) fn authority_file(place: usize) -> String {
 }
 
 /// Key of the ConfigMap that asks for a resync.
-pub const FORCE_RESYNC_KEY: &str = "force-resync";
+pub(crate) const FORCE_RESYNC_KEY: &str = "force-resync";
 /// How long a better central node must have been up before a peer returns to it.
 const FAILBACK_AFTER: Duration = Duration::from_secs(600);
 
@@ -131,7 +131,7 @@ fn use_mongodb(file: &mut NodeFile) {
 
 /// Configuration of a central node; `may_review`: it may ask the API server about tokens.
 #[must_use]
-pub fn central_config(
+pub(crate) fn central_config(
     owner: &Owner,
     spec: &SorchaCentralNodeSpec,
     hostname: &str,
@@ -169,7 +169,7 @@ fn limit(file: &mut NodeFile, limits: &CentralLimits) {
 
 /// Configuration of a peer; its id is the pod's name and comes from the environment.
 #[must_use]
-pub fn peer_config(owner: &Owner, spec: &SorchaPeerSpec, tls: bool) -> String {
+pub(crate) fn peer_config(owner: &Owner, spec: &SorchaPeerSpec, tls: bool) -> String {
     let mut file = common(owner, &spec.heartbeat, &spec.log, &spec.telemetry, tls);
     if spec.store.mongodb.is_some() {
         use_mongodb(&mut file);

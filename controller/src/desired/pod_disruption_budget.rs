@@ -27,13 +27,13 @@ fn one_away(
 
 /// Over the replicas of one peer resource.
 #[must_use]
-pub fn peer_budget(owner: &Owner) -> PodDisruptionBudget {
+pub(crate) fn peer_budget(owner: &Owner) -> PodDisruptionBudget {
     one_away(owner.meta(&owner.name), owner.selector())
 }
 
 /// Over all central nodes of a network.
 #[must_use]
-pub fn network_budget(owner: &Owner) -> PodDisruptionBudget {
+pub(crate) fn network_budget(owner: &Owner) -> PodDisruptionBudget {
     let selector =
         [(label::COMPONENT, Component::CentralNode.label()), (label::NETWORK, owner.network.as_str())];
     let selector = selector.map(|(key, value)| (key.to_owned(), value.to_owned())).into();

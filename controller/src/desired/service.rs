@@ -47,7 +47,7 @@ fn ports(component: Component, tls: bool) -> Vec<ServicePort> {
 
 /// Names of the pods.
 #[must_use]
-pub fn headless_service(owner: &Owner, tls: bool) -> Service {
+pub(crate) fn headless_service(owner: &Owner, tls: bool) -> Service {
     let spec = ServiceSpec {
         cluster_ip: Some("None".to_owned()),
         publish_not_ready_addresses: Some(true),
@@ -70,13 +70,13 @@ fn client_service(owner: &Owner, type_: ServiceType, tls: bool) -> Service {
 
 /// Where applications read from a peer's replicas.
 #[must_use]
-pub fn peer_service(owner: &Owner, tls: bool) -> Service {
+pub(crate) fn peer_service(owner: &Owner, tls: bool) -> Service {
     client_service(owner, ServiceType::ClusterIP, tls)
 }
 
 /// Where peers connect and publishers publish.
 #[must_use]
-pub fn central_service(owner: &Owner, settings: &CentralService, tls: bool) -> Service {
+pub(crate) fn central_service(owner: &Owner, settings: &CentralService, tls: bool) -> Service {
     let mut service = client_service(owner, settings.type_, tls);
     let annotations: BTreeMap<_, _> = settings.annotations.clone();
     if !annotations.is_empty() {

@@ -28,11 +28,11 @@ use crate::names;
 /// Annotation by which a changed configuration restarts the pods.
 const CONFIG_ANNOTATION: &str = "sorcha.dev/config-hash";
 /// Name of the volume with the register.
-pub const DATA: &str = "data";
+pub(crate) const DATA: &str = "data";
 
 /// What the pods of a resource run.
 #[derive(Clone, Debug)]
-pub struct Workload<'a> {
+pub(crate) struct Workload<'a> {
     /// Number of pods.
     pub replicas: i32,
     /// Image.
@@ -66,7 +66,7 @@ pub struct Workload<'a> {
 
 /// The StatefulSet of a node resource.
 #[must_use]
-pub fn stateful_set(owner: &Owner, workload: &Workload<'_>) -> StatefulSet {
+pub(crate) fn stateful_set(owner: &Owner, workload: &Workload<'_>) -> StatefulSet {
     let spec = StatefulSetSpec {
         replicas: Some(workload.replicas),
         selector: LabelSelector { match_labels: Some(owner.selector()), ..LabelSelector::default() },
@@ -126,7 +126,7 @@ fn template(owner: &Owner, workload: &Workload<'_>) -> PodTemplateSpec {
 impl Workload<'_> {
     /// Environment of a peer: its id is the pod's name, and so is the end of its database's.
     #[must_use]
-    pub fn peer_env(database_prefix: Option<&str>) -> Vec<EnvVar> {
+    pub(crate) fn peer_env(database_prefix: Option<&str>) -> Vec<EnvVar> {
         let mut env = vec![from_field("SORCHA_NODE__ID", "metadata.name")];
         env.extend(database_prefix.map(|prefix| EnvVar {
             name: "SORCHA_STORE__MONGODB__DATABASE".to_owned(),

@@ -11,7 +11,7 @@ use crate::names::tls_key::{CERTIFICATE, KEY, TRUST};
 
 /// How a pod gets its certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mount {
+pub(crate) struct Mount {
     /// Secret with certificate and key.
     pub secret: String,
     /// ConfigMap with the trusted authorities, where the Secret's own are not enough.

@@ -19,7 +19,7 @@ const KINDS: [&str; 3] = ["SorchaCentralNode", "SorchaPeer", "SorchaBlueprint"];
 ///
 /// # Errors
 /// When it does not in time.
-pub async fn definitions(client: &Client, timeline: &mut Timeline<'_>) -> anyhow::Result<()> {
+pub(crate) async fn definitions(client: &Client, timeline: &mut Timeline<'_>) -> anyhow::Result<()> {
     let look = async || {
         let served = match client.list_api_group_resources(&format!("{GROUP}/{VERSION}")).await {
             Ok(list) => list.resources.into_iter().map(|resource| resource.kind).collect(),
@@ -42,7 +42,7 @@ pub async fn definitions(client: &Client, timeline: &mut Timeline<'_>) -> anyhow
 ///
 /// # Errors
 /// When it does not in time.
-pub async fn controller(url: &Url, timeline: &mut Timeline<'_>) -> anyhow::Result<()> {
+pub(crate) async fn controller(url: &Url, timeline: &mut Timeline<'_>) -> anyhow::Result<()> {
     let client = http::client(CALL, CALL)?;
     let probe = url.join("/readyz")?;
     let look = async || {

@@ -10,14 +10,14 @@ use sorcha_crds::{
 
 /// The resources of one network in one namespace.
 #[derive(Clone, Debug)]
-pub struct DrillNetwork {
+pub(crate) struct DrillNetwork {
     central_nodes: Vec<SorchaCentralNode>,
     peers: Vec<SorchaPeer>,
 }
 
 /// One peer, as it reported last.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DrillReplica {
+pub(crate) struct DrillReplica {
     /// Pod.
     pub name: String,
     /// Central node that it is connected to.
@@ -30,7 +30,11 @@ pub struct DrillReplica {
 impl DrillNetwork {
     /// Sorts the resources of a network out of all those of a namespace.
     #[must_use]
-    pub fn new(mut central_nodes: Vec<SorchaCentralNode>, mut peers: Vec<SorchaPeer>, network: &str) -> Self {
+    pub(crate) fn new(
+        mut central_nodes: Vec<SorchaCentralNode>,
+        mut peers: Vec<SorchaPeer>,
+        network: &str,
+    ) -> Self {
         central_nodes.retain(|node| node.spec.network == network);
         central_nodes.sort_by_key(|node| (node.spec.priority, node.name_any()));
         peers.retain(|peer| peer.spec.network == network);
@@ -41,7 +45,7 @@ impl DrillNetwork {
     ///
     /// # Errors
     /// When the API server does not answer, or not to us.
-    pub async fn read(client: &Client, namespace: &str, network: &str) -> kube::Result<Self> {
+    pub(crate) async fn read(client: &Client, namespace: &str, network: &str) -> kube::Result<Self> {
         let central_nodes: Api<SorchaCentralNode> = Api::namespaced(client.clone(), namespace);
         let peers: Api<SorchaPeer> = Api::namespaced(client.clone(), namespace);
         let all = ListParams::default();
@@ -51,13 +55,13 @@ impl DrillNetwork {
 
     /// Central nodes in failover order.
     #[must_use]
-    pub fn centrals(&self) -> Vec<String> {
+    pub(crate) fn centrals(&self) -> Vec<String> {
         self.central_nodes.iter().map(|node| node.name_any()).collect()
     }
 
     /// Why there is nothing to drill.
     #[must_use]
-    pub fn lack(&self) -> Option<String> {
+    pub(crate) fn lack(&self) -> Option<String> {
         let suspended = |suspend: bool, kind: &str, name: String| {
             suspend.then(|| format!("{kind} {name} is suspended: a drill would wait in vain"))
         };
@@ -79,7 +83,7 @@ impl DrillNetwork {
 
     /// Who is there.
     #[must_use]
-    pub fn census(&self) -> String {
+    pub(crate) fn census(&self) -> String {
         let peers: Vec<String> =
             self.peers.iter().map(|peer| format!("{} ({})", peer.name_any(), peer.spec.replicas)).collect();
         format!("central nodes {}; peers {}", self.centrals().join(", "), peers.join(", "))
@@ -87,7 +91,7 @@ impl DrillNetwork {
 
     /// Resources that are not Ready for their newest spec, and why.
     #[must_use]
-    pub fn not_ready(&self) -> Vec<String> {
+    pub(crate) fn not_ready(&self) -> Vec<String> {
         let nodes = self.central_nodes.iter().map(|node| {
             let status = node.status.as_ref();
             let (seen, conditions) =
@@ -105,7 +109,7 @@ impl DrillNetwork {
 
     /// Peers that are not known to hold a version.
     #[must_use]
-    pub fn behind(&self, version: i64) -> Vec<String> {
+    pub(crate) fn behind(&self, version: i64) -> Vec<String> {
         let held = |peer: &SorchaPeer| peer.status.as_ref()?.min_version;
         let asked = self.peers.iter().filter(|peer| peer.spec.replicas > 0);
         asked
@@ -119,7 +123,7 @@ impl DrillNetwork {
 
     /// Every peer that is asked for; one without report is not connected.
     #[must_use]
-    pub fn replicas(&self) -> Vec<DrillReplica> {
+    pub(crate) fn replicas(&self) -> Vec<DrillReplica> {
         let of = |peer: &SorchaPeer| {
             let (name, reports) =
                 (peer.name_any(), peer.status.as_ref().map_or_else(Vec::new, |status| status.nodes.clone()));
@@ -142,14 +146,14 @@ impl DrillNetwork {
 
     /// Peers that are not connected.
     #[must_use]
-    pub fn not_connected(&self) -> Vec<String> {
+    pub(crate) fn not_connected(&self) -> Vec<String> {
         let replicas = self.replicas().into_iter().filter(|replica| !replica.connected);
         replicas.map(|replica| format!("{} is not connected", replica.name)).collect()
     }
 
     /// The central node that most peers are connected to, and their number; among equals the first.
     #[must_use]
-    pub fn busiest(&self) -> Option<(String, usize)> {
+    pub(crate) fn busiest(&self) -> Option<(String, usize)> {
         let replicas = self.replicas();
         let on = |name: &String| replicas.iter().filter(|replica| replica.is_on(name)).count();
         let counted = self.centrals().into_iter().rev().map(|name| (on(&name), name));
@@ -187,7 +191,12 @@ fn why_not_ready(
 /// Peers that have not got over the loss of a central node: those that were connected to it must have a session that
 /// is newer than the loss, the others one at all. With no other central node (`alone`) it is one at the same.
 #[must_use]
-pub fn not_recovered(lost: &str, alone: bool, before: &[DrillReplica], now: &[DrillReplica]) -> Vec<String> {
+pub(crate) fn not_recovered(
+    lost: &str,
+    alone: bool,
+    before: &[DrillReplica],
+    now: &[DrillReplica],
+) -> Vec<String> {
     let of = |replica: &&DrillReplica| before.iter().find(|before| before.name == replica.name);
     let why = |replica: &DrillReplica| {
         let was = of(&replica);
@@ -208,7 +217,7 @@ pub fn not_recovered(lost: &str, alone: bool, before: &[DrillReplica], now: &[Dr
 
 /// Why a pod is not the ready successor of the one with `uid`.
 #[must_use]
-pub fn replacement(pod: Option<&Pod>, uid: &str) -> Option<String> {
+pub(crate) fn replacement(pod: Option<&Pod>, uid: &str) -> Option<String> {
     let Some(pod) = pod else { return Some("does not exist".to_owned()) };
     if pod.uid().as_deref() == Some(uid) {
         return Some("is still the old one".to_owned());
@@ -223,7 +232,7 @@ pub fn replacement(pod: Option<&Pod>, uid: &str) -> Option<String> {
 ///
 /// # Errors
 /// What the API server refuses.
-pub fn passing<T>(answer: kube::Result<T>) -> anyhow::Result<Result<T, String>> {
+pub(crate) fn passing<T>(answer: kube::Result<T>) -> anyhow::Result<Result<T, String>> {
     match answer {
         Ok(value) => Ok(Ok(value)),
         Err(kube::Error::Api(status)) if matches!(status.code, 400..=428 | 430..=499) => {

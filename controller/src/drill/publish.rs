@@ -21,7 +21,7 @@ const CALL: Duration = Duration::from_secs(10);
 
 /// A change of the register.
 #[derive(Clone, Copy, Debug)]
-pub enum Attempt<'a> {
+pub(crate) enum Attempt<'a> {
     /// Publish a blueprint under this id.
     Publish(&'a str),
     /// Deprecate it.
@@ -30,7 +30,7 @@ pub enum Attempt<'a> {
 
 /// Somebody who may publish.
 #[derive(Debug)]
-pub struct DrillPublisher {
+pub(crate) struct DrillPublisher {
     client: Client,
     token: String,
     namespace: String,
@@ -61,7 +61,7 @@ impl DrillPublisher {
     ///
     /// # Errors
     /// When the HTTP client can't be set up.
-    pub fn new(token: String, namespace: &str, addresses: Vec<(String, Url)>) -> anyhow::Result<Self> {
+    pub(crate) fn new(token: String, namespace: &str, addresses: Vec<(String, Url)>) -> anyhow::Result<Self> {
         let client = http::client(CALL, CALL / 3).context("set up the HTTP client")?;
         Ok(Self {
             client,
@@ -76,7 +76,7 @@ impl DrillPublisher {
     ///
     /// # Errors
     /// When a central node refuses for good.
-    pub async fn first(
+    pub(crate) async fn first(
         &self,
         centrals: &[String],
         attempt: Attempt<'_>,

@@ -14,7 +14,7 @@ const QUIET: Duration = Duration::from_secs(10);
 
 /// What a look found.
 #[derive(Debug)]
-pub enum Look<T> {
+pub(crate) enum Look<T> {
     /// It is so.
     Done(T),
     /// It is not so yet, and why.
@@ -23,7 +23,7 @@ pub enum Look<T> {
 
 impl<T> Look<T> {
     /// Done, unless something is missing.
-    pub fn unless(missing: Vec<String>, value: T) -> Self {
+    pub(crate) fn unless(missing: Vec<String>, value: T) -> Self {
         if missing.is_empty() { Self::Done(value) } else { Self::NotYet(missing) }
     }
 }
@@ -35,7 +35,7 @@ struct Measure {
 }
 
 /// When what happened.
-pub struct Timeline<'a> {
+pub(crate) struct Timeline<'a> {
     out: &'a mut (dyn Write + Send),
     started: Instant,
     limit: Duration,
@@ -47,12 +47,12 @@ pub struct Timeline<'a> {
 
 impl<'a> Timeline<'a> {
     /// Starts the clock.
-    pub fn start(out: &'a mut (dyn Write + Send), limit: Duration, poll: Duration) -> Self {
+    pub(crate) fn start(out: &'a mut (dyn Write + Send), limit: Duration, poll: Duration) -> Self {
         Self { out, started: Instant::now(), limit, poll, measures: Vec::new(), lost: None }
     }
 
     /// Tells something; that it could not be told shows in the end.
-    pub fn say(&mut self, what: &str) {
+    pub(crate) fn say(&mut self, what: &str) {
         let seconds = self.started.elapsed().as_secs_f64();
         self.line(format_args!("[{seconds:>6.1} s] {what}"));
     }
@@ -67,7 +67,7 @@ impl<'a> Timeline<'a> {
     ///
     /// # Errors
     /// What is still missing at the deadline; what `look` says can't be mended by waiting.
-    pub async fn until<T>(
+    pub(crate) async fn until<T>(
         &mut self,
         what: &str,
         mut look: impl AsyncFnMut() -> anyhow::Result<Look<T>>,
@@ -102,7 +102,7 @@ impl<'a> Timeline<'a> {
     }
 
     /// Keeps for the table what took from `begun` until now.
-    pub fn measured(&mut self, what: String, begun: Instant) {
+    pub(crate) fn measured(&mut self, what: String, begun: Instant) {
         self.measures.push(Measure { took: begun.elapsed(), what });
     }
 
@@ -110,7 +110,7 @@ impl<'a> Timeline<'a> {
     ///
     /// # Errors
     /// When this, or what came before, could not be written.
-    pub fn table(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn table(&mut self) -> anyhow::Result<()> {
         let measures = std::mem::take(&mut self.measures);
         if !measures.is_empty() {
             self.line(format_args!("\n{:>9}  UNTIL THE RESOURCES SHOWED THAT", "TOOK"));

@@ -38,7 +38,7 @@ pub enum CallFault {
 impl CallFault {
     /// What may be logged: a refusal of what was sent quotes it.
     #[must_use]
-    pub fn logged(&self) -> String {
+    pub(crate) fn logged(&self) -> String {
         match self {
             Self::Refused { code: code @ (400 | 422), .. } => format!("the API server answers {code}"),
             other => other.to_string(),

@@ -5,7 +5,7 @@
 
 mod split;
 pub(crate) mod object;
-pub mod call;
+pub(crate) mod call;
 pub(crate) mod unreadable;
 
 use std::time::Duration;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 /// What a Lease says, as far as it matters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Record {
+pub(crate) struct Record {
     /// Who holds it; `None`: it was given back.
     pub holder: Option<String>,
     /// Seconds for which the holder holds it after each renewal, as it says.
@@ -28,7 +28,7 @@ pub struct Record {
 
 /// What is to be done now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LeaseStep {
+pub(crate) enum LeaseStep {
     /// Write our name into the Lease, if it is still as it was seen.
     Take,
     /// Write our name again, if it is still as it was seen.
@@ -42,7 +42,7 @@ const LONGEST: Duration = Duration::from_secs(300);
 
 /// One candidate.
 #[derive(Clone, Debug)]
-pub struct Election {
+pub(crate) struct Election {
     identity: String,
     duration: Duration,
     seen: Option<(Record, Instant)>,
@@ -55,24 +55,24 @@ pub struct Election {
 impl Election {
     /// Of a candidate who knows nothing yet.
     #[must_use]
-    pub fn new(identity: &str, duration: Duration) -> Self {
+    pub(crate) fn new(identity: &str, duration: Duration) -> Self {
         Self { identity: identity.to_owned(), duration, seen: None, renewed: None, sent: None }
     }
 
     /// Until when this candidate may act as the leader. A third of the time is left for what is under way by then.
     #[must_use]
-    pub fn leads_until(&self) -> Option<Instant> {
+    pub(crate) fn leads_until(&self) -> Option<Instant> {
         Some(self.renewed? + self.duration * 2 / 3)
     }
 
     /// Whether it may act now.
     #[must_use]
-    pub fn leads(&self, now: Instant) -> bool {
+    pub(crate) fn leads(&self, now: Instant) -> bool {
         self.leads_until().is_some_and(|until| now < until)
     }
 
     /// Takes in what the Lease says, and decides.
-    pub fn look(&mut self, record: &Record, now: Instant) -> LeaseStep {
+    pub(crate) fn look(&mut self, record: &Record, now: Instant) -> LeaseStep {
         let mine = record.holder.as_ref() == Some(&self.identity);
         if !mine {
             self.renewed = None;
@@ -99,19 +99,19 @@ impl Election {
     }
 
     /// Our name is about to be written, with this time.
-    pub fn sending(&mut self, renewed: String, now: Instant) {
+    pub(crate) fn sending(&mut self, renewed: String, now: Instant) {
         self.sent = Some((renewed, now));
     }
 
     /// What was sent is written, as this record.
-    pub fn confirmed(&mut self, record: Record, now: Instant) {
+    pub(crate) fn confirmed(&mut self, record: Record, now: Instant) {
         self.renewed = self.sent.as_ref().map(|(_, sent)| *sent);
         self.seen = Some((record, now));
     }
 
     /// The record that a write starts from.
     #[must_use]
-    pub fn seen(&self) -> Option<&Record> {
+    pub(crate) fn seen(&self) -> Option<&Record> {
         self.seen.as_ref().map(|(record, _)| record)
     }
 }

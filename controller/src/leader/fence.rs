@@ -36,7 +36,7 @@ pub struct NotLeading;
 impl Fence {
     /// One that lets nothing through yet.
     #[must_use]
-    pub fn closed() -> Self {
+    pub(crate) fn closed() -> Self {
         Self { start: Instant::now(), until: Arc::default() }
     }
 
@@ -62,7 +62,7 @@ impl Fence {
     }
 
     /// Opens it until an instant, or closes it.
-    pub fn set(&self, until: Option<Instant>) {
+    pub(crate) fn set(&self, until: Option<Instant>) {
         let micros = until.map_or(0, |until| {
             u64::try_from(until.saturating_duration_since(self.start).as_micros()).unwrap_or(ALWAYS)
         });
@@ -71,7 +71,7 @@ impl Fence {
 
     /// Until when it is open, if it is.
     #[must_use]
-    pub fn open_until(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn open_until(&self, now: Instant) -> Option<Instant> {
         let until = Duration::from_micros(self.until.load(Ordering::SeqCst));
         self.start.checked_add(until).filter(|until| now < *until)
     }

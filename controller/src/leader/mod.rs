@@ -1,7 +1,7 @@
 //! One of several controllers reconciles: the one that holds the Lease, and only while it can prove that by its own clock
 //! ([`election`]). When that time is over, its calls end where they are ([`fence`]), and so does the process.
 
-pub mod election;
+pub(crate) mod election;
 pub mod fence;
 
 use std::time::Duration;
@@ -30,7 +30,7 @@ const LOOKS: u32 = 7;
 
 /// The Lease, and how this process stands to it.
 #[derive(Debug)]
-pub struct Leadership {
+pub(crate) struct Leadership {
     api: Api<Lease>,
     name: String,
     identity: String,
@@ -42,7 +42,7 @@ pub struct Leadership {
 impl Leadership {
     /// Of a candidate.
     #[must_use]
-    pub fn new(client: Client, settings: &Settings, identity: &str, fence: Fence) -> Self {
+    pub(crate) fn new(client: Client, settings: &Settings, identity: &str, fence: Fence) -> Self {
         let namespace =
             settings.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
         let duration = Duration::from_secs(settings.lease_seconds);
@@ -60,14 +60,14 @@ impl Leadership {
     ///
     /// # Errors
     /// When it can't be read or made: nothing would ever be reconciled.
-    pub async fn campaign(&mut self) -> kube::Result<()> {
+    pub(crate) async fn campaign(&mut self) -> kube::Result<()> {
         self.look().await?;
         self.fence.set(self.election.leads_until());
         Ok(())
     }
 
     /// Waits until the lease is held.
-    pub async fn gained(&mut self) {
+    pub(crate) async fn gained(&mut self) {
         while !self.election.leads(Instant::now()) {
             sleep(self.pause()).await;
             self.step().await;
@@ -75,7 +75,7 @@ impl Leadership {
     }
 
     /// Renews the lease until it is lost: taken by another, or not renewed in time.
-    pub async fn lost(&mut self) {
+    pub(crate) async fn lost(&mut self) {
         while let Some(until) = self.election.leads_until() {
             let next = Instant::now() + self.pause();
             if next >= until {
@@ -160,7 +160,7 @@ impl Leadership {
     }
 
     /// Gives the lease back, so that a standby takes over at once. Nothing may be under way any more.
-    pub async fn release(self) {
+    pub(crate) async fn release(self) {
         self.fence.set(None);
         let Some(seen) = self.election.seen().filter(|seen| seen.holder.as_ref() == Some(&self.identity))
         else {

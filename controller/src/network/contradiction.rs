@@ -11,7 +11,7 @@ use super::{hostname, managed};
 use crate::apply::covers_open;
 
 /// Central nodes that one network may have in a namespace: each is compared with the others at every look.
-pub const NODES: usize = 64;
+const NODES: usize = 64;
 
 /// Why a resource that the schema accepts is refused. The text names the other resource and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -107,7 +107,7 @@ impl Contradiction {
 ///
 /// # Errors
 /// [`Contradiction::Name`].
-pub fn check_name<K, O>(subject: &K, namesake: Option<&O>) -> Result<(), Contradiction>
+pub(crate) fn check_name<K, O>(subject: &K, namesake: Option<&O>) -> Result<(), Contradiction>
 where
     K: kube::Resource<DynamicType = ()>,
     O: kube::Resource<DynamicType = ()>,
@@ -121,7 +121,7 @@ where
 /// Orders resources from the oldest to the newest; of two that were made in the same second, the uid decides, so that the
 /// order is the same at every look.
 #[must_use]
-pub fn age<K: kube::Resource>(resource: &K) -> (Option<Timestamp>, String, String) {
+pub(crate) fn age<K: kube::Resource>(resource: &K) -> (Option<Timestamp>, String, String) {
     let created = resource.creation_timestamp().map(|time| time.0);
     (created, resource.uid().unwrap_or_default(), resource.name_any())
 }

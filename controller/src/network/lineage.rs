@@ -14,7 +14,7 @@ use crate::reconcile::short;
 
 /// A network's register.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lineage {
+pub(crate) struct Lineage {
     /// Its lineage.
     pub lineage: String,
     /// The oldest central node that reports it.

@@ -20,7 +20,7 @@ use super::{
 
 /// Where a change of authorities is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// There is none.
     Stable,
     /// The new authority is made known and does not sign yet.
@@ -31,7 +31,7 @@ pub enum Phase {
 
 /// What the authority's Secret holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Authority {
+pub(crate) struct Authority {
     /// The newest authority.
     pub newest: Pair,
     /// Older ones that are still trusted, the last one first.
@@ -51,7 +51,7 @@ pub struct Authority {
 impl Authority {
     /// The first one.
     #[must_use]
-    pub fn first(newest: Pair, done: BTreeSet<String>) -> Self {
+    pub(crate) fn first(newest: Pair, done: BTreeSet<String>) -> Self {
         Self {
             newest,
             previous: Vec::new(),
@@ -65,13 +65,13 @@ impl Authority {
 
     /// One after another that was lost, though nodes still have its certificates.
     #[must_use]
-    pub fn after_loss(newest: Pair, lost: Vec<Certificate>, done: BTreeSet<String>) -> Self {
+    pub(crate) fn after_loss(newest: Pair, lost: Vec<Certificate>, done: BTreeSet<String>) -> Self {
         Self { previous: lost, phase: Phase::Distributing, ..Self::first(newest, done) }
     }
 
     /// Whom nodes trust.
     #[must_use]
-    pub fn trusted(&self) -> Vec<Certificate> {
+    pub(crate) fn trusted(&self) -> Vec<Certificate> {
         let mut all = vec![self.newest.certificate.clone()];
         all.extend(self.previous.iter().filter(|c| **c != self.newest.certificate).cloned());
         all
@@ -79,13 +79,13 @@ impl Authority {
 
     /// The same as text.
     #[must_use]
-    pub fn bundle(&self) -> String {
+    pub(crate) fn bundle(&self) -> String {
         x509::bundle(&self.trusted())
     }
 
     /// Who signs. An authority that has ended signs nothing that anybody would accept.
     #[must_use]
-    pub fn signer(&self, now: Timestamp) -> Pair {
+    pub(crate) fn signer(&self, now: Timestamp) -> Pair {
         match (self.phase, self.previous.first(), &self.previous_key) {
             (Phase::Distributing, Some(certificate), Some(key)) if now < certificate.not_after => {
                 Pair { certificate: certificate.clone(), key: key.clone() }
@@ -112,7 +112,7 @@ impl Authority {
 
     /// A new authority beside the one that signs.
     #[must_use]
-    pub fn distributing(&self, newest: Pair, requests: &BTreeSet<String>) -> Self {
+    pub(crate) fn distributing(&self, newest: Pair, requests: &BTreeSet<String>) -> Self {
         Self {
             newest,
             previous: vec![self.newest.certificate.clone()],
@@ -126,7 +126,7 @@ impl Authority {
 
 /// What the Secret of a node holds, as far as a change of authorities asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub(crate) struct Held {
     /// Resource that it belongs to.
     pub name: String,
     /// Whom it tells to trust, PEM; `None`: it is not there, though nodes may run that read it.
@@ -139,7 +139,7 @@ pub struct Held {
 
 /// What is to be done about the authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RotationStep {
+pub(crate) enum RotationStep {
     /// Nothing before that instant, or before something changes; the text says what is waited for.
     Wait(Option<Timestamp>, Option<String>),
     /// Make a new authority, which does not sign yet.
@@ -150,7 +150,7 @@ pub enum RotationStep {
 
 /// The next step.
 #[must_use]
-pub fn step(
+pub(crate) fn step(
     authority: &Authority,
     held: &[Held],
     requests: &BTreeSet<String>,

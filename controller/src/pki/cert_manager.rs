@@ -21,11 +21,11 @@ use crate::{
 /// Longest Certificate that is remembered.
 const REMEMBERED_BYTES: usize = 32 * 1024;
 /// API version of the resource that is asked for.
-pub const API_VERSION: &str = "cert-manager.io/v1";
+pub(crate) const API_VERSION: &str = "cert-manager.io/v1";
 
 /// The Certificate of a resource; pure.
 #[must_use]
-pub fn certificate(holder: &Holder, policy: &Policy) -> Value {
+pub(crate) fn certificate(holder: &Holder, policy: &Policy) -> Value {
     let Some(issuer) = &holder.tls.issuer_ref else { return Value::Null };
     // As Go writes them: written otherwise, they would differ from what is there for ever.
     let go = |seconds: u64| format!("{}h{}m{}s", seconds / 3600, seconds / 60 % 60, seconds % 60);

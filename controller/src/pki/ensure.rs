@@ -9,7 +9,7 @@ use crate::{cache::Cached, context::Ctx, reconcile::Error};
 ///
 /// # Errors
 /// What is missing, in words that name the remedy.
-pub async fn ensure<S: Cached>(ctx: &Ctx, subject: &S, holder: &Holder) -> Result<(), Error> {
+pub(crate) async fn ensure<S: Cached>(ctx: &Ctx, subject: &S, holder: &Holder) -> Result<(), Error> {
     if holder.tls.mode == TlsMode::Disabled {
         return Ok(());
     }

@@ -21,7 +21,7 @@ use crate::reconcile::{Error, Progress};
 
 /// What is said of a resource's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub(crate) struct Found {
     /// For the status.
     pub certificate: Option<CertificateStatus>,
     /// For the conditions.
@@ -29,7 +29,7 @@ pub struct Found {
 }
 
 /// A running node, and until when the certificate is valid that it says it uses.
-pub type Use<'a> = (&'a str, Option<&'a Time>);
+pub(crate) type Use<'a> = (&'a str, Option<&'a Time>);
 
 /// How a resource's certificate stands.
 #[must_use]
@@ -58,7 +58,7 @@ pub(crate) fn found(
 
 /// Judges one certificate.
 #[must_use]
-pub fn judge(
+pub(crate) fn judge(
     held: Option<&Result<Leaf, CertificateFault>>,
     secret_name: Option<&str>,
     backdate: Duration,

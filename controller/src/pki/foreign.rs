@@ -148,7 +148,7 @@ pub(super) async fn ensure(
 ///
 /// # Errors
 /// What it lacks.
-pub fn usable(holder: &Holder, leaf: &Leaf, further: &[Certificate]) -> Result<(), CertificateFault> {
+pub(crate) fn usable(holder: &Holder, leaf: &Leaf, further: &[Certificate]) -> Result<(), CertificateFault> {
     let names = &leaf.pair.certificate.names;
     if let Some(uri) = holder.names.uris.iter().find(|uri| !names.uris.contains(*uri)) {
         return Err(CertificateFault(format!(

@@ -26,7 +26,7 @@ const OWNERS: usize = 8;
 
 /// A resource whose nodes need a certificate.
 #[derive(Clone, Debug)]
-pub struct Holder {
+pub(crate) struct Holder {
     /// Kind of node.
     pub component: Component,
     /// Its name.
@@ -59,7 +59,7 @@ fn token(object: &impl kube::ResourceExt) -> Option<String> {
 impl Holder {
     /// A central node. Its Service's address is one of its names as soon as it is known.
     #[must_use]
-    pub fn central(node: &SorchaCentralNode, service: Option<&Service>) -> Self {
+    pub(crate) fn central(node: &SorchaCentralNode, service: Option<&Service>) -> Self {
         let (name, namespace) = (node.name_any(), node.namespace().unwrap_or_default());
         let mut hosts = identity::cluster_hosts(&name, &namespace);
         hosts.push(network::hostname(node));
@@ -81,7 +81,7 @@ impl Holder {
 
     /// Peers.
     #[must_use]
-    pub fn peer(peer: &SorchaPeer) -> Self {
+    pub(crate) fn peer(peer: &SorchaPeer) -> Self {
         let (name, namespace) = (peer.name_any(), peer.namespace().unwrap_or_default());
         Self {
             component: Component::Peer,
@@ -100,13 +100,13 @@ impl Holder {
 
     /// The Secret with its certificate; `None` without TLS.
     #[must_use]
-    pub fn secret_name(&self) -> Option<String> {
+    pub(crate) fn secret_name(&self) -> Option<String> {
         secret_name(&self.tls, &self.name)
     }
 
     /// Metadata of an object of its own.
     #[must_use]
-    pub fn meta(&self, name: String) -> ObjectMeta {
+    pub(crate) fn meta(&self, name: String) -> ObjectMeta {
         ObjectMeta {
             name: Some(name),
             namespace: Some(self.namespace.clone()),
@@ -129,7 +129,7 @@ fn listed(peer: &SorchaPeer) -> Vec<TrustSource> {
 
 /// The Secret with a resource's certificate; `None` without TLS.
 #[must_use]
-pub fn secret_name(tls: &Tls, name: &str) -> Option<String> {
+pub(crate) fn secret_name(tls: &Tls, name: &str) -> Option<String> {
     match tls.mode {
         TlsMode::Managed => Some(names::tls_secret(name)),
         TlsMode::CertManager => Some(names::cert_manager_secret(name)),
@@ -146,19 +146,19 @@ fn mount(tls: &Tls, name: &str, further: bool) -> Option<Mount> {
 
 /// How a central node's pod gets its certificate; `None` without TLS.
 #[must_use]
-pub fn central_mount(node: &SorchaCentralNode) -> Option<Mount> {
+pub(crate) fn central_mount(node: &SorchaCentralNode) -> Option<Mount> {
     mount(&node.spec.tls, &node.name_any(), !node.spec.tls.trust.is_empty())
 }
 
 /// The same of peers.
 #[must_use]
-pub fn peer_mount(peer: &SorchaPeer) -> Option<Mount> {
+pub(crate) fn peer_mount(peer: &SorchaPeer) -> Option<Mount> {
     mount(&peer.spec.tls, &peer.name_any(), !peer.spec.tls.trust.is_empty())
 }
 
 /// A resource whose certificate the network's authority signs.
 #[derive(Clone, Debug)]
-pub struct Member {
+pub(crate) struct Member {
     /// Its name.
     pub name: String,
     /// Its request for a new authority.
@@ -186,14 +186,14 @@ impl Member {
 
     /// Its Secret.
     #[must_use]
-    pub fn secret(&self, caches: &Caches, namespace: &str) -> Option<Arc<Secret>> {
+    pub(crate) fn secret(&self, caches: &Caches, namespace: &str) -> Option<Arc<Secret>> {
         caches.get(namespace, &names::tls_secret(&self.name))
     }
 }
 
 /// The resources that share a network's authority, central nodes first, the oldest first.
 #[must_use]
-pub fn members(caches: &Caches, namespace: &str, network: &str) -> Vec<Member> {
+pub(crate) fn members(caches: &Caches, namespace: &str, network: &str) -> Vec<Member> {
     let here =
         |meta: &ObjectMeta| meta.namespace.as_deref() == Some(namespace) && meta.deletion_timestamp.is_none();
     let managed = |tls: &Tls| tls.mode == TlsMode::Managed;
@@ -212,6 +212,6 @@ pub fn members(caches: &Caches, namespace: &str, network: &str) -> Vec<Member> {
 
 /// Owners of what a network's resources share: it goes with the last of them.
 #[must_use]
-pub fn owners(members: &[Member]) -> Vec<OwnerReference> {
+pub(crate) fn owners(members: &[Member]) -> Vec<OwnerReference> {
     members.iter().take(OWNERS).map(|member| member.owner.clone()).collect()
 }

@@ -10,7 +10,7 @@ use crate::names;
 
 /// Identity of the peers of a `SorchaPeer`: its pods may call themselves `<name>-<ordinal>`.
 #[must_use]
-pub fn peers(network: &str, namespace: &str, name: &str) -> Names {
+pub(crate) fn peers(network: &str, namespace: &str, name: &str) -> Names {
     of_resource(Identity::new(network, namespace, Kind::SorchaPeer, name))
 }
 
@@ -35,7 +35,7 @@ pub fn central(network: &str, namespace: &str, name: &str, hosts: &[String]) -> 
 
 /// Names of a central node inside its cluster: its Service and its pod, each as far as DNS searches.
 #[must_use]
-pub fn cluster_hosts(name: &str, namespace: &str) -> Vec<String> {
+pub(crate) fn cluster_hosts(name: &str, namespace: &str) -> Vec<String> {
     let pod = format!("{}.{}", names::pod(name, 0), names::headless(name));
     let mut hosts = Vec::new();
     for base in [name.to_owned(), pod] {

@@ -17,18 +17,18 @@ use super::{
 
 /// A private key, PEM. It shows nothing of itself.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Key(String);
+pub(crate) struct Key(String);
 
 impl Key {
     /// A key that was read.
     #[must_use]
-    pub const fn new(pem: String) -> Self {
+    pub(crate) const fn new(pem: String) -> Self {
         Self(pem)
     }
 
     /// The key itself.
     #[must_use]
-    pub fn pem(&self) -> &str {
+    pub(crate) fn pem(&self) -> &str {
         &self.0
     }
 }
@@ -41,7 +41,7 @@ impl fmt::Debug for Key {
 
 /// A certificate with its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pair {
+pub(crate) struct Pair {
     /// The certificate.
     pub certificate: Certificate,
     /// Its key.
@@ -52,7 +52,7 @@ pub struct Pair {
 ///
 /// # Errors
 /// When no key can be made.
-pub fn authority(network: &str, lifetime: Duration, now: Timestamp) -> Result<Pair, CertificateFault> {
+pub(crate) fn authority(network: &str, lifetime: Duration, now: Timestamp) -> Result<Pair, CertificateFault> {
     let key = KeyPair::generate().map_err(fault)?;
     let digest = hex::encode(&Sha256::digest(key.der_bytes())[..4]);
     let mut params = params(now, later(now, lifetime));
@@ -67,7 +67,7 @@ pub fn authority(network: &str, lifetime: Duration, now: Timestamp) -> Result<Pa
 ///
 /// # Errors
 /// When the authority's key can't be used.
-pub fn leaf(
+pub(crate) fn leaf(
     common_name: &str,
     names: &Names,
     network: &str,

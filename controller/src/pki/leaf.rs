@@ -15,7 +15,7 @@ use super::{
 
 /// What a Secret holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Leaf {
+pub(crate) struct Leaf {
     /// Certificate and key.
     pub pair: Pair,
     /// Whom the node trusts, PEM.
@@ -28,7 +28,7 @@ pub struct Leaf {
 
 /// What it should hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WantedLeaf {
+pub(crate) struct WantedLeaf {
     /// Names of the holder.
     pub names: Names,
     /// Request for renewal.
@@ -40,14 +40,14 @@ pub struct WantedLeaf {
 impl WantedLeaf {
     /// Whom the node is to trust, PEM.
     #[must_use]
-    pub fn trust(&self, authority: &Authority) -> String {
+    pub(crate) fn trust(&self, authority: &Authority) -> String {
         x509::bundle(authority.trusted().iter().chain(&self.further))
     }
 }
 
 /// Why a certificate is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why {
+pub(crate) enum Why {
     /// There is none.
     Missing,
     /// What is there can't be used.
@@ -77,7 +77,7 @@ impl fmt::Display for Why {
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Nothing before that instant.
     Keep(Timestamp),
     /// The certificate will do, whom it trusts is to be written anew.
@@ -88,7 +88,7 @@ pub enum Decision {
 
 /// Decides about what a Secret holds; `Err` when it can't be read.
 #[must_use]
-pub fn decide(
+pub(crate) fn decide(
     held: Option<&Result<Leaf, CertificateFault>>,
     wanted: &WantedLeaf,
     authority: &Authority,
@@ -141,7 +141,7 @@ fn replaced(leaf: &Leaf, wanted: &WantedLeaf, authority: &Authority, now: Timest
 /// When it is renewed: after two thirds of its validity, a little earlier for some than for others, so that a thousand
 /// that were made together are not renewed together.
 #[must_use]
-pub fn due(certificate: &Certificate, names: &Names) -> Timestamp {
+pub(crate) fn due(certificate: &Certificate, names: &Names) -> Timestamp {
     let hash = names.uris.iter().next().map(Sha256::digest).map_or(0, |digest| digest[0]);
     let life = certificate.not_after.as_second() - later(certificate.not_before, BACKDATE).as_second();
     let early = life.max(0) * i64::from(hash) / (15 * 255);
@@ -154,7 +154,7 @@ impl Leaf {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn read(certificate: &[u8], key: &[u8], trust: &[u8]) -> Result<Self, CertificateFault> {
+    pub(crate) fn read(certificate: &[u8], key: &[u8], trust: &[u8]) -> Result<Self, CertificateFault> {
         let chain = x509::read(certificate).map_err(|fault| CertificateFault(format!("tls.crt: {fault}")))?;
         x509::check_key(&chain, key).map_err(|fault| CertificateFault(format!("tls.key: {fault}")))?;
         let Some(first) = chain.into_iter().next() else {

@@ -4,40 +4,40 @@
 //! [`finding::judge`]. All state lies in the Secrets, so that a controller may end after any write. What is done about
 //! them is in [`managed`], [`foreign`] and [`cert_manager`]. Keys are never logged.
 
-pub mod x509;
+pub(crate) mod x509;
 pub mod identity;
-pub mod issue;
+pub(crate) mod issue;
 pub mod authority;
-pub mod leaf;
-pub mod secret;
-pub mod holder;
-pub mod managed;
-pub mod foreign;
-pub mod cert_manager;
+pub(crate) mod leaf;
+pub(crate) mod secret;
+pub(crate) mod holder;
+pub(crate) mod managed;
+pub(crate) mod foreign;
+pub(crate) mod cert_manager;
 pub(crate) mod world;
-pub mod finding;
-pub mod ensure;
+pub(crate) mod finding;
+pub(crate) mod ensure;
 pub mod command;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-pub use crate::config::Policy;
+pub(crate) use crate::config::Policy;
 
 /// Certificates are valid from this long before they are made: clocks differ.
-pub const BACKDATE: Duration = Duration::from_secs(300);
+pub(crate) const BACKDATE: Duration = Duration::from_secs(300);
 
 /// When a certificate that was made here is to be replaced: after two thirds of its validity.
 #[must_use]
-pub fn renew_at(certificate: &x509::Certificate) -> Timestamp {
+pub(crate) fn renew_at(certificate: &x509::Certificate) -> Timestamp {
     part(certificate, BACKDATE, 2, 3)
 }
 
 /// When a certificate that is still there is told as ending soon: half of the time in which it should have been renewed
 /// is over. `backdate`: how long it was valid before it was made.
 #[must_use]
-pub fn warn_at(certificate: &x509::Certificate, backdate: Duration) -> Timestamp {
+pub(crate) fn warn_at(certificate: &x509::Certificate, backdate: Duration) -> Timestamp {
     part(certificate, backdate, 5, 6)
 }
 
@@ -48,7 +48,7 @@ fn part(certificate: &x509::Certificate, backdate: Duration, count: i64, of: i64
 
 /// An instant so much later; the last one that can be written, if that is beyond it.
 #[must_use]
-pub fn later(at: Timestamp, by: Duration) -> Timestamp {
+pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
     let seconds = i64::try_from(by.as_secs()).unwrap_or(i64::MAX);
     Timestamp::from_second(at.as_second().saturating_add(seconds)).unwrap_or(Timestamp::MAX)
 }

@@ -14,13 +14,13 @@ use super::{
     leaf::Leaf,
     x509::{self, CertificateFault},
 };
-pub use crate::names::tls_key::{CERTIFICATE, KEY, TRUST};
+pub(crate) use crate::names::tls_key::{CERTIFICATE, KEY, TRUST};
 
 /// Type of the Secrets.
-pub const TYPE: &str = "kubernetes.io/tls";
+pub(crate) const TYPE: &str = "kubernetes.io/tls";
 
 /// Keys that are read here.
-pub const KEYS: [&str; 5] = [CERTIFICATE, KEY, TRUST, PREVIOUS_CERTIFICATES, PREVIOUS_KEY];
+pub(crate) const KEYS: [&str; 5] = [CERTIFICATE, KEY, TRUST, PREVIOUS_CERTIFICATES, PREVIOUS_KEY];
 
 const PREVIOUS_CERTIFICATES: &str = "previous.crt";
 const PREVIOUS_KEY: &str = "previous.key";
@@ -31,11 +31,11 @@ const REQUESTS_DONE: &str = "sorcha.dev/rotate-ca-done";
 const WRITTEN: &str = "sorcha.dev/written-at";
 
 /// Annotation of the authority's Secret until when a certificate lives that was given to a node outside the cluster.
-pub const OUTSIDE_UNTIL_ANNOTATION: &str = OUTSIDE_UNTIL;
+pub(crate) const OUTSIDE_UNTIL_ANNOTATION: &str = OUTSIDE_UNTIL;
 
 /// Data and annotations that a Secret is to have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Content {
+pub(crate) struct Content {
     /// Values by key.
     pub data: BTreeMap<String, Vec<u8>>,
     /// Annotations; `None`: it must not be there.
@@ -54,7 +54,7 @@ fn instant(secret: &Secret, annotation: &str) -> Option<Timestamp> {
 ///
 /// # Errors
 /// What can't be read. Such a Secret is never written over: whoever holds the key could still repair it.
-pub fn read_authority(secret: &Secret) -> Result<Authority, CertificateFault> {
+pub(crate) fn read_authority(secret: &Secret) -> Result<Authority, CertificateFault> {
     let chain = x509::read(value(secret, CERTIFICATE)).map_err(|fault| named(CERTIFICATE, &fault))?;
     x509::check_key(&chain, value(secret, KEY)).map_err(|fault| named(KEY, &fault))?;
     let certificate = chain.into_iter().next().filter(|certificate| certificate.is_ca);
@@ -103,7 +103,7 @@ fn key(pem: &[u8]) -> Result<Key, CertificateFault> {
 
 /// What an authority's Secret is to hold.
 #[must_use]
-pub fn authority_content(authority: &Authority) -> Content {
+pub(crate) fn authority_content(authority: &Authority) -> Content {
     let mut content = Content::default();
     let mut put = |key: &str, value: &str| content.data.insert(key.to_owned(), value.as_bytes().to_vec());
     put(CERTIFICATE, &authority.newest.certificate.pem());
@@ -136,7 +136,7 @@ const TOKEN_BYTES: usize = 128;
 
 /// The value of an annotation that asks for something, by which one request is told from another; of a long one its hash.
 #[must_use]
-pub fn token(value: &str) -> String {
+pub(crate) fn token(value: &str) -> String {
     if value.len() <= TOKEN_BYTES {
         return value.to_owned();
     }
@@ -145,14 +145,14 @@ pub fn token(value: &str) -> String {
 
 /// Requests for a new authority that stand on objects.
 #[must_use]
-pub fn request(object: &impl kube::ResourceExt) -> Option<String> {
+pub(crate) fn request(object: &impl kube::ResourceExt) -> Option<String> {
     let value = object.annotations().get(ROTATE_CA_ANNOTATION)?;
     (!value.is_empty()).then(|| token(value))
 }
 
 /// All requests: on the resources, and on the Secret.
 #[must_use]
-pub fn requests<'a>(
+pub(crate) fn requests<'a>(
     on_resources: impl IntoIterator<Item = &'a String>,
     secret: Option<&Secret>,
 ) -> BTreeSet<String> {
@@ -163,7 +163,7 @@ pub fn requests<'a>(
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn read_leaf(secret: &Secret) -> Result<Leaf, CertificateFault> {
+pub(crate) fn read_leaf(secret: &Secret) -> Result<Leaf, CertificateFault> {
     let leaf = Leaf::read(value(secret, CERTIFICATE), value(secret, KEY), value(secret, TRUST))?;
     Ok(Leaf {
         token: secret.annotations().get(ROTATE_CERTIFICATE_ANNOTATION).cloned(),
@@ -174,7 +174,7 @@ pub fn read_leaf(secret: &Secret) -> Result<Leaf, CertificateFault> {
 
 /// What a change of authorities asks about a Secret; one that can't be read is behind.
 #[must_use]
-pub fn held(name: &str, secret: Option<&Secret>) -> Held {
+pub(crate) fn held(name: &str, secret: Option<&Secret>) -> Held {
     let text = |secret: &Secret| String::from_utf8_lossy(value(secret, TRUST)).into_owned();
     let issuer = |secret: &Secret| Some(x509::read(value(secret, CERTIFICATE)).ok()?.first()?.issuer.clone());
     Held {
@@ -187,7 +187,7 @@ pub fn held(name: &str, secret: Option<&Secret>) -> Held {
 
 /// What the Secret of a certificate is to hold.
 #[must_use]
-pub fn leaf_content(leaf: &Leaf) -> Content {
+pub(crate) fn leaf_content(leaf: &Leaf) -> Content {
     let data = [
         (CERTIFICATE, leaf.pair.certificate.pem()),
         (KEY, leaf.pair.key.pem().to_owned()),
@@ -204,7 +204,7 @@ pub fn leaf_content(leaf: &Leaf) -> Content {
 
 /// A Secret as it is to be: what is held, with content, labels and owners put right. Labels and annotations of others stay.
 #[must_use]
-pub fn wanted(held: Option<&Secret>, metadata: kube::api::ObjectMeta, content: Content) -> Secret {
+pub(crate) fn wanted(held: Option<&Secret>, metadata: kube::api::ObjectMeta, content: Content) -> Secret {
     let mut secret = held.cloned().unwrap_or_default();
     secret.metadata.name = metadata.name;
     secret.metadata.namespace = metadata.namespace;

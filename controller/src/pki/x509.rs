@@ -25,11 +25,11 @@ use x509_cert::{
 /// and any key of any Secret may be named: such texts are said in words of our own.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct CertificateFault(pub String);
+pub(crate) struct CertificateFault(pub String);
 
 /// A certificate.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Certificate {
+pub(crate) struct Certificate {
     /// Its encoding.
     pub der: CertificateDer<'static>,
     /// Valid from.
@@ -68,7 +68,7 @@ impl Certificate {
     ///
     /// # Errors
     /// When it is none.
-    pub fn parse(der: CertificateDer<'static>) -> Result<Self, CertificateFault> {
+    pub(crate) fn parse(der: CertificateDer<'static>) -> Result<Self, CertificateFault> {
         let parsed =
             Parsed::from_der(&der).map_err(|_| CertificateFault("not a certificate (X.509)".to_owned()))?;
         let body = parsed.tbs_certificate();
@@ -88,7 +88,7 @@ impl Certificate {
 
     /// As text.
     #[must_use]
-    pub fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         // What was parsed can be written.
         Parsed::from_der(&self.der).and_then(|parsed| parsed.to_pem(LineEnding::LF)).unwrap_or_default()
     }
@@ -134,7 +134,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 ///
 /// # Errors
 /// When there is none, or one can't be read.
-pub fn read(pem: &[u8]) -> Result<Vec<Certificate>, CertificateFault> {
+pub(crate) fn read(pem: &[u8]) -> Result<Vec<Certificate>, CertificateFault> {
     let certificates = CertificateDer::pem_slice_iter(pem)
         .map(|der| Certificate::parse(der.map_err(|error| malformed(&error))?))
         .collect::<Result<Vec<_>, _>>()?;
@@ -157,7 +157,7 @@ fn malformed(error: &pem::Error) -> CertificateFault {
 
 /// Certificates as one text, each once.
 #[must_use]
-pub fn bundle<'a>(certificates: impl IntoIterator<Item = &'a Certificate>) -> String {
+pub(crate) fn bundle<'a>(certificates: impl IntoIterator<Item = &'a Certificate>) -> String {
     let mut seen = BTreeSet::new();
     certificates.into_iter().map(Certificate::pem).filter(|pem| seen.insert(pem.clone())).collect()
 }
@@ -170,7 +170,7 @@ fn provider() -> Arc<CryptoProvider> {
 ///
 /// # Errors
 /// What is wrong with the key.
-pub fn check_key(chain: &[Certificate], key: &[u8]) -> Result<(), CertificateFault> {
+pub(crate) fn check_key(chain: &[Certificate], key: &[u8]) -> Result<(), CertificateFault> {
     let key = PrivateKeyDer::from_pem_slice(key)
         .map_err(|_| CertificateFault("there is no private key (PEM) in it".to_owned()))?;
     let chain = chain.iter().map(|certificate| certificate.der.clone()).collect();
@@ -183,7 +183,7 @@ pub fn check_key(chain: &[Certificate], key: &[u8]) -> Result<(), CertificateFau
 ///
 /// # Errors
 /// Why not.
-pub fn check_chain(
+pub(crate) fn check_chain(
     chain: &[Certificate],
     bundle: &[Certificate],
     now: Timestamp,

@@ -9,7 +9,7 @@ use super::{
 
 /// What is wanted of the register.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// Id of the blueprint.
     pub id: String,
     /// The document as it is now.
@@ -22,7 +22,7 @@ pub struct Wanted {
 
 /// The next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// Publish the document. Where the register holds the same one already, this only makes sure.
     Publish,
     /// Deprecate the blueprint.
@@ -37,7 +37,7 @@ pub enum Step {
 
 /// The next step towards what is wanted. Each step brings it nearer; three at most lead to [`Step::Nothing`].
 #[must_use]
-pub fn decide(wanted: &Wanted, held: Option<&Entry>) -> Step {
+pub(crate) fn decide(wanted: &Wanted, held: Option<&Entry>) -> Step {
     let now = wanted.document.as_ref().map(|document| &document.checksum);
     if let (Ok(now), Some(pinned)) = (now, &wanted.pinned)
         && now != pinned
@@ -73,7 +73,7 @@ fn conflict(ours: &str, held: &Entry) -> Refusal {
 
 /// Whether a blueprint whose resource goes is to be deprecated: it is ours, and active.
 #[must_use]
-pub fn is_to_be_deprecated(pinned: Option<&str>, held: Option<&Entry>) -> bool {
+pub(crate) fn is_to_be_deprecated(pinned: Option<&str>, held: Option<&Entry>) -> bool {
     held.is_some_and(|held| held.is_active && pinned == Some(held.checksum.as_str()))
 }
 
@@ -84,14 +84,14 @@ const LONGEST_RETRY: Duration = Duration::from_secs(120);
 
 /// Wait after so many failures in a row, up to half longer as `random` (0 to 1) says, so that many don't come at once.
 #[must_use]
-pub fn retry(failures: u32, random: f64) -> Duration {
+pub(crate) fn retry(failures: u32, random: f64) -> Duration {
     let doubled = 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
     RETRY.saturating_mul(doubled).min(LONGEST_RETRY).mul_f64(1.0 + random.clamp(0.0, 1.0) / 2.0)
 }
 
 /// A period, a tenth shorter or longer as `random` (0 to 1) says.
 #[must_use]
-pub fn spread(period: Duration, random: f64) -> Duration {
+pub(crate) fn spread(period: Duration, random: f64) -> Duration {
     period.mul_f64(0.9 + random.clamp(0.0, 1.0) / 5.0)
 }
 

@@ -78,15 +78,15 @@ pub enum Missing {
 
 /// Label of ConfigMaps that may be published, with the value `true`: who writes a `SorchaBlueprint` may not be one who may
 /// read the ConfigMap that it names.
-pub const PUBLISH_LABEL: &str = "sorcha.dev/publish";
+pub(crate) const PUBLISH_LABEL: &str = "sorcha.dev/publish";
 
 /// Where the document of a resource stands that has one itself.
-pub const IN_RESOURCE: &str = "spec.document";
+pub(crate) const IN_RESOURCE: &str = "spec.document";
 
 impl Missing {
     /// Whether the resource itself is what must change.
     #[must_use]
-    pub fn is_in_resource(&self) -> bool {
+    pub(crate) fn is_in_resource(&self) -> bool {
         matches!(self, Self::NotAnObject { place, .. } if place == IN_RESOURCE)
     }
 
@@ -107,7 +107,7 @@ impl Document {
     ///
     /// # Errors
     /// [`Missing::Rounded`] where a number may be another one than the user wrote; as [`Document::parse`].
-    pub fn inline(text: &str, place: &str) -> Result<Self, Missing> {
+    pub(crate) fn inline(text: &str, place: &str) -> Result<Self, Missing> {
         match rounded(text) {
             Some((pointer, number)) => Err(Missing::Rounded { place: place.to_owned(), pointer, number }),
             None => Self::parse(text, place),

@@ -31,13 +31,13 @@ pub fn with(builder: ClientBuilder, call: Duration, connect: Duration) -> reqwes
 
 /// Where a central node's Service serves HTTP. `None` for a name that no Service has.
 #[must_use]
-pub fn service_url(central: &str, namespace: &str) -> Option<Url> {
+pub(crate) fn service_url(central: &str, namespace: &str) -> Option<Url> {
     Url::parse(&format!("http://{}:{HTTP_PORT}", service_host(central, namespace))).ok()
 }
 
 /// The same over TLS.
 #[must_use]
-pub fn secure_url(central: &str, namespace: &str) -> Option<Url> {
+pub(crate) fn secure_url(central: &str, namespace: &str) -> Option<Url> {
     Url::parse(&format!("https://{}:{HTTPS_PORT}", service_host(central, namespace))).ok()
 }
 
@@ -45,7 +45,7 @@ pub fn secure_url(central: &str, namespace: &str) -> Option<Url> {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn parse_publisher_address(text: &str) -> Result<(String, Url), String> {
+pub(crate) fn parse_publisher_address(text: &str) -> Result<(String, Url), String> {
     let (name, url) = text.split_once('=').ok_or(EXAMPLE)?;
     let url = Url::parse(url).map_err(|error| format!("{error}; {EXAMPLE}"))?;
     match url.scheme() {
@@ -60,7 +60,7 @@ pub fn parse_publisher_address(text: &str) -> Result<(String, Url), String> {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn parse_address(text: &str) -> Result<(String, Url), String> {
+pub(crate) fn parse_address(text: &str) -> Result<(String, Url), String> {
     let (name, url) = text.split_once('=').ok_or("write it as n0=http://127.0.0.1:8080")?;
     let url = Url::parse(url).map_err(|error| format!("{error}; write it as n0=http://127.0.0.1:8080"))?;
     if url.scheme() != "http" {

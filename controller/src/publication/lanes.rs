@@ -14,7 +14,7 @@ pub struct Lanes(Mutex<HashMap<String, usize>>);
 
 /// One look; it is over when this is dropped.
 #[derive(Debug)]
-pub struct Lane<'a> {
+pub(crate) struct Lane<'a> {
     lanes: &'a Lanes,
     namespace: String,
 }
@@ -22,7 +22,7 @@ pub struct Lane<'a> {
 impl Lanes {
     /// Begins a look, if the namespace has not too many.
     #[must_use]
-    pub fn enter(&self, namespace: &str) -> Option<Lane<'_>> {
+    pub(crate) fn enter(&self, namespace: &str) -> Option<Lane<'_>> {
         let mut busy = self.busy();
         let count = busy.entry(namespace.to_owned()).or_default();
         (*count < LANES).then(|| {
@@ -33,7 +33,7 @@ impl Lanes {
 
     /// Whether a namespace has as many looks as it may.
     #[must_use]
-    pub fn are_full(&self, namespace: &str) -> bool {
+    pub(crate) fn are_full(&self, namespace: &str) -> bool {
         self.busy().get(namespace).is_some_and(|count| *count >= LANES)
     }
 

@@ -24,7 +24,7 @@ const SLACK: usize = 64;
 
 /// Under which circumstances an outcome came about; under others it says nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Circumstances {
+pub(crate) struct Circumstances {
     /// Generation of the spec.
     pub generation: Option<i64>,
     /// Central nodes that were ready.
@@ -51,7 +51,7 @@ impl Memory {
 
     /// The last outcome and for how long it still holds, if it does.
     #[must_use]
-    pub fn recall(&self, uid: &str, now: &Circumstances) -> Option<(Outcome, Duration)> {
+    pub(crate) fn recall(&self, uid: &str, now: &Circumstances) -> Option<(Outcome, Duration)> {
         let map = self.map();
         let last = map.get(uid)?;
         let left = last.until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
@@ -62,12 +62,12 @@ impl Memory {
 
     /// What was last seen in the register.
     #[must_use]
-    pub fn known(&self, uid: &str) -> Option<Known> {
+    pub(crate) fn known(&self, uid: &str) -> Option<Known> {
         self.map().get(uid)?.known.clone()
     }
 
     /// Remembers an outcome; tells for how long. `resync` is the time after which everything is looked at again.
-    pub fn keep(
+    pub(crate) fn keep(
         &self,
         uid: &str,
         circumstances: Circumstances,
@@ -100,7 +100,7 @@ impl Memory {
     ///
     /// # Errors
     /// The wait that is left.
-    pub fn may_count(&self, uid: &str) -> Result<(), Duration> {
+    pub(crate) fn may_count(&self, uid: &str) -> Result<(), Duration> {
         let mut map = self.map();
         let Some(last) = map.get_mut(uid) else { return Ok(()) };
         let left = last.counted.map_or(Duration::ZERO, |at| COUNTS.saturating_sub(at.elapsed()));
@@ -112,19 +112,19 @@ impl Memory {
     }
 
     /// What the outcome came from has changed: the next look is a new one.
-    pub fn stir(&self, uid: &str) {
+    pub(crate) fn stir(&self, uid: &str) {
         if let Some(last) = self.map().get_mut(uid) {
             last.until = Instant::now();
         }
     }
 
     /// The resource is gone.
-    pub fn forget(&self, uid: &str) {
+    pub(crate) fn forget(&self, uid: &str) {
         self.map().remove(uid);
     }
 
     /// Forgets resources that went unseen, once there are many of them. `alive` tells the `uid`s of all that are there.
-    pub fn prune(&self, resources: usize, alive: impl FnOnce() -> Vec<String>) {
+    pub(crate) fn prune(&self, resources: usize, alive: impl FnOnce() -> Vec<String>) {
         let mut map = self.map();
         if map.len() > 2 * resources + SLACK {
             let alive: std::collections::HashSet<String> = alive().into_iter().collect();

@@ -5,14 +5,14 @@
 //! Deliberately absent: any way to the register other than HTTP, and any knowledge of custom resources.
 
 pub mod http;
-pub mod tls;
+pub(crate) mod tls;
 pub mod document;
 mod rounded;
-pub mod decide;
+pub(crate) mod decide;
 pub mod register;
 pub mod token;
 pub mod memory;
-pub mod lanes;
+pub(crate) mod lanes;
 pub mod publisher;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -25,7 +25,7 @@ const PUBLISHER_CHARS: usize = 255;
 /// A blueprint as the register holds it, without its document.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Register-wide version of its newest state.
     pub version: i64,
     /// Checksum of its document.
@@ -60,7 +60,7 @@ impl Entry {
 
 /// Why the register is not brought to what is wanted, though a central node answered. The text tells the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The id is taken.
     #[error(
         "the id is published already, at version {version} by {by}, with another document: its checksum is {theirs}, this \
@@ -135,13 +135,13 @@ pub enum Refusal {
 impl Refusal {
     /// Whether it is one central node's own matter: another one may do it, or the same one later.
     #[must_use]
-    pub const fn is_ones_own(&self) -> bool {
+    pub(crate) const fn is_ones_own(&self) -> bool {
         matches!(self, Self::NotAllowed { .. } | Self::Unproven { .. })
     }
 
     /// Reason of the condition and of the Event, label of the measurement.
     #[must_use]
-    pub const fn reason(&self) -> &'static str {
+    pub(crate) const fn reason(&self) -> &'static str {
         match self {
             Self::Conflict { .. } | Self::Taken { .. } | Self::Duplicate { .. } => "Conflict",
             Self::Changed { .. } => "DocumentChanged",
@@ -155,7 +155,7 @@ impl Refusal {
 
 /// What came of a look at a blueprint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The register holds it as wanted.
     InRegister {
         /// The blueprint.
@@ -172,13 +172,13 @@ pub enum Outcome {
 impl Outcome {
     /// Waiting, for reasons that central nodes give in words of their own.
     #[must_use]
-    pub fn waiting(why: &str) -> Self {
+    pub(crate) fn waiting(why: &str) -> Self {
         Self::Waiting(cut(why, MESSAGE_CHARS))
     }
 
     /// Whether other central nodes than those that were ready might change it.
     #[must_use]
-    pub const fn depends_on_nodes(&self) -> bool {
+    pub(crate) const fn depends_on_nodes(&self) -> bool {
         match self {
             Self::Waiting(_) => true,
             Self::Refused(refusal) => refusal.is_ones_own(),
@@ -188,7 +188,7 @@ impl Outcome {
 
     /// Label of the measurement.
     #[must_use]
-    pub const fn reason(&self) -> &'static str {
+    pub(crate) const fn reason(&self) -> &'static str {
         match self {
             Self::InRegister { .. } => "ok",
             Self::Refused(refusal) => refusal.reason(),

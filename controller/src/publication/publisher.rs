@@ -67,20 +67,20 @@ impl Publisher {
     }
 
     /// Waits until there is room for one more document; there is as long as what is returned lives.
-    pub async fn room(&self) -> Option<SemaphorePermit<'_>> {
+    pub(crate) async fn room(&self) -> Option<SemaphorePermit<'_>> {
         // It is never closed.
         self.documents.acquire().await.ok()
     }
 
     /// Waits until one more document may be read.
-    pub async fn reading(&self) -> Option<SemaphorePermit<'_>> {
+    pub(crate) async fn reading(&self) -> Option<SemaphorePermit<'_>> {
         // It is never closed.
         self.reading.acquire().await.ok()
     }
 
     /// Whether a central node is reached in plain text: on this machine, where the administrator said so.
     #[must_use]
-    pub fn is_local(&self, central: &str) -> bool {
+    pub(crate) fn is_local(&self, central: &str) -> bool {
         self.addresses.get(central).is_some_and(|url| url.scheme() == "http")
     }
 
@@ -89,7 +89,7 @@ impl Publisher {
     ///
     /// # Errors
     /// [`Fault`]; steps that were made until then are done.
-    pub async fn bring<H: Future<Output = Result<(), Fault>>>(
+    pub(crate) async fn bring<H: Future<Output = Result<(), Fault>>>(
         &self,
         at: &At<'_>,
         wanted: &Wanted,
@@ -109,7 +109,12 @@ impl Publisher {
     ///
     /// # Errors
     /// [`Fault`].
-    pub async fn retire(&self, at: &At<'_>, id: &str, pinned: Option<&str>) -> Result<Option<Entry>, Fault> {
+    pub(crate) async fn retire(
+        &self,
+        at: &At<'_>,
+        id: &str,
+        pinned: Option<&str>,
+    ) -> Result<Option<Entry>, Fault> {
         let client = self.client(at)?;
         let (audience, token) = self.token(at).await?;
         let register = self.register(at, id, &client, &token)?;
@@ -173,7 +178,7 @@ impl Publisher {
 
 /// A central node.
 #[derive(Clone, Debug)]
-pub struct At<'a> {
+pub(crate) struct At<'a> {
     /// Its namespace.
     pub namespace: &'a str,
     /// Its network.
@@ -186,7 +191,7 @@ pub struct At<'a> {
 
 /// Why a server may be told a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trust {
+pub(crate) enum Trust {
     /// It proves who it is.
     Proof(Proof),
     /// It is on this machine, at an address that the administrator gave.
@@ -195,7 +200,7 @@ pub enum Trust {
 
 /// A step that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Made {
+pub(crate) enum Made {
     /// Published, or found to be published already.
     Published {
         /// It was not there before.

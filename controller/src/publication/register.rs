@@ -23,7 +23,7 @@ const TAG_BYTES: usize = 128;
 
 /// Why it was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// Another time or another central node may; the text says why.
     Passing(String),
     /// No central node will.
@@ -34,7 +34,7 @@ pub enum Fault {
 
 /// What was seen at a central node, with the validator that makes the next look cheap.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
+pub(crate) struct Known {
     /// The blueprint.
     pub entry: Entry,
     /// Its entity tag.
@@ -43,7 +43,7 @@ pub struct Known {
 
 /// One blueprint at one central node.
 #[derive(Debug)]
-pub struct Register<'a> {
+pub(crate) struct Register<'a> {
     /// The HTTP client.
     pub client: &'a Client,
     /// It is asked and written through this.
@@ -63,7 +63,7 @@ impl Register<'_> {
     ///
     /// # Errors
     /// [`Fault::Passing`].
-    pub async fn look(&self, known: Option<&Known>) -> Result<Option<Known>, Fault> {
+    pub(crate) async fn look(&self, known: Option<&Known>) -> Result<Option<Known>, Fault> {
         let mut request = self.client.get(self.url(&["blueprints", self.id]));
         let tag = known.and_then(|known| known.tag.as_deref());
         if let Some(tag) = tag {
@@ -86,7 +86,7 @@ impl Register<'_> {
     ///
     /// # Errors
     /// [`Fault`]. After [`Fault::Passing`] it may be published all the same; doing it again tells.
-    pub async fn publish(&self, document: &Document) -> Result<(Entry, bool), Fault> {
+    pub(crate) async fn publish(&self, document: &Document) -> Result<(Entry, bool), Fault> {
         let publication = Publication {
             blueprint_id: self.id,
             blueprint: &document.text,
@@ -109,7 +109,7 @@ impl Register<'_> {
     ///
     /// # Errors
     /// [`Fault`].
-    pub async fn set_active(&self, active: bool) -> Result<Entry, Fault> {
+    pub(crate) async fn set_active(&self, active: bool) -> Result<Entry, Fault> {
         let action = if active { "reactivate" } else { "deprecate" };
         let request = self.client.post(self.url(&["blueprints", self.id, action]));
         let (status, body) = self.write(request).await?;

@@ -18,7 +18,7 @@ use crate::pki::x509::{self, Certificate};
 
 /// What a central node's certificate must prove.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proof {
+pub(crate) struct Proof {
     /// Authorities that may have signed it.
     pub trusted: Vec<Certificate>,
     /// Host name that it must stand for, whatever address it is reached at.
@@ -31,7 +31,7 @@ pub struct Proof {
 ///
 /// # Errors
 /// What can't be checked that way.
-pub fn builder(proof: &Proof) -> Result<ClientBuilder, String> {
+pub(crate) fn builder(proof: &Proof) -> Result<ClientBuilder, String> {
     let provider = Arc::new(ring::default_provider());
     let roots = x509::roots(&proof.trusted).ok_or("there is no authority that is trusted")?;
     let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
@@ -51,7 +51,7 @@ pub fn builder(proof: &Proof) -> Result<ClientBuilder, String> {
 
 /// Why a call failed, if it is the certificate.
 #[must_use]
-pub fn unproven(error: &reqwest::Error) -> Option<String> {
+pub(crate) fn unproven(error: &reqwest::Error) -> Option<String> {
     let mut cause = error.source();
     while let Some(deeper) = cause {
         let inner = deeper.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);

@@ -90,7 +90,7 @@ impl Tokens {
     }
 
     /// A central node did not take this token: the next one is a new one, unless this one is quite new.
-    pub async fn refused(&self, audience: &str, token: &str) {
+    pub(crate) async fn refused(&self, audience: &str, token: &str) {
         let mut kept = self.kept.lock().await;
         if kept.get(audience).is_some_and(|k| &*k.token == token && k.got.elapsed() >= YOUNGEST_REFUSED) {
             kept.remove(audience);

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// The service.
-pub struct ConnectionService(pub Arc<CentralNode>);
+pub(crate) struct ConnectionService(pub Arc<CentralNode>);
 
 #[tonic::async_trait]
 impl CentralNodeConnection for ConnectionService {

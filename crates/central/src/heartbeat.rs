@@ -23,7 +23,7 @@ use super::{
 };
 
 /// The service.
-pub struct HeartbeatService(pub Arc<CentralNode>);
+pub(crate) struct HeartbeatService(pub Arc<CentralNode>);
 
 #[tonic::async_trait]
 impl Heartbeat for HeartbeatService {

@@ -69,7 +69,7 @@ impl Connection {
 
     /// What the client's certificate says; none on plain text.
     #[must_use]
-    pub fn credential(&self) -> Option<&Credential> {
+    pub(crate) fn credential(&self) -> Option<&Credential> {
         self.credential.as_deref()
     }
 
@@ -81,19 +81,19 @@ impl Connection {
 
     /// Whether both are of the same owner, as far as certificates tell.
     #[must_use]
-    pub fn is_of_owner_of(&self, other: &Self) -> bool {
+    pub(crate) fn is_of_owner_of(&self, other: &Self) -> bool {
         self.identity() == other.identity()
     }
 
     /// Whether certificates prove that both are of the same owner.
     #[must_use]
-    pub fn proves_owner_of(&self, other: &Self) -> bool {
+    pub(crate) fn proves_owner_of(&self, other: &Self) -> bool {
         self.identity().is_some() && self.is_of_owner_of(other)
     }
 
     /// Whether both are one connection.
     #[must_use]
-    pub fn is_same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.uses, &other.uses)
     }
 
@@ -105,7 +105,7 @@ impl Connection {
 
     /// Whether a session uses the connection.
     #[must_use]
-    pub fn is_used(&self) -> bool {
+    pub(crate) fn is_used(&self) -> bool {
         self.uses.load(Ordering::Relaxed) > 0
     }
 
@@ -131,14 +131,14 @@ impl Connection {
     }
 
     /// Whether [`Connection::cut`] was called.
-    #[must_use]
-    pub fn is_cut(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_cut(&self) -> bool {
         self.cut.is_cancelled()
     }
 
     /// True once the connection is closed.
     #[must_use]
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.closed.is_cancelled()
     }
 }

@@ -56,7 +56,7 @@ type Whole = RateLimiter<NotKeyed, InMemoryState, BucketClock, NoOpMiddleware<Bu
 const MOST_BUCKETS: usize = 100_000;
 
 /// All token buckets of a central node.
-pub struct Limiters {
+pub(crate) struct Limiters {
     clock: BucketClock,
     connects: Keyed<PeerId>,
     identity_connects: Keyed<Identity>,
@@ -79,12 +79,12 @@ const PEER_LISTS: Rate = Rate { per_second: 50.0, burst: 200 };
 
 /// No token is left; one will be after this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exhausted(pub Duration);
+pub(crate) struct Exhausted(pub Duration);
 
 impl Limiters {
     /// Buckets as configured, full.
     #[must_use]
-    pub fn new(limits: &Limits, heartbeat_interval: Duration, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(limits: &Limits, heartbeat_interval: Duration, clock: Arc<dyn Clock>) -> Self {
         let clock = BucketClock(clock);
         let heartbeats = Rate {
             per_second: limits.heartbeat_rate_factor
@@ -112,7 +112,7 @@ impl Limiters {
     ///
     /// # Errors
     /// [`Exhausted`] with the time after which a token is there.
-    pub fn connect(&self, peer: &PeerId, identity: Option<&Identity>) -> Result<(), Exhausted> {
+    pub(crate) fn connect(&self, peer: &PeerId, identity: Option<&Identity>) -> Result<(), Exhausted> {
         // On plaintext a caller may name a new peer at each call: from here on the node's bucket alone limits connects, and the
         // table does not grow.
         if self.connects.len() < MOST_BUCKETS {
@@ -126,7 +126,7 @@ impl Limiters {
     ///
     /// # Errors
     /// [`Exhausted`] with the time after which a token is there.
-    pub fn full_sync(&self, peer: &PeerId, identity: Option<&Identity>) -> Result<(), Exhausted> {
+    pub(crate) fn full_sync(&self, peer: &PeerId, identity: Option<&Identity>) -> Result<(), Exhausted> {
         self.check(&self.full_syncs, peer)?;
         self.check_owner(&self.identity_full_syncs, identity)
     }
@@ -135,7 +135,7 @@ impl Limiters {
     ///
     /// # Errors
     /// [`Exhausted`] with the time after which a token is there.
-    pub fn heartbeat(&self, peer: &PeerId) -> Result<(), Exhausted> {
+    pub(crate) fn heartbeat(&self, peer: &PeerId) -> Result<(), Exhausted> {
         self.check(&self.heartbeats, peer)
     }
 
@@ -143,7 +143,7 @@ impl Limiters {
     ///
     /// # Errors
     /// [`Exhausted`] with the time after which a token is there.
-    pub fn status(&self, peer: &PeerId) -> Result<(), Exhausted> {
+    pub(crate) fn status(&self, peer: &PeerId) -> Result<(), Exhausted> {
         self.check(&self.statuses, peer)
     }
 
@@ -151,20 +151,20 @@ impl Limiters {
     ///
     /// # Errors
     /// [`Exhausted`] with the time after which a token is there.
-    pub fn peer_list(&self, identity: Option<&Identity>) -> Result<(), Exhausted> {
+    pub(crate) fn peer_list(&self, identity: Option<&Identity>) -> Result<(), Exhausted> {
         self.check_owner(&self.identity_peer_lists, identity)?;
         self.peer_lists.check().map_err(|not_until| self.exhausted(&not_until))
     }
 
     /// Takes a token for a log line about a claim of a peer; refusals have tokens of their own.
     #[must_use]
-    pub fn may_log_fault(&self) -> bool {
+    pub(crate) fn may_log_fault(&self) -> bool {
         self.fault_logs.check().is_ok()
     }
 
     /// Takes a token for a log line about a refusal.
     #[must_use]
-    pub fn may_log_refusal(&self) -> bool {
+    pub(crate) fn may_log_refusal(&self) -> bool {
         self.refusal_logs.check().is_ok()
     }
 
@@ -181,7 +181,7 @@ impl Limiters {
     }
 
     /// Removes full buckets, so that memory follows the peers that call.
-    pub fn forget_idle(&self) {
+    pub(crate) fn forget_idle(&self) {
         self.connects.retain_recent();
         self.identity_connects.retain_recent();
         self.full_syncs.retain_recent();

@@ -121,7 +121,7 @@ impl RegisterLog {
     }
 
     /// Sets the metrics that count refusals.
-    pub fn measure_with(&self, metrics: Metrics) {
+    pub(crate) fn measure_with(&self, metrics: Metrics) {
         let _first_stays = self.metrics.set(metrics);
     }
 
@@ -153,7 +153,7 @@ impl RegisterLog {
     }
 
     /// Reads the tail at once: after a publication, or when a peer is ahead (ADR 41).
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.wake.notify_one();
     }
 
@@ -161,7 +161,7 @@ impl RegisterLog {
     /// everything that the store holds: a peer that is still ahead is certainly ahead. False when the store did not answer.
     ///
     /// A store that does not answer delays a caller by at most 2 s, and not at all once the outage is known.
-    pub async fn look_for(&self, version: Version) -> bool {
+    pub(crate) async fn look_for(&self, version: Version) -> bool {
         if self.view.borrow().head() >= version {
             return true;
         }
@@ -218,7 +218,7 @@ impl RegisterLog {
     }
 
     /// Waits until the view holds a version.
-    pub async fn wait_for(&self, version: Version) {
+    pub(crate) async fn wait_for(&self, version: Version) {
         // The sender lives as long as `self`.
         drop(self.view.subscribe().wait_for(|view| view.head() >= version).await);
     }

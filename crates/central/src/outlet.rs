@@ -27,7 +27,7 @@ pub(super) struct Outlet<T> {
 }
 
 /// The caller's end.
-pub struct Inlet<T> {
+pub(crate) struct Inlet<T> {
     items: mpsc::Receiver<T>,
     shared: Arc<Mutex<Shared>>,
 }

@@ -18,8 +18,8 @@ use sorcha_register::{
 use tokio_util::sync::CancellationToken;
 
 use self::laggards::Behind;
-pub use self::{
-    laggards::{Laggard, LaggardChanges},
+pub(crate) use self::{
+    laggards::Laggard,
     table::{NoSession, Refused, SessionRules, SessionTable},
 };
 use super::incoming::{Connection, Hold};
@@ -197,7 +197,7 @@ impl Session {
 
     /// Heartbeats missed in all.
     #[must_use]
-    pub fn missed_in_all(&self, now: Monotonic, interval: Duration) -> u64 {
+    pub(crate) fn missed_in_all(&self, now: Monotonic, interval: Duration) -> u64 {
         self.missed_in_ended_gaps + self.missed(now, interval)
     }
 
@@ -214,7 +214,7 @@ impl Session {
 
     /// Whether the peer has reported `head`, and the newest comparison found no difference.
     #[must_use]
-    pub fn is_up_to_date(&self, head: Version) -> bool {
+    pub(crate) fn is_up_to_date(&self, head: Version) -> bool {
         self.confirmed >= head && !self.differs
     }
 
@@ -266,13 +266,13 @@ impl Session {
 
     /// Whether a connection has the certificate identity that opened the session, or both have none.
     #[must_use]
-    pub fn is_of(&self, connection: &Connection) -> bool {
+    pub(crate) fn is_of(&self, connection: &Connection) -> bool {
         self.connection.is_of_owner_of(connection)
     }
 
     /// Whether a connection may learn the session's id: its owner's certificate proves it, or it carries the session.
     #[must_use]
-    pub fn reveals_id_to(&self, connection: &Connection) -> bool {
+    pub(crate) fn reveals_id_to(&self, connection: &Connection) -> bool {
         connection.proves_owner_of(&self.connection) || connection.is_same(&self.connection)
     }
 

@@ -34,7 +34,7 @@ use super::{
 const COUNTED: usize = 1024;
 
 /// The service.
-pub struct SyncService(pub Arc<CentralNode>);
+pub(crate) struct SyncService(pub Arc<CentralNode>);
 
 #[tonic::async_trait]
 impl raw::system_register_sync_server::SystemRegisterSync for SyncService {

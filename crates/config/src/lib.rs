@@ -34,7 +34,7 @@ use file::TomlFile;
 
 pub use central_nodes::{CentralNodeAddress, read_central_nodes};
 pub use error::ConfigError;
-pub use hostname::HostnamePattern;
+pub(crate) use hostname::HostnamePattern;
 pub use http::{Http, MaxStaleness, TokenReviews};
 pub use limits::{Drain, Limits, Rate};
 pub use replication::{Connect, Heartbeat, Keepalive, Sync};

@@ -44,7 +44,8 @@ use crate::{Auth, NodeHandle, auth::Reviewer, problem, router};
 
 /// The instant at which each test begins.
 pub const START: Timestamp = Timestamp::from_millis(1_763_800_200_000);
-pub const START_TEXT: &str = "2025-11-22T08:30:00.000Z";
+#[cfg(test)]
+pub(crate) const START_TEXT: &str = "2025-11-22T08:30:00.000Z";
 
 pub fn env() -> Env {
     Env {
@@ -86,7 +87,7 @@ pub async fn central_reviewed(
     (router(NodeHandle::Central(Arc::clone(&node)), auth, prometheus::Registry::new()), node)
 }
 
-pub async fn central_over(
+pub(crate) async fn central_over(
     store: Arc<dyn sorcha_store::Store>,
     findings: Vec<Finding>,
     change: impl FnOnce(&mut Config),
@@ -101,7 +102,7 @@ pub async fn central_over(
 }
 
 /// A peer that has never synced.
-pub async fn empty_peer(change: impl FnOnce(&mut Config)) -> (Router, Arc<PeerNode>) {
+pub(crate) async fn empty_peer(change: impl FnOnce(&mut Config)) -> (Router, Arc<PeerNode>) {
     let config = config("edge-0", change);
     let replica = Replica::load(Arc::new(store())).await.unwrap();
     let id = PeerId::new("edge-0").unwrap();
@@ -121,7 +122,7 @@ pub async fn peer(change: impl FnOnce(&mut Config)) -> (Router, Arc<PeerNode>) {
     (router, node)
 }
 
-pub fn provenance(at: Timestamp) -> Provenance {
+pub(crate) fn provenance(at: Timestamp) -> Provenance {
     let next_due = at.plus(std::time::Duration::from_secs(300));
     Provenance { central_node_id: "n0.sorcha.dev".into(), at, next_due }
 }

@@ -13,7 +13,7 @@ use tonic::transport::{Channel, Endpoint};
 
 pub use self::life::Life;
 use self::tcp::Tcp;
-pub use self::tls::MutualTls;
+pub(crate) use self::tls::MutualTls;
 
 /// HTTP/2 flow-control windows, bytes: large enough that a full sync is not paced by round trips.
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;

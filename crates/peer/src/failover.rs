@@ -34,7 +34,7 @@ impl fmt::Display for CentralId {
 
 /// Whether a peer returns to a better central node once that one works again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Failback {
+pub(crate) enum Failback {
     /// Stay on the node that works (protocol section 6.2, failback).
     #[default]
     Never,
@@ -45,7 +45,7 @@ pub enum Failback {
 /// The numbers the connection logic follows. Ranges are the configuration's to check: no value makes the machine
 /// panic.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Policy {
+pub(crate) struct Policy {
     /// Delay of the first round in isolation: 1 s (protocol section 6.2, backoff).
     pub initial_delay: Duration,
     /// Greatest delay of a round: 60 s (protocol section 6.2, D17).
@@ -94,7 +94,7 @@ impl Default for Policy {
 
 /// The list without repetitions; the first mention of a name counts.
 #[must_use]
-pub fn distinct(centrals: Vec<CentralId>) -> Vec<CentralId> {
+pub(crate) fn distinct(centrals: Vec<CentralId>) -> Vec<CentralId> {
     let mut kept: Vec<CentralId> = Vec::with_capacity(centrals.len());
     for central in centrals {
         if !kept.contains(&central) {
@@ -107,21 +107,25 @@ pub fn distinct(centrals: Vec<CentralId>) -> Vec<CentralId> {
 /// Order of a pass after `failed` let the peer down: the nodes behind it, then from the top, itself last
 /// (protocol section 6.2, D37). Priority order when `failed` is not in the list.
 #[must_use]
-pub fn order_after(centrals: &[CentralId], failed: &CentralId) -> Vec<CentralId> {
+pub(crate) fn order_after(centrals: &[CentralId], failed: &CentralId) -> Vec<CentralId> {
     rotated(centrals, centrals.iter().position(|c| c == failed).map_or(0, |index| index + 1))
 }
 
 /// Order of a pass that tries `first` again and then goes on in the same direction (protocol section 6.3,
 /// RECONNECT). Priority order when `first` is not in the list.
 #[must_use]
-pub fn order_from(centrals: &[CentralId], first: &CentralId) -> Vec<CentralId> {
+pub(crate) fn order_from(centrals: &[CentralId], first: &CentralId) -> Vec<CentralId> {
     rotated(centrals, centrals.iter().position(|c| c == first).unwrap_or(0))
 }
 
 /// Order of a pass that moves to the better node `target`: it, then the node just left, then the others by priority
 /// (ADR 33, failback).
 #[must_use]
-pub fn order_back_to(centrals: &[CentralId], target: &CentralId, previous: &CentralId) -> Vec<CentralId> {
+pub(crate) fn order_back_to(
+    centrals: &[CentralId],
+    target: &CentralId,
+    previous: &CentralId,
+) -> Vec<CentralId> {
     let others = centrals.iter().filter(|c| *c != target && *c != previous);
     [target, previous].into_iter().filter(|c| centrals.contains(c)).chain(others).cloned().collect()
 }
@@ -136,7 +140,7 @@ fn rotated(centrals: &[CentralId], start: usize) -> Vec<CentralId> {
 /// The crate's own randomisation is off, and its clock and random draw never reach the result: only the interval it
 /// keeps is read.
 #[must_use]
-pub fn round_base(policy: &Policy, round: u32) -> Duration {
+pub(crate) fn round_base(policy: &Policy, round: u32) -> Duration {
     let mut backoff = ExponentialBackoffBuilder::<SystemClock>::new()
         .with_initial_interval(policy.initial_delay.min(policy.max_delay))
         .with_max_interval(policy.max_delay)
@@ -157,14 +161,14 @@ pub fn round_base(policy: &Policy, round: u32) -> Duration {
 /// Full jitter: `draw` in [0, 1) of `base` (ADR 33). A draw outside that range counts as its nearest end,
 /// no number as 0.
 #[must_use]
-pub fn full_jitter(base: Duration, draw: f64) -> Duration {
+pub(crate) fn full_jitter(base: Duration, draw: f64) -> Duration {
     let share = if draw.is_nan() { 0.0 } else { draw.clamp(0.0, 1.0) };
     Duration::try_from_secs_f64(base.as_secs_f64() * share).unwrap_or(base).min(base)
 }
 
 /// What the refusals of a whole pass mean for the wait after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
+pub(crate) enum Pace {
     /// Something may get better soon: the rounds' growing delay, with jitter.
     Backoff,
     /// Every node refused for good (protocol section 5, PERMISSION_DENIED: stop): the greatest delay, whole.
@@ -178,7 +182,7 @@ pub enum Pace {
 /// and one first delay (what the rounds without jitter come to), so that they do not sit out half a minute after an outage
 /// of ten seconds.
 #[must_use]
-pub fn wait_after_pass(
+pub(crate) fn wait_after_pass(
     policy: &Policy,
     (round, isolated_for): (u32, Duration),
     pace: Pace,

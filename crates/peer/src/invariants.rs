@@ -20,7 +20,7 @@ use super::{
 
 /// One step of the machine, as seen from outside.
 #[derive(Clone, Copy, Debug)]
-pub struct Step<'a> {
+pub(crate) struct Step<'a> {
     /// The state it started from.
     pub before: &'a State,
     /// The event it was given.
@@ -36,10 +36,10 @@ pub struct Step<'a> {
 }
 
 /// A predicate over one step.
-pub type Invariant = fn(&Step<'_>) -> bool;
+pub(crate) type Invariant = fn(&Step<'_>) -> bool;
 
 /// All invariants, by name.
-pub const ALL: [(&str, Invariant); 12] = [
+pub(crate) const ALL: [(&str, Invariant); 12] = [
     ("one_connection", one_connection),
     ("goodbye_then_close", goodbye_then_close),
     ("epoch_never_falls", epoch_never_falls),
@@ -56,14 +56,14 @@ pub const ALL: [(&str, Invariant); 12] = [
 
 /// Names of the invariants that a step breaks; none, if all is well.
 #[must_use]
-pub fn violated(step: &Step<'_>) -> Vec<&'static str> {
+pub(crate) fn violated(step: &Step<'_>) -> Vec<&'static str> {
     ALL.iter().filter(|(_, holds)| !holds(step)).map(|(name, _)| *name).collect()
 }
 
 /// At most one attempt or session at any point within the step (protocol section 6.2): whatever is live is abandoned, closed or
 /// over before the next dial, effects address only what is live, and the state agrees with the effects in the end.
 #[must_use]
-pub fn one_connection(step: &Step<'_>) -> bool {
+pub(crate) fn one_connection(step: &Step<'_>) -> bool {
     let mut live = match step.event {
         Event::ConnectFailed { epoch, .. } if is_dialling(step.before, *epoch) => None,
         _ => step.before.live_epoch(),
@@ -102,7 +102,7 @@ fn is_dialling(state: &State, attempt: u64) -> bool {
 /// A goodbye and the end of its session come together and in this order, before any dial (protocol section 6.2,
 /// failover steps).
 #[must_use]
-pub fn goodbye_then_close(step: &Step<'_>) -> bool {
+pub(crate) fn goodbye_then_close(step: &Step<'_>) -> bool {
     let mut effects = step.effects.iter();
     while let Some(effect) = effects.next() {
         match effect {
@@ -120,7 +120,7 @@ pub fn goodbye_then_close(step: &Step<'_>) -> bool {
 
 /// Epochs rise: each dial takes a greater one than any before, and the memory never falls.
 #[must_use]
-pub fn epoch_never_falls(step: &Step<'_>) -> bool {
+pub(crate) fn epoch_never_falls(step: &Step<'_>) -> bool {
     let mut newest = step.before.memory.epoch;
     for effect in step.effects {
         if let Effect::Dial { epoch, .. } = effect {
@@ -135,7 +135,7 @@ pub fn epoch_never_falls(step: &Step<'_>) -> bool {
 
 /// Nobody outside the list is dialled, probed or kept as the central node.
 #[must_use]
-pub fn dials_listed_nodes(step: &Step<'_>) -> bool {
+pub(crate) fn dials_listed_nodes(step: &Step<'_>) -> bool {
     let listed = |central: &CentralId| step.after.memory.centrals.contains(central);
     let asked = step.effects.iter().all(|effect| match effect {
         Effect::Dial { central, .. } | Effect::Probe { central, .. } => listed(central),
@@ -146,7 +146,7 @@ pub fn dials_listed_nodes(step: &Step<'_>) -> bool {
 
 /// A node that said when to come back is not dialled sooner (ADR 36).
 #[must_use]
-pub fn obeys_retry_hints(step: &Step<'_>) -> bool {
+pub(crate) fn obeys_retry_hints(step: &Step<'_>) -> bool {
     step.effects.iter().all(|effect| match effect {
         Effect::Dial { central, .. } => {
             step.before.memory.barred.get(central).is_none_or(|until| step.now >= *until)
@@ -157,20 +157,20 @@ pub fn obeys_retry_hints(step: &Step<'_>) -> bool {
 
 /// An event of another epoch leaves the state as it was.
 #[must_use]
-pub fn stale_is_ignored(step: &Step<'_>) -> bool {
+pub(crate) fn stale_is_ignored(step: &Step<'_>) -> bool {
     let stale = step.event.epoch().is_some_and(|epoch| step.before.live_epoch() != Some(epoch));
     !stale || step.before == step.after
 }
 
 /// Nothing follows a stop.
 #[must_use]
-pub fn stopped_for_good(step: &Step<'_>) -> bool {
+pub(crate) fn stopped_for_good(step: &Step<'_>) -> bool {
     step.before.phase != Phase::Stopped || (step.after == step.before && step.effects.is_empty())
 }
 
 /// Isolation is reported exactly when the public state enters it, or leaves it for a session (protocol section 6.4).
 #[must_use]
-pub fn isolation_is_told_once(step: &Step<'_>) -> bool {
+pub(crate) fn isolation_is_told_once(step: &Step<'_>) -> bool {
     let count = |wanted: fn(&Report) -> bool| {
         step.effects.iter().filter(|e| matches!(e, Effect::Report(report) if wanted(report))).count()
     };
@@ -191,7 +191,7 @@ pub fn isolation_is_told_once(step: &Step<'_>) -> bool {
 
 /// An isolated peer has no session, and a peer with a session shows it.
 #[must_use]
-pub fn isolated_without_session(step: &Step<'_>) -> bool {
+pub(crate) fn isolated_without_session(step: &Step<'_>) -> bool {
     let shown = matches!(step.after.peer_state(), PeerState::Connected | PeerState::HeartbeatMonitoring);
     shown == step.after.session().is_some()
         && (step.after.peer_state() == PeerState::Isolated) == step.after.isolated_since().is_some()
@@ -199,7 +199,7 @@ pub fn isolated_without_session(step: &Step<'_>) -> bool {
 
 /// A session with too many misses or failed syncs does not exist (protocol D7).
 #[must_use]
-pub fn misses_below_limit(step: &Step<'_>) -> bool {
+pub(crate) fn misses_below_limit(step: &Step<'_>) -> bool {
     step.after.session().is_none_or(|session| {
         session.missed < step.policy.max_missed.max(1)
             && session.sync_failures < step.policy.max_sync_failures.max(1)
@@ -208,7 +208,7 @@ pub fn misses_below_limit(step: &Step<'_>) -> bool {
 
 /// A pass tries a node once: none is both behind and ahead of it.
 #[must_use]
-pub fn nodes_tried_once_a_pass(step: &Step<'_>) -> bool {
+pub(crate) fn nodes_tried_once_a_pass(step: &Step<'_>) -> bool {
     let Phase::Searching(Search { queue, tally, .. }) = &step.after.phase else {
         return true;
     };
@@ -222,7 +222,7 @@ pub fn nodes_tried_once_a_pass(step: &Step<'_>) -> bool {
 /// Something always moves the peer on: an attempt or session whose end is an event, or a deadline. Only a peer that
 /// is not running or knows no central node may rest.
 #[must_use]
-pub fn never_stuck(step: &Step<'_>) -> bool {
+pub(crate) fn never_stuck(step: &Step<'_>) -> bool {
     let resting = matches!(step.after.phase, Phase::Idle | Phase::Stopped);
     let alone = step.after.memory.centrals.is_empty() && step.after.isolated_since().is_some();
     let moving = step.after.live_epoch().is_some() || deadline(step.after).is_some();

@@ -11,7 +11,7 @@
 
 pub mod dial;
 pub mod failover;
-pub mod invariants;
+pub(crate) mod invariants;
 pub mod machine;
 pub mod replica;
 pub mod resync;

@@ -19,11 +19,11 @@
 //! Invariant: at most one attempt or session exists, and it has the newest epoch. Each attempt takes a new epoch, a
 //! session keeps the epoch of its attempt, and so an event of anything older is told apart and dropped.
 
-pub mod effect;
-pub mod event;
+pub(crate) mod effect;
+pub(crate) mod event;
 mod failback;
 mod pass;
-pub mod phase;
+pub(crate) mod phase;
 mod session;
 pub mod state;
 mod turn;
@@ -50,7 +50,7 @@ pub struct Moment {
 
 /// One step: the next state, and what the shell is to start, in this order.
 #[must_use]
-pub fn step(state: State, event: Event, policy: &Policy, moment: Moment) -> (State, Vec<Effect>) {
+pub(crate) fn step(state: State, event: Event, policy: &Policy, moment: Moment) -> (State, Vec<Effect>) {
     let State { phase, memory } = state;
     let mut turn = Turn { policy, moment, memory, effects: Vec::new() };
     let phase = transition(&mut turn, phase, event);

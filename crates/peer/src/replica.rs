@@ -16,7 +16,7 @@ use sorcha_register::{
 use sorcha_store::{Checkpoint, Loaded, Store, StoreError};
 use tokio::sync::{Mutex, watch};
 
-pub use self::replacement::{Finished, Replacement};
+pub(crate) use self::replacement::{Finished, Replacement};
 
 /// A peer's copy of the register.
 pub struct Replica {
@@ -128,7 +128,7 @@ impl Replica {
 
     /// The lineage that an administrator chose to replace this replica with.
     #[must_use]
-    pub fn adopting(&self) -> Option<Lineage> {
+    pub(crate) fn adopting(&self) -> Option<Lineage> {
         self.state.borrow().checkpoint.as_ref().and_then(|checkpoint| checkpoint.adopt)
     }
 
@@ -196,7 +196,7 @@ impl Replica {
     ///
     /// # Errors
     /// [`StoreError`]; the old replica is kept then.
-    pub async fn replace_at(
+    pub(crate) async fn replace_at(
         &self,
         held: Version,
         view: RegisterView,
@@ -221,7 +221,7 @@ impl Replica {
 
     /// Begins to replace everything by what is still arriving; readers see the old replica until it is stored whole.
     #[must_use]
-    pub fn begin_replace(&self) -> Replacement<'_> {
+    pub(crate) fn begin_replace(&self) -> Replacement<'_> {
         Replacement::of(self, self.store.begin_replace())
     }
 

@@ -16,13 +16,13 @@ use sorcha_os::{
 /// Name of the file in the data directory that holds the last token done.
 pub const DONE_FILE: &str = "force-resync-done";
 /// Longest token.
-pub const TOKEN_CHARS: usize = 100;
+pub(crate) const TOKEN_CHARS: usize = 100;
 /// No file with a token is larger, with the white space around it.
 const FILE_BYTES: u64 = 4096;
 
 /// The request, and what became of the last one.
 #[derive(Debug, Default)]
-pub struct Resync {
+pub(crate) struct Resync {
     done_file: PathBuf,
     tokens: Mutex<Tokens>,
 }
@@ -36,7 +36,7 @@ struct Tokens {
 impl Resync {
     /// Reads what was done last from a data directory.
     #[must_use]
-    pub fn load(data_dir: &Path) -> Self {
+    pub(crate) fn load(data_dir: &Path) -> Self {
         let done_file = data_dir.join(DONE_FILE);
         let done = read_done(&done_file).unwrap_or_else(|error| {
             tracing::warn!(file = %done_file.display(), error, "last forced full sync not known");
@@ -47,19 +47,19 @@ impl Resync {
 
     /// The last token done.
     #[must_use]
-    pub fn done(&self) -> Option<String> {
+    pub(crate) fn done(&self) -> Option<String> {
         self.tokens().done.clone()
     }
 
     /// The token whose full sync is still to be done.
     #[must_use]
-    pub fn pending(&self) -> Option<String> {
+    pub(crate) fn pending(&self) -> Option<String> {
         let tokens = self.tokens();
         tokens.wanted.clone().filter(|_| tokens.wanted != tokens.done)
     }
 
     /// Takes in what is asked for now; true when that is something new to do.
-    pub fn want(&self, token: Option<String>) -> bool {
+    pub(crate) fn want(&self, token: Option<String>) -> bool {
         let mut tokens = self.tokens();
         let is_new = token != tokens.wanted && token.is_some() && token != tokens.done;
         tokens.wanted = token;
@@ -67,7 +67,7 @@ impl Resync {
     }
 
     /// Remembers that the full sync of a token was done.
-    pub async fn complete(&self, token: String) {
+    pub(crate) async fn complete(&self, token: String) {
         let (file, text) = (self.done_file.clone(), token.clone());
         let stored = tokio::task::spawn_blocking(move || store(&file, &text)).await;
         if let Err(error) = stored.map_err(io::Error::other).flatten() {
@@ -88,7 +88,7 @@ impl Resync {
 ///
 /// # Errors
 /// What is wrong with the file.
-pub fn read_token(path: &Path) -> Result<Option<String>, String> {
+pub(crate) fn read_token(path: &Path) -> Result<Option<String>, String> {
     let Some(text) = read_text(path)? else { return Ok(None) };
     let token = text.trim();
     if token.chars().count() > TOKEN_CHARS || token.chars().any(char::is_control) {

@@ -42,7 +42,7 @@ pub const MAGIC: [u8; 16] = *b"SORCHA-BUNDLE\r\n\x1a";
 /// Format version of a bundle without a signature.
 pub const UNSIGNED: u32 = 1;
 /// Format version of a bundle with one.
-pub const SIGNED: u32 = 2;
+pub(crate) const SIGNED: u32 = 2;
 
 /// Prefix of the signed bytes, before the hash.
 const DOMAIN: &[u8] = b"sorcha-bundle-2";

@@ -12,7 +12,7 @@ use sorcha_os::read;
 
 use super::{limits, names::Checksum};
 
-pub use numbers::Inexact;
+pub(crate) use numbers::Inexact;
 
 /// A blueprint document: its exact bytes and their checksum.
 #[derive(Clone, PartialEq, Eq)]

@@ -35,7 +35,7 @@ static EMPTY_PARTS: LazyLock<[Hash; LEVELS + 1]> = LazyLock::new(|| {
 
 /// A hash tree with one slot per version. Cloning is cheap: clones share their nodes.
 #[derive(Clone, Debug, Default)]
-pub struct VersionTree {
+pub(crate) struct VersionTree {
     slots: u64,
     /// Level of the top node: what it covers is at least as wide as `slots`.
     height: u32,
@@ -63,7 +63,11 @@ type Run = Vec<(u64, Option<Hash>)>;
 
 impl VersionTree {
     /// Sets slots (`None` empties one), grows the tree to `head` slots and rehashes what changed.
-    pub fn update(&mut self, head: Version, changes: impl IntoIterator<Item = (Version, Option<Leaf>)>) {
+    pub(crate) fn update(
+        &mut self,
+        head: Version,
+        changes: impl IntoIterator<Item = (Version, Option<Leaf>)>,
+    ) {
         self.slots = self.slots.max(head.get().unsigned_abs());
         self.raise();
         let slots = self.slots;
@@ -109,7 +113,7 @@ impl VersionTree {
 
     /// The digest of what the tree holds at `head`.
     #[must_use]
-    pub fn digest(&self, head: Version) -> RegisterDigest {
+    pub(crate) fn digest(&self, head: Version) -> RegisterDigest {
         let mut hasher = Sha256::new();
         hasher.update(b"sorcha-register-digest-v1\0");
         hasher.update(head.get().to_be_bytes());

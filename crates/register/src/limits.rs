@@ -2,7 +2,7 @@
 //! a node with others could not talk to its peers.
 
 /// Longest `peer_id`, characters.
-pub const PEER_ID_CHARS: usize = 64;
+pub(crate) const PEER_ID_CHARS: usize = 64;
 /// Longest node id, characters.
 pub const NODE_ID_CHARS: usize = 64;
 /// Longest blueprint id, characters.
@@ -24,7 +24,7 @@ pub const BODY_BYTES: usize = 2 * DOCUMENT_BYTES + 64 * 1024;
 /// Largest metadata map: bytes of all keys and values together (protocol D28).
 pub const METADATA_BYTES: usize = 4096;
 /// Largest summary in a push notice, bytes.
-pub const SUMMARY_BYTES: usize = 4096;
+pub(crate) const SUMMARY_BYTES: usize = 4096;
 /// Largest filters of a push stream, bytes: those of all values, and [`FILTER_VALUE_BYTES`] for each (ours: the contract names no
 /// limit).
 pub const FILTER_BYTES: usize = 16 * 1024;

@@ -207,7 +207,7 @@ impl Genesis {
 
     /// Whether the key that signed it also made this signature.
     #[must_use]
-    pub fn has_signed(&self, message: &[u8], signature: &Signature) -> bool {
+    pub(crate) fn has_signed(&self, message: &[u8], signature: &Signature) -> bool {
         self.key().is_some_and(|key| key.verify_strict(message, signature).is_ok())
     }
 

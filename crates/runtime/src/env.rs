@@ -76,7 +76,7 @@ pub struct Random(Arc<Mutex<SmallRng>>);
 impl Random {
     /// Seeded by the operating system.
     #[must_use]
-    pub fn from_os() -> Self {
+    pub(crate) fn from_os() -> Self {
         Self(Arc::new(Mutex::new(rand::make_rng())))
     }
 

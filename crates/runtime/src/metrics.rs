@@ -222,12 +222,12 @@ impl Metrics {
     }
 
     /// A listener could not accept a connection.
-    pub fn accept_failed(&self, listener: &'static str) {
+    pub(crate) fn accept_failed(&self, listener: &'static str) {
         self.0.accept_failures.add(1, &self.labels([("listener", listener.to_owned())]));
     }
 
     /// TLS files have changed.
-    pub fn tls_reloaded(&self, result: &'static str) {
+    pub(crate) fn tls_reloaded(&self, result: &'static str) {
         self.0.tls_reloads.add(1, &self.labels([("result", result.to_owned())]));
     }
 
@@ -242,7 +242,7 @@ impl Metrics {
     }
 
     /// A long-running task panicked or ended.
-    pub fn task_died(&self, task: &'static str) {
+    pub(crate) fn task_died(&self, task: &'static str) {
         self.0.task_deaths.add(1, &self.labels([("task", task.to_owned())]));
     }
 

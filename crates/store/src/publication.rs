@@ -76,7 +76,7 @@ pub struct StateChange {
 impl StateChange {
     /// The entry after the change, at a new version.
     #[must_use]
-    pub fn applied_to(&self, entry: &Entry, version: Version) -> Entry {
+    pub(crate) fn applied_to(&self, entry: &Entry, version: Version) -> Entry {
         Entry {
             version,
             is_active: self.is_active,

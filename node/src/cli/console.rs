@@ -24,7 +24,7 @@ impl std::fmt::Debug for Console<'_> {
 
 /// What somebody said to a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// Yes.
     Yes,
     /// Anything else.
@@ -35,7 +35,7 @@ pub enum Answer {
 
 impl Console<'_> {
     /// Writes a remark. Where standard error is full or closed, there is no other place for it, and work goes on.
-    pub fn remark(&mut self, text: &str) {
+    pub(crate) fn remark(&mut self, text: &str) {
         drop(writeln!(self.err, "{text}"));
     }
 
@@ -43,7 +43,7 @@ impl Console<'_> {
     ///
     /// # Errors
     /// When the terminal is gone.
-    pub fn ask(&mut self, question: &str) -> io::Result<Answer> {
+    pub(crate) fn ask(&mut self, question: &str) -> io::Result<Answer> {
         let Some(answers) = self.answers.as_mut() else {
             return Ok(Answer::Nobody);
         };

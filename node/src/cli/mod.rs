@@ -7,11 +7,11 @@ mod blueprint;
 pub mod console;
 pub mod node;
 mod overrides;
-pub mod publish;
-pub mod register;
-pub mod state_change;
-pub mod status;
-pub mod store;
+pub(crate) mod publish;
+pub(crate) mod register;
+pub(crate) mod state_change;
+pub(crate) mod status;
+pub(crate) mod store;
 mod table;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};

@@ -149,7 +149,7 @@ impl NodeSettings for PeerArgs {
 
 /// The machine's name: what the kernel says, else what `uname` says.
 #[must_use]
-pub fn machine_name() -> String {
+pub(crate) fn machine_name() -> String {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let uname = || {
         let output = std::process::Command::new("uname").arg("-n").output().ok()?;

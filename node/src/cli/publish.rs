@@ -121,7 +121,7 @@ struct Row {
 ///
 /// # Errors
 /// What concerns all files: an unreadable token file; and, once all are published, a full or closed standard output.
-pub async fn run(args: &PublishArgs, console: &mut Console<'_>) -> anyhow::Result<Outcome> {
+pub(crate) async fn run(args: &PublishArgs, console: &mut Console<'_>) -> anyhow::Result<Outcome> {
     let api = Api::new(&args.api.writing(), TIMEOUT)?;
     let bar = count_bar(args.files.len() as u64, "publishing");
     if args.files.len() <= FEW_FILES {

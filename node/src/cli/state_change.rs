@@ -38,7 +38,7 @@ pub struct ChangeArgs {
 
 /// What to do with a blueprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// No longer to be used.
     Deprecate,
     /// To be used again.
@@ -58,7 +58,11 @@ impl Change {
 ///
 /// # Errors
 /// What the node says, or that it is away.
-pub async fn run(args: &ChangeArgs, change: Change, console: &mut Console<'_>) -> anyhow::Result<Outcome> {
+pub(crate) async fn run(
+    args: &ChangeArgs,
+    change: Change,
+    console: &mut Console<'_>,
+) -> anyhow::Result<Outcome> {
     let api = Api::new(&args.api.writing(), TIMEOUT)?;
     let answer = api.set_active(args.id.as_str(), change == Change::Reactivate).await?;
     match args.output {

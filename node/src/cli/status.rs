@@ -60,7 +60,11 @@ pub struct StatusArgs {
 ///
 /// # Errors
 /// An unreadable token file, a closed standard output.
-pub async fn run(args: &StatusArgs, clock: &dyn Clock, console: &mut Console<'_>) -> anyhow::Result<Outcome> {
+pub(crate) async fn run(
+    args: &StatusArgs,
+    clock: &dyn Clock,
+    console: &mut Console<'_>,
+) -> anyhow::Result<Outcome> {
     let api = Api::new(&args.api, TIMEOUT)?;
     if args.watch {
         return watch(&api, args.output, clock, console, tokio::signal::ctrl_c()).await;

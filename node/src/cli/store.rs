@@ -79,7 +79,7 @@ impl Place {
 
 /// Where the register lies, for people; without the connection string, which may hold a password.
 #[must_use]
-pub fn describe(config: &Config) -> String {
+pub(crate) fn describe(config: &Config) -> String {
     match Place::of(config).as_ref().map(Place::file) {
         Ok(Some(path)) => path.display().to_string(),
         _ => format!("MongoDB, database {}", config.store.mongodb.database),
@@ -90,7 +90,7 @@ pub fn describe(config: &Config) -> String {
 ///
 /// # Errors
 /// When the configuration or the file system does not tell.
-pub fn is_replica_file(config: &Config) -> anyhow::Result<bool> {
+pub(crate) fn is_replica_file(config: &Config) -> anyhow::Result<bool> {
     let place = Place::of(config)?;
     Ok(place.file().and_then(Path::file_name).is_some_and(|name| name == journal::REPLICA_FILE))
 }
@@ -99,7 +99,7 @@ pub fn is_replica_file(config: &Config) -> anyhow::Result<bool> {
 ///
 /// # Errors
 /// When it is in use, damaged beyond reading, or can't be reached: with the remedy.
-pub async fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+pub(crate) async fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     match Place::of(config)? {
         Place::MongoDb { uri } => connect(&uri, &config.store.mongodb).await,
         Place::File(path) => opened(JournalStore::open(&path, embedded_options(config)).await, &path),
@@ -117,7 +117,7 @@ fn opened(store: Result<JournalStore, StoreError>, path: &Path) -> anyhow::Resul
 ///
 /// # Errors
 /// As [`open`], and when there is none.
-pub async fn open_existing(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+pub(crate) async fn open_existing(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     if let Some(path) = Place::of(config)?.file()
         && !exists(path)?
     {
@@ -133,7 +133,7 @@ pub async fn open_existing(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
 ///
 /// # Errors
 /// As [`open`], but for a file that can't be read.
-pub async fn open_for_replacement(config: &Config, now: Timestamp) -> anyhow::Result<Arc<dyn Store>> {
+pub(crate) async fn open_for_replacement(config: &Config, now: Timestamp) -> anyhow::Result<Arc<dyn Store>> {
     match Place::of(config)? {
         Place::MongoDb { .. } => open(config).await,
         Place::File(path) => {

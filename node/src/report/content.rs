@@ -20,7 +20,7 @@ const SOME_INSTANT: Time = Time(jiff::Timestamp::UNIX_EPOCH);
 
 /// How much a new report differs from the one written last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Difference {
+pub(crate) enum Difference {
     /// In nothing worth a write.
     Nothing,
     /// The replica was fresh at a later instant, or a message goes into other details.
@@ -34,7 +34,7 @@ pub enum Difference {
 impl Report {
     /// The same with the end of the node's TLS certificate.
     #[must_use]
-    pub fn with_certificate(mut self, not_after: Option<Timestamp>) -> Self {
+    pub(crate) fn with_certificate(mut self, not_after: Option<Timestamp>) -> Self {
         let at = not_after.and_then(time);
         match &mut self {
             Self::Peer(report) => report.certificate_not_after = at,
@@ -45,7 +45,7 @@ impl Report {
 
     /// The same with what is wrong with the node's tasks, where it has nothing else to say.
     #[must_use]
-    pub fn with_trouble(mut self, trouble: Option<String>) -> Self {
+    pub(crate) fn with_trouble(mut self, trouble: Option<String>) -> Self {
         let message = match &mut self {
             Self::Peer(report) => &mut report.message,
             Self::Central(report) => &mut report.message,
@@ -56,7 +56,7 @@ impl Report {
 
     /// What changed since `before`.
     #[must_use]
-    pub fn change_since(&self, before: &Self) -> Difference {
+    pub(crate) fn change_since(&self, before: &Self) -> Difference {
         match (before, self) {
             (Self::Peer(before), Self::Peer(after)) => {
                 compare(before, after, [without_round_trip, without_details, without_progress])
@@ -126,7 +126,7 @@ fn headline(message: &str) -> String {
 
 /// What a peer says of itself.
 #[must_use]
-pub fn peer_report(pod: &str, status: &PeerStatus, replica: &Loaded) -> PeerReport {
+pub(crate) fn peer_report(pod: &str, status: &PeerStatus, replica: &Loaded) -> PeerReport {
     let (view, heard) =
         (&replica.view, status.session_id.is_some() || status.central_version > Version::ZERO);
     PeerReport {
@@ -156,7 +156,7 @@ pub fn peer_report(pod: &str, status: &PeerStatus, replica: &Loaded) -> PeerRepo
 
 /// A peer that has not started.
 #[must_use]
-pub fn starting_peer_report(pod: &str, since: Timestamp, stage: &Stage) -> PeerReport {
+pub(crate) fn starting_peer_report(pod: &str, since: Timestamp, stage: &Stage) -> PeerReport {
     PeerReport {
         name: pod.to_owned(),
         state: Some(PeerState::Disconnected.as_str().to_owned()),
@@ -216,7 +216,7 @@ fn trouble(status: &PeerStatus, replica: &Loaded) -> Option<String> {
 
 /// What a central node says of itself.
 #[must_use]
-pub fn central_report(pod: &str, since: Timestamp, node: &CentralNode) -> CentralNodeReport {
+pub(crate) fn central_report(pod: &str, since: Timestamp, node: &CentralNode) -> CentralNodeReport {
     let (condition, view, outage) = (node.condition(), node.log.view(), node.log.outage());
     let (connected, up_to_date) = node.peer_counts();
     CentralNodeReport {
@@ -243,7 +243,7 @@ pub fn central_report(pod: &str, since: Timestamp, node: &CentralNode) -> Centra
 
 /// A central node that has not started.
 #[must_use]
-pub fn starting_central_report(pod: &str, since: Timestamp, stage: &Stage) -> CentralNodeReport {
+pub(crate) fn starting_central_report(pod: &str, since: Timestamp, stage: &Stage) -> CentralNodeReport {
     let outage = match stage {
         Stage::Opening { store_fault } => store_fault.clone(),
         _ => None,

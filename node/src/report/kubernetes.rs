@@ -27,7 +27,7 @@ const METADATA_ONLY: HeaderValue =
 const SETTING: &str = "report.resource";
 
 /// The status of one resource.
-pub struct ResourceStatus {
+pub(crate) struct ResourceStatus {
     client: Client,
     requests: Request,
     api_version: String,
@@ -40,7 +40,7 @@ pub struct ResourceStatus {
 ///
 /// # Errors
 /// [`Unusable`] when `report.resource` is set and can't be used.
-pub async fn connect(config: &Config, role: Role) -> Result<Option<ResourceStatus>, Unusable> {
+pub(crate) async fn connect(config: &Config, role: Role) -> Result<Option<ResourceStatus>, Unusable> {
     connect_to(config, role, kubernetes::cluster()).await
 }
 

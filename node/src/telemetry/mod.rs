@@ -119,13 +119,13 @@ fn resource(config: &Config, role: &str) -> Resource {
 impl Telemetry {
     /// What `/metrics` shows.
     #[must_use]
-    pub const fn registry(&self) -> &prometheus::Registry {
+    pub(crate) const fn registry(&self) -> &prometheus::Registry {
         &self.registry
     }
 
     /// The instruments of a node of this process; the demo has several.
     #[must_use]
-    pub fn metrics(&self, node_id: &str) -> Metrics {
+    pub(crate) fn metrics(&self, node_id: &str) -> Metrics {
         Metrics::new(&self.meters, node_id)
     }
 

@@ -171,21 +171,21 @@ impl SessionTable {
     }
 
     /// Marks the push stream as closed.
-    pub fn end_push(&mut self, peer_id: &PeerId, id: &SessionId) {
+    pub(crate) fn end_push(&mut self, peer_id: &PeerId, id: &SessionId) {
         if let Some(session) = self.own(peer_id, id) {
             session.has_push = false;
         }
     }
 
     /// Counts a sync that begins.
-    pub fn begin_sync(&mut self, peer_id: &PeerId, id: &SessionId) {
+    pub(crate) fn begin_sync(&mut self, peer_id: &PeerId, id: &SessionId) {
         if let Some(session) = self.own(peer_id, id) {
             session.syncing += 1;
         }
     }
 
     /// Counts a sync that has ended.
-    pub fn end_sync(&mut self, peer_id: &PeerId, id: &SessionId) {
+    pub(crate) fn end_sync(&mut self, peer_id: &PeerId, id: &SessionId) {
         if let Some(session) = self.own(peer_id, id) {
             session.syncing = session.syncing.saturating_sub(1);
         }
@@ -206,7 +206,7 @@ impl SessionTable {
     }
 
     /// Ends sessions whose heartbeats stopped, and those that held a push stream on a connection that closed.
-    pub fn expire(&mut self, now: Monotonic) -> Vec<PeerId> {
+    pub(crate) fn expire(&mut self, now: Monotonic) -> Vec<PeerId> {
         let rules = self.rules;
         let over = |session: &Session| {
             let silent = session.missed(now, rules.interval) > u64::from(rules.max_missed);

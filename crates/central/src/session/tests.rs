@@ -1,6 +1,6 @@
 use sorcha_identity::Identity;
 
-use super::*;
+use super::{laggards::LaggardChanges, *};
 use crate::incoming::Tracked;
 
 const INTERVAL: Duration = Duration::from_secs(30);

@@ -21,12 +21,12 @@ use super::{
 
 /// HTTP/2 over mutual TLS.
 #[derive(Clone, Debug)]
-pub struct MutualTls(Arc<Tls>);
+pub(crate) struct MutualTls(Arc<Tls>);
 
 impl MutualTls {
     /// With a node's certificate and CAs, as they are at each dial.
     #[must_use]
-    pub const fn new(tls: Arc<Tls>) -> Self {
+    pub(crate) const fn new(tls: Arc<Tls>) -> Self {
         Self(tls)
     }
 }

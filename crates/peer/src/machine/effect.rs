@@ -7,7 +7,7 @@ use crate::failover::CentralId;
 
 /// One thing for the shell to do. Nothing here reports back but by an event with the effect's epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// Connect: 5 s for TCP and TLS, 30 s in all (ADR 33); ends in `ConnectOk` or `ConnectFailed`.
     Dial {
         /// Of the new attempt, and of the session that may come of it.
@@ -79,7 +79,7 @@ pub enum Effect {
 
 /// How a session begins to sync (ADR 41).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SyncPlan {
+pub(crate) enum SyncPlan {
     /// Everything anew.
     Full,
     /// From the version held.
@@ -88,7 +88,7 @@ pub enum SyncPlan {
 
 /// Facts worth telling (protocol section 10, structured log events).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Report {
+pub(crate) enum Report {
     /// A whole pass found nobody: the peer serves its replica alone (protocol section 6.4).
     EnteredIsolated,
     /// A central node took the peer again.
@@ -182,7 +182,7 @@ impl Cause {
 
     /// What the central node that is left gets told.
     #[must_use]
-    pub const fn disconnect_reason(self) -> DisconnectReason {
+    pub(crate) const fn disconnect_reason(self) -> DisconnectReason {
         match self {
             Self::HeartbeatTimeout => DisconnectReason::HeartbeatTimeout,
             Self::Advised | Self::Delisted | Self::Failback => DisconnectReason::Failover,
@@ -197,7 +197,7 @@ impl Cause {
 /// Reason of a disconnect (protocol section 4); the discriminants are the wire's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
-pub enum DisconnectReason {
+pub(crate) enum DisconnectReason {
     /// Orderly stop of the peer.
     Shutdown = 1,
     /// The peer saw heartbeats time out.

@@ -10,7 +10,7 @@ use crate::failover::CentralId;
 /// Something the shell observed or was told. Events of an attempt or session carry its epoch; one of another epoch
 /// is stale and changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// The peer starts to connect (protocol section 6.1, peer start). Ignored once started.
     Start,
     /// The list of central nodes, by priority, changed in any way; an address counts too, though the machine sees
@@ -104,7 +104,7 @@ pub enum Event {
 impl Event {
     /// The attempt or session this event belongs to, if to any.
     #[must_use]
-    pub const fn epoch(&self) -> Option<u64> {
+    pub(crate) const fn epoch(&self) -> Option<u64> {
         match self {
             Self::ConnectOk { epoch, .. }
             | Self::ConnectFailed { epoch, .. }
@@ -128,7 +128,7 @@ impl Event {
 
 /// What a successful connect told (protocol section 3.1, ConnectionResponse) and how the replica relates to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionInfo {
+pub(crate) struct SessionInfo {
     /// Handle for later calls.
     pub session: SessionId,
     /// Newest version at the central node.
@@ -142,7 +142,7 @@ pub struct SessionInfo {
 impl SessionInfo {
     /// The answer of a central node of another lineage that opened no session: it says the same as one that did.
     #[must_use]
-    pub fn refused_for_lineage() -> Self {
+    pub(crate) fn refused_for_lineage() -> Self {
         Self {
             session: SessionId::new(""),
             central_version: Version::ZERO,
@@ -154,7 +154,7 @@ impl SessionInfo {
 
 /// How the lineage a central node serves relates to the replica's (ADR 26).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LineageMatch {
+pub(crate) enum LineageMatch {
     /// The same history.
     Same,
     /// The replica has no lineage yet and takes this one.
@@ -167,7 +167,7 @@ pub enum LineageMatch {
 
 /// What the peer holds when it connects.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holdings {
+pub(crate) enum Holdings {
     /// Nothing.
     Empty,
     /// Verified entries.
@@ -181,7 +181,7 @@ pub enum Holdings {
 
 /// Whether trying again can help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// It can: not reached, overloaded, rate limited, not ready, out of time, internal fault.
     Passing,
     /// It can't until somebody changes something: PERMISSION_DENIED, INVALID_ARGUMENT, FAILED_PRECONDITION
@@ -193,7 +193,7 @@ pub enum Fault {
 
 /// What an acknowledgement recommends (protocol section 4, RecommendedAction).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// Carry on.
     None,
     /// The peer lags: sync at once (protocol D38).

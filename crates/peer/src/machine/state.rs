@@ -34,7 +34,7 @@ impl State {
 
     /// The state as it is shown to the world (protocol D36).
     #[must_use]
-    pub const fn peer_state(&self) -> PeerState {
+    pub(crate) const fn peer_state(&self) -> PeerState {
         match &self.phase {
             Phase::Idle | Phase::Stopped => PeerState::Disconnected,
             Phase::Searching(Search { outage: Outage { isolation: None, .. }, .. }) => PeerState::Connecting,
@@ -55,7 +55,7 @@ impl State {
 
     /// Epoch of the attempt in flight or of the open session; there is never more than one of both together.
     #[must_use]
-    pub const fn live_epoch(&self) -> Option<u64> {
+    pub(crate) const fn live_epoch(&self) -> Option<u64> {
         self.phase.live_epoch()
     }
 
@@ -100,7 +100,7 @@ impl PeerState {
 
     /// Value of the gauge `peer.connection.status`: 0 disconnected, 1 connected, 2 isolated (protocol section 10).
     #[must_use]
-    pub const fn gauge(self) -> u8 {
+    pub(crate) const fn gauge(self) -> u8 {
         match self {
             Self::Disconnected | Self::Connecting => 0,
             Self::Connected | Self::HeartbeatMonitoring => 1,

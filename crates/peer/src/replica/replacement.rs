@@ -14,7 +14,7 @@ use super::{Provenance, Replica};
 
 /// How a replacement ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finished {
+pub(crate) enum Finished {
     /// It took the old replica's place.
     Replaced,
     /// It has another digest than the one stated; the old replica is kept.
@@ -24,7 +24,7 @@ pub enum Finished {
 }
 
 /// A whole register on its way into a replica. Dropping it leaves the old one.
-pub struct Replacement<'r> {
+pub(crate) struct Replacement<'r> {
     replica: &'r Replica,
     /// Where the store takes it piece by piece.
     incoming: Option<Box<dyn Incoming>>,
@@ -41,7 +41,7 @@ impl<'r> Replacement<'r> {
     ///
     /// # Errors
     /// [`StoreError`] when they can't be stored.
-    pub async fn add(&mut self, entries: Vec<Arc<SealedEntry>>) -> Result<(), StoreError> {
+    pub(crate) async fn add(&mut self, entries: Vec<Arc<SealedEntry>>) -> Result<(), StoreError> {
         match &mut self.incoming {
             Some(incoming) => incoming.add(entries).await,
             None => {
@@ -56,7 +56,7 @@ impl<'r> Replacement<'r> {
     ///
     /// # Errors
     /// [`StoreError`]; the old replica is kept then.
-    pub async fn finish(
+    pub(crate) async fn finish(
         self,
         genesis: Option<Arc<Genesis>>,
         head: Version,

@@ -45,7 +45,7 @@ impl Server {
     }
 
     /// The same with more of its arguments.
-    pub fn start_with(port: u16, file: Option<&Path>, arguments: &[&str]) -> Self {
+    pub(crate) fn start_with(port: u16, file: Option<&Path>, arguments: &[&str]) -> Self {
         let mut command = Command::new("sh");
         command.args(["-c", WATCHDOG, "sh", SERVE, "--port", &port.to_string()]).args(arguments);
         if let Some(file) = file {
@@ -90,7 +90,7 @@ impl Drop for Server {
 
 /// Whether a server of our own can be started.
 #[allow(clippy::disallowed_methods, reason = "whether a skip is a failure is no setting of a node")]
-pub fn has_java(test: &str) -> bool {
+pub(crate) fn has_java(test: &str) -> bool {
     let found =
         Command::new("java").arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     if !found {
@@ -124,7 +124,8 @@ impl Databases {
     }
 
     /// With more options in the connection string.
-    pub fn on_with(server: &Server, options: &str) -> Self {
+    #[cfg(test)]
+    pub(crate) fn on_with(server: &Server, options: &str) -> Self {
         Self { uri: format!("{}{options}", server.uri()), names: Mutex::default() }
     }
 
@@ -144,7 +145,7 @@ impl Databases {
         self.try_open(config).await.unwrap()
     }
 
-    pub async fn try_open(&self, config: &MongoDb) -> Result<MongoStore, StoreError> {
+    pub(crate) async fn try_open(&self, config: &MongoDb) -> Result<MongoStore, StoreError> {
         MongoStore::connect(&self.uri, config).await
     }
 

@@ -14,7 +14,7 @@ use clap::{Args, Subcommand};
 use sorcha_config::Config;
 use sorcha_register::clock::Clock;
 
-pub use self::{
+pub(crate) use self::{
     adopt::AdoptArgs,
     backup::BackupArgs,
     export::ExportArgs,
@@ -67,7 +67,7 @@ pub enum RegisterCommand {
 ///
 /// # Errors
 /// Whatever stopped it; the store is then as it was before.
-pub async fn run(
+pub(crate) async fn run(
     command: &RegisterCommand,
     config: &Config,
     clock: &dyn Clock,
