@@ -2,13 +2,13 @@
 //! publishes `SorchaBlueprint` resources.
 //!
 //! The modules stand in the order in which data flows. A reconcile ([`reconcile`]) observes: it reads caches
-//! ([`cache`]). It plans and builds (pure: [`desired`], [`central`], [`peer`], [`blueprint`]), applies what differs ([`apply`],
+//! (`cache`). It plans and builds (pure: `desired`, [`central`], `peer`, `blueprint`), applies what differs (`apply`,
 //! [`publication`]), summarises (pure) and writes the status. It holds no state
 //! that a restart loses: what is remembered only saves calls.
 //!
 //! Deliberately absent: webhooks, finalizers on nodes, documents of blueprints in memory, and the node's code: the two
 //! programs meet in `sorcha_crds`, in `sorcha_config` and in the HTTP API.
-//! Begin with [`run::run`], `reconcile::Pipeline`, [`context::Ctx`], [`apply::Applier`].
+//! Begin with [`run::run`], `reconcile::Pipeline`, [`context::Ctx`], `apply::Applier`.
 
 pub mod config;
 pub mod names;

@@ -5,7 +5,7 @@
 //! moment to the last, whatever the role is doing, and whoever asks waits for no report or export.
 //!
 //! Deliberately absent: rules of replication, and what answers HTTP requests.
-//! Begin with [`run::run`], [`report::Reporter`], [`cli`].
+//! Begin with [`run::run`], `report::Reporter`, [`cli`].
 
 pub(crate) mod kubernetes;
 pub mod telemetry;

@@ -1,5 +1,5 @@
 //! One of several controllers reconciles: the one that holds the Lease, and only while it can prove that by its own clock
-//! ([`election`]). When that time is over, its calls end where they are ([`fence`]), and so does the process.
+//! (`election`). When that time is over, its calls end where they are ([`fence`]), and so does the process.
 
 pub(crate) mod election;
 pub mod fence;

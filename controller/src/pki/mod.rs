@@ -1,8 +1,8 @@
 //! Certificates: the controller's own authority of each network and namespace, cert-manager, or a user's Secret (ADR 18).
 //!
-//! Decisions are pure functions of (Secrets as they are, spec, now): [`authority::step`], [`leaf::decide`],
-//! [`finding::judge`]. All state lies in the Secrets, so that a controller may end after any write. What is done about
-//! them is in [`managed`], [`foreign`] and [`cert_manager`]. Keys are never logged.
+//! Decisions are pure functions of (Secrets as they are, spec, now): `authority::step`, `leaf::decide`,
+//! `finding::judge`. All state lies in the Secrets, so that a controller may end after any write. What is done about
+//! them is in `managed`, `foreign` and `cert_manager`. Keys are never logged.
 
 pub(crate) mod x509;
 pub mod identity;

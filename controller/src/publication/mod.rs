@@ -1,6 +1,6 @@
 //! Publishing through the central nodes' HTTP API, as any other publisher does.
 //!
-//! [`decide`] is pure: what the register holds and what is wanted give one step. [`register`] makes that step at one
+//! `decide` is pure: what the register holds and what is wanted give one step. [`register`] makes that step at one
 //! central node, [`token`] gets what it is authorised with, [`memory`] saves calls, [`publisher`] puts them together.
 //! Deliberately absent: any way to the register other than HTTP, and any knowledge of custom resources.
 

@@ -5,7 +5,7 @@
 //!
 //! Deliberately absent: queues per peer (a push stream is a cursor into the log), calls to other central nodes, the peer role,
 //! the HTTP API, and any use of the Kubernetes API.
-//! Begin with [`CentralNode`], [`serve::serve`], [`log::RegisterLog`], [`session::SessionTable`], [`sync::SyncService`].
+//! Begin with [`CentralNode`], [`serve::serve`], [`log::RegisterLog`], `session::SessionTable`, `sync::SyncService`.
 
 mod answers;
 mod authority;

@@ -2,7 +2,7 @@
 //! [`machine`](super::machine) (ADR 33, protocol section 6.2).
 //!
 //! The only file that knows the `backoff` crate, which is unmaintained: a swap to another crate (backon, or four
-//! lines of arithmetic) touches [`round_base`] and nothing else.
+//! lines of arithmetic) touches `round_base` and nothing else.
 
 use std::{fmt, time::Duration};
 

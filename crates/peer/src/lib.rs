@@ -1,13 +1,13 @@
 //! The peer role: one session with one central node, a verified replica, reads that always get an answer.
 //!
 //! [`machine`] decides on the connection, and `shell` does: it turns the machine's effects into calls and their results into
-//! events. What holds after every step, [`invariants`] says. `replication` decides on the pulls and pushes of a session in the
+//! events. What holds after every step, `invariants` says. `replication` decides on the pulls and pushes of a session in the
 //! same way, and `session` does. Each has its transitions in `tests/table.txt`. What people see is a fold of events, too:
 //! [`status::PeerStatus`]. Nothing of a central node is taken that contradicts what is held, and nothing is acknowledged before
 //! it is stored.
 //!
 //! Deliberately absent: any listener for other nodes (nothing ever dials a peer), talk between peers, the central role, the HTTP
-//! API. Begin with [`PeerNode`], [`machine::step`], [`replica::Replica`], [`status::PeerStatus`], [`dial::Dialer`].
+//! API. Begin with [`PeerNode`], `machine::step`, [`replica::Replica`], [`status::PeerStatus`], [`dial::Dialer`].
 
 pub mod dial;
 pub mod failover;

@@ -57,7 +57,7 @@ pub(crate) fn step(state: State, event: Event, policy: &Policy, moment: Moment) 
     (State { phase, memory: turn.memory }, turn.effects)
 }
 
-/// When the shell is to send [`Event::Tick`]; to be asked again after every step.
+/// When the shell is to send `Event::Tick`; to be asked again after every step.
 #[must_use]
 pub const fn deadline(state: &State) -> Option<Monotonic> {
     match &state.phase {

@@ -2,7 +2,7 @@
 //! section 7: ActivePeerInfo, CentralNodeInfo). HTTP, logs and the reporter read this snapshot.
 
 //!
-//! It changes by events alone: [`PeerStatus::on`] is the fold, and `PeerNode::note` its one caller.
+//! It changes by events alone: `PeerStatus::on` is the fold, and `PeerNode::note` its one caller.
 
 mod ahead;
 mod central_node;

@@ -1,4 +1,4 @@
-//! Where a peer's connection stands: the state of [`step`](super::step).
+//! Where a peer's connection stands: the state of `step`.
 
 use std::{collections::BTreeMap, fmt};
 
