@@ -42,6 +42,10 @@ pub(crate) enum Failback {
     AfterStable(Duration),
 }
 
+/// Longest hint of a central node that is obeyed, for connects and pulls: 1 h (protocol section 6.9, interval cap; ADR 36), so
+/// that no answer can lock a peer out for ever.
+pub(crate) const LONGEST_HINT: Duration = Duration::from_secs(3600);
+
 /// The numbers the connection logic follows. Ranges are the configuration's to check: no value makes the machine
 /// panic.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,8 +66,7 @@ pub(crate) struct Policy {
     /// A session that ends sooner than this is short; from the second short one in a row on, the rounds' delays
     /// apply before the next dial: 30 s, one heartbeat (ours: no hot loop between nodes that accept and then fail).
     pub settle_after: Duration,
-    /// Greatest retry-after hint believed: 1 h (protocol section 6.9, interval cap), so that no answer of a central
-    /// node can lock a peer out for ever.
+    /// Greatest retry-after hint believed: [`LONGEST_HINT`].
     pub max_retry_after: Duration,
     /// Return to a better node: never (protocol section 6.2, ADR 33).
     pub failback: Failback,
@@ -84,7 +87,7 @@ impl Default for Policy {
             max_sync_failures: 3,
             failover_jitter: Duration::ZERO,
             settle_after: Duration::from_secs(30),
-            max_retry_after: Duration::from_secs(3600),
+            max_retry_after: LONGEST_HINT,
             failback: Failback::Never,
             probe_interval: Duration::from_secs(30),
             probe_successes: 2,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{SyncEffect, SyncFailure, SyncFault, SyncTurn};
 use crate::{
+    failover::LONGEST_HINT,
     machine::event::{Event, Fault},
     status::{ReplicationEvent, StatusEvent},
 };
@@ -11,8 +12,6 @@ use crate::{
 /// Pause after the first failed sync is twice this; the longest one.
 const RETRY: Duration = Duration::from_secs(1);
 const SLOWEST_RETRY: Duration = Duration::from_secs(60);
-/// The longest hint that is obeyed (ADR 36), as after a refused connect.
-const LONGEST_HINT: Duration = Duration::from_secs(3600);
 
 impl SyncTurn<'_> {
     /// Notes a failure in a row; how long to wait after it.
