@@ -16,7 +16,7 @@ use sorcha_crds::{SorchaCentralNode, SorchaCentralNodeStatus, shared::SecretKeyR
 
 pub(crate) use self::{
     apply::check_secret,
-    observe::{CentralWorld, network_named},
+    observe::{CentralWorld, network_named, nodes_of},
 };
 use crate::{
     context::Ctx,

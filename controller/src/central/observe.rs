@@ -118,13 +118,17 @@ fn network(caches: &Caches, node: &SorchaCentralNode) -> Network {
     network_named(caches, &node.namespace().unwrap_or_default(), &node.spec.network)
 }
 
-/// The central nodes of a network in one namespace.
+/// The SorchaCentralNode resources of a network in one namespace.
+pub(crate) fn nodes_of(caches: &Caches, namespace: &str, network: &str) -> Vec<Arc<SorchaCentralNode>> {
+    caches.central_nodes.state_filter(|node| {
+        node.metadata.namespace.as_deref() == Some(namespace) && node.spec.network == network
+    })
+}
+
+/// The central nodes of a network in one namespace, taken together.
 pub(crate) fn network_named(caches: &Caches, namespace: &str, name: &str) -> Network {
-    let nodes = caches.central_nodes.state_filter(|node| {
-        node.metadata.namespace.as_deref() == Some(namespace) && node.spec.network == name
-    });
     let map = caches.get::<ConfigMap>(namespace, &names::network_config_map(name));
     let recorded = map.as_ref().and_then(|map| map.annotations().get(LINEAGE_ANNOTATION));
-    Network::new(name, namespace, nodes)
+    Network::new(name, namespace, nodes_of(caches, namespace, name))
         .with_lineage(recorded.map(String::as_str), |node| live(caches, node).is_some())
 }

@@ -9,6 +9,7 @@ use sorcha_crds::{SorchaCentralNode, SorchaPeer, conditions::READY, peer::PeerRe
 use super::Places;
 use crate::{
     cache::Caches,
+    central,
     config::Settings,
     context::Ctx,
     names::{self, Component},
@@ -100,7 +101,5 @@ fn central_nodes(caches: &Caches, peer: &SorchaPeer) -> Vec<Arc<SorchaCentralNod
     if !peer.spec.central_nodes.is_empty() {
         return Vec::new();
     }
-    caches.central_nodes.state_filter(|node| {
-        node.metadata.namespace == peer.metadata.namespace && node.spec.network == peer.spec.network
-    })
+    central::nodes_of(caches, &peer.namespace().unwrap_or_default(), &peer.spec.network)
 }
