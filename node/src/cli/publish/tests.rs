@@ -36,16 +36,20 @@ async fn central() -> (reqwest::Url, Requests) {
             }
             _ => StatusCode::CREATED,
         };
-        let answer = json!({
-            "transactionId": "tx", "blueprintId": body["blueprintId"], "version": requests.len(), "publishedAt": "2026-01-01T00:00:00.000Z",
-            "checksum": "sha256:0", "isActive": true,
-        });
-        (status, Json(answer))
+        (status, Json(published(&body["blueprintId"], requests.len())))
     }
     let requests = Requests::default();
     let router =
         Router::new().route("/api/system-register/publish", post(handler)).with_state(Arc::clone(&requests));
     (serve(router).await, requests)
+}
+
+/// A central node's answer to a publication.
+fn published(id: &Value, version: usize) -> Value {
+    json!({
+        "transactionId": "tx", "blueprintId": id, "version": version, "publishedAt": "2026-01-01T00:00:00.000Z",
+        "checksum": "sha256:0", "isActive": true,
+    })
 }
 
 fn args(url: reqwest::Url, files: &[PathBuf]) -> PublishArgs {
@@ -248,11 +252,7 @@ async fn with_peers(total: usize, lowest: &'static [i64]) -> reqwest::Url {
         let lowest = lowest.get(look).or(lowest.last());
         Json(json!({"totalPeers": total, "minVersion": lowest, "currentVersion": 9}))
     };
-    let published = json!({
-        "transactionId": "tx", "blueprintId": "inner-v1", "version": 5, "publishedAt": "2026-01-01T00:00:00.000Z",
-        "checksum": "00", "isActive": true,
-    });
-    let publish = || async { (StatusCode::CREATED, Json(published)) };
+    let publish = || async { (StatusCode::CREATED, Json(published(&json!("inner-v1"), 5))) };
     let router = Router::new().route("/api/system-register/publish", post(publish));
     serve(router.route("/api/peers/stats", get(stats))).await
 }
