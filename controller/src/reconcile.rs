@@ -118,9 +118,9 @@ pub(crate) trait Pipeline: Cached + Serialize {
     fn is_over(&self) -> bool {
         self.meta().deletion_timestamp.is_some()
     }
-    /// Before anything is done: notes what the first Events are told by.
+    /// Before anything is done: notes what the first Events are compared with.
     fn begin(&self, _: &Ctx, _: &Self::World) {}
-    /// After the Events of a status: notes what the next ones are told by.
+    /// After the Events of a status: notes what the next ones are compared with.
     fn note(&self, _: &Ctx, _: &Self::World, _: &Time) {}
 }
 

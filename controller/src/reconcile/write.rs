@@ -94,7 +94,7 @@ async fn apply_status<S: Cached>(
 ) -> Result<Option<Vec<u8>>, CallFault> {
     let body = json!({
         "apiVersion": S::api_version(&()), "kind": S::kind(&()),
-        // That of one that was made anew under the name is left alone.
+        // The status of a new resource of the same name is left alone.
         "metadata": {"name": subject.name_any(), "uid": subject.uid()},
         "status": status,
     });

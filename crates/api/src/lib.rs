@@ -3,7 +3,7 @@
 //! Begin with [`Published`] and [`problem::Kind`]; callers go on with `client::Node` and `client::answer` (feature `client`). The
 //! node's API description is made of these types (feature `openapi`).
 //!
-//! Absent on purpose: the server (`sorcha_http`), answers that nobody but people and other people's programs reads, which
+//! Absent on purpose: the server (`sorcha_http`), answers that no program of ours reads, which
 //! stay beside their handlers, and what a caller makes of a refusal.
 
 #[cfg(feature = "client")]

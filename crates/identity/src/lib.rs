@@ -3,8 +3,8 @@
 //!
 //! Begin with [`Identity`], which is written and parsed by the same rules, then [`certificate::Leaf`].
 //!
-//! All of it is pure: no clock, no file, no runtime. Absent on purpose: proof. Nothing here verifies a signature, and whoever uses an
-//! identity has first had its certificate verified by the TLS library.
+//! All of it is pure: no clock, no file, no runtime. Absent on purpose: proof. Nothing here verifies a signature, and the TLS library
+//! has verified a certificate before its identity is used.
 
 pub mod certificate;
 mod spiffe;
