@@ -102,6 +102,12 @@ impl Cluster {
         Ok(Rc::new(cluster))
     }
 
+    /// What a pod shows as its metrics, in Prometheus text.
+    pub(crate) async fn metrics(&self, namespace: &str, pod: &str) -> Result<String> {
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:8080/proxy/metrics");
+        Ok(self.proxy.get(&path, &[]).await?.body)
+    }
+
     async fn look_around(&self) -> Result<Occupied> {
         let definitions = self.kubectl(&["get", "crd", "-o", "name"]).await?;
         let releases = self.helm(&["list", "--all-namespaces", "--all", "-o", "json"]).await?;

@@ -68,6 +68,17 @@ impl Look for Value {
     }
 }
 
+/// How often a pod's container was started again.
+pub(crate) fn restarts(pod: &Value) -> i64 {
+    pod.number("/status/containerStatuses/0/restartCount")
+}
+
+/// The sum of a metric's samples, in Prometheus text.
+pub(crate) fn sum(metrics: &str, prefix: &str) -> f64 {
+    let lines = metrics.lines().filter(|line| line.starts_with(prefix));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
 /// Whether a pod is ready.
 pub(crate) fn is_ready(pod: &Value) -> bool {
     pod.pointer("/metadata/deletionTimestamp").is_none()

@@ -131,8 +131,7 @@ impl Space {
 
     /// What a pod shows as its metrics, in Prometheus text.
     pub(crate) async fn metrics(&self, pod: &str) -> Result<String> {
-        let path = format!("/api/v1/namespaces/{}/pods/{pod}:8080/proxy/metrics", self.name);
-        Ok(self.cluster.proxy.get(&path, &[]).await?.body)
+        self.cluster.metrics(&self.name, pod).await
     }
 
     /// Events about an object, newest last: reason, and how often.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     cluster::{CONTROLLER, Cluster, system},
     eventually::{eventually, seconds},
-    look::Look as _,
+    look::{self, Look as _},
     manifests::{central_with, embedded, tokens},
     run::Done,
     space::Space,
@@ -84,5 +84,5 @@ async fn older_ones_go_on(space: &Space) -> Result<()> {
 
 async fn restarts(cluster: &Cluster) -> Result<i64> {
     let pods = cluster.json(&["-n", system(), "get", "pods", "-l", CONTROLLER]).await?;
-    Ok(pods.list("/items").iter().map(|pod| pod.number("/status/containerStatuses/0/restartCount")).sum())
+    Ok(pods.list("/items").iter().map(look::restarts).sum())
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     cluster::{CONTROLLER, Cluster, system},
     eventually::{eventually, seconds},
-    look::{Look as _, is_ready},
+    look::{Look as _, is_ready, restarts, sum},
     manifests,
     publishing::document,
     run::Done,
@@ -113,12 +113,8 @@ async fn flooded(space: &Space) -> Result<()> {
         Ok(evicted)
     })
     .await?;
-    eventually("the flood has ended", seconds(120), async || {
-        let phase = space.get(&["pod/flood"]).await?.text("/status/phase").to_owned();
-        ensure!(phase == "Succeeded", "it is {phase}");
-        Ok(())
-    })
-    .await?;
+    let ended = "--for=jsonpath={.status.phase}=Succeeded";
+    space.kubectl(&["wait", "pod/flood", ended, "--timeout=120s"]).await?;
     let after = probed(space).await?;
     ensure!(before == after, "probes of {FLOODED} failed: before {before:?}, after {after:?}");
     println!("      hostile: {evicted} slow callers were evicted, no probe failed");
@@ -135,15 +131,13 @@ async fn probed(space: &Space) -> Result<(i64, String, i64)> {
     let ready = pod.list("/status/conditions").iter().find(|condition| condition.text("/type") == "Ready");
     let since =
         ready.filter(|ready| ready.text("/status") == "True").map(|ready| ready.text("/lastTransitionTime"));
-    let restarts = pod.number("/status/containerStatuses/0/restartCount");
+    let restarts = restarts(&pod);
     let since = since.with_context(|| format!("{FLOODED} is not ready"))?.to_owned();
     Ok((restarts, since, space.count("Pod", FLOODED, "Unhealthy").await?))
 }
 
 async fn evicted(space: &Space) -> Result<f64> {
-    let metrics = space.metrics(FLOODED).await?;
-    let counts = metrics.lines().filter(|line| line.starts_with("http_connections_cut_total{"));
-    Ok(counts.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+    Ok(sum(&space.metrics(FLOODED).await?, "http_connections_cut_total{"))
 }
 
 async fn flood(space: &Space) -> Result<Value> {
@@ -164,7 +158,7 @@ async fn large(cluster: &Cluster, good: &Space, bad: &Space) -> Result<()> {
     published(good, "beside-large-v1").await?;
     let pods = cluster.json(&["-n", system(), "get", "pods", "-l", CONTROLLER]).await?;
     for pod in pods.list("/items") {
-        let restarts = pod.number("/status/containerStatuses/0/restartCount");
+        let restarts = restarts(pod);
         ensure!(restarts == 0 && is_ready(pod), "{} was started {restarts} times again", pod.name());
     }
     bad.kubectl(&["delete", "sbp", "--all", "--wait=false"]).await.map(drop)

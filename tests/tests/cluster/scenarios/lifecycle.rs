@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     cluster::Cluster,
     eventually::{always, eventually, seconds},
-    look::Look as _,
+    look::{Look as _, restarts},
     manifests,
     run::Done,
     space::Space,
@@ -103,7 +103,7 @@ pub(crate) async fn late(cluster: &Rc<Cluster>) -> Result<Done> {
     space.until("sp/edge", 180, &expected).await?;
     let pod = space.get(&["pod/edge-0"]).await?;
     let same = pod["metadata"]["uid"] == started["metadata"]["uid"];
-    let restarts = pod.number("/status/containerStatuses/0/restartCount");
+    let restarts = restarts(&pod);
     ensure!(same && restarts == 0, "the peer was restarted to find its central node");
     Ok(Done::Passed)
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     cluster::{Cluster, release, system},
     eventually::{eventually, seconds},
-    look::Look as _,
+    look::{Look as _, sum},
     manifests,
     network::{self, CENTRAL},
     run::Done,
@@ -42,7 +42,7 @@ pub(crate) async fn run(cluster: &Rc<Cluster>) -> Result<Done> {
     cluster.kubectl(&["-n", system(), "rollout", "status", &controller, "--timeout=120s"]).await?;
     let leader = eventually("a controller has looked at everything", seconds(60), async || {
         let leader = cluster.leader().await?;
-        let metrics = metrics(cluster, &leader).await?;
+        let metrics = cluster.metrics(system(), &leader).await?;
         let looked =
             |kind: &str| sum(&metrics, &format!("sorcha_controller_reconciles_total{{kind=\"{kind}\""));
         ensure!(looked("SorchaPeer") >= 1.0 && looked("SorchaCentralNode") >= 3.0, "{metrics}");
@@ -77,7 +77,7 @@ async fn spellings(cluster: &Rc<Cluster>, leader: &str) -> Result<()> {
     });
     space.apply(&[peers]).await?;
     let applied = async || {
-        let metrics = metrics(cluster, leader).await?;
+        let metrics = cluster.metrics(system(), leader).await?;
         Ok::<_, anyhow::Error>(sum(
             &metrics,
             "sorcha_controller_api_calls_total{resource=\"statefulsets\",verb=\"apply\"",
@@ -124,21 +124,10 @@ async fn versions(space: &Space) -> Result<BTreeMap<String, String>> {
     Ok(versions)
 }
 
-async fn metrics(cluster: &Cluster, pod: &str) -> Result<String> {
-    let path = format!("/api/v1/namespaces/{}/pods/{pod}:8080/proxy/metrics", system());
-    Ok(cluster.proxy.get(&path, &[]).await?.body)
-}
-
-/// The sum of a metric's samples.
-fn sum(metrics: &str, prefix: &str) -> f64 {
-    let lines = metrics.lines().filter(|line| line.starts_with(prefix));
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
-}
-
 /// What a minute in which nothing happens costs the API server.
 async fn idle(cluster: &Cluster, space: &Space, leader: &str) -> Result<()> {
     let calls = async || {
-        let metrics = metrics(cluster, leader).await?;
+        let metrics = cluster.metrics(system(), leader).await?;
         let status = sum(&metrics, "sorcha_controller_api_calls_total{resource=\"sorchapeers/status\"")
             + sum(&metrics, "sorcha_controller_api_calls_total{resource=\"sorchacentralnodes/status\"");
         Ok::<_, anyhow::Error>((sum(&metrics, "sorcha_controller_api_calls_total"), status))

@@ -9,7 +9,7 @@ use super::certificates::{CHANGE, trusted};
 use crate::{
     cluster::Cluster,
     eventually::{always, eventually, seconds},
-    look::Look as _,
+    look::{Look as _, restarts},
     manifests,
     publishing::publish,
     run::Done,
@@ -62,7 +62,7 @@ async fn lives(space: &Space) -> Result<Vec<String>> {
     let mut lives = Vec::new();
     for pod in ["n0-0", "edge-0", "edge-1"] {
         let found = space.get(&["pod", pod]).await?;
-        let restarts = found.number("/status/containerStatuses/0/restartCount");
+        let restarts = restarts(&found);
         lives.push(format!("{pod} {} restarted {restarts} times", found.text("/metadata/uid")));
     }
     let edge = space.get(&["sp/edge"]).await?;
