@@ -6,7 +6,8 @@ use sorcha_register::names::{BlueprintId, Checksum, InvalidField, Lineage, Versi
 #[derive(Clone, Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the message names each field")]
 pub enum StoreError {
-    /// The database can't be reached or does not answer in time; nothing is known to be stored. Try again later.
+    /// The database can't be reached, does not answer in time or refuses this node's user; nothing is known to be stored. Try
+    /// again later.
     #[error("the store is not available: {0}")]
     Unavailable(String),
     /// No space is left; nothing was stored.

@@ -110,8 +110,8 @@ impl MongoStore {
     /// Connects, makes missing indexes, and probes the guarantees of the server. Must be called inside a Tokio runtime.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when no server answers in time: try again. [`StoreError::Internal`] when the
-    /// connection string, the user, an existing index or the server does not suffice.
+    /// [`StoreError::Unavailable`] when no server answers in time or the user is refused: try again.
+    /// [`StoreError::Internal`] when the connection string, an existing index or the server does not suffice.
     pub async fn open(uri: &str, config: &MongoDb, env: &Env) -> Result<Self, StoreError> {
         let db = Database::connect(uri, config).await?;
         let damage = match db.create_indexes(&db.entries).await {

@@ -21,7 +21,7 @@ pub(super) enum Failure {
     IndexConflict(String),
     /// It may succeed later, and the write may have happened or still happen. The error is the answer if all retries fail.
     Retry(StoreError),
-    /// A retry does not help.
+    /// A retry at once does not help.
     Final(StoreError),
 }
 
@@ -143,10 +143,12 @@ fn by_code(code: i32, text: String) -> Failure {
     Failure::Final(StoreError::Internal(text))
 }
 
+/// A password that was rotated is an outage until somebody acts; a second try at once can't succeed.
 fn refused(text: &str) -> Failure {
-    Failure::Final(StoreError::Internal(format!(
+    Failure::Final(StoreError::Unavailable(format!(
         "MongoDB refuses this node's user: {text}; check the user and password in the connection string, its \
-         authSource, and that the user has the role readWrite on the database"
+         authSource, and that the user has the role readWrite on the database; a node that runs already uses a changed \
+         connection string after its restart"
     )))
 }
 
@@ -195,8 +197,17 @@ mod tests {
         assert!(matches!(sorted(10107, "not primary"), StoreError::Unavailable(_)));
         assert!(matches!(sorted(64, "waiting for replication timed out"), StoreError::Unavailable(_)));
         assert!(matches!(sorted(2, "BadValue"), StoreError::Internal(_)));
-        let StoreError::Internal(text) = sorted(18, "Authentication failed.") else { panic!("not internal") };
-        assert!(text.contains("check the user and password"), "{text}");
+    }
+
+    #[test]
+    fn a_refused_user_is_an_outage_that_no_retry_at_once_ends() {
+        for code in REFUSED {
+            let failure = by_code(code, "Authentication failed.".to_owned());
+            let Failure::Final(StoreError::Unavailable(text)) = failure else {
+                panic!("{code}: {failure:?}")
+            };
+            assert!(text.contains("check the user and password") && text.contains("restart"), "{text}");
+        }
     }
 
     #[test]
