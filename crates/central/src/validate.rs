@@ -97,7 +97,8 @@ pub(super) fn heartbeat(message: &v1::HeartbeatMessage, now: Timestamp) -> Resul
     if skew.unsigned_abs() > limits::CLOCK_SKEW_MILLIS.unsigned_abs() {
         let direction = if skew > 0 { "behind" } else { "ahead of" };
         return Err(Status::invalid_argument(format!(
-            "timestamp is {} ms {direction} this node's clock; the limit is {} ms: set the peer's clock",
+            "timestamp is {} ms {direction} this node's clock; the limit is {} ms: set the clock that is wrong, the peer's or \
+             this central node's",
             skew.unsigned_abs(),
             limits::CLOCK_SKEW_MILLIS
         )));

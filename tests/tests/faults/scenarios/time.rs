@@ -104,7 +104,7 @@ async fn jump(network: &Network, directory: &Path, at: usize, offset: i64) -> Re
 async fn refused(network: &Network, peer: &Node, mark: u64, ahead: i64) -> Result<()> {
     let direction = if ahead > 0 { "ms ahead of this node's clock" } else { "ms behind this node's clock" };
     let line = eventually("the heartbeat is refused", async || {
-        peer.logged(mark, &["heartbeat missed", "timestamp is", direction, "set the peer's clock"])
+        peer.logged(mark, &["heartbeat missed", "timestamp is", direction, "set the clock that is wrong"])
     })
     .await?;
     let measured = line.split("timestamp is ").nth(1).and_then(|rest| rest.split(' ').next());
