@@ -108,6 +108,13 @@ impl Replica {
         Arc::clone(&self.state.borrow())
     }
 
+    /// Whether there is a replica, an empty one included.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        let state = self.state.borrow();
+        state.checkpoint.is_some() || !state.view.is_empty()
+    }
+
     /// Follows the replica.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Arc<Loaded>> {

@@ -92,7 +92,12 @@ fn peer_status(node: &PeerNode) -> (Status, Option<String>) {
             Some(fault) if status.central_nodes.is_empty() => format!("no central node is known: {fault}"),
             _ => "no central node can be reached".to_owned(),
         };
-        return (Status::Isolated, Some(format!("{why}; the last replica is served")));
+        let held = if node.replica.is_held() {
+            "the last replica is served"
+        } else {
+            "this peer holds no replica yet"
+        };
+        return (Status::Isolated, Some(format!("{why}; {held}")));
     }
     match impairment(node, status) {
         Some(why) => (Status::Degraded, Some(why)),

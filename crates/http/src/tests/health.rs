@@ -65,10 +65,14 @@ async fn a_peer_is_ready_once_it_holds_a_replica() {
     assert!(get(&router, "/readyz").await.problem(503, "not-ready").contains("Disconnected"));
     node.change_status(|status| status.state = PeerState::Isolated);
     get(&router, "/readyz").await.problem(503, "not-ready");
-    assert_eq!(get(&router, "/health").await.json()["status"], "Isolated", "200, and it says so");
+    let health = get(&router, "/health").await.json();
+    assert_eq!(health["status"], "Isolated", "200, and it says so");
+    assert_eq!(health["reason"], "no central node can be reached; this peer holds no replica yet");
     let view = RegisterView::new(Some(Arc::new(genesis(1))));
     node.replica.replace(view, &provenance(START)).await.unwrap();
     assert_eq!(get(&router, "/readyz").await.status, StatusCode::OK, "an empty register is a replica too");
+    let reason = get(&router, "/health").await.json()["reason"].clone();
+    assert_eq!(reason, "no central node can be reached; the last replica is served");
 }
 
 #[tokio::test(start_paused = true)]

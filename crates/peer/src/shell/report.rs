@@ -49,7 +49,9 @@ impl Shell {
     fn isolated(&self) -> String {
         let known = !self.central_nodes.addresses.is_empty();
         let why = if known { "no central node can be reached" } else { "no central nodes are known yet" };
-        tracing::warn!("isolated: {why}; serving the last replica and retrying");
+        let held =
+            if self.node.replica.is_held() { "serving the last replica" } else { "holding no replica yet" };
+        tracing::warn!("isolated: {why}; {held}, and trying again");
         format!("isolated: {why}")
     }
 
