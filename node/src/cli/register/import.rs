@@ -28,7 +28,11 @@ use crate::cli::{
 #[derive(Debug, Args)]
 #[command(
     after_help = "The whole bundle is checked before anything is stored. A peer that was filled this way fetches \
-    only what is newer when it connects; a central node goes on from the bundle's head version.\n\
+    only what is newer when it connects.\n\
+    \n\
+    A central node with an imported file goes on at the bundle's head version. It gives versions a second time if anything \
+    was published after the bundle was made; use `register restore` in that case. In MongoDB, import makes a peer's \
+    replica, which central nodes refuse; use `register restore` to make a register there.\n\
     \n\
     Example:\n  \
     sorcha-node register import backup.sorcha --data-dir /var/lib/sorcha"
