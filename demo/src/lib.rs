@@ -46,7 +46,7 @@ pub struct DemoArgs {
     /// Leave the network running after the failover, until Ctrl-C
     #[arg(long)]
     pub keep_running: bool,
-    /// Form of the output
+    /// Format of the output
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub output: Form,
 }

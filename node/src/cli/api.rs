@@ -30,7 +30,7 @@ pub struct ApiArgs {
     /// HTTP address of the node
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = parse_url)]
     pub url: Url,
-    /// File with the bearer token; a line `name: token`, as nodes read it, is taken too
+    /// File with the bearer token, alone or as a line `name: token` of a node's token file
     #[arg(long, value_name = "FILE", env = "SORCHA_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
 }

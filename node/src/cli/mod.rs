@@ -59,7 +59,7 @@ pub struct Globals {
     /// TOML file with settings
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Form of the log lines on standard error
+    /// Format of the log lines on standard error
     #[arg(long, global = true, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
     /// Which log lines to write, in the syntax of RUST_LOG: `debug`, or `warn,sorcha=trace`
@@ -86,11 +86,11 @@ pub enum Command {
 pub enum Tool {
     /// Publish blueprints on a central node
     Publish(publish::PublishArgs),
-    /// Mark a blueprint as no longer to be used; it stays readable
+    /// Mark a blueprint as inactive, no longer to be used; it stays readable
     Deprecate(state_change::ChangeArgs),
-    /// Take a deprecation back
+    /// Make a deprecated blueprint active again
     Reactivate(state_change::ChangeArgs),
-    /// Show how a running node is doing
+    /// Show the health, connection and version of a running node
     Status(status::StatusArgs),
     /// Check, save, restore or replace the stored register of a node that is stopped
     Register(register::RegisterArgs),

@@ -44,13 +44,13 @@ pub struct NodeArgs {
     /// Where HTTPS listens, if the configuration names TLS files [default: 0.0.0.0:8443]
     #[arg(long, value_name = "ADDRESS")]
     pub listen_https: Option<SocketAddr>,
-    /// Where probes are answered whatever happens on the other ports, such as 0.0.0.0:8081 [default: HTTP only]
+    /// Address for probes alone, such as 0.0.0.0:8081, which answers however busy the other ports are [default: HTTP only]
     #[arg(long, value_name = "ADDRESS")]
     pub listen_probes: Option<SocketAddr>,
     /// Directory of the embedded store and of this node's key [default: ./data]
     #[arg(long, value_name = "DIR", value_parser = utf8_path)]
     pub data_dir: Option<PathBuf>,
-    /// File with the MongoDB connection string; the register lies there instead of in the data directory
+    /// File with the MongoDB connection string; the register is then stored there, not in the data directory
     #[arg(long, value_name = "FILE", value_parser = utf8_path)]
     pub mongodb_uri_file: Option<PathBuf>,
     /// File with the bearer tokens that may write over HTTP, one `name: token` a line
@@ -59,7 +59,7 @@ pub struct NodeArgs {
     /// Let anybody write over HTTP; for trials only
     #[arg(long)]
     pub insecure_writes: bool,
-    /// Where traces and metrics go, such as http://collector:4317
+    /// OTLP endpoint for traces and metrics, such as http://collector:4317
     #[arg(long, value_name = "URL")]
     pub otlp_endpoint: Option<String>,
 }
@@ -118,7 +118,7 @@ pub struct PeerArgs {
     /// Flags that both roles take.
     #[command(flatten)]
     pub node: NodeArgs,
-    /// A central node, as HOST, HOST:PORT or ID=HOST:PORT; repeat it, the first is tried first
+    /// A central node, as HOST, HOST:PORT or ID=HOST:PORT; repeat the flag for others, in the order of their priority
     #[arg(long = "central-node", value_name = "ID=HOST:PORT", conflicts_with = "central_nodes_file")]
     pub central_nodes: Vec<CentralNodeAddress>,
     /// TOML or JSON file with the central nodes, read again when it changes

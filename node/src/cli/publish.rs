@@ -53,16 +53,16 @@ pub struct PublishArgs {
     /// Id to publish under [default: the document's `id` where it is a valid one, else the name of the file]
     #[arg(long, value_name = "ID")]
     pub id: Option<BlueprintId>,
-    /// An extra pair to keep with the blueprint, such as category or tags; repeat it
+    /// A pair of metadata to store with the blueprint, such as category=trade; repeat the flag for more
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     pub metadata: Vec<(String, String)>,
-    /// Who publishes [default: whom the node takes the token for]
+    /// Publisher that the entry names [default: the publisher that the token belongs to]
     #[arg(long, value_name = "NAME", value_parser = parse_publisher)]
     pub published_by: Option<String>,
-    /// Wait until every peer connected to this central node holds what was published, at most so long [default: 2m]
+    /// Wait until every peer connected to this central node has acknowledged what was published, or until this time is over [default: 2m]
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "2m", value_parser = humantime::parse_duration)]
     pub wait: Option<Duration>,
-    /// Form of the output
+    /// Format of the output
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub output: OutputFormat,
 }

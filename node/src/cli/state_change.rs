@@ -31,7 +31,7 @@ pub struct ChangeArgs {
     /// The node to talk to.
     #[command(flatten)]
     pub api: ApiArgs,
-    /// Form of the output
+    /// Format of the output
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub output: OutputFormat,
 }

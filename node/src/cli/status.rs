@@ -43,15 +43,15 @@ const FIRST: [&str; 14] = [
     sorcha-node status --watch --url http://10.0.0.5:8080\n  \
     sorcha-node status --output json | jq .connection.status\n\
     \n\
-    Exits with 1 when the node does not answer. A central node lists its peers only for a token.")]
+    Exits with 1 when the node does not answer. A central node lists its peers only to callers with a token (--token-file).")]
 pub struct StatusArgs {
     /// The node to talk to.
     #[command(flatten)]
     pub api: ApiArgs,
-    /// Go on, once a second, until Ctrl-C; a node that is away is waited for
+    /// Repeat once a second until Ctrl-C, also while the node does not answer
     #[arg(long)]
     pub watch: bool,
-    /// Form of the output
+    /// Format of the output
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub output: OutputFormat,
 }

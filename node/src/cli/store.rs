@@ -23,15 +23,15 @@ use super::{
 
 /// Flags that say where the register lies.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Where the register lies")]
+#[command(next_help_heading = "Where the register is stored")]
 pub struct StoreArgs {
     /// The node's data directory; the register is register.journal in it, or replica.journal on a peer [default: ./data]
     #[arg(long, global = true, value_name = "DIR", value_parser = utf8_path)]
     pub data_dir: Option<PathBuf>,
-    /// File with the MongoDB connection string, when the register lies there
+    /// File with the MongoDB connection string, when the register is in MongoDB
     #[arg(long, global = true, value_name = "FILE", value_parser = utf8_path, conflicts_with = "mongodb_uri")]
     pub mongodb_uri_file: Option<PathBuf>,
-    /// The MongoDB connection string; other users of this machine can see it, prefer the file
+    /// The MongoDB connection string; other users of this machine can see it, so prefer --mongodb-uri-file
     #[arg(long, global = true, value_name = "URI")]
     pub mongodb_uri: Option<String>,
 }

@@ -11,9 +11,9 @@ use crate::cli::{Outcome, OutputFormat, console::Console, store};
 /// Flags of `register adopt`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "For a peer that reports SplitBrain: its central node holds another register than its replica is \
-    of. The peer goes on serving the old replica until it has copied the whole of the new register. Naming the lineage \
-    that the replica has already takes the decision back.\n\
+    after_help = "For a stopped peer that reported SplitBrain: its central node holds a register of another lineage \
+    than its replica. The peer goes on serving the old replica until it has fetched the whole new register. To take the \
+    decision back, name the lineage that the replica has already.\n\
     \n\
     `register verify` shows lineages: of the replica, and on the central node the one to adopt. The peer's log and \
     status name both too.\n\
@@ -25,7 +25,7 @@ pub struct AdoptArgs {
     /// Lineage of the register to adopt, 64 hex digits
     #[arg(long, value_name = "HEX", value_parser = parse_lineage)]
     pub lineage: Lineage,
-    /// Form of the output
+    /// Format of the output
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub output: OutputFormat,
 }
@@ -67,8 +67,11 @@ pub(super) async fn run(
     };
     let present = loaded.view.lineage();
     let adopt = (present != Some(args.lineage)).then_some(args.lineage);
-    store.apply(Vec::new(), Checkpoint { adopt, ..checkpoint }).await.context("note the choice")?;
-    store.flush().await.context("note the choice")?;
+    store
+        .apply(Vec::new(), Checkpoint { adopt, ..checkpoint })
+        .await
+        .context("record the lineage to adopt")?;
+    store.flush().await.context("record the lineage to adopt")?;
     let old = present.map_or_else(|| "unknown".to_owned(), |lineage| lineage.to_string());
     let told = match (args.output, adopt) {
         (OutputFormat::Json, adopt) => {

@@ -33,10 +33,11 @@ const SKEW: Duration = Duration::from_secs(300);
     after_help = "The bundle is verified before it counts, and before an older one is removed. Files are named after \
     lineage, time and version.\n\
     \n\
-    What was just made always stays. Of the others the lowest versions go first, and of one version the oldest: the time \
-    in a bundle is what a clock showed, so one that is later than now is reported, and goes before others of its version. \
-    Unsigned bundles take no place from signed ones: N signed ones stay beside them. Bundles of another lineage, files \
-    that can't be read as bundles, and all other files neither count nor are removed; those that can't be read are named.\n\
+    The new bundle always stays. Of the others the lowest versions are removed first, and of one version the oldest. The \
+    time in a bundle is that of its maker's clock: a bundle that is dated later than now is reported, and removed before \
+    others of its version. Unsigned bundles do not displace signed ones: N signed ones stay beside them. Bundles of another \
+    lineage and all other files neither count nor are removed. Files that are named like bundles and can't be read are \
+    reported.\n\
     \n\
     Example:\n  \
     sorcha-node register backup /backups --url http://n0:8080 --keep 14"
@@ -51,7 +52,7 @@ pub struct BackupArgs {
     /// Bundles that are kept, the new one included
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
     pub keep: u16,
-    /// Form of the summary
+    /// Format of the summary
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub output: OutputFormat,
 }
@@ -139,9 +140,8 @@ fn remove_too_many(
         match fs::remove_file(&old.path) {
             Ok(()) => console.remark(&format!("removed {path}: {} newer ones are kept", args.keep)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                console.remark(&format!("warning: {path} is one too many and can't be removed: {error}"))
-            }
+            Err(error) => console
+                .remark(&format!("warning: {path} is more than --keep allows and can't be removed: {error}")),
         }
     }
 }

@@ -47,19 +47,19 @@ pub struct ExportArgs {
     /// File to write; it appears when it is whole. - is standard output
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Get it from a running node instead of a stopped one's store
+    /// Fetch the register from a running node, not from a stopped node's store
     #[arg(long, value_name = "URL", value_parser = parse_url, conflicts_with_all = ["active_only", "good_entries_only"])]
     pub url: Option<Url>,
     /// Leave deprecated blueprints out
     #[arg(long)]
     pub active_only: bool,
-    /// Save what is sound of a damaged register, without what is not
+    /// Save the sound entries of a damaged register, and leave the damaged ones out
     #[arg(long)]
     pub good_entries_only: bool,
     /// Replace the file if it is there
     #[arg(long)]
     pub force: bool,
-    /// Form of the summary
+    /// Format of the summary
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub output: OutputFormat,
 }

@@ -41,10 +41,10 @@ pub struct ImportArgs {
     /// The bundle; - is standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Take no bundle that the register's creator has not signed
+    /// Refuse a bundle that the register's creator has not signed
     #[arg(long)]
     pub require_signature: bool,
-    /// Form of the summary
+    /// Format of the summary
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub output: OutputFormat,
 }
@@ -53,9 +53,9 @@ pub struct ImportArgs {
 #[derive(Debug, Args)]
 #[command(
     after_help = "The whole bundle is checked before anything is replaced, and what is there is kept if storing \
-    fails. On a central node, whatever was published after the bundle was written is lost, and peers that hold it say so: \
-    they keep and serve it, and take nothing that contradicts it. No number that may have been given is given again: the \
-    next publication takes a version 1,000,000,000 above the bundle's.\n\
+    fails. On a central node, whatever was published after the bundle was written is lost. Peers that hold it report so: \
+    they keep and serve it, and refuse what contradicts it. The next publication takes a version 1,000,000,000 above the \
+    bundle's head, so that no version is given twice.\n\
     \n\
     Examples:\n  \
     sorcha-node register restore backup.sorcha --data-dir /var/lib/sorcha\n  \
@@ -65,19 +65,19 @@ pub struct RestoreArgs {
     /// The bundle; - is standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Don't ask
+    /// Replace what is stored without asking
     #[arg(long)]
     pub yes: bool,
-    /// Take no bundle that the register's creator has not signed
+    /// Refuse a bundle that the register's creator has not signed
     #[arg(long)]
     pub require_signature: bool,
-    /// Take a bundle of another lineage, which is another register
+    /// Accept a bundle of another lineage, which is another register
     #[arg(long)]
     pub other_lineage: bool,
-    /// The register is a peer's replica, also where that does not show: it keeps the bundle's head version
+    /// Restore a peer's replica, which keeps the bundle's head version [default: only where a replica is stored]
     #[arg(long)]
     pub replica: bool,
-    /// Form of the summary
+    /// Format of the summary
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub output: OutputFormat,
 }

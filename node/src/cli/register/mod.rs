@@ -28,7 +28,8 @@ use super::{Outcome, console::Console, store::StoreArgs};
 #[derive(Debug, Args)]
 #[command(
     after_help = "The tools work on the store itself, so stop the node first; of several central nodes on one \
-    MongoDB, all of them. (`export --url` and `backup` ask a running node instead.) Where the register lies follows from --config, the environment and the flags, as for the node.\n\
+    MongoDB, all of them. (`export --url` and `backup` ask a running node instead.) \
+    --config, the environment and the flags say where the register is stored, as they do for the node.\n\
     \n\
     Examples:\n  \
     sorcha-node register verify --data-dir /var/lib/sorcha\n  \
@@ -51,11 +52,11 @@ pub enum RegisterCommand {
     Verify(VerifyArgs),
     /// Save the register in one file, a bundle
     Export(ExportArgs),
-    /// Save a running node's register in a folder, as one of the newest bundles there
+    /// Save a running node's register as a bundle in a folder, and keep the newest bundles there
     Backup(BackupArgs),
     /// Fill an empty store from a bundle
     Import(ImportArgs),
-    /// Replace what is stored by a bundle
+    /// Replace the stored register by a bundle
     Restore(RestoreArgs),
     /// Begin a new register on a central node, with nothing but the seed blueprint in it
     Reseed(ReseedArgs),

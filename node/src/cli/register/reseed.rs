@@ -17,16 +17,16 @@ const CONSEQUENCE: &str = "Everything published is removed and a new register be
 /// Flags of `register reseed`.
 #[derive(Debug, Args)]
 #[command(after_help = format!("{CONSEQUENCE}\n\
-    `register restore` is the gentler way where there is a bundle. Consider `register export --good-entries-only` first.\n\
+    Where there is a bundle, `register restore` loses less. `register export --good-entries-only` saves what is sound first.\n\
     The new genesis is signed with the key in the data directory and names the node's id (--config, or SORCHA_NODE__ID).\n\
     \n\
     Example:\n  \
     sorcha-node register reseed --data-dir /var/lib/sorcha --yes"))]
 pub struct ReseedArgs {
-    /// I know what this does
+    /// Replace the register; without this flag nothing is changed
     #[arg(long)]
     pub yes: bool,
-    /// Form of the summary
+    /// Format of the summary
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub output: OutputFormat,
 }

@@ -23,16 +23,16 @@ use crate::cli::{
     sorcha-node register verify --data-dir /var/lib/sorcha\n  \
     sorcha-node register verify --bundle backup.sorcha --output json\n\
     \n\
-    What to do about findings: a peer fetches what is bad by itself when it runs; a central node takes no \
-    publication until `register restore` or `register reseed`.")]
+    Remedies for findings: a running peer fetches damaged entries again by itself. A central node refuses publications \
+    until `register restore` or `register reseed` is run.")]
 pub struct VerifyArgs {
     /// Check this bundle instead of the stored register; - is standard input
     #[arg(long, value_name = "FILE")]
     pub bundle: Option<PathBuf>,
-    /// Fail for a bundle that the register's creator has not signed
+    /// Refuse a bundle that the register's creator has not signed
     #[arg(long, requires = "bundle")]
     pub require_signature: bool,
-    /// Form of the output
+    /// Format of the output
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub output: OutputFormat,
 }
