@@ -16,12 +16,12 @@ pub struct Settings {
     /// When nodes' images are pulled: Always, IfNotPresent or Never
     #[arg(long, env = "SORCHA_CONTROLLER_NODE_IMAGE_PULL_POLICY", default_value = "IfNotPresent")]
     pub node_image_pull_policy: String,
-    /// ClusterRoleBinding whose subjects are kept to be the central nodes' ServiceAccounts, so that they may ask the API
-    /// server about publishers' tokens; unset: publishers have tokens of a Secret only
+    /// ClusterRoleBinding whose subjects the controller keeps equal to the central nodes' ServiceAccounts, so that these may
+    /// have publishers' tokens reviewed; unset: publishers need tokens of a Secret
     #[arg(long, env = "SORCHA_CONTROLLER_NODE_REVIEWS_BINDING", value_name = "NAME")]
     pub node_reviews_binding: Option<String>,
-    /// Make PodDisruptionBudgets for nodes. On a cluster of one machine they keep it from being drained: what is evicted
-    /// first has nowhere to go, and the rest waits for it
+    /// Make PodDisruptionBudgets for nodes. They block the drain of a cluster's only machine: the pod that is evicted first
+    /// can't be scheduled elsewhere, and the others wait for it
     #[arg(long, env = "SORCHA_CONTROLLER_DISRUPTION_BUDGETS", default_value_t = true, action = clap::ArgAction::Set)]
     pub disruption_budgets: bool,
     /// Watch this namespace only
@@ -45,7 +45,7 @@ pub struct Settings {
     /// Resources reconciled at once, of each kind
     #[arg(long, env = "SORCHA_CONTROLLER_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
-    /// Every resource is looked at again after this time, whatever happens; at least 10s
+    /// Time after which every resource is reconciled again, changed or not; at least 10s
     #[arg(long, env = "SORCHA_CONTROLLER_RESYNC", default_value = "10m", value_parser = resync)]
     pub resync: Duration,
     /// ServiceAccount whose tokens publish SorchaBlueprints: it may `publish` on SorchaCentralNodes, and nothing else
@@ -58,10 +58,10 @@ pub struct Settings {
     /// Namespace of that ServiceAccount
     #[arg(long, env = "SORCHA_CONTROLLER_PUBLISHER_SERVICE_ACCOUNT_NAMESPACE")]
     pub publisher_service_account_namespace: Option<String>,
-    /// Limit of one call to a central node's HTTP API
+    /// Time limit of one call to a central node's HTTP API
     #[arg(long, env = "SORCHA_CONTROLLER_PUBLISH_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
     pub publish_timeout: Duration,
-    /// A deleted SorchaBlueprint waits no longer than this for its blueprint to be deprecated
+    /// Longest time that a deleted SorchaBlueprint waits for its blueprint to be deprecated
     #[arg(long, env = "SORCHA_CONTROLLER_DEPRECATE_TIMEOUT", default_value = "5m", value_parser = humantime::parse_duration)]
     pub deprecate_timeout: Duration,
     /// HTTPS address of a central node, in place of its Service's: outside the cluster, that of a port-forward. Its certificate
@@ -74,7 +74,7 @@ pub struct Settings {
     /// Filter of log lines, in the syntax of RUST_LOG
     #[arg(long, env = "SORCHA_CONTROLLER_LOG", default_value = "info")]
     pub log: String,
-    /// Form of log lines
+    /// Format of log lines
     #[arg(long, env = "SORCHA_CONTROLLER_LOG_FORMAT", value_enum, default_value = "human")]
     pub log_format: LogFormat,
 }
@@ -99,10 +99,10 @@ pub struct Certificates {
     /// Validity of a node's certificate; it is renewed after two thirds of that, or a little sooner
     #[arg(long, env = "SORCHA_CONTROLLER_CERTIFICATE_LIFETIME", default_value = "30d", value_parser = humantime::parse_duration)]
     pub certificate_lifetime: Duration,
-    /// After this time every node uses what its Secret holds: the kubelet's sync (up to 2m) and tls.reload_interval
+    /// Time until every node uses what its Secret holds: the kubelet's sync (up to 2m) and tls.reload_interval
     #[arg(long, env = "SORCHA_CONTROLLER_CERTIFICATE_SETTLE", default_value = "5m", value_parser = humantime::parse_duration)]
     pub certificate_settle: Duration,
-    /// Secrets, ConfigMaps and Certificates of others are looked at again after this time
+    /// Time after which Secrets, ConfigMaps and Certificates of others are read again
     #[arg(long, env = "SORCHA_CONTROLLER_FOREIGN_REFRESH", default_value = "1m", value_parser = humantime::parse_duration)]
     pub foreign_refresh: Duration,
 }
@@ -147,7 +147,7 @@ impl Certificates {
         }
         if self.certificate_lifetime < self.certificate_settle * 6 {
             return Err(format!(
-                "--certificate-lifetime is {} and --certificate-settle {}: the first must be six times the second, so                  that a certificate is renewed in time",
+                "--certificate-lifetime is {} and --certificate-settle {}: the first must be six times the second, so that a certificate is renewed in time",
                 text(self.certificate_lifetime),
                 text(self.certificate_settle)
             ));

@@ -46,7 +46,7 @@ pub struct DrillArgs {
     /// Network
     #[arg(long, value_name = "NAME", default_value = sorcha_crds::shared::DEFAULT_NETWORK)]
     pub network: String,
-    /// File with a token for publishing; a line `name: token`, as nodes read it, is taken too
+    /// File with a token for publishing, alone or as a line `name: token` of a node's token file
     #[arg(long, value_name = "FILE", required_unless_present = "check_only")]
     pub token_file: Option<PathBuf>,
     /// Time limit of the whole drill
@@ -55,10 +55,10 @@ pub struct DrillArgs {
     /// Kill the central node that most peers are connected to
     #[arg(long, default_value_t = true, action = ArgAction::Set)]
     pub kill: bool,
-    /// Only look whether the definitions are served and the controller answers
+    /// Only check that the definitions are served and the controller answers
     #[arg(long)]
     pub check_only: bool,
-    /// HTTP address of the controller; it is asked whether it is ready
+    /// HTTP address of the controller, to check that it is ready
     #[arg(long, value_name = "URL")]
     pub controller_url: Option<Url>,
     /// HTTP address of a central node, in place of its Service's: outside the cluster, that of a port-forward

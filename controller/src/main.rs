@@ -36,7 +36,7 @@ enum Command {
     Drill(DrillArgs),
     /// Make a certificate for a node outside the cluster, signed by a network's authority
     Identity(IdentityArgs),
-    /// Let SorchaBlueprints go where no controller is left to do it, such as after an uninstall
+    /// Remove the finalizers of SorchaBlueprints where no controller is left to do it, such as after an uninstall
     Release(ReleaseArgs),
     /// Print the custom resource definitions, or write them to a folder
     Crds(CrdsArgs),

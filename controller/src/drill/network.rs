@@ -63,7 +63,8 @@ impl DrillNetwork {
     #[must_use]
     pub(crate) fn lack(&self) -> Option<String> {
         let suspended = |suspend: bool, kind: &str, name: String| {
-            suspend.then(|| format!("{kind} {name} is suspended: a drill would wait in vain"))
+            suspend
+                .then(|| format!("{kind} {name} is suspended: set its spec.suspend to false before a drill"))
         };
         if self.central_nodes.is_empty() {
             return Some(

@@ -98,7 +98,7 @@ impl<'a> Timeline<'a> {
 
     fn late<T>(&self, what: &str, missing: &[String]) -> anyhow::Result<T> {
         let limit = humantime::format_duration(self.limit);
-        bail!("within {limit} of the drill's start it did not happen that {what}: {}", missing.join("; "))
+        bail!("not reached within {limit} of the drill's start: {what}: {}", missing.join("; "))
     }
 
     /// Keeps for the table what took from `begun` until now.
@@ -120,7 +120,9 @@ impl<'a> Timeline<'a> {
         }
         let seconds = self.started.elapsed().as_secs_f64();
         self.line(format_args!("\npassed in {seconds:.1} s"));
-        self.lost.take().map_or(Ok(()), |lost| Err(lost).context("the drill passed, but could not tell it"))
+        self.lost
+            .take()
+            .map_or(Ok(()), |lost| Err(lost).context("the drill passed, but its output could not be written"))
     }
 }
 
