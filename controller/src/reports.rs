@@ -59,7 +59,7 @@ impl Bounds {
         if (0..=most(head)).contains(&value) {
             return Some(value);
         }
-        self.faults.push(format!("version {value} is not taken"));
+        self.faults.push(format!("version {value} is out of range and ignored"));
         None
     }
 
@@ -94,7 +94,7 @@ pub(crate) fn peer(told: &PeerReport, head: Option<i64>, now: &Time) -> Bounded<
     let state = told.state.clone().filter(|state| {
         let known = PEER_STATES.contains(&state.as_str());
         if !known {
-            bounds.faults.push("its state is none that a peer can be in".to_owned());
+            bounds.faults.push("its state is not one of a peer's".to_owned());
         }
         known
     });

@@ -174,7 +174,7 @@ async fn keep(ctx: &Ctx, name: &str, wanted: &BTreeSet<AccountName>) -> Result<(
             return result;
         }
     }
-    keep_once(ctx, name, wanted).await.unwrap_or_else(|| Err("others write it all the time".to_owned()))
+    keep_once(ctx, name, wanted).await.unwrap_or_else(|| Err("others changed it at each try".to_owned()))
 }
 
 /// The binding must be the chart's: it is looked at first, and written only as it was then. `None`: others wrote it meanwhile.

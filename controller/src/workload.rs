@@ -48,7 +48,7 @@ pub(crate) fn why_not_ready(pod: Option<&Pod>) -> (&'static str, String) {
     let Some(pod) = pod else { return ("PodMissing", "the pod does not exist yet".to_owned()) };
     let name = pod.name_any();
     if pod.metadata.deletion_timestamp.is_some() {
-        return ("PodTerminating", format!("pod {name} is leaving"));
+        return ("PodTerminating", format!("pod {name} is terminating"));
     }
     let status = pod.status.clone().unwrap_or_default();
     let containers = status.container_statuses.unwrap_or_default();

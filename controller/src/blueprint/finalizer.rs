@@ -92,5 +92,5 @@ pub(crate) async fn change_finalizer(
             Err(fault) => return Err(fault),
         }
     }
-    Err(CallFault::Away("others write its metadata all the time".to_owned()))
+    Err(CallFault::Away("others changed its metadata at each try".to_owned()))
 }

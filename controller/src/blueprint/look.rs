@@ -51,7 +51,7 @@ async fn hold(blueprint: &SorchaBlueprint, ctx: &Ctx, held: &AtomicBool) -> Resu
             Ok(())
         }
         Ok(Finalizer::Gone) => Err(Fault::Gone),
-        Err(error) => Err(Fault::Passing(format!("the resource can't be held for it: {error}"))),
+        Err(error) => Err(Fault::Passing(format!("the finalizer can't be set: {error}"))),
     }
 }
 

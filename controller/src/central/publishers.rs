@@ -16,13 +16,11 @@ pub(super) fn finding(node: &SorchaCentralNode, reviews: &State) -> Finding {
     let tokens = spec.tokens_secret_ref.as_ref().map(|secret| format!("tokens of Secret {}", secret.name));
     if !spec.kubernetes.enabled {
         return match tokens {
-            Some(tokens) => finding(true, "TokensOnly", format!("{tokens} are taken")),
-            None => finding(
-                false,
-                "Nobody",
-                "spec.publishers names no tokens, and its kubernetes.enabled is false: nobody may publish"
-                    .into(),
-            ),
+            Some(tokens) => finding(true, "TokensOnly", format!("{tokens} are accepted")),
+            None => {
+                let message = "nobody may publish: set spec.publishers.tokensSecretRef or kubernetes.enabled";
+                finding(false, "Nobody", message.to_owned())
+            }
         };
     }
     match reviews {
@@ -30,19 +28,22 @@ pub(super) fn finding(node: &SorchaCentralNode, reviews: &State) -> Finding {
         State::Fault(fault) => finding(false, "RightsNotGiven", fault.clone()),
         State::LeftOut => {
             let message = format!(
-                "users of the cluster can't publish here: {OF_NAMESPACE} older central nodes of this namespace may ask about their \
-                 tokens, and no more may"
+                "users of the cluster can't publish here: {OF_NAMESPACE} older central nodes of this namespace have their tokens \
+                 reviewed, which is the limit; publish through one of those, or name a Secret in \
+                 spec.publishers.tokensSecretRef"
             );
             finding(false, "TooManyCentralNodes", message)
         }
         State::NotHere => {
-            let why = "users of the cluster are not: the controller was installed without rights for the whole cluster \
-                       (scope Namespace, or rbac.create false)";
+            let why = "tokens of the cluster's users are not accepted, since the controller was installed without rights for the \
+                       whole cluster (scope Namespace, or rbac.create false)";
             match tokens {
-                Some(tokens) => finding(true, "TokensOnly", format!("{tokens} are taken; {why}")),
+                Some(tokens) => finding(true, "TokensOnly", format!("{tokens} are accepted; {why}")),
                 None => {
-                    let remedy = "name a Secret in spec.publishers.tokensSecretRef";
-                    finding(false, "NoClusterRights", format!("nobody may publish: {why}; {remedy}"))
+                    let message = format!(
+                        "nobody may publish: {why}; name a Secret in spec.publishers.tokensSecretRef"
+                    );
+                    finding(false, "NoClusterRights", message)
                 }
             }
         }
@@ -51,9 +52,9 @@ pub(super) fn finding(node: &SorchaCentralNode, reviews: &State) -> Finding {
 
 fn allowed(node: &SorchaCentralNode, tokens: Option<&str>) -> String {
     let audience = sorcha_crds::publish_audience(&node.namespace().unwrap_or_default(), &node.spec.network);
-    let also = tokens.map(|tokens| format!("; {tokens} are taken too")).unwrap_or_default();
+    let also = tokens.map(|tokens| format!("; {tokens} are accepted too")).unwrap_or_default();
     format!(
-        "who has the verb publish on sorchacentralnodes.sorcha.dev/{} may publish, with a token for {audience}{also}",
+        "users with the verb publish on sorchacentralnodes.sorcha.dev/{} may publish, with a token for {audience}{also}",
         node.name_any()
     )
 }

@@ -137,9 +137,12 @@ fn ready(
 
 fn progressing(world: &CentralWorld, result: &Result<Progress, Error>) -> Finding {
     match result {
-        Err(error) => {
-            Finding::new(PROGRESSING, false, error.reason(), "stopped by the fault that Ready tells")
-        }
+        Err(error) => Finding::new(
+            PROGRESSING,
+            false,
+            error.reason(),
+            "stopped by the fault that the condition Ready names",
+        ),
         Ok(Progress::WaitingFor(other)) => {
             Finding::new(PROGRESSING, true, "WaitingForTurn", format!("after {other}"))
         }
@@ -182,7 +185,7 @@ fn register_valid(report: Option<&CentralNodeReport>) -> Finding {
     }
     if let Some(why) = report.and_then(|report| report.refusal.as_deref()) {
         let message = format!(
-            "the store contradicts what the node serves; that is not served, and publications are refused: {why}"
+            "the store contradicts what the node serves; the node does not serve that, and publications are refused: {why}"
         );
         return Finding::new(REGISTER_VALID, false, "Contradicted", message);
     }
@@ -196,8 +199,9 @@ fn register_valid(report: Option<&CentralNodeReport>) -> Finding {
         Some(0) => Finding::new(REGISTER_VALID, true, "Verified", "every stored byte was checked at start"),
         Some(findings) => {
             let why = report.and_then(|report| report.message.clone()).unwrap_or_default();
-            let message =
-                format!("{findings} findings; `sorcha-node register restore` or `reseed` mends it: {why}");
+            let message = format!(
+                "the integrity check has {findings} findings; mend the register by `sorcha-node register restore` or `reseed`: {why}"
+            );
             Finding::new(REGISTER_VALID, false, "Damaged", message)
         }
     }

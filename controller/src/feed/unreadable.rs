@@ -167,7 +167,7 @@ async fn tell(ctx: &Ctx, kind: &str, object: &Unreadable) -> Result<(), CallFaul
         return release(ctx, kind, &told, object).await;
     }
     let message = format!(
-        "{}; nothing is done about this resource: correct it, or bring controller and definitions to one version",
+        "{}; the controller does not reconcile this resource: correct it, or bring controller and definitions to one version",
         object.problem
     );
     let finding = |type_: &&'static str| Finding::new(type_, false, REASON, message.clone());

@@ -71,7 +71,7 @@ pub enum Contradiction {
     },
     /// Too many central nodes.
     #[error(
-        "network {network} has {NODES} older central nodes in this namespace, and no more are taken: delete one"
+        "network {network} has {NODES} older central nodes in this namespace, which is the limit: delete one"
     )]
     TooMany {
         /// The network.
@@ -80,7 +80,7 @@ pub enum Contradiction {
     /// Two registers, as the nodes report them.
     #[error(
         "its register has the lineage {mine}, but that of the network is {theirs}, as {other} reports: central nodes of a network \
-         share one register, so it is not published to peers; name the same database in both, or see `sorcha-node register restore`"
+         share one register, so peers are not told of this one; name the same database in both, or see `sorcha-node register restore`"
     )]
     Lineage {
         /// Lineage that the node reports.

@@ -70,9 +70,12 @@ fn not_ready(replica: &Replica, world: &PeerWorld) -> (&'static str, String) {
 
 fn progressing(world: &PeerWorld, result: &Result<Progress, Error>) -> Finding {
     match result {
-        Err(error) => {
-            Finding::new(PROGRESSING, false, error.reason(), "stopped by the fault that Ready tells")
-        }
+        Err(error) => Finding::new(
+            PROGRESSING,
+            false,
+            error.reason(),
+            "stopped by the fault that the condition Ready names",
+        ),
         Ok(Progress::Paused(_)) => Finding::new(PROGRESSING, false, "Suspended", ""),
         Ok(_) if world.stateful_set.as_deref().is_some_and(is_settled) => {
             Finding::new(PROGRESSING, false, "Settled", "")
@@ -182,6 +185,8 @@ fn history_intact(replicas: &[Replica]) -> Finding {
             let message = "no replica has reported yet";
             Finding::new(HISTORY_INTACT, ConditionStatus::Unknown, "NoReport", message)
         }
-        (None, None) => Finding::new(HISTORY_INTACT, true, "Intact", "what was replicated is as it was"),
+        (None, None) => {
+            Finding::new(HISTORY_INTACT, true, "Intact", "no central node contradicts what the replicas hold")
+        }
     }
 }

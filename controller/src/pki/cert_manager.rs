@@ -189,7 +189,7 @@ fn waiting(holder: &Holder, held: &Value) -> Error {
     let issuer =
         holder.tls.issuer_ref.as_ref().map(|issuer| format!("{} {}", issuer.kind.as_str(), issuer.name));
     let said = ready(held).and_then(|condition| condition["message"].as_str());
-    let said = said.unwrap_or("cert-manager has not said anything of it: does it run?");
+    let said = said.unwrap_or("cert-manager has not reported anything on it: check that cert-manager runs");
     let message = format!("Certificate {} waits for {}: {said}", holder.name, issuer.unwrap_or_default());
     Error::Certificate { reason: "WaitingForCertificate", message }
 }

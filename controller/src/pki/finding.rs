@@ -69,7 +69,7 @@ pub(crate) fn judge(
     let say =
         |status: bool, reason, message: String| Finding::new(CERTIFICATE_VALID, status, reason, message);
     let Some(name) = secret_name else {
-        let message = "tls.mode is Disabled: nodes talk plain text, and everybody may say to be anybody";
+        let message = "tls.mode is Disabled: connections are plain text, and anybody in reach can read them and speak for any node";
         return Found { certificate: None, finding: say(false, "PlainText", message.to_owned()) };
     };
     let told = |reason, message| Found { certificate: None, finding: say(false, reason, message) };

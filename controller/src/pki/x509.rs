@@ -176,7 +176,7 @@ pub(crate) fn check_key(chain: &[Certificate], key: &[u8]) -> Result<(), Certifi
     let chain = chain.iter().map(|certificate| certificate.der.clone()).collect();
     CertifiedKey::from_der(chain, key, &provider())
         .map(drop)
-        .map_err(|_| CertificateFault("key and certificate do not fit".to_owned()))
+        .map_err(|_| CertificateFault("the private key does not belong to the certificate".to_owned()))
 }
 
 /// Whether whoever trusts `bundle` accepts a chain as a client's at an instant.

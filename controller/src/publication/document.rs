@@ -44,8 +44,8 @@ pub enum Missing {
     },
     /// A number that the API server may have rounded.
     #[error(
-        "{place}{pointer} is {number}, and Kubernetes keeps numbers of this size as doubles: digits may be lost that nobody sees any \
-         more; write it as a string, or take the document from a ConfigMap (configMapRef), whose text is kept"
+        "{place}{pointer} is {number}, and Kubernetes keeps numbers of this size as doubles, which may have lost digits: \
+         write it as a string, or take the document from a ConfigMap (configMapRef), whose text is kept"
     )]
     Rounded {
         /// Where the document stands.
@@ -57,7 +57,7 @@ pub enum Missing {
     },
     /// Its owner has not said that it may be published.
     #[error(
-        "ConfigMap {name} does not say that it may be published: who may change it labels it {PUBLISH_LABEL}=true"
+        "ConfigMap {name} lacks the label {PUBLISH_LABEL}=true, without which it is not published: add the label to the ConfigMap"
     )]
     NotReleased {
         /// The ConfigMap.

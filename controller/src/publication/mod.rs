@@ -45,13 +45,14 @@ impl Entry {
     /// # Errors
     /// What no register has.
     fn checked(mut self) -> Result<Self, &'static str> {
-        let digits = self.checksum.strip_prefix("sha256:").ok_or("its checksum is none")?;
+        let digits =
+            self.checksum.strip_prefix("sha256:").ok_or("its checksum is not sha256: and 64 hex digits")?;
         let is_hash = digits.len() == 64 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if !is_hash {
-            return Err("its checksum is none");
+            return Err("its checksum is not sha256: and 64 hex digits");
         }
         if self.version < 0 {
-            return Err("its version is none");
+            return Err("its version is negative");
         }
         self.published_by = self.published_by.map(|by| cut(&by, PUBLISHER_CHARS));
         Ok(self)

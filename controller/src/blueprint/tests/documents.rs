@@ -124,7 +124,7 @@ async fn a_config_map_whose_owner_has_not_agreed_is_not_published() {
         world.restarted_pass().await.unwrap();
         let (condition, message) = world.condition("Published");
         assert_eq!(condition, "False ConfigMapNotReleased");
-        assert!(message.contains("labels it sorcha.dev/publish=true"), "{message}");
+        assert!(message.contains("lacks the label sorcha.dev/publish=true"), "{message}");
         assert!(!message.contains("MARKER") && world.entry().is_none());
     }
     world.held.lock().unwrap().label = "true".into();

@@ -42,7 +42,7 @@ async fn what_is_wrong_with_a_register_is_told_the_gravest_first() {
         (
             contradicted,
             "False Contradicted",
-            vec!["version 9 rewrites blueprint b", "that is not served", "publications are refused"],
+            vec!["version 9 rewrites blueprint b", "does not serve that", "publications are refused"],
         ),
         (lost("RegisterLost"), "False RegisterLost", vec!["lineage cd34"]),
         (lost("RegisterExchanged"), "False RegisterExchanged", vec!["lineage cd34"]),

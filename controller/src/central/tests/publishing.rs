@@ -15,7 +15,7 @@ fn who_may_publish_is_told_as_it_is() {
     let tokens = json!({"tokensSecretRef": {"name": "db", "key": "tokens"}});
     let verb = ["publish on sorchacentralnodes.sorcha.dev/n0", "for publish.sorcha.dev/shop/sorcha.dev"];
     assert_told(&json!({}), &State::Given, true, "Kubernetes", &verb);
-    assert_told(&tokens, &State::Given, true, "Kubernetes", &["Secret db are taken too"]);
+    assert_told(&tokens, &State::Given, true, "Kubernetes", &["Secret db are accepted too"]);
     assert_told(&json!({}), &fault, false, "RightsNotGiven", &["the binding is not there"]);
     assert_told(&tokens, &State::NotHere, true, "TokensOnly", &["Secret db", "scope Namespace"]);
     let remedy = ["nobody", "spec.publishers.tokensSecretRef"];

@@ -82,7 +82,7 @@ fn a_damaged_authority_is_no_authority() {
     for (key, value, expected) in [
         ("tls.key", b"nonsense".as_slice(), "tls.key: there is no private key"),
         ("tls.key", b"", "tls.key"),
-        ("tls.key", other.pem().as_bytes(), "tls.key: key and certificate do not fit"),
+        ("tls.key", other.pem().as_bytes(), "tls.key: the private key does not belong to the certificate"),
         ("tls.crt", b"", "tls.crt: there is no certificate"),
         (
             "tls.crt",

@@ -54,7 +54,12 @@ async fn an_entry_has_no_longer_texts_than_a_register() {
     for checksum in ["c".repeat(LONG), format!("sha256:{}", "A".repeat(64)), String::new()] {
         let (url, _) = server(200, 1, entry(&checksum, "b")).await;
         let fault = register(url, &client, &fence).look(None).await.expect_err("no checksum");
-        assert_eq!(fault, Fault::Passing("its answer is not understood: its checksum is none".to_owned()));
+        assert_eq!(
+            fault,
+            Fault::Passing(
+                "its answer is not understood: its checksum is not sha256: and 64 hex digits".to_owned()
+            )
+        );
     }
 }
 
