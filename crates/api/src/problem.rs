@@ -43,7 +43,7 @@ kinds! {
     TOO_MANY = TOO_MANY_REQUESTS, "too-many-requests", "The caller has too much under way";
     UNSTORABLE = UNPROCESSABLE_ENTITY, "unstorable", "The store can't keep this document";
     INTERNAL = INTERNAL_SERVER_ERROR, "internal", "The node failed";
-    STORE_UNAVAILABLE = SERVICE_UNAVAILABLE, "store-unavailable", "The store does not answer";
+    STORE_UNAVAILABLE = SERVICE_UNAVAILABLE, "store-unavailable", "The store is not available";
     BUSY = SERVICE_UNAVAILABLE, "busy", "The node has no room for more";
     NOT_REVIEWED = SERVICE_UNAVAILABLE, "not-reviewed", "The token can't be checked now";
     DAMAGED = SERVICE_UNAVAILABLE, "register-damaged", "The register failed its integrity check";

@@ -88,7 +88,7 @@ impl CentralNode {
             | Condition::Degraded
             | Condition::Contradicted(_)
             | Condition::Exchanged(_) => return Ok(()),
-            Condition::Draining => "this central node is leaving; use the next one".to_owned(),
+            Condition::Draining => "this central node is draining; use the next one".to_owned(),
             Condition::Unhealthy(findings) => {
                 format!(
                     "the register of this central node has {} integrity findings; use the next node",

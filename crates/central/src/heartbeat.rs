@@ -252,7 +252,7 @@ const fn recommend(draining: bool, replica: ReplicaComparison, behind: bool) -> 
 
 const fn remark(action: RecommendedAction, replica: ReplicaComparison) -> &'static str {
     match (action, replica) {
-        (RecommendedAction::Failover, _) => "this node is leaving; use the next one",
+        (RecommendedAction::Failover, _) => "this node is draining; use the next one",
         (_, ReplicaComparison::Diverged) => "the replica's digest differs at its version; fetch it anew",
         (_, ReplicaComparison::Ahead) => "the replica is ahead of this node's register",
         (RecommendedAction::Sync, _) => "newer versions are there",

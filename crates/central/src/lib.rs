@@ -104,7 +104,7 @@ impl Condition {
         let why = match self {
             Self::Healthy => return None,
             Self::Degraded => {
-                "the store does not answer; peers are served from the log, publications are refused"
+                "the store is not available; peers are served from the log, publications are refused"
             }
             Self::Contradicted(contradiction) => {
                 return Some(format!(
@@ -114,7 +114,7 @@ impl Condition {
             }
             Self::Unhealthy(findings) => return Some(integrity::summary(findings)),
             Self::Exchanged(exchange) => return Some(exchange.to_string()),
-            Self::Draining => "this central node is leaving",
+            Self::Draining => "this central node is draining",
         };
         Some(why.to_owned())
     }

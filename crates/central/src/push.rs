@@ -78,9 +78,10 @@ pub(super) async fn receive(
     let first = tokio::time::timeout(timeout, acknowledgements.message())
         .await
         .map_err(|_| {
-            Status::deadline_exceeded(
-                "no first acknowledgement came; it names the session and the version held",
-            )
+            Status::deadline_exceeded(format!(
+                "no acknowledgement came within {} s; the first message of the stream names the session and the version held",
+                timeout.as_secs()
+            ))
         })?
         .map_err(validate::unreadable)?
         .ok_or_else(|| Status::invalid_argument("the stream ended before its first acknowledgement"))?;

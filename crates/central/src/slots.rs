@@ -48,7 +48,7 @@ impl Pace {
     /// The status of a peer whose patience is spent.
     pub(super) fn too_slow(&self) -> Status {
         let message = format!(
-            "the full sync was taken at less than {} bytes/s for {} s (limits.full_sync_min_rate); its slot goes to others",
+            "the peer took less than {} bytes/s of the full sync for {} s (limits.full_sync_min_rate), and its slot was given back",
             self.least,
             self.window.as_secs()
         );

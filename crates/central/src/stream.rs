@@ -102,7 +102,7 @@ pub(super) fn ended(reason: EndReason) -> Status {
         EndReason::Disconnected => Status::ok("the peer left"),
         EndReason::TimedOut => Status::not_found("the session is over: its heartbeats stopped"),
         EndReason::Replaced => Status::not_found("the session was replaced by a newer one of the same peer"),
-        EndReason::Draining => Status::unavailable("this central node is leaving; use the next one"),
+        EndReason::Draining => Status::unavailable("this central node is draining; use the next one"),
     }
 }
 

@@ -199,7 +199,7 @@ impl CentralNode {
         let wait = self.config.limits.full_sync_wait;
         match timeout(wait, self.full_syncs.take(connection.identity())).await {
             Ok(Ok(slot)) => Ok(slot),
-            Ok(Err(_closed)) => Err(Status::unavailable("this central node is leaving")),
+            Ok(Err(_closed)) => Err(Status::unavailable("this central node is draining; use the next one")),
             Err(_elapsed) => {
                 self.env.metrics.refused("full_sync_slots");
                 let slots = self.config.limits.max_concurrent_full_syncs;

@@ -141,7 +141,7 @@ async fn reviewed(reviews: &Reviews, token: &str, from: Option<&Source>) -> Resu
         Ok(Verdict::MayWrite { name }) => Ok(caller(name)),
         Ok(Verdict::Unknown { why }) => {
             let how = reviews.how_to_get_one();
-            let detail = format!("Kubernetes does not take the token: {why}; {how}");
+            let detail = format!("Kubernetes does not accept the token: {why}; {how}");
             Err(Problem::new(Kind::UNAUTHORIZED, detail).into())
         }
         Ok(Verdict::MayNot { name, why }) => {

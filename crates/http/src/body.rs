@@ -89,7 +89,7 @@ fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
     match headers.get(header::CONTENT_ENCODING).filter(|value| !is_plain(value)) {
         Some(encoding) => {
             let detail =
-                format!("Content-Encoding is {encoding:?}; bodies are taken as they are: leave it out");
+                format!("Content-Encoding is {encoding:?}; bodies must not be encoded: leave the header out");
             Err(Problem::new(Kind::MEDIA, detail))
         }
         None => Ok(()),

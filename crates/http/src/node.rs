@@ -72,7 +72,7 @@ async fn node_info(State(node): State<NodeHandle>) -> Json<NodeInfo> {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({
-    "nodeId": "n0.sorcha.dev", "nodeType": "Central", "status": "Degraded", "reason": "the store does not answer",
+    "nodeId": "n0.sorcha.dev", "nodeType": "Central", "status": "Degraded", "reason": "the store is not available",
     "timestamp": "2026-11-22T09:30:00.000Z", "uptime": 86400, "storeReachable": false, "integrityFindings": 0
 }))]
 struct NodeHealth {

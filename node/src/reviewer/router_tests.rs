@@ -163,7 +163,7 @@ const REFUSED: [Row; 11] = [
         &["this node may not ask", "tokenreviews is forbidden", "ServiceAccount"],
     ),
     ("unheard", 503, "not-reviewed", &["localsubjectaccessreviews is forbidden"]),
-    ("down", 503, "not-reviewed", &["etcd is away", "tokens of http.token_file are taken"]),
+    ("down", 503, "not-reviewed", &["etcd is away", "tokens of http.token_file are still accepted"]),
     ("hangs", 503, "not-reviewed", &["5s", "http.kubernetes.timeout"]),
 ];
 

@@ -60,13 +60,13 @@ impl RegisterLog {
             return;
         }
         let Some(contradiction) = found else {
-            return tracing::info!("what the store shows follows what is served again");
+            return tracing::info!("the store continues what this node serves again");
         };
         tracing::error!(
             reason = contradiction.label(),
             version = contradiction.version().map(Version::get),
             blueprint_id = contradiction.blueprint_id().map(tracing::field::display),
-            "integrity fault: the store contradicts what this node serves; that is not served: {contradiction}"
+            "integrity fault: the store contradicts what this node serves; the node does not serve that: {contradiction}"
         );
         if let Some(metrics) = self.metrics.get() {
             metrics.register_refused(contradiction.label());

@@ -54,7 +54,7 @@ pub enum Verdict {
 pub enum ReviewError {
     /// The API server does not answer, or not in time.
     #[error(
-        "the Kubernetes API server does not say whose token this is: {0}; tokens of http.token_file are taken"
+        "the Kubernetes API server does not say whose token this is: {0}; tokens of http.token_file are still accepted"
     )]
     Away(String),
     /// This node may not ask.

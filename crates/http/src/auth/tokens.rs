@@ -153,7 +153,9 @@ fn parse(content: &[u8]) -> Parsed {
     for (number, line) in (1..).zip(content.split(|byte| *byte == b'\n')) {
         match parse_line(line) {
             Ok(Some(token)) if parsed.tokens.iter().any(|known| known.digest == token.digest) => {
-                parsed.faults.push(format!("line {number}: the token is there already, under another line"));
+                parsed.faults.push(format!(
+                    "line {number}: another line before has the same token; give each name its own"
+                ));
             }
             Ok(Some(token)) => parsed.tokens.push(token),
             Ok(None) => {}
@@ -179,7 +181,7 @@ fn parse_line(line: &[u8]) -> Result<Option<Token>, String> {
         return Err(format!("the name must have 1 to {} characters", limits::PUBLISHED_BY_CHARS));
     }
     if name.contains(is_invisible) || check_published_by(name).is_err() {
-        return Err("the name has a character that can't be seen; write it anew".to_owned());
+        return Err("the name has an invisible character; type the name again".to_owned());
     }
     // `system:serviceaccount:…` on a line is this name, and a token that nobody meant.
     if name.eq_ignore_ascii_case("system") {
@@ -188,7 +190,8 @@ fn parse_line(line: &[u8]) -> Result<Option<Token>, String> {
             .to_owned());
     }
     if !token.chars().all(|c| c.is_ascii_graphic()) {
-        return Err("the token has a character that no HTTP header carries".to_owned());
+        return Err("the token has a character that HTTP headers can't carry; use visible ASCII characters"
+            .to_owned());
     }
     if token.len() < MIN_TOKEN_CHARS {
         return Err(format!("the token has {} characters; it needs {MIN_TOKEN_CHARS} or more", token.len()));

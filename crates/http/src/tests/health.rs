@@ -54,7 +54,7 @@ async fn a_damaged_or_leaving_central_node_is_not_ready() {
     let (router, node) = central(|_| ()).await;
     node.drain().await;
     for path in ["/readyz", "/health"] {
-        assert!(get(&router, path).await.problem(503, "not-ready").contains("leaving"));
+        assert!(get(&router, path).await.problem(503, "not-ready").contains("draining"));
     }
     assert_eq!(get(&router, "/api/node/health").await.json()["status"], "Draining");
 }

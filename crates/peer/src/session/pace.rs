@@ -24,7 +24,7 @@ const SLOWEST: u64 = 1024;
 /// A wait that was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the central node sent {received} bytes in {}, less than the {SLOWEST} a second that are waited for (sync.stall_timeout)",
+    "the central node sent {received} bytes in {}, less than the required {SLOWEST} a second (sync.stall_timeout)",
     humantime::format_duration(*.within)
 )]
 pub(super) struct Stalled {

@@ -86,7 +86,10 @@ fn check_lineage(session: &LiveSession, stated: &MetadataMap) -> Result<(), Pull
             Err(Contradiction::OtherLineage { held, stated }.into())
         }
         // It stated none then: that is settled with a new session.
-        (None, Some(_)) => Err(Status::failed_precondition("a lineage is stated only now").into()),
+        (None, Some(_)) => Err(Status::failed_precondition(
+            "the central node states a lineage that it did not state at the connect",
+        )
+        .into()),
         _ => Ok(()),
     }
 }
