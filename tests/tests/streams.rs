@@ -38,19 +38,19 @@ fn active(central: &Central) -> Vec<Arc<SealedEntry>> {
 }
 
 fn encoded(entries: &[Arc<SealedEntry>]) -> Vec<Bytes> {
-    entries.iter().map(|sealed| sealed.encoded().clone()).collect()
+    entries.iter().map(|sealed| sealed.checked().unwrap()).collect()
 }
 
 fn changed(sealed: &SealedEntry, change: impl FnOnce(&mut Entry)) -> Bytes {
-    let mut entry = sealed.entry().clone();
+    let mut entry = sealed.whole().unwrap();
     change(&mut entry);
-    entry.seal().encoded().clone()
+    entry.seal().checked().unwrap()
 }
 
 /// An entry with a version that the type refuses, made on the level of bytes.
 fn with_version(sealed: &SealedEntry, version: i64) -> Bytes {
     use sorcha_proto::v1::SystemRegisterEntry;
-    let mut message: SystemRegisterEntry = decode(sealed.encoded());
+    let mut message: SystemRegisterEntry = decode(&sealed.checked().unwrap());
     message.version = version;
     encode(&message)
 }

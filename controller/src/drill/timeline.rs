@@ -145,7 +145,7 @@ mod tests {
                 Ok(Look::NotYet(vec!["a lacks".to_owned(), "b".to_owned()]))
             })
             .await;
-        let expected = "within 1m of the drill's start it did not happen that the second happens: a lacks; b";
+        let expected = "not reached within 1m of the drill's start: the second happens: a lacks; b";
         assert_eq!(second.unwrap_err().to_string(), expected);
         assert!(timeline.started.elapsed() <= Duration::from_secs(60));
         let told = String::from_utf8(out).unwrap();

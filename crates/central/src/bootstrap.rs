@@ -169,7 +169,7 @@ mod tests {
         store.publish(older).await.unwrap();
         assert_eq!(seeded(&store, 0).await.unwrap(), genesis);
         let view = store.load().await.unwrap().view;
-        assert_eq!(view.iter().next().unwrap().entry().document, document);
+        assert_eq!(view.iter().next().unwrap().whole().unwrap().document, document);
     }
 
     #[tokio::test]

@@ -1,20 +1,23 @@
-//! Entries as the body of an answer. Large entries go to the wire as slices of shared bytes, so that a stalled reader holds no
-//! copy of them; the library would make one for each stream.
+//! Entries as the body of an answer. Large entries go to the wire as slices of shared bytes, or piece by piece from the store's
+//! file, so that a stalled reader holds no copy of them; the library would make one for each stream.
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     vec,
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame};
+use sorcha_register::entry::Encoded;
+use sorcha_runtime::reading;
 use tonic::Status;
 
 use super::{
     flight::CHUNK,
     outlet::{Inlet, Outlet, outlet},
+    stream::unreadable,
 };
 
 /// Pieces that a stream of entries buffers.
@@ -23,16 +26,18 @@ const PIECES: usize = 2;
 const PREFIX: usize = 5;
 
 /// Entries go through the queue in pieces: a wake-up for each entry would cost more than the entry.
-pub(super) type Pieces = Outlet<Vec<Bytes>>;
+pub(super) type Pieces = Outlet<Vec<Encoded>>;
 
 /// A stream of encoded entries.
 pub(super) struct EntryBody {
-    pieces: Inlet<Vec<Bytes>>,
-    piece: vec::IntoIter<Bytes>,
+    pieces: Inlet<Vec<Encoded>>,
+    piece: vec::IntoIter<Encoded>,
     /// Largest entry, bytes (`limits.max_message_bytes`).
     largest: usize,
     /// Rest of a large entry.
     rest: Bytes,
+    /// What is still to be read of a large entry, behind its rest.
+    stored: Option<reading::Pieces>,
     /// The final status, once it is known.
     end: Option<Status>,
     is_over: bool,
@@ -42,11 +47,11 @@ impl EntryBody {
     pub(super) fn new(largest: usize) -> (Pieces, Self) {
         let (outlet, pieces) = outlet(PIECES);
         let piece = Vec::new().into_iter();
-        (outlet, Self { pieces, piece, largest, rest: Bytes::new(), end: None, is_over: false })
+        (outlet, Self { pieces, piece, largest, rest: Bytes::new(), stored: None, end: None, is_over: false })
     }
 
     /// The next entry; none once the stream has an end.
-    fn poll_entry(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    fn poll_entry(&mut self, cx: &mut Context<'_>) -> Poll<Option<Encoded>> {
         while self.end.is_none() && !self.is_over {
             if let Some(entry) = self.piece.next() {
                 if entry.len() <= self.largest {
@@ -68,7 +73,7 @@ impl EntryBody {
     /// One chunk at most: the end of a large entry, the small entries that are ready, the beginning of the next large one.
     fn poll_copied(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let mut copied = BytesMut::from(std::mem::take(&mut self.rest).as_ref());
-        while self.rest.is_empty() && copied.len() + PREFIX <= CHUNK {
+        while self.rest.is_empty() && self.stored.is_none() && copied.len() + PREFIX <= CHUNK {
             match self.poll_entry(cx) {
                 Poll::Ready(Some(entry)) => self.copy(&mut copied, entry),
                 Poll::Pending if copied.is_empty() => return Poll::Pending,
@@ -80,7 +85,7 @@ impl EntryBody {
     }
 
     /// Copies an entry as far as there is room in the chunk.
-    fn copy(&mut self, copied: &mut BytesMut, mut entry: Bytes) {
+    fn copy(&mut self, copied: &mut BytesMut, entry: Encoded) {
         if copied.is_empty() {
             let there = self.piece.as_slice().iter().map(|next| PREFIX + next.len()).sum::<usize>();
             copied.reserve((PREFIX + entry.len() + there).min(CHUNK));
@@ -88,9 +93,28 @@ impl EntryBody {
         copied.put_u8(0);
         // The limit of a message is far below 4 GB.
         copied.put_u32(u32::try_from(entry.len()).unwrap_or(u32::MAX));
-        let first = entry.split_to(entry.len().min(CHUNK - copied.len()));
-        copied.put_slice(&first);
-        self.rest = entry;
+        match entry {
+            Encoded::Held(mut entry) => {
+                let first = entry.split_to(entry.len().min(CHUNK - copied.len()));
+                copied.put_slice(&first);
+                self.rest = entry;
+            }
+            stored @ Encoded::Stored { .. } => self.stored = Some(reading::Pieces::of(stored)),
+        }
+    }
+
+    /// Reads the next piece of a large entry, unless the one before is not sent yet.
+    fn poll_stored(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.rest.is_empty()
+            && let Some(stored) = &mut self.stored
+        {
+            match ready!(stored.poll_next(cx)) {
+                Some(Ok(piece)) => self.rest = piece,
+                Some(Err(error)) => (self.stored, self.end) = (None, Some(unreadable(&error))),
+                None => self.stored = None,
+            }
+        }
+        Poll::Ready(())
     }
 
     fn trailers(&mut self) -> Option<Result<Frame<Bytes>, Status>> {
@@ -117,6 +141,7 @@ impl Body for EntryBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        ready!(self.poll_stored(cx));
         let data = if self.rest.len() < CHUNK {
             match self.poll_copied(cx) {
                 Poll::Ready(Some(copied)) => copied,
@@ -145,7 +170,7 @@ mod tests {
         let (outlet, mut body) = EntryBody::new(largest);
         let sending = tokio::spawn(async move {
             for piece in pieces {
-                outlet.send(piece).await.unwrap();
+                outlet.send(piece.into_iter().map(Encoded::from).collect()).await.unwrap();
             }
             if let Some(end) = end {
                 outlet.end(end);

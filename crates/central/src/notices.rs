@@ -1,11 +1,11 @@
 //! Notices of publications: `SubscribeToPushNotifications` (protocol section 6.6, U6).
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use sorcha_proto::v1::{self, NotificationType};
 use sorcha_register::{
-    entry::{Entry, SealedEntry},
+    entry::{EntryHeader, SealedEntry},
     view::RegisterView,
 };
 use sorcha_runtime::parsing::off_the_runtime;
@@ -16,7 +16,7 @@ use super::{
     CentralNode,
     outlet::{Inlet, Outlet, TookNothing, outlet},
     push::{PushGuard, finish},
-    stream::{Caller, STREAM_BUFFER, ended, too_slow},
+    stream::{Caller, STREAM_BUFFER, ended, too_slow, unreadable},
 };
 
 /// `SubscribeToPushNotifications`: notices of what is published from now on.
@@ -58,7 +58,8 @@ async fn send_notices(
                 continue;
             }
             sequence += 1;
-            let notice = notice(entry, kind, sequence, preview(sealed).await);
+            let notice =
+                notice(entry, kind, sequence, preview(sealed).await.map_err(|error| unreadable(&error))?);
             match notices.send_within(timeout, notice).await {
                 Ok(Some(())) => guard.node.env.metrics.notice_sent(),
                 Ok(None) => return Ok(()),
@@ -71,7 +72,7 @@ async fn send_notices(
 }
 
 /// The kind of a change, by the view before it.
-fn kind_of(entry: &Entry, before: &RegisterView) -> NotificationType {
+fn kind_of(entry: &EntryHeader, before: &RegisterView) -> NotificationType {
     match (entry.is_active, before.get(&entry.blueprint_id)) {
         (false, _) => NotificationType::BlueprintDeprecated,
         (true, Some(_)) => NotificationType::BlueprintUpdated,
@@ -81,7 +82,7 @@ fn kind_of(entry: &Entry, before: &RegisterView) -> NotificationType {
 
 /// Whether a notice passes the filters: each kind that is given must match; within a kind any value will do,
 /// but metadata must have all pairs (protocol U6).
-fn wanted(filters: &v1::SubscriptionFilters, entry: &Entry, kind: NotificationType) -> bool {
+fn wanted(filters: &v1::SubscriptionFilters, entry: &EntryHeader, kind: NotificationType) -> bool {
     let one_of = |list: &[String], value: &str| list.is_empty() || list.iter().any(|item| item == value);
     one_of(&filters.blueprint_ids, entry.blueprint_id.as_str())
         && one_of(&filters.publisher_ids, &entry.published_by)
@@ -90,7 +91,7 @@ fn wanted(filters: &v1::SubscriptionFilters, entry: &Entry, kind: NotificationTy
 }
 
 fn notice(
-    entry: &Entry,
+    entry: &EntryHeader,
     kind: NotificationType,
     sequence_number: i64,
     blueprint_summary: Bytes,
@@ -108,12 +109,12 @@ fn notice(
 }
 
 /// The preview of an entry's document, made once for all subscribers.
-async fn preview(sealed: &Arc<SealedEntry>) -> Bytes {
+async fn preview(sealed: &Arc<SealedEntry>) -> io::Result<Bytes> {
     if let Some(preview) = sealed.known_preview() {
-        return preview.clone();
+        return Ok(preview);
     }
     let made = Arc::clone(sealed);
-    off_the_runtime(sealed.encoded().len(), move || made.preview().clone()).await
+    off_the_runtime(sealed.length(), move || made.preview()).await
 }
 
 #[cfg(test)]

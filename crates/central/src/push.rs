@@ -159,7 +159,7 @@ impl Delivery {
                 permit = pieces.reserve(), if has_next => {
                     let Some(permit) = permit else { return Ok(()) };
                     let piece = Piece::of(view.after(self.sent).take(window));
-                    permit.send(piece.encoded());
+                    permit.send(piece.encoded().await?);
                     self.sent = piece.last().unwrap_or(self.sent);
                     self.unacknowledged.extend(piece.entries().iter().map(Sent::of));
                 }

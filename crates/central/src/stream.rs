@@ -1,12 +1,12 @@
 //! Streams of a session: caller, pieces and final status.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use sorcha_register::{
-    entry::SealedEntry,
+    entry::{Encoded, SealedEntry},
     names::{PeerId, Version},
 };
+use sorcha_runtime::reading;
 use tonic::{Code, Status};
 
 use super::{
@@ -34,7 +34,7 @@ impl Piece {
     pub(super) fn of<'v>(wanted: impl Iterator<Item = &'v Arc<SealedEntry>>) -> Self {
         let mut piece = Self::default();
         for sealed in wanted {
-            piece.bytes += sealed.encoded().len();
+            piece.bytes += sealed.length();
             piece.entries.push(Arc::clone(sealed));
             if piece.entries.len() == PIECE_ENTRIES || piece.bytes >= PIECE_BYTES {
                 break;
@@ -60,8 +60,22 @@ impl Piece {
         &self.entries
     }
 
-    pub(super) fn encoded(&self) -> Vec<Bytes> {
-        self.entries.iter().map(|sealed| sealed.encoded().clone()).collect()
+    /// The encoded entries. Small ones are read; a large one is read while it is sent.
+    ///
+    /// # Errors
+    /// DATA_LOSS where the store's file can't be read.
+    pub(super) async fn encoded(&self) -> Result<Vec<Encoded>, Status> {
+        let mut all = Vec::with_capacity(self.entries.len());
+        for sealed in &self.entries {
+            let encoded = sealed.encoded();
+            all.push(match encoded {
+                Encoded::Stored { .. } if encoded.len() <= PIECE_BYTES => {
+                    reading::whole(encoded).await.map_err(|error| unreadable(&error))?.into()
+                }
+                _ => encoded,
+            });
+        }
+        Ok(all)
     }
 }
 
@@ -104,6 +118,14 @@ pub(super) fn ended(reason: EndReason) -> Status {
         EndReason::Replaced => Status::not_found("the session was replaced by a newer one of the same peer"),
         EndReason::Draining => Status::unavailable("this central node is draining; use the next one"),
     }
+}
+
+/// The final status of a stream whose entries can't be read.
+pub(super) fn unreadable(error: &io::Error) -> Status {
+    tracing::error!(%error, "an entry can't be read from the register's file");
+    Status::data_loss(format!(
+        "this central node can't read an entry of its register: {error}; use another one"
+    ))
 }
 
 /// The final status of a stream whose peer does not read.

@@ -170,7 +170,7 @@ impl Pull {
         loop {
             let piece = self.piece(last, self.cap - sent);
             let Some(end) = piece.last() else { break };
-            let taken = pieces.send_within(self.write_timeout, piece.encoded());
+            let taken = pieces.send_within(self.write_timeout, piece.encoded().await?);
             let taken = match pace.patience() {
                 Some(patience) => timeout(patience, taken).await.map_err(|_elapsed| pace.too_slow())?,
                 None => taken.await,

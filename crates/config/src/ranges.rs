@@ -89,6 +89,7 @@ impl Config {
             ("heartbeat.max_missed", u64::from(heartbeat.max_missed), 1, 10),
             ("sync.batch", count(sync.batch), 1, 100_000),
             ("sync.max_memory", sync.max_memory.unwrap_or(1 << 20), 1 << 20, 1 << 50),
+            ("store.cache_bytes", self.store.cache_bytes, 0, 1 << 40),
             ("sync.max_failures", u64::from(sync.max_failures), 1, 1000),
             ("limits.max_peers", count(limits.max_peers), 1, 1_000_000),
             ("limits.identity_sessions", count(limits.identity_sessions), 1, 1_000_000),

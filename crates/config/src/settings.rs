@@ -58,18 +58,25 @@ impl Default for Listen {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Store {
-    /// Directory of the embedded store and of this node's keys.
+    /// Directory of the embedded store and of this node's keys; on MongoDB also of a file for the documents that were read.
     pub data_dir: PathBuf,
     /// Embedded store of a peer: replicated batches are fsynced within this time.
     #[serde(with = "humantime_serde")]
     pub flush_within: Duration,
+    /// Bytes of the newest entries that are kept in memory; older ones are read from the register's file.
+    pub cache_bytes: u64,
     /// MongoDB, when `uri` or `uri_file` is set.
     pub mongodb: MongoDb,
 }
 
 impl Default for Store {
     fn default() -> Self {
-        Self { data_dir: "./data".into(), flush_within: Duration::from_secs(1), mongodb: MongoDb::default() }
+        Self {
+            data_dir: "./data".into(),
+            flush_within: Duration::from_secs(1),
+            cache_bytes: 32 << 20,
+            mongodb: MongoDb::default(),
+        }
     }
 }
 

@@ -67,7 +67,12 @@ pub async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpLis
 /// The embedded store's options as configured.
 #[must_use]
 pub fn embedded_options(config: &Config) -> journal::Options {
-    journal::Options { flush_within: config.store.flush_within, ..journal::Options::default() }
+    let store = &config.store;
+    journal::Options {
+        flush_within: store.flush_within,
+        cache_bytes: store.cache_bytes,
+        ..journal::Options::default()
+    }
 }
 
 /// Prepares a central node: a verified, seeded register and the log over it. A damaged register is not served; the node

@@ -1,6 +1,6 @@
 //! `/api/system-register/blueprints/{id}`: one entry, and its document byte for byte.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use axum::{
     Extension,
@@ -129,14 +129,14 @@ async fn represent(
     params: &Known,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let document = sealed.entry().document.clone();
+    let document = sealed.entry().document;
     let raw = params.flag("raw")?.unwrap_or_else(|| prefers_document(headers));
     let mut response = if raw {
         // The document never changes, its entry does.
-        let answer = || Ok(Parts::from([document.bytes().clone()]).answer(LD_JSON));
+        let answer = || Ok(Parts::of(Bytes::new(), sealed, Bytes::new()).answer(LD_JSON));
         register.answer(&document.checksum().to_string(), answer)
     } else {
-        let is_json = is_json(sealed).await;
+        let is_json = is_json(sealed).await?;
         register.answer(&sealed.leaf().to_string(), || with_document(sealed, is_json))
     }?;
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
@@ -144,18 +144,18 @@ async fn represent(
 }
 
 /// Whether a document is JSON; a large one is looked at elsewhere, and each once.
-async fn is_json(sealed: &Arc<SealedEntry>) -> bool {
+async fn is_json(sealed: &Arc<SealedEntry>) -> Result<bool, Problem> {
     match sealed.known_as_json() {
-        Some(known) => known,
+        Some(known) => Ok(known),
         None => {
-            let (bytes, sealed) = (sealed.encoded().len(), Arc::clone(sealed));
-            off_the_runtime(bytes, move || sealed.is_json()).await
+            let (bytes, sealed) = (sealed.length(), Arc::clone(sealed));
+            off_the_runtime(bytes, move || sealed.is_json()).await.map_err(|error| unreadable(&error))
         }
     }
 }
 
-/// The entry as JSON around its document, which is shared and not copied.
-fn with_document(sealed: &SealedEntry, is_json: bool) -> Result<Response, Problem> {
+/// The entry as JSON around its document, which is not copied.
+fn with_document(sealed: &Arc<SealedEntry>, is_json: bool) -> Result<Response, Problem> {
     let entry = sealed.entry();
     if !is_json {
         // A replica keeps what the central node sent, which of another make need not be JSON (protocol D10).
@@ -169,8 +169,13 @@ fn with_document(sealed: &SealedEntry, is_json: bool) -> Result<Response, Proble
         .map_err(|error| Problem::new(Kind::INTERNAL, format!("the entry is not encodable: {error}")))?;
     before.pop();
     before.extend_from_slice(br#","blueprint":"#);
-    let parts = [before.into(), entry.document.bytes().clone(), Bytes::from_static(b"}")];
-    Ok(Parts::from(parts).answer("application/json"))
+    Ok(Parts::of(before.into(), sealed, Bytes::from_static(b"}")).answer("application/json"))
+}
+
+/// The answer where an entry can't be read from the store's file.
+pub(super) fn unreadable(error: &io::Error) -> Problem {
+    tracing::error!(%error, "an entry can't be read from the register's file");
+    Problem::new(Kind::DAMAGED, error.to_string())
 }
 
 /// Whether `Accept` names the document's media type, and not JSON before it.

@@ -6,7 +6,7 @@ use axum::{Extension, response::Response};
 use serde::Serialize;
 use sorcha_api::Instant;
 use sorcha_register::{
-    entry::{Entry, SealedEntry},
+    entry::{EntryHeader, SealedEntry},
     view::RegisterView,
 };
 use utoipa::ToSchema;
@@ -45,8 +45,8 @@ pub(super) struct BlueprintItem {
     transaction_id: String,
 }
 
-impl From<&Entry> for BlueprintItem {
-    fn from(entry: &Entry) -> Self {
+impl From<&EntryHeader> for BlueprintItem {
+    fn from(entry: &EntryHeader) -> Self {
         Self {
             blueprint_id: entry.blueprint_id.to_string(),
             version: entry.version.get(),
@@ -199,7 +199,7 @@ struct BlueprintSummary {
     responses((status = 200, description = "All entries", body = Vec<BlueprintSummary>))
 )]
 async fn replica_blueprints(Extension(register): Extension<Arc<Register>>) -> Result<Response, Problem> {
-    let summary = move |entry: &Entry| BlueprintSummary {
+    let summary = move |entry: &EntryHeader| BlueprintSummary {
         blueprint_id: entry.blueprint_id.to_string(),
         version: entry.version.get(),
         published_at: entry.published_at.into(),

@@ -1,6 +1,6 @@
 //! `/api/system-register/bundle`: the whole register in one file, from a running node.
 
-use std::{io, sync::Arc};
+use std::{future::poll_fn, io, sync::Arc};
 
 use axum::{
     Extension,
@@ -16,6 +16,7 @@ use sorcha_register::{
     names::Version,
     view::RegisterView,
 };
+use sorcha_runtime::reading::Pieces;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -26,7 +27,7 @@ use super::{
     reading::Register,
 };
 
-/// A smaller entry is copied into a piece with others, a larger one is sent from where it lies.
+/// A smaller entry is copied into a piece with others; a larger one is read and sent piece by piece.
 const LARGE: usize = 16 * 1024;
 
 pub(super) fn routes() -> OpenApiRouter<Served<NodeHandle>> {
@@ -62,8 +63,10 @@ async fn bundle(
     let header = Header::of(&view, Scope::Whole, node.id(), node.env().clock.now()).map_err(refused)?;
     let writer = Writer::of_view(Vec::new(), &header, node.signing_key()).map_err(refused)?;
     let name = format!("attachment; filename=\"register-{}.sorcha\"", header.head);
-    let pieces =
-        stream::try_unfold(Some(Export { writer, view, sent: Version::ZERO, entry: Bytes::new() }), piece);
+    let pieces = stream::try_unfold(
+        Some(Export { writer, view, sent: Version::ZERO, entry: None, read: Bytes::new() }),
+        piece,
+    );
     let headers =
         [(header::CONTENT_TYPE, "application/octet-stream".to_owned()), (header::CONTENT_DISPOSITION, name)];
     Ok((headers, Body::from_stream(pieces)).into_response())
@@ -75,7 +78,9 @@ struct Export {
     view: RegisterView,
     sent: Version,
     /// What is left of a large entry.
-    entry: Bytes,
+    entry: Option<Pieces>,
+    /// What is left of the piece of it that was read last.
+    read: Bytes,
 }
 
 /// The next piece.
@@ -83,21 +88,28 @@ async fn piece(export: Option<Export>) -> io::Result<Option<(Bytes, Option<Expor
     let Some(mut export) = export else { return Ok(None) };
     loop {
         let gathered = export.writer.output().len();
-        if gathered >= PIECE_BYTES || (gathered > 0 && !export.entry.is_empty()) {
+        if gathered >= PIECE_BYTES || (gathered > 0 && export.entry.is_some()) {
             let piece = std::mem::take(export.writer.output());
             return Ok(Some((piece.into(), Some(export))));
         }
-        if !export.entry.is_empty() {
-            let piece = first_piece(&mut export.entry);
+        if !export.read.is_empty() {
+            let piece = first_piece(&mut export.read);
             export.writer.passed(&piece);
             return Ok(Some((piece, Some(export))));
         }
+        if let Some(entry) = &mut export.entry {
+            match poll_fn(|cx| entry.poll_next(cx)).await.transpose()? {
+                Some(read) => export.read = read,
+                None => export.entry = None,
+            }
+            continue;
+        }
         let Some(sealed) = export.view.next_after(export.sent).cloned() else { break };
         export.sent = sealed.entry().version;
-        if sealed.encoded().len() < LARGE {
+        if sealed.length() < LARGE {
             export.writer.entry(&sealed).map_err(io::Error::other)?;
         } else {
-            export.entry = export.writer.begin(&sealed).map_err(io::Error::other)?;
+            export.entry = Some(Pieces::of(export.writer.begin(&sealed).map_err(io::Error::other)?));
         }
     }
     let last = export.writer.finish().map_err(io::Error::other)?;

@@ -1,10 +1,12 @@
-//! Bodies of large answers: shared bytes and lists that are written while they are read. None is built as a whole.
+//! Bodies of large answers: shared bytes, documents that are read from the store's file as the caller takes them, and lists that
+//! are written while they are read. None is built as a whole.
 
 use std::{
-    collections::VecDeque,
     convert::Infallible,
+    io,
     pin::Pin,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
 
 use axum::{
@@ -15,29 +17,73 @@ use axum::{
 use futures::stream;
 use http_body::{Frame, SizeHint};
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use sorcha_register::{
+    entry::{Encoded, SealedEntry},
+    names::Checksum,
+};
+use sorcha_runtime::reading::Pieces;
 
 /// Bytes of a piece that is handed over at once.
 pub(super) const PIECE_BYTES: usize = 64 * 1024;
 
-/// Marks an answer whose body is shared with the register: it takes no memory of its own.
+/// Marks an answer whose body is shared with the register or read from its file: it takes little memory of its own.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shared;
 
-/// Parts that are sent one after the other, without a copy.
-#[derive(Debug, Default)]
+/// A document between two texts, sent without a copy. One that is read from a file is compared with its checksum before its last
+/// piece is sent: a caller does not get a damaged one whole.
+#[derive(Debug)]
 pub(super) struct Parts {
-    parts: VecDeque<Bytes>,
+    before: Bytes,
+    document: Pieces,
+    after: Bytes,
+    /// The piece that is sent.
+    piece: Bytes,
+    check: Option<Check>,
     left: u64,
 }
 
-impl<const N: usize> From<[Bytes; N]> for Parts {
-    fn from(parts: [Bytes; N]) -> Self {
-        let left = parts.iter().map(|part| part.len() as u64).sum();
-        Self { parts: parts.into(), left }
-    }
+/// The hash of what was read, and what it is to be.
+#[derive(Debug)]
+struct Check {
+    hasher: Sha256,
+    sealed: Arc<SealedEntry>,
 }
 
 impl Parts {
+    /// The document of an entry.
+    pub(super) fn of(before: Bytes, sealed: &Arc<SealedEntry>, after: Bytes) -> Self {
+        let document = sealed.document();
+        let left = (before.len() + document.len() + after.len()) as u64;
+        let check = matches!(document, Encoded::Stored { .. })
+            .then(|| Check { hasher: Sha256::new(), sealed: Arc::clone(sealed) });
+        Self { before, document: Pieces::of(document), after, piece: Bytes::new(), check, left }
+    }
+
+    /// The next part, if there is one.
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        if !self.before.is_empty() {
+            return Poll::Ready(Some(Ok(std::mem::take(&mut self.before))));
+        }
+        match ready!(self.document.poll_next(cx)) {
+            Some(Ok(piece)) => Poll::Ready(Some(self.checked(piece))),
+            Some(Err(error)) => Poll::Ready(Some(Err(error))),
+            None if self.after.is_empty() => Poll::Ready(None),
+            None => Poll::Ready(Some(Ok(std::mem::take(&mut self.after)))),
+        }
+    }
+
+    fn checked(&mut self, piece: Bytes) -> io::Result<Bytes> {
+        let Some(check) = &mut self.check else { return Ok(piece) };
+        check.hasher.update(&piece);
+        let is_sound = || {
+            let hash = check.hasher.clone().finalize().into();
+            Checksum::from_bytes(hash) == check.sealed.entry().document.checksum()
+        };
+        if self.document.is_empty() && !is_sound() { Err(check.sealed.damaged()) } else { Ok(piece) }
+    }
+
     /// The answer that has them as its body.
     pub(super) fn answer(self, media_type: &'static str) -> Response {
         let mut response = ([(header::CONTENT_TYPE, media_type)], Body::new(self)).into_response();
@@ -53,23 +99,22 @@ pub(super) fn first_piece(bytes: &mut Bytes) -> Bytes {
 
 impl HttpBody for Parts {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        while let Some(part) = self.parts.front_mut() {
-            let piece = first_piece(part);
-            if part.is_empty() {
-                self.parts.pop_front();
-            }
-            if !piece.is_empty() {
-                self.left -= piece.len() as u64;
-                return Poll::Ready(Some(Ok(Frame::data(piece))));
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        while self.piece.is_empty() {
+            match ready!(self.poll_part(cx)) {
+                Some(Ok(part)) => self.piece = part,
+                Some(Err(error)) => {
+                    tracing::error!(%error, "a document can't be read from the register's file");
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => return Poll::Ready(None),
             }
         }
-        Poll::Ready(None)
+        let piece = first_piece(&mut self.piece);
+        self.left -= piece.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -128,6 +173,12 @@ impl<T: Serialize, F: FnMut() -> Option<T>> Items<F> {
 
 #[cfg(test)]
 mod tests {
+    use sorcha_register::{
+        canonical::Document,
+        entry::{Entry, Source},
+        testing::entry,
+    };
+
     use super::*;
 
     #[tokio::test]
@@ -142,27 +193,69 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn parts_are_sent_as_they_are_without_a_copy() {
-        let document = Bytes::from(vec![7; 3 * PIECE_BYTES + 5]);
-        let parts =
-            Parts::from([Bytes::from_static(b"a"), Bytes::new(), document.clone(), Bytes::from_static(b"z")]);
-        let mut body = Body::new(parts);
-        assert_eq!(body.size_hint().exact(), Some(document.len() as u64 + 2));
-        let (mut sizes, mut all) = (Vec::new(), Vec::new());
-        while let Some(frame) =
-            std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.transpose().unwrap()
-        {
-            let piece = frame.into_data().unwrap();
-            let range = document.as_ptr_range();
-            assert!(
-                piece.len() == 1 || range.contains(&piece.as_ptr()),
-                "it is a part of the document itself"
-            );
-            sizes.push(piece.len());
-            all.extend_from_slice(&piece);
+    /// The frames of a document between two texts, up to the error that ends them.
+    async fn frames(sealed: &Arc<SealedEntry>) -> (Vec<Bytes>, Option<io::Error>) {
+        let parts = Parts::of(Bytes::from_static(b"a"), sealed, Bytes::from_static(b"z"));
+        let mut body = Box::pin(parts);
+        assert_eq!(body.size_hint().exact(), Some(sealed.entry().document.length() as u64 + 2));
+        let mut frames = Vec::new();
+        loop {
+            match std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+                Some(Ok(frame)) => frames.push(frame.into_data().unwrap()),
+                Some(Err(error)) => return (frames, Some(error)),
+                None => return (frames, None),
+            }
         }
-        assert_eq!(sizes, [1, PIECE_BYTES, PIECE_BYTES, PIECE_BYTES, 5, 1]);
-        assert_eq!(all.len(), document.len() + 2);
+    }
+
+    fn large() -> Arc<SealedEntry> {
+        let text = format!(r#"{{"x":"{}"}}"#, "y".repeat(3 * PIECE_BYTES));
+        let document = Document::canonicalize(text.as_bytes()).unwrap();
+        Entry { document, ..entry("a", 1) }.seal()
+    }
+
+    #[tokio::test]
+    async fn a_document_in_memory_is_sent_as_it_is_without_a_copy() {
+        let sealed = large();
+        let Encoded::Held(document) = sealed.document() else { panic!("it is in memory") };
+        let (frames, error) = frames(&sealed).await;
+        assert!(error.is_none());
+        let sizes: Vec<_> = frames.iter().map(Bytes::len).collect();
+        assert_eq!(sizes, [1, PIECE_BYTES, PIECE_BYTES, PIECE_BYTES, document.len() - 3 * PIECE_BYTES, 1]);
+        let range = document.as_ptr_range();
+        let is_part = |piece: &Bytes| piece.len() == 1 || range.contains(&piece.as_ptr());
+        assert!(frames.iter().all(is_part), "each is a part of the document itself");
+        assert_eq!(frames.concat(), [b"a", &document[..], b"z"].concat());
+    }
+
+    #[derive(Debug)]
+    struct File(Vec<u8>);
+
+    impl Source for File {
+        fn read_now(&self, bytes: &mut [u8], offset: u64) -> Option<io::Result<()>> {
+            Some(self.read(bytes, offset))
+        }
+
+        fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+            let from = usize::try_from(offset).unwrap();
+            bytes.copy_from_slice(&self.0[from..from + bytes.len()]);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_document_on_disk_is_sent_in_pieces_and_never_whole_once_it_is_damaged() {
+        let sealed = large();
+        let encoded = sealed.checked().unwrap().to_vec();
+        let whole = frames(&sealed).await.0.concat();
+        sealed.stored_at(Arc::new(File(encoded.clone())), 0);
+        sealed.evict();
+        assert_eq!(frames(&sealed).await.0.concat(), whole);
+        let mut bad = encoded;
+        *bad.last_mut().unwrap() ^= 1;
+        sealed.stored_at(Arc::new(File(bad)), 0);
+        let (sent, error) = frames(&sealed).await;
+        assert!(sent.concat().len() < whole.len() - 1);
+        assert!(error.unwrap().to_string().contains("blueprint a at version 1 was changed"));
     }
 }

@@ -26,7 +26,7 @@ use std::collections::HashSet;
 
 use crate::{
     clock::Timestamp,
-    entry::Entry,
+    entry::EntryHeader,
     limits,
     lineage::Genesis,
     names::{BlueprintId, RegisterDigest, Version},
@@ -150,7 +150,7 @@ impl Sequence {
         self.number + 1
     }
 
-    fn take(&mut self, entry: &Entry) -> Result<(), Problem> {
+    fn take(&mut self, entry: &EntryHeader) -> Result<(), Problem> {
         let number = self.next_number();
         if number > self.stated {
             return Err(Problem::Count { stated: self.stated, actual: number });

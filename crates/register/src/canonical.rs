@@ -14,16 +14,49 @@ use super::{limits, names::Checksum};
 
 pub(crate) use numbers::Inexact;
 
+/// What identifies a document without its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    checksum: Checksum,
+    length: usize,
+}
+
+impl Fingerprint {
+    /// SHA-256 of the bytes.
+    #[must_use]
+    pub const fn checksum(&self) -> Checksum {
+        self.checksum
+    }
+
+    /// Length of the document, bytes.
+    #[must_use]
+    pub const fn length(&self) -> usize {
+        self.length
+    }
+}
+
+impl AsRef<Self> for Fingerprint {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 /// A blueprint document: its exact bytes and their checksum.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Document {
     bytes: Bytes,
-    checksum: Checksum,
+    fingerprint: Fingerprint,
+}
+
+impl AsRef<Fingerprint> for Document {
+    fn as_ref(&self) -> &Fingerprint {
+        &self.fingerprint
+    }
 }
 
 impl fmt::Debug for Document {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Document({} bytes, {})", self.bytes.len(), self.checksum)
+        write!(f, "Document({} bytes, {})", self.bytes.len(), self.checksum())
     }
 }
 
@@ -51,14 +84,14 @@ impl Document {
     /// Bytes from another node or a store: hashed, not parsed.
     #[must_use]
     pub fn from_received(bytes: Bytes) -> Self {
-        Self { checksum: Checksum::of(&bytes), bytes }
+        let fingerprint = Fingerprint { checksum: Checksum::of(&bytes), length: bytes.len() };
+        Self { bytes, fingerprint }
     }
 
-    /// The same document as a slice of a buffer that ends with it, so that the bytes are not held twice.
-    pub(super) fn at_the_end_of(self, buffer: &Bytes) -> Self {
-        let begin = buffer.len().saturating_sub(self.bytes.len());
-        debug_assert_eq!(buffer[begin..], self.bytes);
-        Self { bytes: buffer.slice(begin..), ..self }
+    /// What identifies it.
+    #[must_use]
+    pub const fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
     }
 
     /// The bytes, exactly.
@@ -70,7 +103,7 @@ impl Document {
     /// SHA-256 of the bytes.
     #[must_use]
     pub const fn checksum(&self) -> Checksum {
-        self.checksum
+        self.fingerprint.checksum
     }
 }
 

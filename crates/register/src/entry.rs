@@ -1,28 +1,32 @@
 //! One entry of the register, its encoded form, and the rules every entry keeps (protocol section 3.3).
 
+mod encoded;
 mod sealed;
 
 use std::collections::BTreeMap;
 
 use sorcha_proto::REGISTER_ID;
 
-pub use self::sealed::SealedEntry;
+pub use self::{
+    encoded::{Encoded, Source},
+    sealed::SealedEntry,
+};
 use super::{
-    canonical::Document,
+    canonical::{Document, Fingerprint},
     limits,
     names::{BlueprintId, Checksum, InvalidField, Version, check_length},
 };
 use crate::clock::Timestamp;
 
-/// A published blueprint as the register holds it.
+/// A published blueprint, with its document or with what identifies that.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct Entry<D = Document> {
     /// Key; one entry per blueprint.
     pub blueprint_id: BlueprintId,
     /// Register-wide version of this entry's newest state; deprecation and reactivation take a new one (protocol D20).
     pub version: Version,
     /// The document; never changes once published.
-    pub document: Document,
+    pub document: D,
     /// Publication instant.
     pub published_at: Timestamp,
     /// Who published: user id or `system`.
@@ -36,6 +40,9 @@ pub struct Entry {
     /// W3C `traceparent` of the publication; empty when it was not traced.
     pub trace_parent: String,
 }
+
+/// An entry without the bytes of its document: what a register holds in memory.
+pub type EntryHeader = Entry<Fingerprint>;
 
 /// Why an entry is refused or found damaged.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +82,30 @@ impl Entry {
         check_length("publication_transaction_id", &self.transaction_id, limits::TRANSACTION_ID_CHARS)?;
         check_length("trace_parent", &self.trace_parent, limits::TRACE_PARENT_CHARS)?;
         check_metadata(&self.metadata)
+    }
+
+    /// The entry without the bytes of its document.
+    #[must_use]
+    pub fn header(self) -> EntryHeader {
+        let document = self.document.fingerprint();
+        self.with_document(document)
+    }
+}
+
+impl<D> Entry<D> {
+    /// The same entry with another form of its document.
+    pub(crate) fn with_document<E>(self, document: E) -> Entry<E> {
+        Entry {
+            blueprint_id: self.blueprint_id,
+            version: self.version,
+            document,
+            published_at: self.published_at,
+            published_by: self.published_by,
+            is_active: self.is_active,
+            transaction_id: self.transaction_id,
+            metadata: self.metadata,
+            trace_parent: self.trace_parent,
+        }
     }
 
     /// Time of the publication, or of the deprecation or reactivation after it: from the UUIDv7 transaction id, or the

@@ -124,10 +124,8 @@ pub fn examine(records: &[Record]) -> Examination {
         thread::available_parallelism().map_or(1, NonZero::get).min(records.len() / PER_THREAD).max(1);
     let size = records.len().div_ceil(threads).max(1);
     let checked: Vec<Vec<Result<Arc<SealedEntry>, Finding>>> = thread::scope(|scope| {
-        let workers: Vec<_> = records
-            .chunks(size)
-            .map(|chunk| scope.spawn(|| chunk.iter().map(check_record).collect()))
-            .collect();
+        let workers: Vec<_> =
+            records.chunks(size).map(|chunk| scope.spawn(|| chunk.iter().map(check).collect())).collect();
         workers
             .into_iter()
             .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
@@ -143,7 +141,11 @@ pub fn examine(records: &[Record]) -> Examination {
     examination
 }
 
-fn check_record(record: &Record) -> Result<Arc<SealedEntry>, Finding> {
+/// Decodes and checks one record.
+///
+/// # Errors
+/// The [`Finding`].
+pub fn check(record: &Record) -> Result<Arc<SealedEntry>, Finding> {
     let sealed = SealedEntry::decode(record.encoded.clone())
         .map_err(|error| Finding::at(record.version, None, Fault::Damaged(error.to_string())))?;
     let id = Some(sealed.entry().blueprint_id.clone());
@@ -156,7 +158,7 @@ fn check_record(record: &Record) -> Result<Arc<SealedEntry>, Finding> {
         ));
     }
     // Bytes that decode to the same entry but are not its encoding were changed too.
-    if sealed.encoded() != &record.encoded {
+    if sealed.encoded().held() != Some(&record.encoded) {
         return Err(Finding::at(record.version, id, Fault::Altered));
     }
     match record.leaf {

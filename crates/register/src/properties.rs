@@ -64,13 +64,13 @@ fn message() -> impl Strategy<Value = SystemRegisterEntry> {
 
 /// What every accepted entry satisfies.
 fn check_accepted(sealed: &SealedEntry) -> Result<(), TestCaseError> {
-    let entry = sealed.entry();
+    let entry = sealed.whole().unwrap();
     prop_assert!(entry.validate().is_ok());
     prop_assert!(entry.version > Version::ZERO);
     prop_assert!(BlueprintId::new(entry.blueprint_id.as_str()).is_ok());
-    let again = SealedEntry::decode(sealed.encoded().clone());
+    let again = SealedEntry::decode(sealed.checked().unwrap());
     prop_assert!(again.is_ok_and(|again| *again == *sealed), "its own encoding is another entry");
-    prop_assert_eq!(&*entry.clone().seal(), sealed);
+    prop_assert_eq!(&*entry.seal(), sealed);
     Ok(())
 }
 
@@ -95,7 +95,7 @@ proptest! {
         if let Ok(sealed) = SealedEntry::decode(message.encode_to_vec().into()) {
             check_accepted(&sealed)?;
             prop_assert_eq!(sealed.entry().blueprint_id.as_str(), message.blueprint_id.as_str());
-            prop_assert_eq!(sealed.entry().document.bytes(), &message.blueprint_document);
+            prop_assert_eq!(sealed.document().read().unwrap(), message.blueprint_document.clone());
         }
     }
 
@@ -104,7 +104,7 @@ proptest! {
         keys in vec(any::<u64>(), 12), unknown in 200..100_000u32, content in vec(any::<u8>(), 0..20)
     ) {
         let sealed = entry("a", 7).seal();
-        let mut parts = fields(sealed.encoded());
+        let mut parts = fields(&sealed.checked().unwrap());
         let mut extra = Vec::new();
         encoding::bytes::encode(unknown, &content, &mut extra);
         parts.push(extra);
@@ -120,15 +120,15 @@ proptest! {
         cut in any::<Index>(), tail in vec(any::<u8>(), 1..20)
     ) {
         let sealed = entry("a", 7).seal();
-        let shorter = sealed.encoded().slice(..cut.index(sealed.encoded().len()));
+        let shorter = sealed.checked().unwrap().slice(..cut.index(sealed.length()));
         if let Ok(decoded) = SealedEntry::decode(shorter) {
             prop_assert_ne!(decoded.leaf(), sealed.leaf());
         }
-        let longer = [&sealed.encoded()[..], &tail].concat();
+        let longer = [&sealed.checked().unwrap()[..], &tail].concat();
         if let Ok(decoded) = SealedEntry::decode(longer.into()) {
             check_accepted(&decoded)?;
             let same = decoded.leaf() == sealed.leaf();
-            prop_assert!(!same || decoded.encoded() == sealed.encoded(), "kept bytes that are not its encoding");
+            prop_assert!(!same || decoded.checked().unwrap() == sealed.checked().unwrap(), "kept bytes that are not its encoding");
         }
     }
 
@@ -139,7 +139,7 @@ proptest! {
         let good: Vec<_> = (1..=8).map(|v| entry(&format!("b{v}"), v).seal()).collect();
         let mut records: Vec<_> = good
             .iter()
-            .map(|s| Record { version: s.entry().version, encoded: s.encoded().clone(), leaf: Some(s.leaf()) })
+            .map(|s| Record { version: s.entry().version, encoded: s.checked().unwrap(), leaf: Some(s.leaf()) })
             .collect();
         for (record, index, value, what) in changes {
             let record = &mut records[record];
@@ -179,7 +179,7 @@ proptest! {
     #[test]
     fn a_stated_checksum_must_fit(document in vec(any::<u8>(), 1..60), stated in "sha256:[0-9a-f]{64}") {
         let sealed = entry("a", 1).seal();
-        let mut message = SystemRegisterEntry::decode(sealed.encoded().clone()).unwrap();
+        let mut message = SystemRegisterEntry::decode(sealed.checked().unwrap()).unwrap();
         (message.blueprint_document, message.checksum) = (document.into(), stated);
         let refused = SealedEntry::decode(message.encode_to_vec().into());
         prop_assert!(matches!(refused, Err(InvalidEntry::Checksum { .. })), "{:?}", refused);

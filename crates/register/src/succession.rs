@@ -14,7 +14,7 @@ pub use self::{
     whole::{Successor, differences},
 };
 use super::{
-    entry::{Entry, SealedEntry},
+    entry::{EntryHeader, SealedEntry},
     lineage::Genesis,
     names::{BlueprintId, Version},
     view::RegisterView,
@@ -102,13 +102,13 @@ impl Extension<'_> {
     }
 
     /// The contradiction of an entry whose version was passed: another blueprint has it, or none.
-    fn passed(&self, entry: &Entry, after: Version) -> Contradiction {
+    fn passed(&self, entry: &EntryHeader, after: Version) -> Contradiction {
         let taken = self.taken.values().find(|taken| taken.entry().version == entry.version).copied();
         passed(taken.or_else(|| self.held.at(entry.version)), entry, after)
     }
 }
 
-fn passed(owner: Option<&Arc<SealedEntry>>, entry: &Entry, after: Version) -> Contradiction {
+fn passed(owner: Option<&Arc<SealedEntry>>, entry: &EntryHeader, after: Version) -> Contradiction {
     let (id, version) = (entry.blueprint_id.clone(), entry.version);
     match owner.map(|owner| &owner.entry().blueprint_id) {
         Some(owner) if *owner != id => Contradiction::Taken { version, owner: owner.clone(), id },
@@ -117,7 +117,7 @@ fn passed(owner: Option<&Arc<SealedEntry>>, entry: &Entry, after: Version) -> Co
 }
 
 /// The first immutable field in which two entries of a blueprint differ, by its name on the wire.
-fn changed_field(held: &Entry, new: &Entry) -> Option<&'static str> {
+fn changed_field(held: &EntryHeader, new: &EntryHeader) -> Option<&'static str> {
     let fields = [
         ("blueprint_document", held.document == new.document),
         ("published_at", held.published_at == new.published_at),
@@ -129,7 +129,7 @@ fn changed_field(held: &Entry, new: &Entry) -> Option<&'static str> {
 
 /// The first field of the state in which two entries differ. The original contract has no `trace_parent`: entries that came by
 /// it have none.
-fn changed_state(held: &Entry, new: &Entry, by_original: bool) -> Option<&'static str> {
+fn changed_state(held: &EntryHeader, new: &EntryHeader, by_original: bool) -> Option<&'static str> {
     let lost = by_original && held.trace_parent.is_empty();
     let fields = [
         ("is_active", held.is_active == new.is_active),
@@ -140,7 +140,11 @@ fn changed_state(held: &Entry, new: &Entry, by_original: bool) -> Option<&'stati
 }
 
 /// Two entries of one blueprint have the same immutable fields, and at the same version all fields.
-fn check_same_blueprint(held: &Entry, new: &Entry, by_original: bool) -> Result<(), Contradiction> {
+fn check_same_blueprint(
+    held: &EntryHeader,
+    new: &EntryHeader,
+    by_original: bool,
+) -> Result<(), Contradiction> {
     let state = if held.version == new.version { changed_state(held, new, by_original) } else { None };
     match changed_field(held, new).or(state) {
         None => Ok(()),
@@ -154,7 +158,7 @@ fn check_same_blueprint(held: &Entry, new: &Entry, by_original: bool) -> Result<
 }
 
 /// A new version changes the state. Without transaction ids skipped states do not show.
-fn check_changed(held: &Entry, new: &Entry) -> Result<(), Contradiction> {
+fn check_changed(held: &EntryHeader, new: &EntryHeader) -> Result<(), Contradiction> {
     if changed_state(held, new, false).is_some() || new.transaction_id.is_empty() {
         return Ok(());
     }

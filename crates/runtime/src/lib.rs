@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod spans;
 pub mod traces;
 pub mod parsing;
+pub mod reading;
 pub mod shares;
 pub mod source;
 pub mod file_watch;

@@ -11,6 +11,7 @@ use opentelemetry::{
 use sorcha_register::{clock::Timestamp, succession::Contradiction};
 
 use self::instruments::Instruments;
+use super::reading;
 
 /// Handles to all instruments of one node; cheap to clone.
 #[derive(Clone, Debug)]
@@ -54,6 +55,7 @@ impl Metrics {
         for reason in Contradiction::LABELS {
             metrics.0.register_refused.add(0, &metrics.labels([("reason", reason.to_owned())]));
         }
+        metrics.observe_reads();
         metrics
     }
 
@@ -204,6 +206,25 @@ impl Metrics {
         gauge("http.token_file.fault", "1 while http.token_file is not sound, or gone", |(_, fault)| {
             fault.into()
         });
+    }
+
+    /// Has the reads of stored entries asked for at each scrape, by where they were found.
+    fn observe_reads(&self) {
+        let of = |from: &'static str| self.labels([("from", from.to_owned())]);
+        let labels = [of("memory"), of("file")];
+        let observe = move |observer: &dyn AsyncInstrument<u64>| {
+            for (count, labels) in reading::counts().into_iter().zip(&labels) {
+                observer.observe(count, labels);
+            }
+        };
+        self.0
+            .meter
+            .u64_observable_counter("entries.read")
+            .with_description(
+                "reads of stored entries, by where they were found: in memory or in the register's file",
+            )
+            .with_callback(observe)
+            .build();
     }
 
     /// A TLS handshake ended.

@@ -5,7 +5,7 @@ use std::{any::Any, borrow::Cow, fmt, time::Duration};
 
 use opentelemetry::trace::Status;
 use sorcha_register::{
-    entry::Entry,
+    entry::EntryHeader,
     limits,
     names::{PeerId, Version},
 };
@@ -84,7 +84,7 @@ pub fn set_active(blueprint_id: &str, is_active: bool) -> Span {
 }
 
 /// A peer applies a pushed entry; for [`super::receive_span`], which gives it its parent.
-pub(super) fn receive(entry: &Entry) -> Span {
+pub(super) fn receive(entry: &EntryHeader) -> Span {
     let blueprint_id = entry.blueprint_id.as_str();
     span!("peer.notification.receive", "server", blueprint_id, version = entry.version.get())
 }

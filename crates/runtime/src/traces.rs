@@ -13,7 +13,7 @@ use opentelemetry::{
     },
 };
 use opentelemetry_sdk::trace::SdkTracer;
-use sorcha_register::{entry::Entry, names::PeerId};
+use sorcha_register::{entry::EntryHeader, names::PeerId};
 use tracing::{Level, Metadata, Span, Subscriber, dispatcher, level_filters::LevelFilter};
 use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt as _};
 use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
@@ -75,7 +75,7 @@ pub fn trace_id(headers: &HeaderMap) -> Option<String> {
 
 /// The span in which a peer applies a pushed entry; part of the trace of its publication.
 #[must_use]
-pub fn receive_span(entry: &Entry) -> Span {
+pub fn receive_span(entry: &EntryHeader) -> Span {
     with_parent(spans::receive(entry), || Some(&entry.trace_parent))
 }
 
@@ -98,7 +98,7 @@ fn with_parent<'a>(span: Span, trace_parent: impl FnOnce() -> Option<&'a str>) -
 
 /// Records a peer's acknowledgement of a pushed entry in the trace of its publication: one span from the publication
 /// to now.
-pub fn acknowledged(entry: &Entry, peer: &PeerId, since_publication: Duration) {
+pub fn acknowledged(entry: &EntryHeader, peer: &PeerId, since_publication: Duration) {
     if entry.trace_parent.is_empty() {
         return;
     }
@@ -114,7 +114,7 @@ pub fn acknowledged(entry: &Entry, peer: &PeerId, since_publication: Duration) {
 fn export_acknowledgement(
     tracer: &SdkTracer,
     parent: SpanContext,
-    entry: &Entry,
+    entry: &EntryHeader,
     peer: &PeerId,
     took: Duration,
 ) {

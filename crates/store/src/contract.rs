@@ -150,7 +150,7 @@ async fn bytes_come_back_exactly(store: &dyn Store) {
     assert_eq!(loaded.findings, []);
     let back = loaded.view.get(&id("exact")).unwrap();
     assert_eq!(back, &published.entry);
-    assert_eq!(back.entry().document, draft("exact", json).document);
+    assert_eq!(back.whole().unwrap().document, draft("exact", json).document);
     assert_eq!(all(store).await, [published.entry]);
 }
 

@@ -17,6 +17,14 @@ pub(super) fn io_error(error: &io::Error) -> StoreError {
     }
 }
 
+/// An error of reading a stored entry.
+pub(super) fn read_error(error: &io::Error) -> StoreError {
+    match error.kind() {
+        ErrorKind::InvalidData | ErrorKind::UnexpectedEof => StoreError::Damaged(error.to_string()),
+        _ => io_error(error),
+    }
+}
+
 /// Adds the operation and the file to an error.
 pub(super) fn at_path(error: StoreError, doing: &str, path: &Path) -> StoreError {
     match error {

@@ -12,6 +12,10 @@ pub mod contract;
 mod disk;
 mod error;
 mod publication;
+mod reader;
+mod recent;
+#[cfg(feature = "mongo")]
+mod spill;
 
 pub mod journal;
 #[cfg(feature = "mongo")]
@@ -36,6 +40,9 @@ pub use self::{
     error::{Exchange, InItsPlace, StoreError},
     publication::{Draft, Publication, StateChange},
 };
+
+/// Bytes of the newest entries that a store keeps in memory, unless its options state others: `store.cache_bytes`.
+pub(crate) const CACHE_BYTES: u64 = 32 << 20;
 
 /// A peer's position, kept in the replica's own transaction (protocol section 6.7, ADR 31).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -42,7 +42,10 @@ pub mod test_server;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use async_trait::async_trait;
 use sorcha_config::MongoDb;
@@ -60,7 +63,24 @@ use self::{
     publish::Change,
     tail::Tail,
 };
-use super::{Checkpoint, Draft, Loaded, Publication, StateChange, Store, StoreError};
+use super::{
+    CACHE_BYTES, Checkpoint, Draft, Loaded, Publication, StateChange, Store, StoreError, spill::Spill,
+};
+
+/// Where a node keeps the documents that it has read from the database.
+#[derive(Clone, Debug)]
+pub struct Documents {
+    /// Directory of a file that holds them while the node runs.
+    pub directory: PathBuf,
+    /// Bytes of the newest entries that are kept in memory too.
+    pub cache_bytes: u64,
+}
+
+impl Default for Documents {
+    fn default() -> Self {
+        Self { directory: std::env::temp_dir(), cache_bytes: CACHE_BYTES }
+    }
+}
 
 /// A register in MongoDB.
 #[derive(Debug)]
@@ -104,7 +124,7 @@ impl MongoStore {
     /// # Errors
     /// As [`MongoStore::open`].
     pub async fn connect(uri: &str, config: &MongoDb) -> Result<Self, StoreError> {
-        Self::open(uri, config, &Env::system(Metrics::disabled())).await
+        Self::open(uri, config, Documents::default(), &Env::system(Metrics::disabled())).await
     }
 
     /// Connects, makes missing indexes, and probes the guarantees of the server. Must be called inside a Tokio runtime.
@@ -112,8 +132,14 @@ impl MongoStore {
     /// # Errors
     /// [`StoreError::Unavailable`] when no server answers in time or the user is refused: try again.
     /// [`StoreError::Internal`] when the connection string, an existing index or the server does not suffice.
-    pub async fn open(uri: &str, config: &MongoDb, env: &Env) -> Result<Self, StoreError> {
-        let db = Database::connect(uri, config).await?;
+    pub async fn open(
+        uri: &str,
+        config: &MongoDb,
+        documents: Documents,
+        env: &Env,
+    ) -> Result<Self, StoreError> {
+        let Documents { directory, cache_bytes } = documents;
+        let db = Database::connect(uri, config, Spill::new(&directory, cache_bytes)).await?;
         let damage = match db.create_indexes(&db.entries).await {
             Ok(()) => None,
             // Found by `load` too, entry by entry; but nothing may be published without the index.

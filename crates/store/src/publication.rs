@@ -76,13 +76,13 @@ pub struct StateChange {
 impl StateChange {
     /// The entry after the change, at a new version.
     #[must_use]
-    pub(crate) fn applied_to(&self, entry: &Entry, version: Version) -> Entry {
+    pub(crate) fn applied_to(&self, entry: Entry, version: Version) -> Entry {
         Entry {
             version,
             is_active: self.is_active,
             transaction_id: self.transaction_id.clone(),
             trace_parent: self.trace_parent.clone(),
-            ..entry.clone()
+            ..entry
         }
     }
 }

@@ -12,7 +12,7 @@ use sorcha_peer::dial::dialer;
 use sorcha_runtime::env::Env;
 use sorcha_store::{
     Store, journal,
-    mongo::{Claimant, MongoStore},
+    mongo::{Claimant, Documents, MongoStore},
 };
 use tokio::{net::TcpListener, sync::watch};
 
@@ -83,7 +83,9 @@ impl Starting {
 async fn open_store(config: &Config, env: &Env, role: Role) -> Result<Arc<dyn Store>, RunError> {
     match config.mongodb_uri()? {
         Some(uri) => {
-            let store = MongoStore::open(&uri, &config.store.mongodb, env).await?;
+            let documents =
+                Documents { directory: config.store.data_dir.clone(), cache_bytes: config.store.cache_bytes };
+            let store = MongoStore::open(&uri, &config.store.mongodb, documents, env).await?;
             store.claim(&claimant(config, role).await, env).await?;
             Ok(Arc::new(store))
         }

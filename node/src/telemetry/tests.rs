@@ -191,6 +191,7 @@ fn without_an_endpoint_nothing_is_traced() {
         dispatcher::with_default(&subscriber, || {
             let mut entry = entry("a", 1);
             entry.trace_parent = TRACE_PARENT.into();
+            let entry = entry.header();
             assert_eq!(receive_span(&entry).in_scope(current_trace_parent), "");
             acknowledged(&entry, &PeerId::new("edge-0").unwrap(), Duration::ZERO);
         });

@@ -30,8 +30,8 @@ type Entries = Pin<Box<dyn Stream<Item = Result<EncodedEntry, Status>> + Send>>;
 
 /// Serves the entries of a register until it is killed.
 pub(crate) async fn serve(data: &Path, port: u16) -> Result<()> {
-    let entries =
-        register::load(data).await?.iter().map(|sealed| EncodedEntry(sealed.encoded().clone())).collect();
+    let view = register::load(data).await?;
+    let entries = view.iter().map(|sealed| Ok(EncodedEntry(sealed.checked()?))).collect::<Result<_>>()?;
     let service = SystemRegisterSyncServer::new(Bare(Arc::new(entries)));
     Ok(GrpcServer::builder()
         .add_service(service)

@@ -55,7 +55,7 @@ async fn measure_one(bench: &Bench, entries: usize) -> Result<StartUp> {
     register::make(work.path(), entries).await?;
     let view = register::load(work.path()).await?;
     grow(&work.path().join(REPLICA_FILE), &view).await?;
-    let all: Vec<Bytes> = view.iter().map(|sealed| sealed.encoded().clone()).collect();
+    let all = view.iter().map(|sealed| sealed.checked()).collect::<Result<Vec<Bytes>, _>>()?;
     drop(view);
     let mut runs = Vec::new();
     for _ in 0..bench.scale.start_up.repetitions {

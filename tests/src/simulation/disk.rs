@@ -177,6 +177,7 @@ impl Disk {
 }
 
 /// The disk as one process sees it.
+#[derive(Clone)]
 pub struct Mounted {
     disk: Disk,
     user: u64,
@@ -263,6 +264,14 @@ impl Files for Mounted {
         let (state, result) = self.change_whole()?;
         if let Some(mut state) = state {
             state.rename(Naming::Renamed(from.to_owned(), to.to_owned()));
+        }
+        result
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let (state, result) = self.change_whole()?;
+        if let Some(mut state) = state {
+            state.rename(Naming::Removed(path.to_owned()));
         }
         result
     }

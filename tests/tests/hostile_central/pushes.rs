@@ -21,7 +21,7 @@ async fn a_full_sync_without_a_digest_or_cut_off_or_with_a_lower_head_is_refused
     let site = Site::new().await;
     let view = site.central.node.log.view();
     let active: Vec<_> = view.iter().filter(|sealed| sealed.entry().is_active).cloned().collect();
-    let all: Vec<_> = active.iter().map(|sealed| sealed.encoded().clone()).collect();
+    let all: Vec<_> = active.iter().map(|sealed| sealed.checked().unwrap()).collect();
     let lower = RegisterView::with_entries(view.genesis().cloned(), active[..2].to_vec(), Version::ZERO);
     let told = |stated| Script { stated, ..Script::of(all[..2].to_vec()) };
     let head = i64::MAX.to_string();

@@ -51,7 +51,7 @@ pub(crate) async fn again(data: &Path, store: Arc<dyn Store>, port: u16) -> Cent
 }
 
 pub(crate) fn entries(view: &RegisterView) -> Vec<Entry> {
-    view.iter().map(|sealed| sealed.entry().clone()).collect()
+    view.iter().map(|sealed| sealed.whole().unwrap()).collect()
 }
 
 pub(crate) fn version(number: i64) -> Version {
@@ -100,5 +100,5 @@ pub(crate) async fn peer_of(site: &Site, id: &str, at: SocketAddr, up_to: i64, p
 }
 
 pub(crate) fn encoded(entries: impl IntoIterator<Item = Entry>) -> Vec<Bytes> {
-    entries.into_iter().map(|entry| entry.seal().encoded().clone()).collect()
+    entries.into_iter().map(|entry| entry.seal().checked().unwrap()).collect()
 }

@@ -162,7 +162,7 @@ impl World {
     /// What the register holds under the id.
     pub(super) fn entry(&self) -> Option<Entry> {
         let id = BlueprintId::new(ID).unwrap();
-        self.centrals[0].node.log.view().get(&id).map(|sealed| sealed.entry().clone())
+        self.centrals[0].node.log.view().get(&id).map(|sealed| sealed.whole().unwrap())
     }
 
     /// Somebody else publishes.

@@ -178,7 +178,8 @@ async fn no_request_to_a_central_node_is_answered_with_a_fault() {
     let (router, node) = central(|config| config.http.insecure_writes = true).await;
     run(1500, &router, || {
         let view = node.log.view();
-        view.len() as i64 <= view.head().get() && view.iter().all(|entry| entry.entry().validate().is_ok())
+        view.len() as i64 <= view.head().get()
+            && view.iter().all(|entry| entry.whole().unwrap().validate().is_ok())
     });
     assert!(node.log.view().len() > 10, "some publications were good");
 }

@@ -254,7 +254,7 @@ fn a_bad_token_file_is_a_start_up_error_that_shows_no_token() {
         ("\u{fffe}\0", vec!["line 1"]),
         ("system: 0123456789abcdef", vec!["line 1", "`system`", "Kubernetes"]),
         ("ok: fedcba9876543210\nSystem:serviceaccount:ci:deployer-0123456789", vec!["line 2", "`system`"]),
-        ("a: 0123456789abcdef\nb: 0123456789abcdef", vec!["line 2", "already"]),
+        ("a: 0123456789abcdef\nb: 0123456789abcdef", vec!["line 2", "has the same token"]),
     ] {
         let message = refuse(content);
         assert!(parts.iter().all(|part| message.contains(part)), "{message}");

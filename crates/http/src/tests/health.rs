@@ -184,7 +184,7 @@ async fn a_central_node_whose_store_rewrites_what_it_serves_is_degraded_and_publ
         post(&router, "/api/system-register/publish", publication("a")).await.status,
         StatusCode::CREATED
     );
-    let mut rewritten = node.log.view().iter().next().unwrap().entry().clone();
+    let mut rewritten = node.log.view().iter().next().unwrap().whole().unwrap();
     rewritten.published_by = "mallory".into();
     rewritten.version = Version::new("version", 2).unwrap();
     node.log

@@ -94,7 +94,7 @@ async fn bad_queries_name_parameter_value_and_range() {
 async fn one_entry_embeds_its_document_and_raw_gives_its_bytes() {
     let (router, node) = peer(|_| ()).await;
     let path = format!("{LIST}/a");
-    let document = node.replica.view().iter().next().unwrap().entry().document.clone();
+    let document = node.replica.view().iter().next().unwrap().whole().unwrap().document;
     let reply = get(&router, &path).await;
     assert_eq!(reply.json()["blueprint"], serde_json::from_slice::<Value>(document.bytes()).unwrap());
     assert_eq!(reply.json()["checksum"], document.checksum().to_string());

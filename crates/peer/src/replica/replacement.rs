@@ -37,6 +37,11 @@ impl<'r> Replacement<'r> {
         Self { replica, incoming, gathered: Vec::new() }
     }
 
+    /// Whether what it takes is stored at once, and not held in memory until it is whole.
+    pub(crate) const fn is_stored(&self) -> bool {
+        self.incoming.is_some()
+    }
+
     /// Takes the next entries, ascending.
     ///
     /// # Errors

@@ -55,6 +55,8 @@ pub(super) enum Pulled {
     Complete(usize),
     /// The replica's digest would not be the central node's. Nothing was taken; a full sync shows what differs.
     Diverged,
+    /// What is newer does not fit into memory. Nothing was taken; a full sync stores it while it arrives.
+    TooMuch,
     /// The central node's register ends before the version held.
     Behind,
     /// This many entries came, but newer ones were pushed meanwhile: they are compared with those, too.
@@ -84,7 +86,10 @@ pub(super) async fn incremental(session: &LiveSession, news: &mut News) -> Resul
         let before = news.entries.len();
         let after = news.entries.last().unwrap_or(from).max(from);
         let mut stream = open(session, after, 0, false).await?;
-        receive(&mut stream, &mut news.entries).await?;
+        if !fits(receive(&mut stream, &mut news.entries).await)? {
+            *news = News::default();
+            return Ok(Pulled::TooMuch);
+        }
         if !capped(session, news.entries.len() - before) {
             break stream.snapshot;
         }
@@ -107,6 +112,14 @@ pub(super) async fn incremental(session: &LiveSession, news: &mut News) -> Resul
     }
     heard(session, snapshot);
     Ok(if is_behind { Pulled::Behind } else { Pulled::Complete(count) })
+}
+
+/// Whether what was received fits into memory.
+fn fits(received: Result<(), PullError>) -> Result<bool, PullError> {
+    match received {
+        Err(PullError::Refused(Contradiction::TooLarge { .. })) => Ok(false),
+        received => received.map(|()| true),
+    }
 }
 
 /// Fetches only what was found damaged or missing, and what is newer; then the whole replica must have the

@@ -120,7 +120,7 @@ impl Pulling {
         spans::finish(&span, elapsed, &outcome);
         let (entries, error) = match &outcome {
             Ok(Pulled::Complete(entries) | Pulled::Overtaken(entries)) => (*entries, None),
-            Ok(Pulled::Diverged | Pulled::Behind) => (0, None),
+            Ok(Pulled::Diverged | Pulled::TooMuch | Pulled::Behind) => (0, None),
             Err(error) => (0, Some(error.to_string())),
         };
         spans::blueprints(&span, entries);
@@ -194,6 +194,13 @@ impl Pulling {
             Ok(Pulled::Behind) => PullOutcome::Behind,
             Ok(Pulled::Diverged) => {
                 tracing::error!(central_node_id, "replica diverged; comparing all of it");
+                PullOutcome::Diverged
+            }
+            Ok(Pulled::TooMuch) => {
+                tracing::info!(
+                    central_node_id,
+                    "what is newer does not fit into memory; fetching everything anew"
+                );
                 PullOutcome::Diverged
             }
             Ok(Pulled::Overtaken(_)) => {

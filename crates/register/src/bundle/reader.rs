@@ -109,7 +109,7 @@ impl<R: Read> Reader<R> {
         let encoded = bytes::Bytes::from(encoded);
         let sealed = SealedEntry::decode(encoded.clone())
             .map_err(|source| refuse(Problem::Entry { number, source }))?;
-        if sealed.encoded() != &encoded {
+        if sealed.encoded().held() != Some(&encoded) {
             return Err(refuse(Problem::Encoding { number }));
         }
         self.sequence.take(sealed.entry()).map_err(refuse)?;

@@ -82,8 +82,8 @@ fn forged(header: &Header, entries: &[Arc<SealedEntry>]) -> Vec<u8> {
     bytes[head + 8..head + 40].copy_from_slice(header.digest.as_bytes());
     bytes[head + 40..head + 48].copy_from_slice(&header.count.to_be_bytes());
     for sealed in entries {
-        bytes.extend_from_slice(&u32::try_from(sealed.encoded().len()).unwrap().to_be_bytes());
-        bytes.extend_from_slice(sealed.encoded());
+        bytes.extend_from_slice(&u32::try_from(sealed.length()).unwrap().to_be_bytes());
+        bytes.extend_from_slice(&sealed.checked().unwrap());
     }
     bytes.extend_from_slice(&[0; 36]);
     rehash(&mut bytes);

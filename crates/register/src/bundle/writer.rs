@@ -2,7 +2,6 @@
 
 use std::io::Write;
 
-use bytes::Bytes;
 use ed25519_dalek::{Signer as _, SigningKey};
 use sha2::{Digest as _, Sha256};
 
@@ -10,7 +9,11 @@ use super::{
     ENTRY_BYTES, Header, MAGIC, NODE_ID_BYTES, Problem, SIGNED, Scope, Sequence, UNSIGNED, WriteError,
     signed_bytes,
 };
-use crate::{entry::SealedEntry, limits, names::check_length};
+use crate::{
+    entry::{Encoded, SealedEntry},
+    limits,
+    names::check_length,
+};
 
 /// A bundle that is being written, in small pieces: buffer the output.
 #[derive(Debug)]
@@ -70,7 +73,7 @@ impl<W: Write> Writer<W> {
     /// [`WriteError::Refused`] when it does not follow the one before, or is one too many.
     pub fn entry(&mut self, sealed: &SealedEntry) -> Result<(), WriteError> {
         self.sequence.take(sealed.entry()).map_err(WriteError::Refused)?;
-        self.put_sized("the entry", sealed.encoded(), ENTRY_BYTES)
+        self.put_sized("the entry", &sealed.checked()?, ENTRY_BYTES)
     }
 
     /// Begins a large entry without copying it: the caller sends the returned bytes after the output and passes them to
@@ -78,10 +81,10 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// As [`Writer::entry`].
-    pub fn begin(&mut self, sealed: &SealedEntry) -> Result<Bytes, WriteError> {
+    pub fn begin(&mut self, sealed: &SealedEntry) -> Result<Encoded, WriteError> {
         self.sequence.take(sealed.entry()).map_err(WriteError::Refused)?;
-        self.put_length("the entry", sealed.encoded(), ENTRY_BYTES)?;
-        Ok(sealed.encoded().clone())
+        self.put_length("the entry", sealed.length(), ENTRY_BYTES)?;
+        Ok(sealed.encoded())
     }
 
     /// Hashes bytes of an entry that the caller has sent.
@@ -116,16 +119,16 @@ impl<W: Write> Writer<W> {
     }
 
     fn put_sized(&mut self, what: &'static str, bytes: &[u8], max: usize) -> Result<(), WriteError> {
-        self.put_length(what, bytes, max)?;
+        self.put_length(what, bytes.len(), max)?;
         self.put(bytes)
     }
 
-    fn put_length(&mut self, what: &'static str, bytes: &[u8], max: usize) -> Result<(), WriteError> {
-        let refuse = || WriteError::Refused(Problem::TooLong { what, length: bytes.len() as u64, max });
-        if bytes.len() > max {
+    fn put_length(&mut self, what: &'static str, length: usize, max: usize) -> Result<(), WriteError> {
+        let refuse = || WriteError::Refused(Problem::TooLong { what, length: length as u64, max });
+        if length > max {
             return Err(refuse());
         }
-        let length = u32::try_from(bytes.len()).map_err(|_| refuse())?;
+        let length = u32::try_from(length).map_err(|_| refuse())?;
         self.put(&length.to_be_bytes())
     }
 }

@@ -1,6 +1,9 @@
 //! An entry with its encoding and its leaf: encoded once, then shared.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::{Message as _, encoding};
@@ -14,19 +17,20 @@ use super::{
         names::{BlueprintId, Leaf, Version},
         preview,
     },
-    Entry, InvalidEntry,
+    Encoded, Entry, EntryHeader, InvalidEntry, Source,
 };
 use crate::clock::Timestamp;
 
 /// Protobuf field number of `SystemRegisterEntry.blueprint_document`.
 const DOCUMENT_FIELD: u32 = 3;
+
 impl Entry {
     /// Encodes once, for every later use.
     #[must_use]
     pub fn seal(self) -> Arc<SealedEntry> {
         let header = header::encode(&self);
         let encoded = encode(&header, self.document.bytes());
-        Arc::new(SealedEntry::of(self, encoded, leaf_of(&header)))
+        Arc::new(SealedEntry::of(self.header(), encoded, leaf_of(&header)))
     }
 }
 
@@ -35,39 +39,99 @@ const BESIDE: usize = 1536;
 /// Memory of a key of the metadata and its value beside their text, bytes.
 const BESIDE_METADATA: usize = 160;
 
-/// An entry together with its encoded bytes and its leaf digest. Immutable, shared by reference.
+/// An entry together with its leaf digest and its encoding. Shared by reference; its content never changes.
+///
+/// Its fields stay in memory. The bytes of its encoding, document included, are in memory until a store has written them
+/// ([`SealedEntry::stored_at`]) and needs the room ([`SealedEntry::evict`]); from then on they are read from the store's file.
 #[derive(Debug)]
 pub struct SealedEntry {
-    entry: Entry,
-    encoded: Bytes,
+    entry: EntryHeader,
     leaf: Leaf,
+    /// Length of the encoding, bytes.
+    length: usize,
+    body: Mutex<Body>,
     /// Whether the document is JSON; computed on demand.
     is_json: OnceLock<bool>,
+}
+
+/// Where the encoding is: at one of both places at least.
+#[derive(Debug)]
+struct Body {
+    recent: Option<Arc<Recent>>,
+    stored: Option<Stored>,
+}
+
+#[derive(Debug)]
+struct Recent {
+    encoded: Bytes,
     /// The preview of the document; computed on demand.
     preview: OnceLock<Bytes>,
 }
 
+#[derive(Debug)]
+struct Stored {
+    source: Arc<dyn Source>,
+    offset: u64,
+}
+
 impl PartialEq for SealedEntry {
     fn eq(&self, other: &Self) -> bool {
-        self.entry == other.entry && self.encoded == other.encoded && self.leaf == other.leaf
+        // The leaf covers every byte of the encoding.
+        self.entry == other.entry && self.leaf == other.leaf
     }
 }
 
 impl Eq for SealedEntry {}
 
 impl SealedEntry {
-    /// An entry with its encoding, whose last bytes are the document.
-    fn of(entry: Entry, encoded: Bytes, leaf: Leaf) -> Self {
-        let document = entry.document.at_the_end_of(&encoded);
-        let entry = Entry { document, ..entry };
-        Self { entry, encoded, leaf, is_json: OnceLock::new(), preview: OnceLock::new() }
+    fn of(entry: EntryHeader, encoded: Bytes, leaf: Leaf) -> Self {
+        let length = encoded.len();
+        let recent = Some(Arc::new(Recent { encoded, preview: OnceLock::new() }));
+        let body = Mutex::new(Body { recent, stored: None });
+        Self { entry, leaf, length, body, is_json: OnceLock::new() }
     }
 
-    /// Memory of the entry, bytes: an upper bound, so that limits hold.
+    fn body(&self) -> MutexGuard<'_, Body> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Memory of the entry once its encoding is stored, bytes: an upper bound, so that limits hold.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        let parts = self.encoded.len() + BESIDE + self.entry.metadata.len() * BESIDE_METADATA;
+        let fields = self.length - self.entry.document.length();
+        let parts = fields + BESIDE + self.entry.metadata.len() * BESIDE_METADATA;
         u64::try_from(parts).unwrap_or(u64::MAX)
+    }
+
+    /// Memory of the entry while its document is in memory, bytes: an upper bound.
+    #[must_use]
+    pub fn memory_with_document(&self) -> u64 {
+        self.memory().saturating_add(self.entry.document.length() as u64)
+    }
+
+    /// Notes where a store has written the encoding.
+    pub fn stored_at(&self, source: Arc<dyn Source>, offset: u64) {
+        self.body().stored = Some(Stored { source, offset });
+    }
+
+    /// Forgets the bytes in memory, if the encoding is stored.
+    pub fn evict(&self) {
+        let mut body = self.body();
+        if body.stored.is_some() {
+            body.recent = None;
+        }
+    }
+
+    /// Whether a store has written the encoding.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        self.body().stored.is_some()
+    }
+
+    /// Whether the bytes are in memory.
+    #[must_use]
+    pub fn is_recent(&self) -> bool {
+        self.body().recent.is_some()
     }
 
     /// Decodes and checks an entry from the wire or a store.
@@ -106,19 +170,77 @@ impl SealedEntry {
         } else {
             encode(&header, entry.document.bytes())
         };
-        Ok(Arc::new(Self::of(entry, encoded, leaf)))
+        Ok(Arc::new(Self::of(entry.header(), encoded, leaf)))
     }
 
-    /// The entry.
+    /// The entry without its document.
     #[must_use]
-    pub const fn entry(&self) -> &Entry {
+    pub const fn entry(&self) -> &EntryHeader {
         &self.entry
+    }
+
+    /// Length of [`SealedEntry::encoded`], bytes.
+    #[must_use]
+    pub const fn length(&self) -> usize {
+        self.length
     }
 
     /// Its `SystemRegisterEntry` in protobuf.
     #[must_use]
-    pub const fn encoded(&self) -> &Bytes {
-        &self.encoded
+    pub fn encoded(&self) -> Encoded {
+        let body = self.body();
+        match (&body.recent, &body.stored) {
+            (Some(recent), _) => Encoded::Held(recent.encoded.clone()),
+            (None, Some(Stored { source, offset })) => {
+                let range = *offset..offset + self.length as u64;
+                Encoded::Stored { source: Arc::clone(source), range }
+            }
+            (None, None) => Encoded::Held(Bytes::new()),
+        }
+    }
+
+    /// Its document.
+    #[must_use]
+    pub fn document(&self) -> Encoded {
+        self.encoded().last(self.entry.document.length())
+    }
+
+    /// The entry with its document. It may wait for a disk.
+    ///
+    /// # Errors
+    /// As [`Encoded::read`]; [`io::ErrorKind::InvalidData`] where the stored document is not the one that was sealed.
+    pub fn whole(&self) -> io::Result<Entry> {
+        let document = Document::from_received(self.document().read()?);
+        if document.fingerprint() != self.entry.document {
+            return Err(self.damaged());
+        }
+        Ok(self.entry.clone().with_document(document))
+    }
+
+    /// The encoding, read and checked byte for byte. It may wait for a disk.
+    ///
+    /// # Errors
+    /// As [`SealedEntry::whole`].
+    pub fn checked(&self) -> io::Result<Bytes> {
+        let encoded = match self.encoded() {
+            Encoded::Held(encoded) => return Ok(encoded),
+            stored @ Encoded::Stored { .. } => stored.read()?,
+        };
+        match Self::decode(encoded.clone()) {
+            Ok(sealed) if sealed.leaf == self.leaf && sealed.encoded().len() == encoded.len() => Ok(encoded),
+            _ => Err(self.damaged()),
+        }
+    }
+
+    /// The error of an entry whose stored bytes are not those that were sealed.
+    #[must_use]
+    pub fn damaged(&self) -> io::Error {
+        let Entry { blueprint_id, version, .. } = &self.entry;
+        let why = format!(
+            "what is stored of blueprint {blueprint_id} at version {version} was changed since this node has read it; restart \
+             the node: it checks everything when it starts"
+        );
+        io::Error::new(io::ErrorKind::InvalidData, why)
     }
 
     /// As [`SealedEntry::is_json`], if that was called before.
@@ -127,23 +249,39 @@ impl SealedEntry {
         self.is_json.get().copied()
     }
 
-    /// Whether the document is JSON; a foreign central node may send others. The first call parses it.
-    #[must_use]
-    pub fn is_json(&self) -> bool {
+    /// Whether the document is JSON; a foreign central node may send others. The first call parses it, and may wait for a disk.
+    ///
+    /// # Errors
+    /// As [`Encoded::read`].
+    pub fn is_json(&self) -> io::Result<bool> {
+        if let Some(known) = self.known_as_json() {
+            return Ok(known);
+        }
+        let document = self.document().read()?;
         let is_json = |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
-        *self.is_json.get_or_init(|| std::str::from_utf8(self.entry.document.bytes()).is_ok_and(is_json))
+        Ok(*self.is_json.get_or_init(|| std::str::from_utf8(&document).is_ok_and(is_json)))
     }
 
-    /// As [`SealedEntry::preview`], if that was called before.
+    /// As [`SealedEntry::preview`], if that was called before and the bytes are still in memory.
     #[must_use]
-    pub fn known_preview(&self) -> Option<&Bytes> {
-        self.preview.get()
+    pub fn known_preview(&self) -> Option<Bytes> {
+        self.body().recent.as_ref()?.preview.get().cloned()
     }
 
-    /// The preview of the document for push notices, at most 4 KB. The first call parses the document.
-    #[must_use]
-    pub fn preview(&self) -> &Bytes {
-        self.preview.get_or_init(|| preview::of(self.entry.document.bytes()))
+    /// The preview of the document for push notices, at most 4 KB. The first call parses the document, and may wait for a disk.
+    ///
+    /// # Errors
+    /// As [`Encoded::read`].
+    pub fn preview(&self) -> io::Result<Bytes> {
+        let recent = self.body().recent.clone();
+        let of = |document: Encoded| document.read().map(|document| preview::of(&document));
+        match recent {
+            None => of(self.document()),
+            Some(recent) => match recent.preview.get() {
+                Some(known) => Ok(known.clone()),
+                None => of(self.document()).map(|made| recent.preview.get_or_init(|| made).clone()),
+            },
+        }
     }
 
     /// Its digest: covers every field and, through the checksum, every byte of the document.

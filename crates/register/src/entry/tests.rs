@@ -8,12 +8,13 @@ use crate::testing::entry;
 #[test]
 fn a_document_is_held_once_and_nothing_of_what_it_came_in() {
     let is_within = |sealed: &SealedEntry| {
-        sealed.encoded().as_ptr_range().contains(&sealed.entry().document.bytes().as_ptr())
+        let (encoded, document) = (sealed.checked().unwrap(), sealed.document().read().unwrap());
+        encoded.as_ptr_range().contains(&document.as_ptr())
     };
     let sealed = entry("a", 1).seal();
     assert!(is_within(&sealed));
     // An unknown field, 4 bytes: the entry is encoded again without it.
-    let received = [&[0xfa, 0x7f, 0x01, 0x00][..], sealed.encoded()].concat();
+    let received = [&[0xfa, 0x7f, 0x01, 0x00][..], &sealed.checked().unwrap()].concat();
     let decoded = SealedEntry::decode(received.into()).unwrap();
     assert!(decoded == sealed && is_within(&decoded));
 }
@@ -31,32 +32,32 @@ fn a_state_change_has_its_own_time() {
 #[test]
 fn sealed_and_decoded_are_the_same_without_a_copy() {
     let sealed = entry("a", 1).seal();
-    let decoded = SealedEntry::decode(sealed.encoded().clone()).unwrap();
+    let decoded = SealedEntry::decode(sealed.checked().unwrap()).unwrap();
     assert_eq!(decoded, sealed);
-    assert_eq!(decoded.encoded().as_ptr(), sealed.encoded().as_ptr());
+    assert_eq!(decoded.checked().unwrap().as_ptr(), sealed.checked().unwrap().as_ptr());
 }
 
 #[test]
 fn another_encoder_gives_the_same_leaf() {
     let sealed = entry("a", 1).seal();
-    let mut message = SystemRegisterEntry::decode(sealed.encoded().clone()).unwrap();
+    let mut message = SystemRegisterEntry::decode(sealed.checked().unwrap()).unwrap();
     message.checksum = String::new();
     let mut foreign = message.encode_to_vec();
     foreign.extend_from_slice(&[0xfa, 0x3e, 0x01, b'x']); // an unknown field, number 1007
     let decoded = SealedEntry::decode(foreign.into()).unwrap();
     assert_eq!(decoded.leaf(), sealed.leaf());
-    assert_eq!(decoded.encoded(), sealed.encoded());
+    assert_eq!(decoded.checked().unwrap(), sealed.checked().unwrap());
 }
 
 #[test]
 fn no_flipped_bit_goes_unnoticed() {
     let sealed = entry("a", 1).seal();
-    for bit in 0..sealed.encoded().len() * 8 {
-        let mut bytes = sealed.encoded().to_vec();
+    for bit in 0..sealed.length() * 8 {
+        let mut bytes = sealed.checked().unwrap().to_vec();
         bytes[bit / 8] ^= 1 << (bit % 8);
         let bytes = Bytes::from(bytes);
         if let Ok(decoded) = SealedEntry::decode(bytes.clone()) {
-            let noticed = decoded.leaf() != sealed.leaf() || decoded.encoded() != &bytes;
+            let noticed = decoded.leaf() != sealed.leaf() || decoded.checked().unwrap() != bytes;
             assert!(noticed, "bit {bit} flipped unnoticed");
         }
     }
@@ -75,7 +76,7 @@ fn limits_are_enforced_with_the_field_named() {
     for (field, break_it) in broken {
         let mut entry = entry("a", 1);
         break_it(&mut entry);
-        let message = SealedEntry::decode(entry.seal().encoded().clone()).unwrap_err().to_string();
+        let message = SealedEntry::decode(entry.seal().checked().unwrap()).unwrap_err().to_string();
         assert!(message.contains(field), "{field}: {message}");
     }
 }

@@ -8,7 +8,7 @@ fn version(number: i64) -> Version {
 fn records(count: i64) -> Vec<Record> {
     (1..=count)
         .map(|v| entry(&format!("b{v}"), v).seal())
-        .map(|s| Record { version: s.entry().version, encoded: s.encoded().clone(), leaf: Some(s.leaf()) })
+        .map(|s| Record { version: s.entry().version, encoded: s.checked().unwrap(), leaf: Some(s.leaf()) })
         .collect()
 }
 
@@ -36,7 +36,7 @@ fn every_kind_of_damage_is_named() {
     let mut altered = good.clone();
     let mut changed = entry("b3", 3);
     changed.published_by = "mallory".into();
-    altered[2].encoded = changed.seal().encoded().clone();
+    altered[2].encoded = changed.seal().checked().unwrap();
     assert_eq!(look(&altered), [(3, Fault::Altered)]);
 
     let mut swapped = good.clone();

@@ -98,6 +98,12 @@ impl Checksum {
         Self(sha2::Sha256::digest(document).into())
     }
 
+    /// The SHA-256 of a document.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// Parses `sha256:` and 64 lower-case hex digits (protocol D11).
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

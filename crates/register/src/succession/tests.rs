@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     canonical::Document,
     clock::Timestamp,
+    entry::Entry,
     testing::{entry, genesis},
 };
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sorcha_register::{entry::SealedEntry, lineage::Genesis, view::RegisterView};
 
 use super::{
-    super::{Checkpoint, StoreError},
+    super::{Checkpoint, StoreError, disk::read_error},
     file::{HEADER, JournalFile, Place},
     frame::{self, Chain, EntryMeta, Meta, START},
 };
@@ -29,6 +29,35 @@ pub(super) struct Mark {
     chain: Chain,
 }
 
+/// Entries that were appended one behind the other, and where the first one begins.
+pub(super) struct Appended {
+    pub(super) entries: Vec<Arc<SealedEntry>>,
+    pub(super) offset: u64,
+}
+
+impl Appended {
+    /// From now on they are read from this file.
+    pub(super) fn place(&self, file: &JournalFile) {
+        self.place_some(file, |_| true);
+    }
+
+    /// As [`Appended::place`], for the entries that are in no file yet. Nothing of those stays in memory but their fields.
+    pub(super) fn place_new(&self, file: &JournalFile) {
+        self.place_some(file, |sealed| !sealed.is_stored());
+        self.entries.iter().for_each(|sealed| sealed.evict());
+    }
+
+    fn place_some(&self, file: &JournalFile, wanted: impl Fn(&SealedEntry) -> bool) {
+        let (source, mut offset) = (file.source(), self.offset);
+        for sealed in &self.entries {
+            if wanted(sealed) {
+                sealed.stored_at(Arc::clone(&source), offset);
+            }
+            offset += sealed.length() as u64;
+        }
+    }
+}
+
 impl Appender {
     pub(super) fn at(file: JournalFile, end: u64, chain: Chain) -> Self {
         Self { file: Arc::new(file), end, chain }
@@ -47,34 +76,42 @@ impl Appender {
         self.end
     }
 
-    /// Appends a frame. After an error nothing is appended: the next frame overwrites the partial one.
-    fn append(&mut self, meta: &Meta, entries: &[Arc<SealedEntry>]) -> Result<(), StoreError> {
+    /// Appends a frame; entries that are in another file are copied from there. After an error nothing is appended: the next
+    /// frame overwrites the partial one.
+    fn append(&mut self, meta: &Meta, entries: Vec<Arc<SealedEntry>>) -> Result<Appended, StoreError> {
         let (mut buffer, chain) = frame::encode(&self.chain, meta);
+        let offset = self.end + buffer.len() as u64;
         let mut end = self.end;
-        for sealed in entries {
-            if buffer.len() + sealed.encoded().len() > BUFFER {
+        for sealed in &entries {
+            if buffer.len() + sealed.length() > BUFFER {
                 self.file.write(end, &buffer)?;
                 end += buffer.len() as u64;
                 buffer.clear();
             }
-            buffer.extend_from_slice(sealed.encoded());
+            let encoded = sealed.checked().map_err(|error| read_error(&error))?;
+            if encoded.len() > BUFFER {
+                self.file.write(end, &encoded)?;
+                end += encoded.len() as u64;
+            } else {
+                buffer.extend_from_slice(&encoded);
+            }
         }
         self.file.write(end, &buffer)?;
         (self.end, self.chain) = (end + buffer.len() as u64, chain);
-        Ok(())
+        Ok(Appended { entries, offset })
     }
 
     /// Appends a transaction.
     pub(super) fn commit(
         &mut self,
         genesis: Option<&Genesis>,
-        entries: &[Arc<SealedEntry>],
+        entries: Vec<Arc<SealedEntry>>,
         checkpoint: Option<&Checkpoint>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Appended, StoreError> {
         let meta = Meta {
             genesis: genesis.map(|genesis| genesis.bytes().to_vec()),
             checkpoint: checkpoint.map(frame::encode_checkpoint).transpose()?,
-            entries: metas(entries),
+            entries: metas(&entries),
             open: false,
         };
         self.append(&meta, entries)
@@ -91,14 +128,14 @@ impl Appender {
     }
 
     /// Appends some entries of a whole register.
-    pub(super) fn add(&mut self, entries: &[Arc<SealedEntry>]) -> Result<(), StoreError> {
-        self.append(&Meta { entries: metas(entries), open: true, ..Meta::default() }, entries)
+    pub(super) fn add(&mut self, entries: Vec<Arc<SealedEntry>>) -> Result<Appended, StoreError> {
+        self.append(&Meta { entries: metas(&entries), open: true, ..Meta::default() }, entries)
     }
 
     /// Appends all entries of a register.
-    pub(super) fn add_all(&mut self, view: &RegisterView) -> Result<(), StoreError> {
+    pub(super) fn add_all(&mut self, view: &RegisterView) -> Result<Vec<Appended>, StoreError> {
         let entries: Vec<_> = view.iter().cloned().collect();
-        entries.chunks(PER_FRAME).try_for_each(|some| self.add(some))
+        entries.chunks(PER_FRAME).map(|some| self.add(some.to_vec())).collect()
     }
 
     /// Ends a whole register, and makes it durable.
@@ -107,7 +144,7 @@ impl Appender {
         view: &RegisterView,
         checkpoint: Option<&Checkpoint>,
     ) -> Result<(), StoreError> {
-        self.commit(view.genesis().map(|genesis| &**genesis), &[], checkpoint)?;
+        self.commit(view.genesis().map(|genesis| &**genesis), Vec::new(), checkpoint)?;
         self.file.sync()?;
         self.file.note_durable(self.end)
     }

@@ -6,16 +6,14 @@
 
 use std::{
     io::{self, ErrorKind},
-    num::NonZero,
     path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
 };
 
-use bytes::Bytes;
+use sorcha_register::entry::Source;
 
 use super::{
     super::{
@@ -28,8 +26,6 @@ use super::{
 const MAGIC: &[u8; 16] = b"SORCHA-JOURNAL\0\x01";
 /// Where the first frame begins.
 pub(super) const HEADER: usize = MAGIC.len() + 16;
-/// Below this many bytes a second reading thread costs more than it saves.
-const PER_READER: usize = 4 * 1024 * 1024;
 
 /// A path on a file system.
 #[derive(Clone, Debug)]
@@ -38,7 +34,8 @@ pub(super) struct Place {
     pub(super) path: PathBuf,
 }
 
-/// A locked journal. One that was begun beside another and has not replaced it is emptied when it is dropped.
+/// A locked journal. One that was begun beside another and has not replaced it is removed when it is dropped; entries that were
+/// written to it are read as long as they are held.
 #[derive(Debug)]
 pub(super) struct JournalFile {
     medium: Box<dyn Medium>,
@@ -49,17 +46,19 @@ pub(super) struct JournalFile {
 impl Drop for JournalFile {
     fn drop(&mut self) {
         if *self.is_beside.get_mut()
-            && let Err(error) = self.truncate(0)
+            && let Err(error) = self.place.files.remove(&self.place.path)
         {
             tracing::warn!(file = %self.place.path.display(), %error, "room for a register that is not used is not given back");
         }
     }
 }
 
-pub(super) struct Content {
-    pub(super) bytes: Bytes,
+/// A journal as it is found at start.
+pub(super) struct Content<'f> {
+    pub(super) file: &'f JournalFile,
+    pub(super) length: u64,
     /// Damage below this offset is lost data; above it an unfinished write.
-    pub(super) durable: usize,
+    pub(super) durable: u64,
 }
 
 impl JournalFile {
@@ -69,7 +68,7 @@ impl JournalFile {
             let journal = Self::take(place.clone())?;
             let beside = place.beside();
             if beside.exists()? {
-                // Left by a killed process: emptied, unless another process has it open.
+                // Left by a killed process: removed, unless another process has it open.
                 drop(Self::beside(&place));
             }
             return Ok(journal);
@@ -152,47 +151,41 @@ impl JournalFile {
         self.medium.resize(end).map_err(|error| io_error(&error))
     }
 
-    fn length(&self) -> Result<usize, StoreError> {
-        let length = self.medium.length().map_err(|error| io_error(&error))?;
-        usize::try_from(length).map_err(|error| StoreError::Internal(error.to_string()))
+    /// The file for reading. It does not keep the file locked.
+    pub(super) fn source(&self) -> Arc<dyn Source> {
+        self.medium.source()
     }
 
-    /// Reads everything, on several threads when it is much.
-    pub(super) fn read(&self) -> Result<Content, StoreError> {
-        let length = self.length()?;
-        let mut bytes = vec![0; length];
-        let readers = thread::available_parallelism().map_or(1, NonZero::get).min(length / PER_READER).max(1);
-        let size = length.div_ceil(readers).max(1);
-        let mut parts = bytes.chunks_mut(size).zip((0..).step_by(size));
-        let first = parts.next();
-        thread::scope(|scope| {
-            let readers: Vec<_> =
-                parts.map(|(part, offset)| scope.spawn(move || self.medium.read(part, offset))).collect();
-            first.map_or(Ok(()), |(part, offset)| self.medium.read(part, offset))?;
-            let join = |reader: thread::ScopedJoinHandle<'_, io::Result<()>>| {
-                reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            readers.into_iter().try_for_each(join)
-        })
-        .map_err(|error| io_error(&error))?;
-        let durable = durable(&bytes).ok_or_else(|| {
+    /// Looks at what is there.
+    pub(super) fn content(&self) -> Result<Content<'_>, StoreError> {
+        let length = self.medium.length().map_err(|error| io_error(&error))?;
+        let mut header = [0; HEADER];
+        let found = if length < HEADER as u64 { None } else { Some(&mut header) };
+        let durable = match found {
+            None => None,
+            Some(header) => {
+                self.medium.source().read(header, 0).map_err(|error| io_error(&error))?;
+                durable(header)
+            }
+        };
+        let durable = durable.ok_or_else(|| {
             StoreError::Damaged(format!("{} is no register's journal", self.place.path.display()))
         })?;
-        Ok(Content { bytes: bytes.into(), durable })
+        Ok(Content { file: self, length, durable })
     }
 }
 
 /// How far the file was durable, by its record; `None` where it is no journal. An unreadable record counts as none.
-fn durable(bytes: &[u8]) -> Option<usize> {
+fn durable(bytes: &[u8]) -> Option<u64> {
     let rest = bytes.strip_prefix(MAGIC)?;
     let (note, rest) = rest.split_first_chunk::<8>()?;
     let (inverted, _) = rest.split_first_chunk::<8>()?;
     let (note, inverted) = (u64::from_le_bytes(*note), u64::from_le_bytes(*inverted));
     if note != !inverted {
         tracing::warn!("a register's journal has lost the note of how far it is durable");
-        return Some(HEADER);
+        return Some(HEADER as u64);
     }
-    usize::try_from(note).ok()
+    Some(note)
 }
 
 impl Place {

@@ -2,17 +2,21 @@
 
 use std::{
     fmt,
-    fs::{self, File, TryLockError},
+    fs::{self, File, Metadata, TryLockError},
     io,
     os::unix::fs::FileExt as _,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use sorcha_os::{
     folder,
     replace::{Target, permit_as},
 };
+use sorcha_register::entry::Source;
+
+use crate::reader::FileReader;
 
 /// What a journal needs of a file system.
 pub trait Files: fmt::Debug + Send + Sync {
@@ -43,6 +47,12 @@ pub trait Files: fmt::Debug + Send + Sync {
     /// As the operating system gives them.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Removes the name of a file. Who has it open still reads it. Not durable by itself.
+    ///
+    /// # Errors
+    /// As the operating system gives them.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
     /// Makes the names in the folder of this file durable.
     ///
     /// # Errors
@@ -57,8 +67,8 @@ pub trait Files: fmt::Debug + Send + Sync {
 pub trait Medium: fmt::Debug + Send + Sync {
     /// Length in bytes.
     fn length(&self) -> io::Result<u64>;
-    /// Fills a buffer from an offset on.
-    fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
+    /// The file for reading, by a handle of its own: it stays readable when this one is dropped, and does not keep it locked.
+    fn source(&self) -> Arc<dyn Source>;
     /// Writes all bytes at an offset.
     fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Truncates the file, or extends it with zeros.
@@ -91,7 +101,13 @@ impl Files for OsFiles {
             TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
             TryLockError::Error(error) => error,
         })?;
-        Ok(Box::new(file))
+        let opened = OsFile { file, reader: Arc::new(FileReader(File::open(path)?)) };
+        // Between both another process may have renamed a file to the path.
+        if is_same(&opened.file.metadata()?, &opened.reader.0.metadata()?) {
+            Ok(Box::new(opened))
+        } else {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -103,34 +119,48 @@ impl Files for OsFiles {
         fs::rename(from, to)
     }
 
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
     fn sync_names(&self, path: &Path) -> io::Result<()> {
         folder::sync(folder::of(path))
     }
 }
 
-impl Medium for File {
+/// A file that is locked, and once more for reading: a lock belongs to what was opened.
+#[derive(Debug)]
+struct OsFile {
+    file: File,
+    reader: Arc<FileReader>,
+}
+
+impl Medium for OsFile {
     fn length(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
-    fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        self.read_exact_at(bytes, offset)
+    fn source(&self) -> Arc<dyn Source> {
+        Arc::clone(&self.reader) as _
     }
 
     fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)
     }
 
     fn resize(&self, length: u64) -> io::Result<()> {
-        self.set_len(length)
+        self.file.set_len(length)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.sync_data()
+        self.file.sync_data()
     }
 
     fn is_at(&self, path: &Path) -> io::Result<bool> {
-        let (own, there) = (self.metadata()?, fs::metadata(path)?);
-        Ok((own.dev(), own.ino()) == (there.dev(), there.ino()))
+        Ok(is_same(&self.file.metadata()?, &fs::metadata(path)?))
     }
+}
+
+fn is_same(a: &Metadata, b: &Metadata) -> bool {
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
 }

@@ -55,7 +55,7 @@ impl EntryMeta {
         Self {
             version: sealed.entry().version.get(),
             leaf: Bytes::copy_from_slice(sealed.leaf().as_bytes()),
-            length: sealed.encoded().len() as u64,
+            length: sealed.length() as u64,
         }
     }
 }
@@ -89,29 +89,33 @@ pub(super) fn encode(before: &Chain, meta: &Meta) -> (Vec<u8>, Chain) {
 pub(super) struct Frame {
     pub(super) meta: Meta,
     /// Offset of its data.
-    pub(super) data: usize,
+    pub(super) data: u64,
     /// Offset of the next frame.
-    pub(super) next: usize,
+    pub(super) next: u64,
     pub(super) chain: Chain,
 }
 
-/// Reads the frame at an offset; `None` where there is no whole frame that continues the chain.
-pub(super) fn parse(bytes: &Bytes, at: usize, before: &Chain) -> Option<Frame> {
-    let rest = bytes.get(at..)?;
-    let (lengths, rest) = rest.split_at_checked(PREFIX - 32)?;
-    let (stated, rest) = rest.split_at_checked(32)?;
+/// Reads the frame at an offset of a file of this length; `None` where there is no whole frame that continues the chain.
+/// `read` gives bytes at an offset, if they are there.
+pub(super) fn parse(
+    length: u64,
+    mut read: impl FnMut(u64, usize) -> Option<Bytes>,
+    at: u64,
+    before: &Chain,
+) -> Option<Frame> {
+    let prefix = read(at, PREFIX)?;
+    let (lengths, stated) = prefix.split_at_checked(PREFIX - 32)?;
     let (meta, data) = lengths.split_at_checked(4)?;
     let meta = u32::from_le_bytes(meta.try_into().ok()?) as usize;
-    let data = usize::try_from(u64::from_le_bytes(data.try_into().ok()?)).ok()?;
-    let body = rest.get(..meta.min(MAX_META + 1)).filter(|_| meta <= MAX_META)?;
-    let chain = hash(before, lengths, body);
+    let data = u64::from_le_bytes(data.try_into().ok()?);
+    let body = read(at + PREFIX as u64, Some(meta).filter(|meta| *meta <= MAX_META)?)?;
+    let chain = hash(before, lengths, &body);
     if chain.as_slice() != stated {
         return None;
     }
-    let start = at + PREFIX + meta;
-    let next = start.checked_add(data).filter(|next| *next <= bytes.len())?;
-    let meta = Meta::decode(bytes.slice(start - meta..start)).ok()?;
-    Some(Frame { meta, data: start, next, chain })
+    let start = at + (PREFIX + meta) as u64;
+    let next = start.checked_add(data).filter(|next| *next <= length)?;
+    Some(Frame { meta: Meta::decode(body).ok()?, data: start, next, chain })
 }
 
 #[cfg(test)]
@@ -119,12 +123,20 @@ mod tests {
     use super::*;
     use sorcha_register::testing::entry;
 
+    fn parse(bytes: &[u8], at: u64, before: &Chain) -> Option<Frame> {
+        let read = |at: u64, length: usize| {
+            let at = usize::try_from(at).unwrap();
+            bytes.get(at..at.checked_add(length)?).map(Bytes::copy_from_slice)
+        };
+        super::parse(bytes.len() as u64, read, at, before)
+    }
+
     fn two_frames() -> (Vec<u8>, usize) {
         let entries = [entry("a", 1).seal(), entry("b", 2).seal()];
         let entry_metas = entries.iter().map(|e| EntryMeta::of(e)).collect();
         let meta = Meta { entries: entry_metas, open: true, ..Meta::default() };
         let (mut bytes, chain) = encode(&START, &meta);
-        entries.iter().for_each(|sealed| bytes.extend_from_slice(sealed.encoded()));
+        entries.iter().for_each(|sealed| bytes.extend_from_slice(&sealed.checked().unwrap()));
         let second = bytes.len();
         bytes.extend(encode(&chain, &Meta { checkpoint: Some(vec![7]), ..Meta::default() }).0);
         (bytes, second)
@@ -133,34 +145,36 @@ mod tests {
     #[test]
     fn frames_come_back_in_order_and_no_other_way() {
         let (bytes, second) = two_frames();
-        let bytes = Bytes::from(bytes);
         let first = parse(&bytes, 0, &START).unwrap();
-        assert_eq!((first.meta.entries.len(), first.meta.open, first.next), (2, true, second));
-        let last = parse(&bytes, second, &first.chain).unwrap();
-        assert_eq!(last.next, bytes.len());
+        assert_eq!((first.meta.entries.len(), first.meta.open, first.next), (2, true, second as u64));
+        let last = parse(&bytes, second as u64, &first.chain).unwrap();
+        assert_eq!(last.next, bytes.len() as u64);
         assert_eq!((last.meta.checkpoint, last.meta.open), (Some(vec![7]), false));
-        assert!(parse(&bytes, second, &START).is_none(), "a frame does not follow another one than its own");
-        assert!(parse(&bytes, bytes.len(), &last.chain).is_none());
+        assert!(
+            parse(&bytes, second as u64, &START).is_none(),
+            "a frame does not follow another one than its own"
+        );
+        assert!(parse(&bytes, bytes.len() as u64, &last.chain).is_none());
     }
 
     #[test]
     fn a_frame_that_is_cut_off_or_changed_is_none() {
         let (bytes, second) = two_frames();
         for end in 0..second {
-            assert!(parse(&Bytes::copy_from_slice(&bytes[..end]), 0, &START).is_none(), "cut at {end}");
+            assert!(parse(&bytes[..end], 0, &START).is_none(), "cut at {end}");
         }
-        let data = parse(&bytes.clone().into(), 0, &START).unwrap().data;
+        let data = usize::try_from(parse(&bytes, 0, &START).unwrap().data).unwrap();
         for bit in 0..data * 8 {
             let mut bad = bytes.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(parse(&bad.into(), 0, &START).is_none(), "bit {bit} flipped unnoticed");
+            assert!(parse(&bad, 0, &START).is_none(), "bit {bit} flipped unnoticed");
         }
     }
 
     proptest::proptest! {
         #[test]
-        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300), at in 0usize..400) {
-            drop(parse(&bytes.into(), at, &START));
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300), at in 0u64..400) {
+            drop(parse(&bytes, at, &START));
         }
     }
 }

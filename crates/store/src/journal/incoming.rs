@@ -14,7 +14,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use super::{
     super::{Checkpoint, Incoming, Loaded, StoreError},
     Shared,
-    appender::Appender,
+    appender::{Appended, Appender},
     file::Place,
 };
 
@@ -38,6 +38,8 @@ enum Way {
 
 struct Written {
     journal: Appender,
+    /// What was appended: entries of the register in use among them are read from there until this one takes its place.
+    appended: Vec<Appended>,
     view: RegisterView,
     /// Offset up to which an fsync was begun.
     begun: u64,
@@ -73,7 +75,8 @@ impl Beside {
 
 impl Written {
     fn begin(place: &Place) -> Result<Self, StoreError> {
-        Ok(Self { journal: Appender::beside(place)?, view: RegisterView::default(), begun: 0, syncing: None })
+        let journal = Appender::beside(place)?;
+        Ok(Self { journal, appended: Vec::new(), view: RegisterView::default(), begun: 0, syncing: None })
     }
 
     fn take_all(place: &Place, mut queue: mpsc::Receiver<Vec<Arc<SealedEntry>>>) -> Result<Self, StoreError> {
@@ -104,8 +107,10 @@ impl Written {
     }
 
     fn take(&mut self, piece: Vec<Arc<SealedEntry>>) -> Result<(), StoreError> {
-        self.journal.add(&piece)?;
-        self.view.apply(piece, Version::ZERO);
+        let appended = self.journal.add(piece)?;
+        appended.place_new(self.journal.file());
+        self.view.apply(appended.entries.clone(), Version::ZERO);
+        self.appended.push(appended);
         Ok(())
     }
 }
@@ -137,7 +142,7 @@ impl Incoming for Beside {
         checkpoint: Checkpoint,
         digest: Option<RegisterDigest>,
     ) -> Result<bool, StoreError> {
-        let (shared, Written { mut journal, mut view, .. }) = self.written().await?;
+        let (shared, Written { mut journal, appended, mut view, .. }) = self.written().await?;
         let mut writer = Arc::clone(&shared.writer).lock_owned().await;
         let work = move || {
             if let Some(genesis) = genesis {
@@ -149,7 +154,7 @@ impl Incoming for Beside {
             }
             journal.finish(&view, Some(&checkpoint))?;
             let state = Loaded { view, checkpoint: Some(checkpoint), findings: Vec::new() };
-            writer.switch_to(journal, state).map(|()| true)
+            writer.switch_to(journal, &appended, state).map(|()| true)
         };
         shared.options.run(work).await
     }

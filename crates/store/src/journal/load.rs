@@ -1,19 +1,21 @@
-//! Recovery of a journal at start. Pure: bytes in, a register and its findings out.
+//! Recovery of a journal at start: the file is read once, piece by piece, and every entry is checked on all cores.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use sorcha_register::{
-    integrity::{self, Examination, Fault, Finding, Record},
+    integrity::{Fault, Finding, Record},
     lineage::Genesis,
     names::{Leaf, Version},
     view::RegisterView,
 };
 
 use super::{
-    super::{Checkpoint, Loaded},
+    super::{Checkpoint, Loaded, StoreError},
+    checking::{Checking, Placed},
     file::{Content, HEADER},
     frame::{Chain, Frame, START, parse},
+    window::Window,
 };
 
 /// The register of a journal, and the end at which it goes on.
@@ -24,19 +26,23 @@ pub(super) struct Recovered {
 }
 
 /// Verifies everything up to the last whole transaction.
-pub(super) fn recover(content: &Content) -> Recovered {
-    let mut reading = Reading::new();
-    reading.read(&content.bytes, content.durable);
-    let Reading { records, genesis, checkpoint, mut findings, end, chain } = reading;
+pub(super) fn recover(content: &Content<'_>) -> Result<Recovered, StoreError> {
+    let mut window = Window::over(content);
+    let (reading, examination) = Checking::run(&window.source(), content.length, |checking| {
+        let mut reading = Reading::of(checking);
+        reading.read(&mut window, content.durable);
+        reading.ended()
+    });
+    window.failure()?;
+    let Read { genesis, checkpoint, mut findings, end, chain } = reading;
     if end < content.durable {
         let why = format!("the journal from byte {end} on, of which {} bytes were on disk", content.durable);
         findings.push(Finding::whole(Fault::Damaged(why)));
-    } else if end < content.bytes.len() {
-        let bytes = content.bytes.len() - end;
+    } else if end < content.length {
+        let bytes = content.length - end;
         tracing::warn!(bytes, "the end of the journal was not written whole; what it held is fetched again");
     }
-    let Examination { entries, findings: found } = integrity::examine(&records);
-    findings.extend(found);
+    findings.extend(examination.findings);
     let genesis = genesis.and_then(|bytes| match Genesis::verify(bytes) {
         Ok(genesis) => Some(Arc::new(genesis)),
         Err(error) => {
@@ -45,74 +51,93 @@ pub(super) fn recover(content: &Content) -> Recovered {
         }
     });
     let head = checkpoint.as_ref().map_or(Version::ZERO, |checkpoint: &Checkpoint| checkpoint.version);
-    let view = RegisterView::with_entries(genesis, entries, head);
-    Recovered { loaded: Loaded { view, checkpoint, findings }, end: end as u64, chain }
+    let view = RegisterView::with_entries(genesis, examination.entries, head);
+    Ok(Recovered { loaded: Loaded { view, checkpoint, findings }, end, chain })
 }
 
-/// The register of the frames read so far.
-struct Reading {
-    records: Vec<Record>,
+/// What was read beside the entries.
+struct Read {
     genesis: Option<Bytes>,
     checkpoint: Option<Checkpoint>,
     findings: Vec<Finding>,
     /// End of the last whole transaction, and the chain there.
-    end: usize,
+    end: u64,
     chain: Chain,
 }
 
-impl Reading {
-    const fn new() -> Self {
-        Self {
-            records: Vec::new(),
-            genesis: None,
-            checkpoint: None,
-            findings: Vec::new(),
-            end: HEADER,
-            chain: START,
-        }
+/// The register of the frames read so far.
+struct Reading<'c, 's> {
+    checking: &'c mut Checking<'s>,
+    read: Read,
+}
+
+impl<'c, 's> Reading<'c, 's> {
+    fn of(checking: &'c mut Checking<'s>) -> Self {
+        let read =
+            Read { genesis: None, checkpoint: None, findings: Vec::new(), end: HEADER as u64, chain: START };
+        Self { checking, read }
     }
 
-    fn read(&mut self, bytes: &Bytes, durable: usize) {
-        let (mut at, mut chain) = (HEADER, START);
+    fn ended(self) -> Read {
+        self.read
+    }
+
+    fn read(&mut self, window: &mut Window<'_>, durable: u64) {
+        let (mut at, mut chain) = (HEADER as u64, START);
         let mut whole = 0;
-        while let Some(frame) = parse(bytes, at, &chain) {
+        while let Some(frame) = parse(window.length(), |at, length| window.get(at, length), at, &chain) {
             (at, chain) = (frame.next, frame.chain);
-            let known = self.records.len();
-            self.take_entries(&frame, bytes);
             // A power cut may leave any part of a write without fsync, such as the beginning of a frame without its data.
-            if at > durable && !integrity::examine(&self.records[known..]).findings.is_empty() {
+            let is_sound = if at > durable {
+                let records = self.entries(&frame, window);
+                self.checking.take_now(records)
+            } else {
+                let records = self.entries(&frame, window);
+                self.checking.take(records);
+                true
+            };
+            if !is_sound {
                 break;
             }
             if !frame.meta.open {
-                (self.end, self.chain, whole) = (at, chain, self.records.len());
+                (self.read.end, self.read.chain, whole) = (at, chain, self.checking.len());
                 self.take_rest(frame);
             }
         }
-        self.records.truncate(whole);
+        self.checking.truncate(whole);
     }
 
-    fn take_entries(&mut self, frame: &Frame, bytes: &Bytes) {
-        // A reference count for each frame: threads that check entries would contend for a common one.
-        let mut data = Bytes::from_owner(bytes.slice(frame.data..frame.next));
+    /// The entries of a frame.
+    fn entries(&mut self, frame: &Frame, window: &mut Window<'_>) -> Vec<Placed> {
+        let mut records = Vec::with_capacity(frame.meta.entries.len());
+        let mut at = frame.data;
         for meta in &frame.meta.entries {
-            let length = usize::try_from(meta.length).ok().filter(|length| *length <= data.len());
+            let length = usize::try_from(meta.length).ok().filter(|_| meta.length <= frame.next - at);
             let (Ok(version), Some(length)) = (Version::new("version", meta.version), length) else {
                 let why = "a frame of the journal does not describe its own entries".to_owned();
-                return self.findings.push(Finding::whole(Fault::Damaged(why)));
+                self.read.findings.push(Finding::whole(Fault::Damaged(why)));
+                break;
             };
-            let (encoded, leaf) = (data.split_to(length), Leaf::from_slice(&meta.leaf));
-            self.records.push(Record { version, encoded, leaf });
+            // The window remembers why it can't read.
+            let Some(encoded) = window.get(at, length) else { break };
+            records.push(Placed {
+                record: Record { version, encoded, leaf: Leaf::from_slice(&meta.leaf) },
+                offset: at,
+            });
+            at += meta.length;
         }
+        records
     }
 
     fn take_rest(&mut self, frame: Frame) {
         if let Some(genesis) = frame.meta.genesis {
-            self.genesis = Some(genesis.into());
+            self.read.genesis = Some(genesis.into());
         }
         match frame.meta.checkpoint.map(|json| serde_json::from_slice(&json)) {
-            Some(Ok(checkpoint)) => self.checkpoint = Some(checkpoint),
+            Some(Ok(checkpoint)) => self.read.checkpoint = Some(checkpoint),
             Some(Err(error)) => {
-                self.findings.push(Finding::whole(Fault::Damaged(format!("the sync checkpoint: {error}"))));
+                let why = format!("the sync checkpoint: {error}");
+                self.read.findings.push(Finding::whole(Fault::Damaged(why)));
             }
             None => {}
         }

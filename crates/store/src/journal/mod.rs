@@ -7,6 +7,7 @@
 //! start.
 
 mod appender;
+mod checking;
 mod file;
 mod files;
 mod frame;
@@ -16,6 +17,7 @@ mod open;
 mod publish;
 #[cfg(any(test, feature = "testing"))]
 mod testing;
+mod window;
 mod writer;
 
 use std::{
@@ -41,7 +43,7 @@ pub use self::{
     open::open_replica,
 };
 use super::{
-    Checkpoint, Draft, Incoming, Loaded, Publication, StateChange, Store, StoreError,
+    CACHE_BYTES, Checkpoint, Draft, Incoming, Loaded, Publication, StateChange, Store, StoreError,
     disk::{closed, run_blocking},
 };
 
@@ -58,13 +60,15 @@ const INLINE_BYTES: usize = 64 * 1024;
 pub struct Options {
     /// A replica's batches are fsynced within this time.
     pub flush_within: Duration,
+    /// Bytes of the newest entries that are kept in memory.
+    pub cache_bytes: u64,
     /// Does everything on the calling task instead of the blocking pool, for deterministic simulation.
     pub inline: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { flush_within: Duration::from_secs(1), inline: false }
+        Self { flush_within: Duration::from_secs(1), cache_bytes: CACHE_BYTES, inline: false }
     }
 }
 
@@ -169,7 +173,7 @@ impl Store for JournalStore {
     }
 
     async fn apply(&self, entries: Vec<Arc<SealedEntry>>, checkpoint: Checkpoint) -> Result<(), StoreError> {
-        let size: usize = entries.iter().map(|sealed| sealed.encoded().len()).sum();
+        let size: usize = entries.iter().map(|sealed| sealed.length()).sum();
         let mut writer = Arc::clone(&self.0.writer).lock_owned().await;
         let work = move || writer.apply(entries, checkpoint);
         // File and memory change together: without an await between them, or in a task that is not dropped.

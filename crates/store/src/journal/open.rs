@@ -49,7 +49,7 @@ impl JournalStore {
 
     pub(super) fn over(place: Place, options: Options, journal: Appender, loaded: Loaded) -> Self {
         let (state, seen) = watch::channel(Arc::new(loaded));
-        let writer = Arc::new(Mutex::new(Writer::new(place.clone(), journal, state)));
+        let writer = Arc::new(Mutex::new(Writer::new(place.clone(), journal, state, options.cache_bytes)));
         let (waiting, flush_due) = (sync::Mutex::default(), AtomicBool::new(false));
         Self(Arc::new(Shared { place, options, writer, waiting, state: seen, flush_due }))
     }
@@ -93,16 +93,17 @@ pub(super) fn open_file(place: &Place) -> Result<(Appender, Loaded), StoreError>
     let file = JournalFile::open(place.clone())?;
     // The process that renamed it may have been killed before its name was durable.
     place.sync_names()?;
-    let content = file.read()?;
-    let Recovered { loaded, end, chain } = recover(&content);
+    let content = file.content()?;
+    let (length, durable) = (content.length, content.durable);
+    let Recovered { loaded, end, chain } = recover(&content)?;
     // A damaged file stays unchanged for examination, until the register is replaced.
     if loaded.findings.is_empty() {
         // An unfinished frame must not precede new ones.
-        if end < content.bytes.len() as u64 {
+        if end < length {
             file.truncate(end)?;
         }
         // Writes of a killed process may not be on disk yet.
-        if content.durable as u64 != end {
+        if durable != end {
             file.sync()?;
             file.note_durable(end)?;
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sorcha_register::{entry::SealedEntry, lineage::Genesis, names::Version};
 use tokio::sync::oneshot;
 
-use super::super::{Draft, Loaded, Publication, StateChange, StoreError, next_version};
+use super::super::{Draft, Loaded, Publication, StateChange, StoreError, disk::read_error, next_version};
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -93,7 +93,7 @@ impl Group {
     fn add(&mut self, reply: Reply<Publication>, decision: Result<Publication, StoreError>) {
         if let Ok(Publication { entry, changed: true }) = &decision {
             let former = self.loaded.view.get(&entry.entry().blueprint_id);
-            self.superseded += former.map_or(0, |former| former.encoded().len() as u64);
+            self.superseded += former.map_or(0, |former| former.length() as u64);
             self.loaded.view.apply(vec![Arc::clone(entry)], Version::ZERO);
             self.entries.push(Arc::clone(entry));
         }
@@ -114,7 +114,7 @@ fn refuse_if_damaged(loaded: &Loaded) -> Result<(), StoreError> {
 fn publish(loaded: &Loaded, draft: Draft) -> Result<Publication, StoreError> {
     refuse_if_damaged(loaded)?;
     match loaded.view.get(&draft.blueprint_id) {
-        Some(present) if present.entry().document == draft.document => {
+        Some(present) if present.entry().document == draft.document.fingerprint() => {
             Ok(Publication { entry: Arc::clone(present), changed: false })
         }
         Some(present) => {
@@ -137,6 +137,7 @@ fn set_active(loaded: &Loaded, change: &StateChange) -> Result<Publication, Stor
     if present.entry().is_active == change.is_active {
         return Ok(Publication { entry: Arc::clone(present), changed: false });
     }
-    let entry = change.applied_to(present.entry(), next_version(loaded.view.head())?).seal();
+    let whole = present.whole().map_err(|error| read_error(&error))?;
+    let entry = change.applied_to(whole, next_version(loaded.view.head())?).seal();
     Ok(Publication { entry, changed: true })
 }

@@ -7,6 +7,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use sorcha_register::entry::Source;
+
 use super::{
     JournalStore, Options, REGISTER_FILE, StoreError,
     file::Place,
@@ -59,7 +61,24 @@ impl Files for MemoryFiles {
         Ok(())
     }
 
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        locked(&self.0).remove(path).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
     fn sync_names(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Source for MemoryFile {
+    fn read_now(&self, bytes: &mut [u8], offset: u64) -> Option<io::Result<()>> {
+        Some(self.read(bytes, offset))
+    }
+
+    fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        let (content, at) = (locked(&self.0), position(offset)?);
+        let found = content.get(at..).and_then(|rest| rest.get(..bytes.len()));
+        bytes.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
 }
@@ -69,11 +88,8 @@ impl Medium for MemoryFile {
         Ok(locked(&self.0).len() as u64)
     }
 
-    fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        let (content, at) = (locked(&self.0), position(offset)?);
-        let found = content.get(at..).and_then(|rest| rest.get(..bytes.len()));
-        bytes.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
+    fn source(&self) -> Arc<dyn Source> {
+        Arc::new(Self(Arc::clone(&self.0)))
     }
 
     fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

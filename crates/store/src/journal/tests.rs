@@ -184,7 +184,7 @@ async fn batches_that_are_not_inline_are_the_same() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&file(&directory)).await;
     let entries: Vec<_> = (1..=1000).map(|number| sealed(&format!("n{number}"), number)).collect();
-    assert!(entries.iter().map(|entry| entry.encoded().len()).sum::<usize>() > INLINE_BYTES);
+    assert!(entries.iter().map(|entry| entry.length()).sum::<usize>() > INLINE_BYTES);
     store.apply(entries, checkpoint(1000)).await.unwrap();
     let before = store.load().await.unwrap();
     drop(store);

@@ -9,8 +9,9 @@ use super::{
     super::{
         Checkpoint, Loaded, StoreError,
         disk::{at_path, io_error},
+        recent::RecentEntries,
     },
-    appender::Appender,
+    appender::{Appended, Appender},
     file::{JournalFile, Place},
     publish::{Group, Op},
 };
@@ -32,12 +33,30 @@ pub(super) struct Writer {
     patient_until: u64,
     /// The rename of the file is not durable, so no write is.
     name_is_due: bool,
+    /// Appended since the last fsync: in memory until the next one.
+    unsynced: Vec<Appended>,
+    recent: RecentEntries,
 }
 
 impl Writer {
-    pub(super) fn new(place: Place, journal: Appender, state: watch::Sender<Arc<Loaded>>) -> Self {
+    pub(super) fn new(
+        place: Place,
+        journal: Appender,
+        state: watch::Sender<Arc<Loaded>>,
+        cache_bytes: u64,
+    ) -> Self {
         let live = bytes_of(&state.borrow().view);
-        Self { place, journal, state, live, suspect: false, patient_until: 0, name_is_due: false }
+        Self {
+            place,
+            journal,
+            state,
+            live,
+            suspect: false,
+            patient_until: 0,
+            name_is_due: false,
+            unsynced: Vec::new(),
+            recent: RecentEntries::new(cache_bytes),
+        }
     }
 
     fn now(&self) -> Arc<Loaded> {
@@ -52,7 +71,8 @@ impl Writer {
     ) -> Result<(), StoreError> {
         self.settle()?;
         let (entries, live) = self.newer(entries);
-        self.journal.commit(None, &entries, Some(&checkpoint))?;
+        let appended = self.journal.commit(None, entries.clone(), Some(&checkpoint))?;
+        self.unsynced.push(appended);
         self.live = live;
         // In place, unless a reader keeps the previous value.
         self.state.send_modify(|state| {
@@ -90,14 +110,16 @@ impl Writer {
     fn store(&mut self, group: &Group) -> Result<(), StoreError> {
         self.settle()?;
         let before = self.journal.mark();
-        self.journal.commit(group.genesis.as_deref(), &group.entries, None)?;
+        let appended = self.journal.commit(group.genesis.as_deref(), group.entries.clone(), None)?;
         if let Err(error) = self.journal.file().sync() {
             self.suspect = true;
             // It is not acknowledged, so it must not be there after a restart.
             drop(self.journal.back_to(before));
             return Err(error);
         }
-        let added: u64 = group.entries.iter().map(|sealed| sealed.encoded().len() as u64).sum();
+        appended.place(self.journal.file());
+        let added: u64 = appended.entries.iter().map(|sealed| sealed.length() as u64).sum();
+        self.recent.extend(appended.entries);
         self.live = (self.live + added).saturating_sub(group.superseded);
         // Without the record the next start verifies more; the entries are durable.
         if let Err(error) = self.journal.file().note_durable(self.journal.end()) {
@@ -112,8 +134,8 @@ impl Writer {
         entries.retain(|new| match state.view.get(&new.entry().blueprint_id) {
             Some(old) if old.entry().version >= new.entry().version => false,
             old => {
-                let superseded = old.map_or(0, |old| old.encoded().len());
-                live = live.saturating_add(new.encoded().len() as u64).saturating_sub(superseded as u64);
+                let superseded = old.map_or(0, |old| old.length());
+                live = live.saturating_add(new.length() as u64).saturating_sub(superseded as u64);
                 true
             }
         });
@@ -133,16 +155,26 @@ impl Writer {
 
     fn rewrite(&mut self, state: Loaded) -> Result<(), StoreError> {
         let mut journal = Appender::beside(&self.place)?;
-        journal.add_all(&state.view)?;
+        let appended = journal.add_all(&state.view)?;
         journal.finish(&state.view, state.checkpoint.as_ref())?;
-        self.switch_to(journal, state)
+        self.switch_to(journal, &appended, state)
     }
 
     /// Replaces this journal by a finished one. After the rename all writes go to the new file: the old one has no name any more.
     /// An error after the rename means that a power cut may undo it; nothing is acknowledged until the name is durable.
-    pub(super) fn switch_to(&mut self, journal: Appender, state: Loaded) -> Result<(), StoreError> {
+    pub(super) fn switch_to(
+        &mut self,
+        journal: Appender,
+        appended: &[Appended],
+        state: Loaded,
+    ) -> Result<(), StoreError> {
         journal.file().take_name_of(&self.place)?;
         self.name_is_due = true;
+        self.unsynced.clear();
+        for some in appended {
+            some.place(journal.file());
+            self.recent.extend(some.entries.iter().cloned());
+        }
         self.journal = journal;
         self.live = bytes_of(&state.view);
         (self.suspect, self.patient_until) = (false, 0);
@@ -169,7 +201,7 @@ impl Writer {
                  back",
                 self.place.path.display()
             ))),
-            // The register is in memory.
+            // The documents stay readable: this process has the file open.
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 tracing::error!(file = %self.place.path.display(), "the register's file was removed while this node runs; it is written anew");
                 self.renew()
@@ -219,10 +251,15 @@ impl Writer {
         }
         self.suspect |= outcome.is_err();
         outcome?;
+        let durable = self.unsynced.iter().take_while(|appended| appended.offset < end).count();
+        for appended in self.unsynced.drain(..durable) {
+            appended.place(file);
+            self.recent.extend(appended.entries);
+        }
         file.note_durable(end)
     }
 }
 
 fn bytes_of(view: &RegisterView) -> u64 {
-    view.iter().map(|sealed| sealed.encoded().len() as u64).sum()
+    view.iter().map(|sealed| sealed.length() as u64).sum()
 }

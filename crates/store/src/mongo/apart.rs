@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use mongodb::bson::doc;
 use sorcha_register::{
-    entry::{Entry, SealedEntry},
+    entry::{Entry, EntryHeader, SealedEntry},
     names::{BlueprintId, Version},
 };
 
@@ -18,11 +18,11 @@ use super::{
     entry_codec::{Stored, binary, decode, entry_hash},
     errors::Failure,
 };
-use crate::Publication;
+use crate::{Publication, disk::read_error};
 
 impl MongoStore {
     /// Whether another blueprint has had an entry's version.
-    async fn is_given_twice(&self, entry: &Entry) -> Outcome<bool> {
+    async fn is_given_twice(&self, entry: &EntryHeader) -> Outcome<bool> {
         let others = doc! { "versions": entry.version.get(), "_id": { "$ne": entry.blueprint_id.as_str() } };
         Ok(self.db.bounded(self.db.entries.find_one(others)).await?.is_some())
     }
@@ -46,7 +46,8 @@ impl MongoStore {
         if stored.sealed.entry().version != from {
             return Ok(stored.sealed);
         }
-        let moved = Entry { version: self.next_version().await?, ..stored.sealed.entry().clone() }.seal();
+        let whole = stored.sealed.whole().map_err(|error| read_error(&error))?;
+        let moved = Entry { version: self.next_version().await?, ..whole }.seal();
         let to = moved.entry().version;
         let versions: Vec<_> = stored.supersedes.iter().chain([&to]).map(|version| version.get()).collect();
         let hash = binary(&entry_hash(moved.leaf(), &stored.supersedes));

@@ -26,7 +26,7 @@ use super::{
     errors::{Failure, Outcome},
     meta::{GENESIS, decode_genesis},
 };
-use crate::{Exchange, InItsPlace, StoreError};
+use crate::{Exchange, InItsPlace, StoreError, spill::Spill};
 
 /// Time to find a server that takes the operation, unless the connection string says otherwise.
 const SERVER_SELECTION: Duration = Duration::from_secs(2);
@@ -56,11 +56,13 @@ pub(super) struct Database {
     pub(super) timeout: Duration,
     /// Most documents in one reply.
     pub(super) batch: Arc<AtomicU32>,
+    /// Where documents go that were read.
+    pub(super) spill: Arc<Spill>,
 }
 
 impl Database {
     /// Connects and pings the server.
-    pub(super) async fn connect(uri: &str, config: &MongoDb) -> Result<Self, StoreError> {
+    pub(super) async fn connect(uri: &str, config: &MongoDb, spill: Spill) -> Result<Self, StoreError> {
         let timeout = config.timeout;
         let options = bounded(timeout, ClientOptions::parse(uri)).await.map_err(|failure| {
             match failure.into_error() {
@@ -96,6 +98,7 @@ impl Database {
             client,
             timeout,
             batch: Arc::new(AtomicU32::new(BATCH)),
+            spill: Arc::new(spill),
         })
     }
 

@@ -51,7 +51,9 @@ impl Change<'_> {
             return Ok(publication(true));
         }
         match self {
-            Self::Publish { draft, .. } if entry.document == draft.document => Ok(publication(false)),
+            Self::Publish { draft, .. } if entry.document == draft.document.fingerprint() => {
+                Ok(publication(false))
+            }
             Self::Publish { .. } => Err(StoreError::Conflict {
                 id: entry.blueprint_id.clone(),
                 checksum: entry.document.checksum(),

@@ -1,6 +1,9 @@
 //! Reads entries, and verifies them while more arrive.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 use mongodb::{
     action::{Action as _, Find},
@@ -17,7 +20,7 @@ use super::{
     entry_codec::{Stored, decode, stated_version, stated_versions},
     errors::{Failure, Outcome},
 };
-use crate::StoreError;
+use crate::{StoreError, spill::Spill};
 
 /// Documents in one reply of a server that does not limit replies to 16 MiB: two of the largest fit a message.
 const SMALL_BATCH: u32 = 2;
@@ -31,9 +34,12 @@ pub(super) enum Verified {
 }
 
 impl Verified {
-    fn new(raw: &RawDocument) -> Self {
+    fn new(raw: &RawDocument, spill: &Spill) -> Self {
         match decode(raw) {
-            Ok(stored) => Self::Sound(stored),
+            Ok(stored) => {
+                spill.keep(&stored.sealed);
+                Self::Sound(stored)
+            }
             Err(finding) => Self::Unsound { finding, versions: stated_versions(raw) },
         }
     }
@@ -58,8 +64,9 @@ impl Database {
 
     async fn read_in_batches(&self, filter: Document, limit: usize, batch: u32) -> Outcome<Vec<Verified>> {
         let (documents, mut queue) = mpsc::channel::<RawDocumentBuf>(VERIFY_QUEUE);
+        let spill = Arc::clone(&self.spill);
         let verifier = tokio::task::spawn_blocking(move || {
-            std::iter::from_fn(|| queue.blocking_recv()).map(|raw| Verified::new(&raw)).collect()
+            std::iter::from_fn(|| queue.blocking_recv()).map(|raw| Verified::new(&raw, &spill)).collect()
         });
         let limit = i64::try_from(limit).ok();
         let find = self.entries.find(filter).sort(doc! { "version": 1 }).batch_size(batch);

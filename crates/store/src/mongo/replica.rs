@@ -22,7 +22,7 @@ use super::{
         encode_genesis, encode_position, encode_replacement, encode_restored, encode_version,
     },
 };
-use crate::{Checkpoint, StoreError};
+use crate::{Checkpoint, StoreError, disk::read_error};
 
 /// Attempts at a batch against concurrent writers.
 const ATTEMPTS: usize = 3;
@@ -49,6 +49,7 @@ impl MongoStore {
         let mut view = replica.clone().unwrap_or_default();
         let encoded = encode_all(entries.clone(), BTreeMap::new()).await?;
         self.store_newer(encoded, checkpoint.version).await?;
+        self.spill(entries.clone()).await;
         view.apply(entries, checkpoint.version);
         // Damage is not sealed over: the next start must find it again.
         let seal = self.known.borrow().damage.is_none().then(|| view.seal());
@@ -60,6 +61,12 @@ impl MongoStore {
         });
         *replica = Some(view);
         Ok(())
+    }
+
+    /// Has the documents of entries leave memory, now that the database holds them.
+    async fn spill(&self, entries: Vec<Arc<SealedEntry>>) {
+        let spill = Arc::clone(&self.db.spill);
+        blocking(move || entries.iter().for_each(|sealed| spill.keep(sealed))).await;
     }
 
     async fn store_newer(&self, encoded: Vec<Encoded>, position: Version) -> Outcome<()> {
@@ -153,6 +160,7 @@ impl MongoStore {
         self.known.send_modify(|known| known.is_unsettled = true);
         self.db.put_meta(REPLACING, record).await?;
         self.finish_replacement(&replacement).await?;
+        self.spill(view.iter().cloned().collect()).await;
         self.published.send_replace(view.head());
         let genesis = view.genesis().cloned();
         self.known.send_replace(Known {
@@ -222,7 +230,7 @@ async fn encode_all(
 ) -> Result<Vec<Encoded>, StoreError> {
     blocking(move || {
         let encode_one = |sealed: Arc<SealedEntry>| {
-            let entry = sealed.entry();
+            let entry = sealed.whole().map_err(|error| read_error(&error))?;
             let json = encode_document(&entry.blueprint_id, &entry.document)?;
             let document = encode(&sealed, &supersedes.remove(&entry.version).unwrap_or_default(), &json)?;
             Ok((sealed, document))

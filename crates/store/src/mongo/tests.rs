@@ -180,7 +180,7 @@ async fn the_largest_documents_are_kept_and_read() {
         store.publish(draft(&format!("b{number}"), &large(size))).await.unwrap();
     }
     let off = store.set_active(change("b0", false)).await.unwrap();
-    assert_eq!(off.entry.entry().document.bytes().len(), size + 8);
+    assert_eq!(off.entry.entry().document.length(), size + 8);
     assert_eq!(versions_after(&store, 0).await, [2, 3, 4], "in a reply of 50 MB if the server lets it");
     let refused = store.publish(draft("larger", &large(size + 1000))).await.unwrap_err();
     assert!(

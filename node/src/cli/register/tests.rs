@@ -143,12 +143,12 @@ impl Node {
         drop(store);
         self.unlocked().await;
         let victim = loaded.view.iter().find(|sealed| sealed.entry().version.get() == version).unwrap();
-        let document = victim.entry().document.bytes();
+        let document = victim.whole().unwrap().document.bytes().clone();
         let mut bytes = std::fs::read(self.register()).unwrap();
         let positions: Vec<_> = bytes
             .windows(document.len())
             .enumerate()
-            .filter(|(_, part)| part == document)
+            .filter(|(_, part)| *part == document)
             .map(|(at, _)| at)
             .collect();
         positions.into_iter().for_each(|at| bytes[at + 3] ^= 1);

@@ -1,6 +1,6 @@
 //! What was published stays as it was, in every replica, whoever says something else; and a replica stands where it says.
 
-use sorcha_register::{entry::Entry, view::RegisterView};
+use sorcha_register::{entry::EntryHeader, view::RegisterView};
 
 use super::{Violation, truth::Truth};
 use crate::simulation::history::{Event, What};
@@ -34,7 +34,7 @@ fn changed(view: &RegisterView, truth: &Truth) -> Option<String> {
     })
 }
 
-fn difference(held: &Entry, published: &Entry) -> Option<&'static str> {
+fn difference(held: &EntryHeader, published: &EntryHeader) -> Option<&'static str> {
     let fields = [
         ("document", held.document == published.document),
         ("publication time", held.published_at == published.published_at),

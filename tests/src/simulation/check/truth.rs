@@ -6,7 +6,7 @@ use std::{
 };
 
 use sorcha_register::{
-    entry::{Entry, SealedEntry},
+    entry::{EntryHeader, SealedEntry},
     names::{BlueprintId, Checksum, RegisterDigest, Version},
     view::RegisterView,
 };
@@ -23,7 +23,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn of(entry: &Entry) -> Self {
+    pub(super) fn of(entry: &EntryHeader) -> Self {
         Self { version: entry.version, checksum: entry.document.checksum(), active: entry.is_active }
     }
 }
@@ -65,7 +65,7 @@ impl Truth {
     }
 
     /// A blueprint as it was published.
-    pub(super) fn published(&self, id: &BlueprintId) -> Option<&Entry> {
+    pub(super) fn published(&self, id: &BlueprintId) -> Option<&EntryHeader> {
         self.published.get(id).map(|sealed| sealed.entry())
     }
 

@@ -1,8 +1,9 @@
 //! An open file of the simulated disk.
 
-use std::{io, path::Path};
+use std::{io, path::Path, sync::Arc};
 
 use rand::RngExt as _;
+use sorcha_register::entry::Source;
 use sorcha_store::journal::Medium;
 
 use super::{End, Failure, Mounted, State, content::Write, no_space};
@@ -24,9 +25,16 @@ impl Drop for File {
     }
 }
 
-impl Medium for File {
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.mounted.access()?.contents[self.content].current.len() as u64)
+/// A file for reading, by the process that has opened it.
+#[derive(Debug)]
+struct Reader {
+    mounted: Mounted,
+    content: usize,
+}
+
+impl Source for Reader {
+    fn read_now(&self, bytes: &mut [u8], offset: u64) -> Option<io::Result<()>> {
+        Some(self.read(bytes, offset))
     }
 
     fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
@@ -36,6 +44,16 @@ impl Medium for File {
         let content = range.and_then(|range| state.contents[self.content].current.get(range));
         bytes.copy_from_slice(content.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?);
         Ok(())
+    }
+}
+
+impl Medium for File {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.mounted.access()?.contents[self.content].current.len() as u64)
+    }
+
+    fn source(&self) -> Arc<dyn Source> {
+        Arc::new(Reader { mounted: self.mounted.clone(), content: self.content })
     }
 
     /// A full disk takes what there was space for; so does one that fails.

@@ -16,7 +16,7 @@ use super::{content::SECTOR, *};
 
 fn bytes(file: &dyn Medium, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
-    file.read(&mut bytes, 0).unwrap();
+    file.source().read(&mut bytes, 0).unwrap();
     bytes
 }
 
@@ -112,7 +112,8 @@ struct Site {
     acknowledged: Option<Arc<Loaded>>,
 }
 
-const INLINE: Options = Options { flush_within: std::time::Duration::from_secs(1), inline: true };
+const INLINE: Options =
+    Options { flush_within: std::time::Duration::from_secs(1), cache_bytes: 0, inline: true };
 
 fn blueprint(name: &str) -> BlueprintId {
     BlueprintId::new(name).unwrap()

@@ -75,12 +75,12 @@ impl Forger<'_> {
             Lie::GivesAgain => self.given_again(),
             Lie::LowersHead => self.lowered(),
             Lie::Invents => {
-                let mut forgery = self.with_more(invented(self.any()?.entry(), next)?);
+                let mut forgery = self.with_more(invented(&self.any()?.whole().ok()?, next)?);
                 forgery.stated.0 = next;
                 Some(Forgery { greeting: forgery.stated, ..forgery })
             }
             Lie::GoesBeyond => {
-                let forgery = self.with_more(invented(self.any()?.entry(), self.next(BEYOND))?);
+                let forgery = self.with_more(invented(&self.any()?.whole().ok()?, self.next(BEYOND))?);
                 Some(Forgery { is_refused_whole: true, greeting: self.provocation(), ..forgery })
             }
             Lie::Overstates => {
@@ -156,7 +156,7 @@ impl Forger<'_> {
     /// digest is that of the truth.
     fn altered(&self, alter: impl FnOnce(&Entry) -> Option<Entry>) -> Option<Forgery> {
         let before = self.any()?;
-        let after = alter(before.entry()).map(Entry::seal);
+        let after = alter(&before.whole().ok()?).map(Entry::seal);
         let is_there = after.is_some();
         let mut entries: Vec<_> =
             self.truth.iter().filter(|sealed| sealed.leaf() != before.leaf()).cloned().collect();
@@ -185,7 +185,7 @@ impl Forger<'_> {
             |version: &Version| self.truth.at(*version).is_none() && self.held.at(*version).is_none();
         let passed = (1..self.held.head().get()).filter_map(|number| Version::new("version", number).ok());
         let version = self.tale.choose(passed.filter(is_free).collect())?;
-        let entry = invented(self.any()?.entry(), version)?.seal();
+        let entry = invented(&self.any()?.whole().ok()?, version)?.seal();
         let mut entries: Vec<_> = self.truth.iter().cloned().collect();
         entries.push(Arc::clone(&entry));
         entries.sort_by_key(|sealed| sealed.entry().version);
@@ -216,7 +216,7 @@ impl Forger<'_> {
         if !self.is_anchored() || self.held.head() <= self.past.head() {
             return self.rolled_back();
         }
-        let template = self.past.iter().next()?.entry();
+        let template = &self.past.iter().next()?.whole().ok()?;
         let mut entries: Vec<_> = self.past.iter().cloned().collect();
         let numbers = self.past.head().get() + 1..=self.next(1).get();
         let versions = numbers.filter_map(|number| Version::new("version", number).ok());

@@ -63,6 +63,6 @@ impl Pushed {
         let entry = self.liar.forge(self.peer)?.pushed?;
         self.told = Some(telling);
         self.liar.record(self.peer, "push", true);
-        Some(EncodedEntry(entry.encoded().clone()))
+        Some(EncodedEntry(entry.checked().unwrap()))
     }
 }

@@ -76,7 +76,7 @@ impl Services {
         }
         let sent: Vec<_> = forgery
             .after(after, whole, cap)
-            .map(|sealed| Ok(EncodedEntry(sealed.encoded().clone())))
+            .map(|sealed| Ok(EncodedEntry(sealed.checked().unwrap())))
             .collect();
         Ok(described(stated, Box::pin(stream::iter(sent))))
     }

@@ -21,7 +21,21 @@ impl Gathered {
     /// # Errors
     /// [`Contradiction::TooLarge`]; the entry is not added then.
     pub(super) fn add(&mut self, sealed: Arc<SealedEntry>, most: u64) -> Result<(), Contradiction> {
-        let memory = self.memory.saturating_add(sealed.memory());
+        let memory = sealed.memory_with_document();
+        self.add_taking(sealed, memory, most)
+    }
+
+    /// As [`Gathered::add`], for an entry whose document is stored while more arrive.
+    ///
+    /// # Errors
+    /// As [`Gathered::add`].
+    pub(super) fn add_stored(&mut self, sealed: Arc<SealedEntry>, most: u64) -> Result<(), Contradiction> {
+        let memory = sealed.memory();
+        self.add_taking(sealed, memory, most)
+    }
+
+    fn add_taking(&mut self, sealed: Arc<SealedEntry>, memory: u64, most: u64) -> Result<(), Contradiction> {
+        let memory = self.memory.saturating_add(memory);
         succession::check_memory(memory, most)?;
         self.entries.push(sealed);
         self.memory = memory;
@@ -54,7 +68,7 @@ mod tests {
     #[test]
     fn no_more_is_gathered_than_may_be_held() {
         let one = entry("a", 1).seal();
-        let most = 2 * one.memory();
+        let most = 2 * one.memory_with_document();
         let mut gathered = Gathered::default();
         for number in 1..=2 {
             gathered.add(entry("a", number).seal(), most).expect("it fits");

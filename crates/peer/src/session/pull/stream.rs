@@ -167,7 +167,7 @@ mod tests {
             let head = head.map(version);
             let mut taken: Vec<Arc<SealedEntry>> = Vec::new();
             for number in versions {
-                let mut bytes = entry(&format!("b{number}"), number).seal().encoded().to_vec();
+                let mut bytes = entry(&format!("b{number}"), number).seal().checked().unwrap().to_vec();
                 if let Some((index, value)) = damage {
                     let at = index.index(bytes.len());
                     bytes[at] = value;

@@ -253,7 +253,11 @@ async fn keep(
 ) -> Result<(), PullError> {
     for (entries, sealed) in (partial.entries.len() + 1..).zip(&good) {
         tell_progress(entries, sealed);
-        partial.entries.add(Arc::clone(sealed), most)?;
+        if replacement.is_stored() {
+            partial.entries.add_stored(Arc::clone(sealed), most)?;
+        } else {
+            partial.entries.add(Arc::clone(sealed), most)?;
+        }
     }
     replacement.add(good).await?;
     outcome

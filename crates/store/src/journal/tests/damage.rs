@@ -125,7 +125,10 @@ fn frames_that_do_not_describe_their_entries_are_a_finding() {
     };
     let mut bytes = vec![0; file::HEADER];
     bytes.extend(frame::encode(&frame::START, &meta).0);
-    let content = file::Content { durable: bytes.len(), bytes: bytes.into() };
-    let findings = load::recover(&content).loaded.findings;
+    let place = Place { files: Arc::new(testing::MemoryFiles::default()), path: "register".into() };
+    let file = file::JournalFile::open(place).unwrap();
+    file.write(file::HEADER as u64, &bytes[file::HEADER..]).unwrap();
+    let content = file::Content { durable: bytes.len() as u64, ..file.content().unwrap() };
+    let findings = load::recover(&content).unwrap().loaded.findings;
     assert!(matches!(&findings[..], [Finding { fault: Fault::Damaged(_), .. }]), "{findings:?}");
 }

@@ -6,6 +6,8 @@ use std::{
     sync::{self, Arc, atomic::AtomicUsize, atomic::Ordering},
 };
 
+use sorcha_register::entry::Source;
+
 use super::super::{Files, JournalStore, Medium, Options, testing::MemoryFiles};
 
 /// The operation that fails.
@@ -69,6 +71,10 @@ impl Files for Disk {
         self.0.files.rename(from, to)
     }
 
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.files.remove(path)
+    }
+
     fn sync_names(&self, path: &Path) -> io::Result<()> {
         self.0.files.sync_names(path)
     }
@@ -79,8 +85,8 @@ impl Medium for DiskFile {
         self.0.length()
     }
 
-    fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read(bytes, offset)
+    fn source(&self) -> Arc<dyn Source> {
+        self.0.source()
     }
 
     fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

@@ -2,7 +2,7 @@
 //! taken the version.
 
 use mongodb::bson::{Document, RawDocumentBuf, doc};
-use sorcha_register::{entry::Entry, names::Version};
+use sorcha_register::{entry::EntryHeader, names::Version};
 
 use super::{
     super::{
@@ -12,7 +12,7 @@ use super::{
     },
     Tries,
 };
-use crate::{Draft, Publication, StateChange};
+use crate::{Draft, Publication, StateChange, disk::read_error};
 
 /// What a change of state adds to a document beside its texts: the names of fields that were absent, one number
 /// in `versions`.
@@ -42,7 +42,7 @@ impl MongoStore {
     /// The failure, if it has another cause.
     async fn raced(
         &self,
-        entry: &Entry,
+        entry: &EntryHeader,
         before: Option<Version>,
         failure: Failure,
         tries: &mut Tries,
@@ -80,7 +80,8 @@ impl MongoStore {
         }
         let grown = size + change.transaction_id.len() + change.trace_parent.len() + CHANGE_OVERHEAD_BYTES;
         check_size(&change.blueprint_id, grown, MAX_DOCUMENT_BYTES)?;
-        let sealed = change.applied_to(before, version).seal();
+        let whole = stored.sealed.whole().map_err(|error| read_error(&error))?;
+        let sealed = change.applied_to(whole, version).seal();
         let supersedes = [&stored.supersedes[..], &[before.version]].concat();
         let filter = doc! { "_id": change.blueprint_id.as_str(), "version": before.version.get() };
         tries.uncertain.push(sealed.leaf());
@@ -99,7 +100,7 @@ impl MongoStore {
 }
 
 /// The one update that moves a blueprint to its next version.
-fn state_update(entry: &Entry, hash: [u8; 32]) -> Document {
+fn state_update(entry: &EntryHeader, hash: [u8; 32]) -> Document {
     let mut set =
         doc! { "version": entry.version.get(), "isActive": entry.is_active, "entryHash": binary(&hash) };
     let mut unset = Document::new();

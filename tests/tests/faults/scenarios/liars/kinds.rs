@@ -65,13 +65,13 @@ fn version(number: i64) -> Result<Version> {
     Ok(Version::new("version", number)?)
 }
 
-fn sealed(entry: Entry) -> Bytes {
-    entry.seal().encoded().clone()
+fn sealed(entry: Entry) -> Result<Bytes> {
+    Ok(entry.seal().checked()?)
 }
 
 /// The register with one entry changed.
 fn with(view: &RegisterView, at: usize, change: impl FnOnce(&mut Entry)) -> Result<RegisterView> {
-    let mut entries: Vec<Entry> = view.iter().map(|sealed| sealed.entry().clone()).collect();
+    let mut entries = view.iter().map(|sealed| sealed.whole()).collect::<Result<Vec<_>, _>>()?;
     change(entries.get_mut(at).context("an entry")?);
     let entries = entries.into_iter().map(Entry::seal).collect();
     Ok(RegisterView::with_entries(view.genesis().cloned(), entries, view.head()))
@@ -88,11 +88,11 @@ fn earlier(view: &RegisterView, count: usize) -> RegisterView {
 
 /// A blueprint that no honest node has, in 200 bytes.
 fn invented(view: &RegisterView, at: i64) -> Result<Bytes> {
-    let mut entry = view.iter().next().context("an entry")?.entry().clone();
+    let mut entry = view.iter().next().context("an entry")?.whole()?;
     entry.blueprint_id = BlueprintId::new("invented")?;
     entry.document = Document::canonicalize(br#"{"id":"invented"}"#)?;
     (entry.version, entry.transaction_id, entry.is_active) = (version(at)?, String::new(), true);
-    Ok(sealed(entry))
+    sealed(entry)
 }
 
 impl Maker<'_> {
@@ -131,12 +131,12 @@ impl Maker<'_> {
     fn histories(&self) -> Result<Vec<Kind>> {
         let (held, head) = (self.held, self.held.head().get());
         let rewritten = with(held, 3, |entry| entry.published_by = "mallory".to_owned())?;
-        let mut pushed = held.iter().nth(3).context("an entry")?.entry().clone();
+        let mut pushed = held.iter().nth(3).context("an entry")?.whole()?;
         (pushed.published_by, pushed.version) = ("mallory".to_owned(), version(self.next())?);
         let lower = earlier(held, held.len() / 2);
         let rolled = Lies { comparison: ReplicaComparison::Ahead, ..Lies::of(&lower, head) };
         let diverged = Lies { comparison: ReplicaComparison::Diverged, ..rolled.clone() };
-        let pushes = Lies { push: Some(Messages::Open(vec![sealed(pushed)])), ..self.truth() };
+        let pushes = Lies { push: Some(Messages::Open(vec![sealed(pushed)?])), ..self.truth() };
         Ok(vec![
             Self::native("another publisher", Shown::Refused("rewritten"), Lies::of(&rewritten, head)),
             Self::native("another publisher, pushed", Shown::Refused("rewritten"), pushes),
@@ -170,7 +170,7 @@ impl Maker<'_> {
 
     /// Nothing contradicts what they send but what the peer may hold.
     fn floods(&self) -> Result<Vec<Kind>> {
-        let mut like = self.held.iter().next().context("an entry")?.entry().clone();
+        let mut like = self.held.iter().next().context("an entry")?.whole()?;
         (like.version, like.transaction_id, like.is_active) = (version(self.next())?, String::new(), true);
         let rising = |before| Messages::Rising(before, Box::new(like.clone()));
         let mut whole = Lies { comparison: ReplicaComparison::Diverged, ..self.says(FAR, Vec::new()) };

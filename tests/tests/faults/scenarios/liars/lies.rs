@@ -84,7 +84,7 @@ pub(super) fn stated(genesis: &Genesis) -> (Bytes, Bytes) {
 pub(super) fn messages(view: &RegisterView, after: i64, is_full: bool) -> Vec<Bytes> {
     let after = Version::new("version", after).unwrap_or_default();
     let wanted = view.after(after).filter(|sealed| !is_full || sealed.entry().is_active);
-    wanted.map(|sealed| sealed.encoded().clone()).collect()
+    wanted.flat_map(|sealed| sealed.checked()).collect()
 }
 
 impl Lies {
@@ -138,7 +138,7 @@ impl Messages {
 fn numbered(like: &Entry, number: i64) -> Option<Bytes> {
     let version = Version::new("version", number).ok()?;
     let blueprint_id = BlueprintId::new(format!("new-{number}")).ok()?;
-    Some(Entry { blueprint_id, version, ..like.clone() }.seal().encoded().clone())
+    Entry { blueprint_id, version, ..like.clone() }.seal().checked().ok()
 }
 
 /// Longer than any peer waits.
