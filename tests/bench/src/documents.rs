@@ -1,8 +1,12 @@
 //! The documents that are published: JSON of 2 KB, each another, none compressible to nothing.
 
+use sha2::{Digest as _, Sha256};
+
 /// Size of a document, bytes.
 pub(crate) const BYTES: usize = 2048;
 
+/// Size of a checksum, bytes.
+const CHECKSUM: usize = 32;
 const PREFIX: &str = "bench-";
 const DIGITS: usize = 8;
 /// What stands before the digits of a document's id.
@@ -30,17 +34,41 @@ impl Documents {
 
     /// The document of a number, in canonical form.
     pub(crate) fn document(&self, index: usize) -> String {
-        let head = format!(r#"{{"id":"{}","text":""#, id(index));
+        self.sized(index, BYTES)
+    }
+
+    /// A document of another size, in canonical form.
+    pub(crate) fn sized(&self, index: usize, bytes: usize) -> String {
+        let mut document = String::with_capacity(bytes);
+        document += &format!(r#"{{"id":"{}","text":""#, id(index));
         let tail = r#""}"#;
-        let length = BYTES - head.len() - tail.len();
-        let start = index.wrapping_mul(97) % (self.filler.len() - length);
-        format!("{head}{}{tail}", &self.filler[start..start + length])
+        let mut start = index.wrapping_mul(97) % self.filler.len();
+        while document.len() + tail.len() < bytes {
+            let length = bytes - tail.len() - document.len();
+            document += &self.filler[start..self.filler.len().min(start + length)];
+            start = 0;
+        }
+        document + tail
     }
 }
 
 /// The blueprint id of a document.
 pub(crate) fn id(index: usize) -> String {
     format!("{PREFIX}{index:0DIGITS$}")
+}
+
+/// A document with its SHA-256 behind it, for subscribers that verify it.
+pub(crate) fn with_checksum(document: String) -> Vec<u8> {
+    let checksum = Sha256::digest(&document);
+    let mut bytes = document.into_bytes();
+    bytes.extend_from_slice(&checksum);
+    bytes
+}
+
+/// The document before a checksum; none when it is another one.
+pub(crate) fn verify(payload: &[u8]) -> Option<&[u8]> {
+    let (document, checksum) = payload.split_last_chunk::<CHECKSUM>()?;
+    (Sha256::digest(document).as_slice() == checksum).then_some(document)
 }
 
 /// The number in a blueprint id; none for a blueprint that is not ours, such as the seed.
@@ -69,6 +97,12 @@ mod tests {
             let canonical = sorcha_register::canonical::Document::canonicalize(document.as_bytes());
             assert_eq!(canonical.unwrap().bytes(), document.as_bytes(), "it is canonical already");
         }
+        let mut payload = with_checksum(documents.document(1));
+        assert_eq!(verify(&payload), Some(documents.document(1).as_bytes()));
+        payload[9] ^= 1;
+        assert_eq!((verify(&payload), verify(b"short")), (None, None));
+        let large = documents.sized(3, 1 << 20);
+        assert_eq!((large.len(), index_of_document(large.as_bytes())), (1 << 20, Some(3)));
         assert_ne!(documents.document(1)[40..], documents.document(2)[40..]);
         assert_eq!(index_of_id("register-governance-v1"), None);
         assert_eq!(index_of_document(b"{}"), None);

@@ -8,6 +8,8 @@ use plotters::prelude::*;
 use super::{SIZE, curves::number};
 use crate::stats::Spread;
 
+/// Pixels of a bar and its name.
+const WIDTH: u32 = 200;
 /// Half the width of a bar; bars are one apart.
 const HALF: f64 = 0.3;
 
@@ -29,7 +31,8 @@ impl Bars {
     /// Writes the plot.
     pub(super) fn draw(&self, file: &Path) -> Result<()> {
         let failed = |error: DrawingAreaErrorKind<_>| anyhow!("{error}");
-        let area = SVGBackend::new(file, SIZE).into_drawing_area();
+        let names = WIDTH * u32::try_from(self.bars.len())?;
+        let area = SVGBackend::new(file, (SIZE.0.max(names), SIZE.1)).into_drawing_area();
         area.fill(&WHITE).map_err(failed)?;
         let high = self.bars.iter().map(|bar| bar.value.max).fold(0.0, f64::max) * 1.12;
         let wide = self.bars.len() as f64 - 0.5;

@@ -20,12 +20,13 @@ use crate::{
 /// Width and height, pixels.
 const SIZE: (u32, u32) = (900, 480);
 /// Colours that can be told apart, in print and by colour-blind people too (Okabe and Ito).
-const COLOURS: [RGBColor; 5] = [
+const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(230, 159, 0),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
     RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
 ];
 
 /// Writes all plots that the report has the figures for.

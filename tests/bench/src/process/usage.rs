@@ -36,8 +36,23 @@ impl Usage {
 
     /// Processor time since an earlier look, as a share of one processor.
     pub(crate) fn cpu_share(self, before: Self, elapsed: Duration) -> f64 {
-        self.cpu.saturating_sub(before.cpu).as_secs_f64() / elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+        self.cpu_since(before).as_secs_f64() / elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
     }
+
+    /// Processor time since an earlier look.
+    pub(crate) const fn cpu_since(self, before: Self) -> Duration {
+        self.cpu.saturating_sub(before.cpu)
+    }
+}
+
+/// Processor time of the calling thread since its start.
+pub(crate) fn of_this_thread() -> Result<Duration> {
+    cpu(&fs::read_to_string("/proc/thread-self/stat").context("read /proc/thread-self/stat")?)
+}
+
+/// Microseconds of processor time by occurrence; 0 where nothing occurred.
+pub(crate) fn micros_each(time: Duration, occurrences: usize) -> f64 {
+    if occurrences == 0 { 0.0 } else { time.as_secs_f64() * 1e6 / occurrences as f64 }
 }
 
 fn resident(status: &str) -> Result<u64> {
@@ -71,5 +86,12 @@ mod tests {
     fn a_share_is_of_one_processor() {
         let (before, after) = (Usage::default(), Usage { cpu: Duration::from_secs(3), resident: 0 });
         assert!((after.cpu_share(before, Duration::from_secs(2)) - 1.5).abs() < 1e-9);
+        assert!((micros_each(Duration::from_millis(3), 100) - 30.0).abs() < 1e-9);
+        assert!(micros_each(Duration::from_secs(1), 0) < 1e-9);
+    }
+
+    #[test]
+    fn a_thread_has_a_time_of_its_own() {
+        assert!(of_this_thread().unwrap() <= Usage::own().unwrap().cpu + Duration::from_secs(1));
     }
 }

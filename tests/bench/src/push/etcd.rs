@@ -1,6 +1,9 @@
 //! etcd's subscribers: each with a connection and a watch of its own. A watch has no acknowledgements.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
@@ -13,7 +16,13 @@ use self::pb::{
     WatchCreateRequest, WatchRequest, WatchResponse, watch_client::WatchClient,
     watch_request::RequestUnion::CreateRequest,
 };
-use super::{System, publisher::Target, tally::Tally};
+use super::{
+    System,
+    keeper::{Duty, Keeper},
+    publisher::{Payload, Target},
+    reported,
+    tally::Tally,
+};
 use crate::{
     documents,
     process::{Server, etcd::Etcd},
@@ -31,13 +40,16 @@ const ALL_KEYS: Bytes = Bytes::from_static(b"\0");
 /// A server and its watchers.
 pub(crate) struct Watches {
     server: Etcd,
+    duty: Duty,
+    work: PathBuf,
     watchers: JoinSet<()>,
 }
 
 impl Watches {
     /// Starts the server.
-    pub(crate) async fn start(program: &Path, work: &Path) -> Result<Self> {
-        Ok(Self { server: Etcd::start(program, work).await?, watchers: JoinSet::new() })
+    pub(crate) async fn start(program: &Path, work: &Path, duty: Duty) -> Result<Self> {
+        let server = Etcd::start(program, work).await?;
+        Ok(Self { server, duty, work: work.to_owned(), watchers: JoinSet::new() })
     }
 }
 
@@ -45,23 +57,18 @@ impl Watches {
 impl System for Watches {
     async fn subscribe(&mut self, count: usize, tally: &Arc<Tally>) -> Result<()> {
         for who in 0..count {
-            let mut watch = watch(self.server.url()).await?;
-            let tally = Arc::clone(tally);
-            self.watchers.spawn(async move {
-                while let Ok(Some(response)) = watch.message().await {
-                    for kv in response.events.iter().filter_map(|event| event.kv.as_ref()) {
-                        documents::index_of_document(&kv.value)
-                            .into_iter()
-                            .for_each(|index| tally.arrived(who, index));
-                    }
-                }
-            });
+            let watch = watch(self.server.url()).await?;
+            let keeper = match self.duty {
+                Duty::Stock => None,
+                Duty::Equal => Some(Keeper::create(&self.work, who)?),
+            };
+            self.watchers.spawn(reported(who, receive(watch, keeper, who, Arc::clone(tally))));
         }
         Ok(())
     }
 
     fn target(&self) -> Target {
-        Target::Etcd(self.server.url())
+        Target::Etcd(self.server.url(), Payload::of(self.duty))
     }
 
     fn server(&self) -> &Server {
@@ -72,6 +79,24 @@ impl System for Watches {
         drop(self.watchers);
         self.server.kill().await
     }
+}
+
+/// Receives what comes; with a keeper, it keeps the events of each response before they count.
+async fn receive(
+    mut watch: Streaming<WatchResponse>,
+    mut keeper: Option<Keeper>,
+    who: usize,
+    tally: Arc<Tally>,
+) -> Result<()> {
+    while let Some(response) = watch.message().await? {
+        let values = || response.events.iter().filter_map(|event| Some(&event.kv.as_ref()?.value));
+        if let Some(keeper) = &mut keeper {
+            keeper.keep(values())?;
+        }
+        let numbers = values().filter_map(|value| documents::index_of_document(value));
+        numbers.for_each(|index| tally.arrived(who, index));
+    }
+    Ok(())
 }
 
 /// A watch of every key, on a connection of its own; the server has confirmed it.

@@ -1,10 +1,11 @@
 //! From the call that publishes to the acknowledgement of each subscriber, side by side with JetStream and etcd.
 //!
 //! Publishers and subscribers are Rust clients in this process, servers are processes of their own; all times are by
-//! one clock. Each run starts with an empty store, and the systems take turns within each repetition.
+//! one clock. Subscribers at equal duty do what our peers do before they acknowledge. Each run starts with an empty store, and the systems take turns within each repetition.
 
 mod etcd;
-mod nats;
+mod keeper;
+pub(crate) mod nats;
 pub(crate) mod publisher;
 mod sorcha;
 pub(crate) mod tally;
@@ -17,6 +18,7 @@ use serde::Serialize;
 
 use self::{
     etcd::Watches,
+    keeper::Duty,
     nats::Jetstream,
     publisher::{Pace, Plan, Published, Target},
     sorcha::Sorcha,
@@ -24,7 +26,11 @@ use self::{
 };
 use crate::{
     bench::{Bench, say},
-    process::{Server, nats::Sync, usage::Usage},
+    process::{
+        Server,
+        nats::Sync,
+        usage::{Usage, micros_each},
+    },
     stats::Distribution,
 };
 
@@ -58,13 +64,24 @@ pub(crate) enum Contestant {
     Nats,
     /// JetStream that fsyncs before it acknowledges a publication, as we do.
     NatsSyncAlways,
+    /// The same, with subscribers that do what our peers do.
+    NatsEqualDuty,
     /// etcd's watches.
     Etcd,
+    /// The same, with subscribers that do what our peers do.
+    EtcdEqualDuty,
 }
 
 impl Contestant {
     /// All, in the order of the report.
-    pub(crate) const ALL: [Self; 4] = [Self::Sorcha, Self::Nats, Self::NatsSyncAlways, Self::Etcd];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Sorcha,
+        Self::NatsEqualDuty,
+        Self::EtcdEqualDuty,
+        Self::Nats,
+        Self::NatsSyncAlways,
+        Self::Etcd,
+    ];
 
     /// Its name for people.
     pub(crate) const fn name(self) -> &'static str {
@@ -72,21 +89,35 @@ impl Contestant {
             Self::Sorcha => "Sorcha",
             Self::Nats => "NATS JetStream",
             Self::NatsSyncAlways => "NATS JetStream, sync always",
+            Self::NatsEqualDuty => "NATS JetStream, equal duty",
             Self::Etcd => "etcd watch",
+            Self::EtcdEqualDuty => "etcd watch, equal duty",
         }
+    }
+
+    /// Whether servers and subscribers do what ours do: goals compare with these.
+    pub(crate) const fn is_equal(self) -> bool {
+        matches!(self, Self::NatsEqualDuty | Self::EtcdEqualDuty)
+    }
+
+    const fn duty(self) -> Duty {
+        if self.is_equal() { Duty::Equal } else { Duty::Stock }
     }
 
     /// The running system, or none where its program is not built.
     async fn start(self, bench: &Bench, work: &Path) -> Result<Option<Box<dyn System>>> {
         let programs = &bench.programs;
-        Ok(match (self, &programs.nats, &programs.etcd) {
-            (Self::Sorcha, ..) => Some(Box::new(Sorcha::start(&programs.node, work).await?)),
-            (Self::Nats, Some(nats), _) => Some(Box::new(Jetstream::start(nats, work, Sync::Default).await?)),
-            (Self::NatsSyncAlways, Some(nats), _) => {
-                Some(Box::new(Jetstream::start(nats, work, Sync::Always).await?))
+        Ok(match self {
+            Self::Sorcha => Some(Box::new(Sorcha::start(&programs.node, work).await?)),
+            Self::Nats | Self::NatsSyncAlways | Self::NatsEqualDuty => {
+                let Some(nats) = &programs.nats else { return Ok(None) };
+                let sync = if self == Self::Nats { Sync::Default } else { Sync::Always };
+                Some(Box::new(Jetstream::start(nats, work, sync, self.duty()).await?))
             }
-            (Self::Etcd, _, Some(etcd)) => Some(Box::new(Watches::start(etcd, work).await?)),
-            _ => None,
+            Self::Etcd | Self::EtcdEqualDuty => {
+                let Some(etcd) = &programs.etcd else { return Ok(None) };
+                Some(Box::new(Watches::start(etcd, work, self.duty()).await?))
+            }
         })
     }
 }
@@ -121,6 +152,9 @@ pub(crate) struct Run {
     /// Processors kept busy by the server, and by publishers and subscribers together.
     pub(crate) server_cpu: f64,
     pub(crate) client_cpu: f64,
+    /// Processor time by delivery, microseconds: of the server, and of all subscribers without the publisher.
+    pub(crate) server_us: f64,
+    pub(crate) subscriber_us: f64,
     pub(crate) server_resident_mb: f64,
 }
 
@@ -154,27 +188,42 @@ async fn run_once(
     system.subscribe(case.subscribers, &tally).await?;
     let before = (Usage::of(system.server().pid())?, Usage::own()?, tally.now());
     let published = publisher::publish(system.target(), case.plan, Arc::clone(&tally)).await?;
-    let elapsed = tally.now().saturating_sub(before.2);
-    let after = (Usage::of(system.server().pid())?, Usage::own()?);
+    let after = (Usage::of(system.server().pid())?, Usage::own()?, tally.now());
+    let delivered = tally.delivered();
     tally.until_delivered((published.count - published.failed) * case.subscribers, LATE).await;
     system.stop().await?;
     let mut run = evaluate(&tally, published).with_context(|| "nothing was delivered")?;
     (run.case, run.system, run.repetition) = (case.name.to_owned(), contestant, repetition);
+    let elapsed = after.2.saturating_sub(before.2);
     (run.server_cpu, run.client_cpu) =
         (after.0.cpu_share(before.0, elapsed), after.1.cpu_share(before.1, elapsed));
+    let subscribers = after.1.cpu_since(before.1).saturating_sub(published.cpu);
+    (run.server_us, run.subscriber_us) =
+        (micros_each(after.0.cpu_since(before.0), delivered), micros_each(subscribers, delivered));
     run.server_resident_mb = after.0.resident as f64 / (1024.0 * 1024.0);
+    tell(&run);
+    Ok(Some(run))
+}
+
+fn tell(run: &Run) {
     say(&format!(
-        "push {:<12} {:<28} p50 {:>8.2} p99 {:>8.2} max {:>8.2} ms, {:>7.0} deliveries/s, cpu {:.2} + {:.2}",
+        "push {:<12} {:<28} p50 {:>8.2} p99 {:>8.2} max {:>8.2} ms, {:>7.0} deliveries/s, µs {:.1} + {:.1}",
         run.case,
-        contestant.name(),
+        run.system.name(),
         run.latency_ms.p50,
         run.latency_ms.p99,
         run.latency_ms.max,
         run.deliveries_per_second,
-        run.server_cpu,
-        run.client_cpu
+        run.server_us,
+        run.subscriber_us
     ));
-    Ok(Some(run))
+}
+
+/// Tells of a subscriber that fails before it is stopped: what it lacks is missing from the results.
+async fn reported(who: usize, receiving: impl Future<Output = Result<()>>) {
+    if let Err(error) = receiving.await {
+        say(&format!("subscriber {who}: {error:#}"));
+    }
 }
 
 fn evaluate(tally: &Tally, published: Published) -> Option<Run> {
@@ -194,6 +243,8 @@ fn evaluate(tally: &Tally, published: Published) -> Option<Run> {
         latency_ms: Distribution::of(tally.latencies(from))?,
         server_cpu: 0.0,
         client_cpu: 0.0,
+        server_us: 0.0,
+        subscriber_us: 0.0,
         server_resident_mb: 0.0,
     })
 }

@@ -14,15 +14,20 @@ use tonic::transport::Channel;
 use super::{
     SUBJECT,
     etcd::pb::{PutRequest, kv_client::KvClient},
+    keeper::Duty,
     tally::Tally,
 };
 use crate::{
     bench::say,
     documents::{self, Documents},
+    process::usage,
 };
 
 /// How long deliveries may stand still before a run is given up.
 const STALL: Duration = Duration::from_secs(30);
+
+/// Publications that may wait for the server's answer at once: half of the connections that a central node admits.
+const UNANSWERED: usize = 512;
 
 /// Where publications go.
 #[derive(Clone, Debug)]
@@ -30,15 +35,28 @@ pub(crate) enum Target {
     /// URL of a central node's publishing endpoint.
     Sorcha(String),
     /// URL of a NATS server.
-    Nats(String),
+    Nats(String, Payload),
     /// URL of an etcd server.
-    Etcd(String),
+    Etcd(String, Payload),
 }
 
-enum Client {
+/// What is published to the other systems. Our own central nodes add a checksum themselves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Payload {
+    /// The document.
+    Document,
+    /// The document and its SHA-256.
+    WithChecksum,
+}
+
+/// A connection of a publisher.
+pub(crate) enum Client {
+    /// To a central node's HTTP API.
     Sorcha { client: reqwest::Client, url: String },
-    Nats(async_nats::jetstream::Context),
-    Etcd(KvClient<Channel>),
+    /// To a NATS server with a stream.
+    Nats(async_nats::jetstream::Context, Payload),
+    /// To an etcd server.
+    Etcd(KvClient<Channel>, Payload),
 }
 
 /// When publications are sent.
@@ -68,6 +86,8 @@ pub(crate) struct Published {
     /// End of the warm-up and end of publishing, by the tally's clock.
     pub(crate) counted_from: Duration,
     pub(crate) ended: Duration,
+    /// Processor time of the publisher's thread.
+    pub(crate) cpu: Duration,
 }
 
 /// Publishes as planned; every publication has been acknowledged when this returns.
@@ -82,10 +102,12 @@ pub(crate) async fn publish(target: Target, plan: Plan, tally: Arc<Tally>) -> Re
 async fn run(target: Target, plan: Plan, tally: Arc<Tally>) -> Result<Published> {
     let publisher =
         Arc::new(Publisher { client: target.connect().await?, documents: Documents::new(), tally });
-    match plan.pace {
+    let before = usage::of_this_thread()?;
+    let published = match plan.pace {
         Pace::PerSecond(rate) => publisher.at_rate(plan, rate).await,
         Pace::Window(window) => publisher.within(plan, window).await,
-    }
+    }?;
+    Ok(Published { cpu: usage::of_this_thread()?.saturating_sub(before), ..published })
 }
 
 struct Publisher {
@@ -103,38 +125,43 @@ impl Publisher {
             tokio::time::sleep_until((start + Duration::from_secs_f64(index as f64 / rate)).into()).await;
             publications.spawn(Arc::clone(self).send(index));
         }
-        self.finish(publications, count, counted_from).await
+        self.finish(publications, Vec::new(), count, counted_from).await
     }
 
     async fn within(self: &Arc<Self>, plan: Plan, window: usize) -> Result<Published> {
         let (start, counted_from) = (self.tally.now(), self.tally.now() + plan.warm_up);
         let end = start + plan.warm_up + plan.duration;
         let mut publications = JoinSet::new();
-        let mut count = 0;
+        let (mut failures, mut count) = (Vec::new(), 0);
         while self.tally.now() < end && count < self.tally.capacity() {
             let delivered = (count + 1).saturating_sub(window) * self.tally.subscribers();
             if !self.tally.until_delivered(delivered, STALL).await {
                 anyhow::bail!("deliveries stand still at {}", self.tally.delivered());
             }
+            // What every subscriber has may not be answered yet.
+            while publications.len() >= UNANSWERED {
+                failures.extend(publications.join_next().await.transpose()?.and_then(Result::err));
+            }
             publications.spawn(Arc::clone(self).send(count));
             count += 1;
         }
-        self.finish(publications, count, counted_from).await
+        self.finish(publications, failures, count, counted_from).await
     }
 
     async fn finish(
         &self,
         publications: JoinSet<Result<()>>,
+        mut failures: Vec<anyhow::Error>,
         count: usize,
         counted_from: Duration,
     ) -> Result<Published> {
         let ended = self.tally.now();
-        let failures: Vec<_> = publications.join_all().await.into_iter().filter_map(Result::err).collect();
+        failures.extend(publications.join_all().await.into_iter().filter_map(Result::err));
         if let Some(first) = failures.first() {
             say(&format!("{} of {count} publications failed, such as: {first:#}", failures.len()));
         }
         anyhow::ensure!(failures.len() < count, "every publication failed");
-        Ok(Published { count, failed: failures.len(), counted_from, ended })
+        Ok(Published { count, failed: failures.len(), counted_from, ended, cpu: Duration::ZERO })
     }
 
     async fn send(self: Arc<Self>, index: usize) -> Result<()> {
@@ -145,29 +172,47 @@ impl Publisher {
 }
 
 impl Target {
-    async fn connect(&self) -> Result<Client> {
+    /// A connection of its own.
+    pub(crate) async fn connect(&self) -> Result<Client> {
         Ok(match self {
             Self::Sorcha(url) => Client::Sorcha { client: sorcha_api::client::plain()?, url: url.clone() },
-            Self::Nats(url) => Client::Nats(super::nats::context(url).await?),
-            Self::Etcd(url) => Client::Etcd(KvClient::connect(url.clone()).await?),
+            Self::Nats(url, payload) => Client::Nats(super::nats::context(url).await?, *payload),
+            Self::Etcd(url, payload) => Client::Etcd(KvClient::connect(url.clone()).await?, *payload),
         })
+    }
+}
+
+impl Payload {
+    /// What subscribers need for their duty.
+    pub(super) const fn of(duty: Duty) -> Self {
+        match duty {
+            Duty::Stock => Self::Document,
+            Duty::Equal => Self::WithChecksum,
+        }
+    }
+
+    fn carry(self, document: String) -> Bytes {
+        match self {
+            Self::Document => document.into(),
+            Self::WithChecksum => documents::with_checksum(document).into(),
+        }
     }
 }
 
 impl Client {
     /// Returns once the server has acknowledged that it is stored.
-    async fn publish(&self, index: usize, document: String) -> Result<()> {
+    pub(crate) async fn publish(&self, index: usize, document: String) -> Result<()> {
         match self {
             Self::Sorcha { client, url } => {
                 let body = format!(r#"{{"blueprintId":"{}","blueprint":{document}}}"#, documents::id(index));
                 let request = client.post(url).header("content-type", "application/json").body(body);
                 request.send().await?.error_for_status().context("publish")?;
             }
-            Self::Nats(stream) => {
-                stream.publish(SUBJECT, Bytes::from(document)).await?.await?;
+            Self::Nats(stream, payload) => {
+                stream.publish(SUBJECT, payload.carry(document)).await?.await?;
             }
-            Self::Etcd(client) => {
-                let put = PutRequest { key: documents::id(index).into(), value: document.into() };
+            Self::Etcd(client, payload) => {
+                let put = PutRequest { key: documents::id(index).into(), value: payload.carry(document) };
                 client.clone().put(put).await?;
             }
         }

@@ -19,6 +19,8 @@ pub(crate) struct Compared {
     pub(crate) deliveries_per_second: Spread,
     server_cpu: Spread,
     client_cpu: Spread,
+    server_us: Spread,
+    subscriber_us: Spread,
     missing: usize,
     /// Points of the cumulative distribution of the repetition with the median p99.
     pub(crate) cumulative: Vec<(f64, f64)>,
@@ -50,6 +52,8 @@ fn summary(runs: &[Run], case: &str, system: Contestant) -> Option<Compared> {
         deliveries_per_second: spread(|run| run.deliveries_per_second)?,
         server_cpu: spread(|run| run.server_cpu)?,
         client_cpu: spread(|run| run.client_cpu)?,
+        server_us: spread(|run| run.server_us)?,
+        subscriber_us: spread(|run| run.subscriber_us)?,
         missing: runs.iter().map(|run| run.missing).sum(),
         cumulative: runs.get(runs.len() / 2)?.latency_ms.cumulative(),
     })
@@ -61,9 +65,10 @@ pub(super) fn table(compared: &[Compared]) -> String {
         return String::new();
     }
     let mut text = "From just before the publishing call to each subscriber's acknowledgement, milliseconds: medians of the \
-                    repetitions, for p99 with their extremes. p99 ratio: Sorcha's by theirs; deliveries ratio likewise.\n\n\
-                    | load | system | p50 | p90 | p99 | max | deliveries/s | p99 ratio | deliveries ratio | CPUs: server + clients |\n\
-                    |---|---|---|---|---|---|---|---|---|---|\n"
+                    repetitions, for p99 with their extremes. p99 ratio: Sorcha's by theirs; deliveries ratio likewise. \
+                    Processor time by delivery is the server's and the subscribers', without the publisher.\n\n\
+                    | load | system | p50 | p90 | p99 | max | deliveries/s | p99 ratio | deliveries ratio | CPUs: server + clients | µs a delivery: server + subscribers |\n\
+                    |---|---|---|---|---|---|---|---|---|---|---|\n"
         .to_owned();
     for row in compared {
         let ours = compared.iter().find(|other| other.case == row.case && other.system == Contestant::Sorcha);
@@ -75,7 +80,7 @@ pub(super) fn table(compared: &[Compared]) -> String {
         // Writing to a string can't fail.
         _ = writeln!(
             text,
-            "| {} | {}{missing} | {:.1} | {:.1} | {:.1} ({:.1}–{:.1}) | {:.0} | {:.0} | {} | {} | {:.2} + {:.2} |",
+            "| {} | {}{missing} | {:.1} | {:.1} | {:.1} ({:.1}–{:.1}) | {:.0} | {:.0} | {} | {} | {:.2} + {:.2} | {:.1} + {:.1} |",
             row.case,
             row.system.name(),
             row.p50.median,
@@ -88,7 +93,9 @@ pub(super) fn table(compared: &[Compared]) -> String {
             ratio(|row| row.p99.median),
             ratio(|row| row.deliveries_per_second.median),
             row.server_cpu.median,
-            row.client_cpu.median
+            row.client_cpu.median,
+            row.server_us.median,
+            row.subscriber_us.median
         );
     }
     text
@@ -113,6 +120,8 @@ mod tests {
             latency_ms: Distribution::of(vec![latency]).unwrap(),
             server_cpu: 0.1,
             client_cpu: 0.2,
+            server_us: 3.0,
+            subscriber_us: 4.0,
             server_resident_mb: 1.0,
         }
     }
@@ -132,6 +141,7 @@ mod tests {
         let table = table(&compared);
         let etcd = table.lines().last().unwrap();
         assert!(etcd.contains("| etcd watch |") && etcd.contains("| 0.62 | 1.00 |"), "{etcd}");
+        assert!(etcd.ends_with("| 0.10 + 0.20 | 3.0 + 4.0 |"), "{etcd}");
         assert_eq!(super::table(&[]), "");
     }
 }
