@@ -6,7 +6,7 @@ use clap::{Parser, ValueEnum};
 
 /// Benchmarks of the nodes, side by side with NATS JetStream and etcd.
 ///
-/// Needs a release build of sorcha-node; NATS and etcd are left out where their programs are not named. tests/bench/run
+/// Needs a release build of sorcha-node; the others are left out where their programs are not named. tests/bench/run
 /// builds everything and runs this.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "sorcha-bench", after_help = "Exit codes: 0 done, 1 failed, 2 usage.")]
@@ -35,6 +35,9 @@ pub(crate) struct Cli {
     /// The program etcd
     #[arg(long, value_name = "FILE")]
     pub(crate) etcd: Option<PathBuf>,
+    /// A server of MongoDB's protocol that takes --host, --port and --file, as tests/mongo/serve
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mongo: Option<PathBuf>,
     /// A remark on the run for its results, such as what else the machine did
     #[arg(long, value_name = "TEXT")]
     pub(crate) remark: Option<String>,
@@ -54,6 +57,8 @@ pub(crate) enum Measure {
     StartUp,
     /// From publication to persisted acknowledgement, side by side with NATS JetStream and etcd
     Push,
+    /// Publications a second through HTTP, beside etcd's put and JetStream's publish
+    Publish,
     /// Memory and processor time of idle peers
     Idle,
     /// All peers at once after a restart of the central node

@@ -44,7 +44,7 @@ pub(crate) struct Machine {
 impl Machine {
     /// Looks at this machine.
     pub(crate) fn look(bench: &Bench, remark: Option<String>) -> Result<Self> {
-        let Programs { node, nats, etcd } = &bench.programs;
+        let Programs { node, nats, etcd, .. } = &bench.programs;
         let optional = |program: &Option<std::path::PathBuf>| program.as_deref().map(version).transpose();
         Ok(Self {
             started_at: now(),

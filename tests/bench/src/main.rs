@@ -3,12 +3,14 @@
 mod bare;
 mod bench;
 mod cli;
+mod closed_loop;
 mod documents;
 mod failover;
 mod idle;
 mod machine;
 mod plot;
 mod process;
+mod publish;
 mod push;
 mod reconnect;
 mod register;
@@ -82,6 +84,7 @@ fn prepare(cli: &Cli) -> Result<Bench> {
             node: found(node)?,
             nats: cli.nats.clone().map(found).transpose()?,
             etcd: cli.etcd.clone().map(found).transpose()?,
+            mongo: cli.mongo.clone().map(found).transpose()?,
         },
         work: work.canonicalize()?,
         scale: if cli.quick { Scale::quick() } else { Scale::full() },
@@ -90,18 +93,15 @@ fn prepare(cli: &Cli) -> Result<Bench> {
 
 async fn measure(cli: &Cli, bench: &Bench) -> Result<Report> {
     let started = Instant::now();
-    let mut report = Report {
-        machine: Machine::look(bench, cli.remark.clone())?,
-        quick: cli.quick,
-        minutes: 0.0,
-        full_sync: None,
-        start_up: Vec::new(),
-        push: Vec::new(),
-        idle: None,
-        reconnect: Vec::new(),
-        failover: Vec::new(),
-        staleness: None,
-    };
+    let mut report = Report::empty(Machine::look(bench, cli.remark.clone())?, cli.quick);
+    measure_work(cli, bench, &mut report).await?;
+    measure_peers(cli, bench, &mut report).await?;
+    report.minutes = started.elapsed().as_secs_f64() / 60.0;
+    Ok(report)
+}
+
+/// How fast everything is while all is well.
+async fn measure_work(cli: &Cli, bench: &Bench, report: &mut Report) -> Result<()> {
     if cli.wants(Measure::Sync) {
         report.full_sync = Some(sync::measure(bench).await.context("full sync")?);
     }
@@ -111,6 +111,14 @@ async fn measure(cli: &Cli, bench: &Bench) -> Result<Report> {
     if cli.wants(Measure::Push) {
         report.push = push::measure(bench).await.context("push")?;
     }
+    if cli.wants(Measure::Publish) {
+        report.publish = publish::measure(bench).await.context("publish")?;
+    }
+    Ok(())
+}
+
+/// What peers cost, and what becomes of them when central nodes end.
+async fn measure_peers(cli: &Cli, bench: &Bench, report: &mut Report) -> Result<()> {
     if cli.wants(Measure::Idle) {
         report.idle = Some(idle::measure(bench).await.context("idle peers")?);
     }
@@ -123,6 +131,5 @@ async fn measure(cli: &Cli, bench: &Bench) -> Result<Report> {
     if cli.wants(Measure::Staleness) {
         report.staleness = Some(staleness::measure(bench).await.context("staleness")?);
     }
-    report.minutes = started.elapsed().as_secs_f64() / 60.0;
-    Ok(report)
+    Ok(())
 }

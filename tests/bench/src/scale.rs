@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use crate::push::{
-    Case,
-    publisher::{Pace, Plan},
+use crate::{
+    closed_loop::Stretch,
+    push::{
+        Case,
+        publisher::{Pace, Plan},
+    },
 };
 
 /// Publications under way at once when the most deliveries are sought.
@@ -16,10 +19,19 @@ pub(crate) struct Scale {
     pub(crate) sync: Sync,
     pub(crate) start_up: StartUp,
     pub(crate) push: Vec<Case>,
+    pub(crate) publish: Publish,
     pub(crate) idle: Idle,
     pub(crate) reconnect: Reconnect,
     pub(crate) failover: Failover,
     pub(crate) staleness: Staleness,
+}
+
+/// Publishers that wait for each acknowledgement.
+#[derive(Clone, Debug)]
+pub(crate) struct Publish {
+    pub(crate) publishers: Vec<usize>,
+    pub(crate) stretch: Stretch,
+    pub(crate) repetitions: usize,
 }
 
 /// Idle peers.
@@ -83,6 +95,10 @@ const fn most(warm_up: u64, duration: u64) -> Plan {
     }
 }
 
+const fn stretch(warm_up_ms: u64, duration_ms: u64) -> Stretch {
+    Stretch { warm_up: Duration::from_millis(warm_up_ms), duration: Duration::from_millis(duration_ms) }
+}
+
 const SECOND: Duration = Duration::from_secs(1);
 
 impl Scale {
@@ -96,6 +112,7 @@ impl Scale {
                 Case { name: "1000 peers, 10/s", subscribers: 1000, plan: rate(10.0, 3, 12), repetitions: 3 },
                 Case { name: "100 peers, most", subscribers: 100, plan: most(3, 7), repetitions: 3 },
             ],
+            publish: Publish { publishers: vec![1, 4, 16, 64], stretch: stretch(1000, 4000), repetitions: 3 },
             idle: Idle { peers: 10_000, settle: SECOND * 35, watch: SECOND * 120 },
             reconnect: Reconnect { peers: 1000, down: vec![Duration::ZERO, SECOND * 10] },
             failover: Failover { peers: 100, repetitions: 3 },
@@ -112,6 +129,7 @@ impl Scale {
                 Case { name: "10 peers, 20/s", subscribers: 10, plan: rate(20.0, 1, 1), repetitions: 1 },
                 Case { name: "10 peers, most", subscribers: 10, plan: most(1, 1), repetitions: 1 },
             ],
+            publish: Publish { publishers: vec![1, 64], stretch: stretch(200, 600), repetitions: 1 },
             idle: Idle { peers: 50, settle: SECOND, watch: SECOND * 2 },
             reconnect: Reconnect { peers: 10, down: vec![Duration::ZERO] },
             failover: Failover { peers: 5, repetitions: 1 },

@@ -14,7 +14,7 @@ use crate::{
     bench::{Bench, say},
     process::central::Place,
     push::{
-        publisher::{self, Pace, Plan, Target},
+        publisher::{self, Pace, Plan},
         tally::Tally,
     },
     stats::Distribution,
@@ -67,7 +67,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Staleness> {
     let mut swarm = Swarm::default();
     swarm.grow(work.path(), flapping, &centrals, |_| (), store).await?;
     swarm.until_subscribed().await?;
-    let target = Target::Sorcha(central.place().url("/api/system-register/publish"));
+    let target = central.place().publications();
     let published = tokio::select! {
         published = publisher::publish(target, plan, Arc::clone(&tally)) => published?,
         failed = flap(work.path(), &centrals, flapping, &tally) => return Err(failed?),

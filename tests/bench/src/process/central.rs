@@ -10,6 +10,7 @@ use sorcha_api::client;
 use sorcha_config::CentralNodeAddress;
 
 use super::{Server, free_ports};
+use crate::push::publisher::Target;
 
 /// A central node that can be killed and started again on the same ports with the same register.
 pub(crate) struct Central {
@@ -25,6 +26,7 @@ pub(crate) struct Place {
     id: String,
     grpc: u16,
     http: u16,
+    mongodb: Option<PathBuf>,
 }
 
 impl Place {
@@ -32,7 +34,12 @@ impl Place {
     pub(crate) fn new(program: &Path, work: &Path, number: u16) -> Result<Self> {
         let [grpc, http] = free_ports()?;
         let (program, work) = (program.to_owned(), work.to_owned());
-        Ok(Self { program, work, id: format!("n{number}.sorcha.dev"), grpc, http })
+        Ok(Self { program, work, id: format!("n{number}.sorcha.dev"), grpc, http, mongodb: None })
+    }
+
+    /// With the register in a MongoDB database, whose connection string lies in a file.
+    pub(crate) fn on_mongodb(self, uri_file: &Path) -> Self {
+        Self { mongodb: Some(uri_file.to_owned()), ..self }
     }
 
     /// Directory of the register.
@@ -61,13 +68,18 @@ impl Place {
         format!("http://127.0.0.1:{}{path}", self.http)
     }
 
+    /// Where publications go.
+    pub(crate) fn publications(&self) -> Target {
+        Target::Sorcha(self.url("/api/system-register/publish"))
+    }
+
     /// Starts the node and waits until it takes peers.
     pub(crate) async fn start(self) -> Result<Central> {
         let on = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string();
         let data = self.data();
         let data = data.to_str().context("the work directory is no text")?;
         let (grpc, http) = (on(self.grpc), on(self.http));
-        let arguments = [
+        let mut arguments = vec![
             "central",
             "--hostname",
             &self.id,
@@ -79,6 +91,9 @@ impl Place {
             "--listen-http",
             &http,
         ];
+        if let Some(file) = &self.mongodb {
+            arguments.extend(["--mongodb-uri-file", file.to_str().context("the work directory is no text")?]);
+        }
         let mut server = Server::start(&self.id, &self.program, arguments, &self.work)?;
         let client = client::plain()?;
         let ready = self.url("/readyz");
@@ -100,6 +115,11 @@ impl Central {
     /// The process.
     pub(crate) const fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// The process, which is killed when it is dropped.
+    pub(crate) fn into_server(self) -> Server {
+        self.server
     }
 
     /// kill -9; the place can be started again.

@@ -57,6 +57,11 @@ impl Etcd {
         &self.server
     }
 
+    /// The process, which is killed when it is dropped.
+    pub(crate) fn into_server(self) -> Server {
+        self.server
+    }
+
     /// Kills it.
     pub(crate) async fn kill(self) -> Result<()> {
         self.server.kill().await

@@ -3,6 +3,7 @@
 
 pub(crate) mod central;
 pub(crate) mod etcd;
+pub(crate) mod mongo;
 pub(crate) mod nats;
 pub(crate) mod usage;
 

@@ -39,7 +39,7 @@ impl System for Sorcha {
     }
 
     fn target(&self) -> Target {
-        Target::Sorcha(self.central.place().url("/api/system-register/publish"))
+        self.central.place().publications()
     }
 
     fn server(&self) -> &Server {

@@ -1,7 +1,10 @@
 //! What was aimed at, beside what was measured.
 
-use super::{Compared, Report};
-use crate::{failover::End, push::Contestant};
+use super::{
+    Compared, Report,
+    rates::{self, Rated},
+};
+use crate::{failover::End, publish::systems::Publishing, push::Contestant};
 
 /// One line of the table.
 struct Row {
@@ -23,6 +26,7 @@ pub(super) fn table(report: &Report, compared: &[Compared]) -> String {
     full_sync(report, &mut rows);
     start_up(report, &mut rows);
     push(compared, &mut rows);
+    publish(report, &mut rows);
     idle(report, &mut rows);
     reconnect(report, &mut rows);
     failover(report, &mut rows);
@@ -105,6 +109,24 @@ fn push(compared: &[Compared], rows: &mut Vec<Row>) {
         let measured = all.map(show).collect::<Vec<_>>().join("; ");
         rows.push(Row::new(format!("{what}, {}", ours.case), goal, measured, rivals.iter().all(is_ahead)));
     }
+}
+
+fn publish(report: &Report, rows: &mut Vec<Row>) {
+    let rated = rates::published(&report.publish);
+    for ours in rated.iter().filter(|rated| rated.system == Publishing::Embedded.name()) {
+        let etcd = rates::beside(&rated, ours, Publishing::Etcd.name());
+        let met = etcd.is_none_or(|etcd| ours.per_second.median >= etcd.per_second.median);
+        let goal = if etcd.is_some() { "at least etcd's" } else { "" };
+        let what = format!("publications, {}", ours.case);
+        rows.push(Row::new(what, goal, side_by_side(&rated, ours), met));
+    }
+}
+
+/// All systems in one case.
+fn side_by_side(rated: &[Rated], ours: &Rated) -> String {
+    let systems = rated.iter().filter(|other| other.case == ours.case);
+    let shown = systems.map(|rated| format!("{} {:.0}/s", rated.system, rated.per_second.median));
+    shown.collect::<Vec<_>>().join("; ")
 }
 
 fn idle(report: &Report, rows: &mut Vec<Row>) {

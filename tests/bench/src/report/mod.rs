@@ -1,6 +1,7 @@
 //! Everything that one run measured, and what becomes of it.
 
 mod goals;
+mod rates;
 mod readme;
 mod side_by_side;
 
@@ -10,8 +11,8 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::{
-    failover::Failover, idle::Idle, machine::Machine, plot, push::Run, reconnect::Reconnect,
-    staleness::Staleness, startup::StartUp, sync::FullSync,
+    failover::Failover, idle::Idle, machine::Machine, plot, publish::PublishRate, push::Run,
+    reconnect::Reconnect, staleness::Staleness, startup::StartUp, sync::FullSync,
 };
 
 pub(crate) use side_by_side::Compared;
@@ -26,6 +27,7 @@ pub(crate) struct Report {
     pub(crate) full_sync: Option<FullSync>,
     pub(crate) start_up: Vec<StartUp>,
     pub(crate) push: Vec<Run>,
+    pub(crate) publish: Vec<PublishRate>,
     pub(crate) idle: Option<Idle>,
     pub(crate) reconnect: Vec<Reconnect>,
     pub(crate) failover: Vec<Failover>,
@@ -33,6 +35,23 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// One without any measure.
+    pub(crate) const fn empty(machine: Machine, quick: bool) -> Self {
+        Self {
+            machine,
+            quick,
+            minutes: 0.0,
+            full_sync: None,
+            start_up: Vec::new(),
+            push: Vec::new(),
+            publish: Vec::new(),
+            idle: None,
+            reconnect: Vec::new(),
+            failover: Vec::new(),
+            staleness: None,
+        }
+    }
+
     /// Everything that was measured, as JSON.
     pub(crate) fn json(&self) -> Result<String> {
         Ok(serde_json::to_string(self)? + "\n")
@@ -44,7 +63,9 @@ impl Report {
         let about = readme::about(self);
         let goals = goals::table(self, &compared);
         let rivals = side_by_side::table(&compared);
-        [about, goals, rivals].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+        let published = rates::table("Publications", &rates::published(&self.publish));
+        let parts = [about, goals, rivals, published];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
     }
 
     /// Writes results.json, the plots, and the tables into README.md.
