@@ -14,6 +14,7 @@ pub(crate) struct Programs {
     /// Absent where it is not built; it is then left out.
     pub(crate) nats: Option<PathBuf>,
     pub(crate) etcd: Option<PathBuf>,
+    pub(crate) nginx: Option<PathBuf>,
     /// A server of MongoDB's protocol.
     pub(crate) mongo: Option<PathBuf>,
 }

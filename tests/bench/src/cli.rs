@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-/// Benchmarks of the nodes, side by side with NATS JetStream and etcd.
+/// Benchmarks of the nodes, side by side with NATS JetStream, etcd and nginx.
 ///
 /// Needs a release build of sorcha-node; the others are left out where their programs are not named. tests/bench/run
 /// builds everything and runs this.
@@ -35,6 +35,9 @@ pub(crate) struct Cli {
     /// The program etcd
     #[arg(long, value_name = "FILE")]
     pub(crate) etcd: Option<PathBuf>,
+    /// The program nginx
+    #[arg(long, value_name = "FILE")]
+    pub(crate) nginx: Option<PathBuf>,
     /// A server of MongoDB's protocol that takes --host, --port and --file, as tests/mongo/serve
     #[arg(long, value_name = "FILE")]
     pub(crate) mongo: Option<PathBuf>,
@@ -59,6 +62,8 @@ pub(crate) enum Measure {
     Push,
     /// Publications a second through HTTP, beside etcd's put and JetStream's publish
     Publish,
+    /// Reads a second of a node's HTTP API, beside nginx
+    Reads,
     /// Memory and processor time of idle peers
     Idle,
     /// All peers at once after a restart of the central node

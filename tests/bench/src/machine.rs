@@ -38,14 +38,17 @@ pub(crate) struct Machine {
     pub(crate) node: String,
     pub(crate) nats: Option<String>,
     pub(crate) etcd: Option<String>,
+    pub(crate) nginx: Option<String>,
     pub(crate) remark: Option<String>,
 }
 
 impl Machine {
     /// Looks at this machine.
     pub(crate) fn look(bench: &Bench, remark: Option<String>) -> Result<Self> {
-        let Programs { node, nats, etcd, .. } = &bench.programs;
-        let optional = |program: &Option<std::path::PathBuf>| program.as_deref().map(version).transpose();
+        let Programs { node, nats, etcd, nginx, .. } = &bench.programs;
+        let optional = |program: &Option<std::path::PathBuf>, option| {
+            program.as_deref().map(|program| version(program, option)).transpose()
+        };
         Ok(Self {
             started_at: now(),
             processor: field("/proc/cpuinfo", "model name"),
@@ -59,9 +62,10 @@ impl Machine {
                 .next()
                 .and_then(|load| load.parse().ok())
                 .unwrap_or(0.0),
-            node: version(node)?,
-            nats: optional(nats)?,
-            etcd: optional(etcd)?,
+            node: version(node, "--version")?,
+            nats: optional(nats, "--version")?,
+            etcd: optional(etcd, "--version")?,
+            nginx: optional(nginx, "-v")?,
             remark,
         })
     }
@@ -113,11 +117,12 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// The first line of what a program says about its version.
-fn version(program: &Path) -> Result<String> {
-    let run = Command::new(program).arg("--version").output();
+/// The first line of what a program says about its version, on either stream.
+fn version(program: &Path, option: &str) -> Result<String> {
+    let run = Command::new(program).arg(option).output();
     let output = run.with_context(|| format!("run {}", program.display()))?;
-    Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().trim().to_owned())
+    let said = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
+    Ok(String::from_utf8_lossy(said).lines().next().unwrap_or_default().trim().to_owned())
 }
 
 #[cfg(test)]

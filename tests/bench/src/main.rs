@@ -1,4 +1,4 @@
-//! Benchmarks of the nodes, side by side with NATS JetStream and etcd: `sorcha-bench --help`.
+//! Benchmarks of the nodes, side by side with NATS JetStream, etcd and nginx: `sorcha-bench --help`.
 
 mod bare;
 mod bench;
@@ -12,6 +12,7 @@ mod plot;
 mod process;
 mod publish;
 mod push;
+mod reads;
 mod reconnect;
 mod register;
 mod report;
@@ -84,6 +85,7 @@ fn prepare(cli: &Cli) -> Result<Bench> {
             node: found(node)?,
             nats: cli.nats.clone().map(found).transpose()?,
             etcd: cli.etcd.clone().map(found).transpose()?,
+            nginx: cli.nginx.clone().map(found).transpose()?,
             mongo: cli.mongo.clone().map(found).transpose()?,
         },
         work: work.canonicalize()?,
@@ -113,6 +115,9 @@ async fn measure_work(cli: &Cli, bench: &Bench, report: &mut Report) -> Result<(
     }
     if cli.wants(Measure::Publish) {
         report.publish = publish::measure(bench).await.context("publish")?;
+    }
+    if cli.wants(Measure::Reads) {
+        report.reads = reads::measure(bench).await.context("reads")?;
     }
     Ok(())
 }

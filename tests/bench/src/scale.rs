@@ -20,6 +20,7 @@ pub(crate) struct Scale {
     pub(crate) start_up: StartUp,
     pub(crate) push: Vec<Case>,
     pub(crate) publish: Publish,
+    pub(crate) reads: Reads,
     pub(crate) idle: Idle,
     pub(crate) reconnect: Reconnect,
     pub(crate) failover: Failover,
@@ -30,6 +31,14 @@ pub(crate) struct Scale {
 #[derive(Clone, Debug)]
 pub(crate) struct Publish {
     pub(crate) publishers: Vec<usize>,
+    pub(crate) stretch: Stretch,
+    pub(crate) repetitions: usize,
+}
+
+/// Readers that wait for each answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Reads {
+    pub(crate) connections: Vec<usize>,
     pub(crate) stretch: Stretch,
     pub(crate) repetitions: usize,
 }
@@ -113,6 +122,7 @@ impl Scale {
                 Case { name: "100 peers, most", subscribers: 100, plan: most(3, 7), repetitions: 3 },
             ],
             publish: Publish { publishers: vec![1, 4, 16, 64], stretch: stretch(1000, 4000), repetitions: 3 },
+            reads: Reads { connections: vec![1, 16, 256], stretch: stretch(500, 2500), repetitions: 3 },
             idle: Idle { peers: 10_000, settle: SECOND * 35, watch: SECOND * 120 },
             reconnect: Reconnect { peers: 1000, down: vec![Duration::ZERO, SECOND * 10] },
             failover: Failover { peers: 100, repetitions: 3 },
@@ -130,6 +140,7 @@ impl Scale {
                 Case { name: "10 peers, most", subscribers: 10, plan: most(1, 1), repetitions: 1 },
             ],
             publish: Publish { publishers: vec![1, 64], stretch: stretch(200, 600), repetitions: 1 },
+            reads: Reads { connections: vec![1, 256], stretch: stretch(50, 200), repetitions: 1 },
             idle: Idle { peers: 50, settle: SECOND, watch: SECOND * 2 },
             reconnect: Reconnect { peers: 10, down: vec![Duration::ZERO] },
             failover: Failover { peers: 5, repetitions: 1 },

@@ -68,6 +68,11 @@ impl Place {
         format!("http://127.0.0.1:{}{path}", self.http)
     }
 
+    /// Port of its HTTP API.
+    pub(crate) const fn http_port(&self) -> u16 {
+        self.http
+    }
+
     /// Where publications go.
     pub(crate) fn publications(&self) -> Target {
         Target::Sorcha(self.url("/api/system-register/publish"))

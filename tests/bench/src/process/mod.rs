@@ -5,6 +5,7 @@ pub(crate) mod central;
 pub(crate) mod etcd;
 pub(crate) mod mongo;
 pub(crate) mod nats;
+pub(crate) mod nginx;
 pub(crate) mod usage;
 
 use std::{
@@ -65,6 +66,11 @@ impl Server {
         self.pid
     }
 
+    /// Notes a process that it has started, for whoever cleans up.
+    fn note(&self, child: u32) -> Result<()> {
+        Ok(fs::write(self.pid_file.with_file_name(child.to_string()), &self.name)?)
+    }
+
     /// Waits until it answers, as `answers` tells.
     pub(crate) async fn until_ready<F: Future<Output = bool>>(
         &mut self,
@@ -92,6 +98,14 @@ impl Server {
     /// kill -9, and waits for the end.
     pub(crate) async fn kill(mut self) -> Result<()> {
         self.child.kill().await.with_context(|| format!("kill {}", self.name))
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub(crate) async fn terminate(mut self) -> Result<()> {
+        self.signal("TERM")?;
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        ended.with_context(|| format!("{} does not end", self.name))??;
+        Ok(())
     }
 
     /// Sends a signal.

@@ -4,7 +4,7 @@ use super::{
     Compared, Report,
     rates::{self, Rated},
 };
-use crate::{failover::End, publish::systems::Publishing, push::Contestant};
+use crate::{failover::End, publish::systems::Publishing, push::Contestant, reads::Reading};
 
 /// One line of the table.
 struct Row {
@@ -27,6 +27,7 @@ pub(super) fn table(report: &Report, compared: &[Compared]) -> String {
     start_up(report, &mut rows);
     push(compared, &mut rows);
     publish(report, &mut rows);
+    reads(report, &mut rows);
     idle(report, &mut rows);
     reconnect(report, &mut rows);
     failover(report, &mut rows);
@@ -119,6 +120,21 @@ fn publish(report: &Report, rows: &mut Vec<Row>) {
         let goal = if etcd.is_some() { "at least etcd's" } else { "" };
         let what = format!("publications, {}", ours.case);
         rows.push(Row::new(what, goal, side_by_side(&rated, ours), met));
+    }
+}
+
+fn reads(report: &Report, rows: &mut Vec<Row>) {
+    let rated = rates::read(&report.reads);
+    for ours in rated.iter().filter(|rated| rated.system == Reading::Sorcha.name()) {
+        let ratio = rates::beside(&rated, ours, Reading::Nginx.name())
+            .map(|nginx| ours.per_second.median / nginx.per_second.median);
+        let goal = if ratio.is_some() { "at least 0.7 of nginx's" } else { "" };
+        let measured = match ratio {
+            Some(ratio) => format!("{ratio:.2}: {}", side_by_side(&rated, ours)),
+            None => side_by_side(&rated, ours),
+        };
+        let what = format!("reads, {}", ours.case);
+        rows.push(Row::new(what, goal, measured, ratio.is_none_or(|ratio| ratio >= 0.7)));
     }
 }
 

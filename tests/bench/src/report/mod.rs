@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::{
-    failover::Failover, idle::Idle, machine::Machine, plot, publish::PublishRate, push::Run,
+    failover::Failover, idle::Idle, machine::Machine, plot, publish::PublishRate, push::Run, reads::ReadRate,
     reconnect::Reconnect, staleness::Staleness, startup::StartUp, sync::FullSync,
 };
 
@@ -28,6 +28,7 @@ pub(crate) struct Report {
     pub(crate) start_up: Vec<StartUp>,
     pub(crate) push: Vec<Run>,
     pub(crate) publish: Vec<PublishRate>,
+    pub(crate) reads: Vec<ReadRate>,
     pub(crate) idle: Option<Idle>,
     pub(crate) reconnect: Vec<Reconnect>,
     pub(crate) failover: Vec<Failover>,
@@ -45,6 +46,7 @@ impl Report {
             start_up: Vec::new(),
             push: Vec::new(),
             publish: Vec::new(),
+            reads: Vec::new(),
             idle: None,
             reconnect: Vec::new(),
             failover: Vec::new(),
@@ -64,7 +66,8 @@ impl Report {
         let goals = goals::table(self, &compared);
         let rivals = side_by_side::table(&compared);
         let published = rates::table("Publications", &rates::published(&self.publish));
-        let parts = [about, goals, rivals, published];
+        let read = rates::table("Reads", &rates::read(&self.reads));
+        let parts = [about, goals, rivals, published, read];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
     }
 

@@ -1,10 +1,11 @@
-//! Operations a second of publishers, over all repetitions.
+//! Operations a second of publishers and readers, over all repetitions.
 
 use std::fmt::Write as _;
 
 use crate::{
     closed_loop::Rate,
     publish::{PublishRate, systems::Publishing},
+    reads::{ReadRate, Reading},
     stats::Spread,
 };
 
@@ -27,6 +28,12 @@ pub(super) fn published(rates: &[PublishRate]) -> Vec<Rated> {
     };
     let runs: Vec<_> = rates.iter().map(|rate| (case(rate), rate.system.name(), rate.rate)).collect();
     rated(&runs, &Publishing::ALL.map(Publishing::name))
+}
+
+/// Reads, case by case and in the order of the report.
+pub(super) fn read(rates: &[ReadRate]) -> Vec<Rated> {
+    let runs: Vec<_> = rates.iter().map(|rate| (rate.case.name(), rate.system.name(), rate.rate)).collect();
+    rated(&runs, &Reading::ALL.map(Reading::name))
 }
 
 /// What another system did in the same case, if it was there.
@@ -116,6 +123,6 @@ mod tests {
         assert!(beside(&rated, &rated[2], "etcd put").is_none());
         let table = table("Publications", &rated);
         assert!(table.contains("(3 failed) | 40 (30–50) | 1.00 | 2.00 | 40.0 |"), "{table}");
-        assert_eq!(super::table("Publications", &[]), "");
+        assert_eq!(super::table("Reads", &[]), "");
     }
 }

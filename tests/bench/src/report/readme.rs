@@ -8,8 +8,8 @@ const END: &str = "<!-- end of results -->";
 /// What the figures were made on.
 pub(super) fn about(report: &Report) -> String {
     let machine = &report.machine;
-    let versions = [Some(machine.node.as_str()), machine.nats.as_deref(), machine.etcd.as_deref()];
-    let versions: Vec<_> = versions.into_iter().flatten().collect();
+    let rivals = [&machine.nats, &machine.etcd, &machine.nginx].into_iter().filter_map(Option::as_deref);
+    let versions: Vec<_> = std::iter::once(machine.node.as_str()).chain(rivals).collect();
     let mut text = format!(
         "{} · {}, {} cores, {:.0} GB · Linux {} · {} · write of 4 KB with fsync: median {:.2} ms, p99 {:.2} ms · load before: \
          {:.2} · {:.0} minutes · {}\n",
