@@ -11,10 +11,15 @@ use crate::site::Site;
 /// Memory that the replica of a small peer may take.
 const MOST: u64 = 1 << 20;
 
-/// Publishes 40 documents of 60 KB, twice what a small peer may hold.
+/// Publishes more entries than a small peer may hold, some 1.8 KB each without their documents.
 async fn outgrow(central: &Central) {
-    for number in 0..40 {
-        let (id, text) = (format!("large-{number}"), "x".repeat(60_000));
+    publish(central, 700, 10).await;
+}
+
+/// Publishes documents with a text of this many bytes.
+async fn publish(central: &Central, count: usize, bytes: usize) {
+    for number in 0..count {
+        let (id, text) = (format!("large-{number}"), "x".repeat(bytes));
         let submission = Submission {
             document: format!(r#"{{"id":"{id}","text":"{text}"}}"#).into_bytes().into(),
             blueprint_id: id,
@@ -66,6 +71,27 @@ async fn a_register_larger_than_a_peer_may_hold_is_refused_in_every_way_and_what
         }
     }
     for peer in [pushed, pulling, empty, whole] {
+        peer.stop().await;
+    }
+}
+
+/// Documents are on disk: no bound of memory refuses them. What is too much for one incremental sync is fetched by a full one.
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_that_weigh_more_than_a_peers_memory_are_taken_in_every_way() {
+    let site = Site::new().await;
+    let pushed = small_peer(&site, "pushed", |_| {}).await;
+    let pulling = small_peer(&site, "pulling", |config| config.sync.push = false).await;
+    for peer in [&pushed, &pulling] {
+        peer.until_equal(&site.central).await;
+    }
+    publish(&site.central, 40, 60_000).await;
+    let empty = small_peer(&site, "empty", |config| config.sync.push = false).await;
+    let whole = small_peer(&site, "whole", |config| config.sync.force_full_on_startup = true).await;
+    for peer in [pushed, pulling, empty, whole] {
+        peer.until_equal(&site.central).await;
+        let view = peer.node.replica.view();
+        let document = view.iter().last().unwrap().whole().unwrap().document;
+        assert!(document.bytes().len() > 60_000 && view.memory() < MOST);
         peer.stop().await;
     }
 }

@@ -38,6 +38,45 @@ async fn slow_readers_share_the_registers_bytes() {
     }
 }
 
+/// 60 documents of 4 MB are 240 MB.
+const DOCUMENTS: usize = 60;
+/// For one document that is parsed, what the allocator keeps, and a cache of 1 MB.
+const FOR_DOCUMENTS_MB: u64 = 90;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_take_no_memory_whether_published_read_or_found_at_start() {
+    let node = Node::start("[store]\ncache_bytes = 1048576\n").await;
+    let empty = node.megabytes();
+    let most = node.most_megabytes(async {
+        for number in 0..DOCUMENTS {
+            node.publish(&format!("large-{number}"), 4 << 20, 0).await;
+        }
+    });
+    let published = most.await;
+    let read = node.most_megabytes(read_all(node.http)).await;
+    let node = node.again().await;
+    let started = node.most_megabytes(read_all(node.http)).await;
+    println!("{empty} MB, at most {published} MB while published, {read} MB while read, {started} MB after a start");
+    for most in [published, read, started] {
+        assert!(most <= empty + FOR_DOCUMENTS_MB, "{empty} MB before, {most} MB with documents");
+    }
+}
+
+/// Reads each document, and all of them at once.
+async fn read_all(http: u16) {
+    let client = sorcha_api::client::plain().unwrap();
+    let blueprints = (0..DOCUMENTS).map(|number| format!("blueprints/large-{number}?raw=true"));
+    for path in blueprints.chain(["bundle".to_owned()]) {
+        let url = format!("http://127.0.0.1:{http}/api/system-register/{path}");
+        let mut answer = client.get(url).send().await.unwrap().error_for_status().unwrap();
+        let mut bytes = 0;
+        while let Some(chunk) = answer.chunk().await.unwrap() {
+            bytes += chunk.len();
+        }
+        assert!(bytes > 4 << 20, "{path} has {bytes} bytes");
+    }
+}
+
 /// A text of 33 MB in each form that takes much to read.
 fn hostile() -> Vec<(&'static str, String)> {
     const BYTES: usize = 33_000_000;

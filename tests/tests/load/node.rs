@@ -31,9 +31,21 @@ impl Node {
     pub(crate) async fn start_under(config: &str, command: &str) -> Self {
         allow_many_files();
         let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name).display().to_string();
+        let path = |name: &str| folder.path().join(name);
         std::fs::write(path("tokens"), format!("tester: {TOKEN}\n")).unwrap();
         std::fs::write(path("sorcha.toml"), config).unwrap();
+        Self::start_in(folder, command).await
+    }
+
+    /// Kills it, and starts it on what it has stored.
+    pub(crate) async fn again(self) -> Self {
+        let Self { process, folder, .. } = self;
+        drop(process);
+        Self::start_in(folder, "true").await
+    }
+
+    async fn start_in(folder: tempfile::TempDir, command: &str) -> Self {
+        let path = |name: &str| folder.path().join(name).display().to_string();
         let [grpc, http, probes] = free_ports();
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("{command} && exec \"$0\" \"$@\"")]).arg(binary());

@@ -1,7 +1,7 @@
 //! The embedded store: a journal, which is an append-only write-ahead log in one file (ADR 13, ADR 15).
 //!
-//! The register is in memory; the file is read only at start, from its first to its last byte. A change costs one write at the
-//! end of the file. Concurrent publications share a frame and an fsync, and are visible and acknowledged after it. A replica's
+//! The index of the register is in memory, its documents are in the file (ADR 43), which is read whole only at start, from its
+//! first to its last byte. A change costs one write at the end of the file. Concurrent publications share a frame and an fsync, and are visible and acknowledged after it. A replica's
 //! batch survives a crash of the process at once, and is fsynced within [`Options::flush_within`] while further batches go on. A
 //! full sync is written beside the journal while it arrives, and replaces it in one step. Damage and truncation are found at
 //! start.
