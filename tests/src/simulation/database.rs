@@ -55,7 +55,7 @@ impl Database {
     #[must_use]
     #[expect(clippy::expect_used, reason = "a store in memory can always be made")]
     pub fn new(seed: u64) -> Self {
-        let options = Options { inline: true, ..Options::default() };
+        let options = Options { inline: true, cache_bytes: 0, ..Options::default() };
         let store = JournalStore::in_memory(options).expect("a store in memory");
         let shared = Shared { rng: SmallRng::seed_from_u64(seed), condition: Condition::Well };
         Self { store: Arc::new(store), shared: Arc::new(Mutex::new(shared)) }

@@ -189,7 +189,7 @@ impl Start {
 
     async fn serve(&self, http: Incoming, stop: CancellationToken, place: Place) -> Result<(), String> {
         let files = Arc::new(self.disk.mount());
-        let options = Options { inline: true, ..Options::default() };
+        let options = Options { inline: true, cache_bytes: 0, ..Options::default() };
         let now = self.env.clock.now().as_millis();
         let store = JournalStore::open_or_set_aside(files, journal::REPLICA_FILE, options, now).await;
         let store = store.map_err(|error| error.to_string())?;

@@ -56,7 +56,9 @@ async fn documents_take_no_memory_whether_published_read_or_found_at_start() {
     let read = node.most_megabytes(read_all(node.http)).await;
     let node = node.again().await;
     let started = node.most_megabytes(read_all(node.http)).await;
-    println!("{empty} MB, at most {published} MB while published, {read} MB while read, {started} MB after a start");
+    println!(
+        "{empty} MB, at most {published} MB while published, {read} MB while read, {started} MB after a start"
+    );
     for most in [published, read, started] {
         assert!(most <= empty + FOR_DOCUMENTS_MB, "{empty} MB before, {most} MB with documents");
     }

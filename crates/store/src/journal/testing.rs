@@ -4,7 +4,10 @@ use std::{
     collections::HashMap,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use sorcha_register::entry::Source;
@@ -16,7 +19,12 @@ use super::{
     open::open_file,
 };
 
-type FileBytes = Arc<Mutex<Vec<u8>>>;
+/// A file's bytes, and whether a journal has it open.
+#[derive(Debug, Default)]
+struct Content {
+    bytes: Mutex<Vec<u8>>,
+    is_locked: AtomicBool,
+}
 
 impl JournalStore {
     /// A store in memory.
@@ -31,10 +39,31 @@ impl JournalStore {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct MemoryFiles(Mutex<HashMap<PathBuf, FileBytes>>);
+pub(super) struct MemoryFiles(Mutex<HashMap<PathBuf, Arc<Content>>>);
+
+#[cfg(test)]
+impl MemoryFiles {
+    /// What a process finds that is started after this one was killed.
+    pub(super) fn after_a_crash(&self) -> Self {
+        let copy = |(path, content): (&PathBuf, &Arc<Content>)| {
+            let bytes = Mutex::new(locked(&content.bytes).clone());
+            (path.clone(), Arc::new(Content { bytes, is_locked: AtomicBool::new(false) }))
+        };
+        Self(Mutex::new(locked(&self.0).iter().map(copy).collect()))
+    }
+}
 
 #[derive(Debug)]
-struct MemoryFile(FileBytes);
+struct MemoryFile(Arc<Content>);
+
+impl Drop for MemoryFile {
+    fn drop(&mut self) {
+        self.0.is_locked.store(false, Ordering::Release);
+    }
+}
+
+#[derive(Debug)]
+struct MemoryReader(Arc<Content>);
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -51,6 +80,9 @@ impl Files for MemoryFiles {
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn Medium>> {
         let content = Arc::clone(locked(&self.0).entry(path.to_owned()).or_default());
+        if content.is_locked.swap(true, Ordering::AcqRel) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         Ok(Box::new(MemoryFile(content)))
     }
 
@@ -70,13 +102,13 @@ impl Files for MemoryFiles {
     }
 }
 
-impl Source for MemoryFile {
+impl Source for MemoryReader {
     fn read_now(&self, bytes: &mut [u8], offset: u64) -> Option<io::Result<()>> {
         Some(self.read(bytes, offset))
     }
 
     fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        let (content, at) = (locked(&self.0), position(offset)?);
+        let (content, at) = (locked(&self.0.bytes), position(offset)?);
         let found = content.get(at..).and_then(|rest| rest.get(..bytes.len()));
         bytes.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
@@ -85,15 +117,15 @@ impl Source for MemoryFile {
 
 impl Medium for MemoryFile {
     fn length(&self) -> io::Result<u64> {
-        Ok(locked(&self.0).len() as u64)
+        Ok(locked(&self.0.bytes).len() as u64)
     }
 
     fn source(&self) -> Arc<dyn Source> {
-        Arc::new(Self(Arc::clone(&self.0)))
+        Arc::new(MemoryReader(Arc::clone(&self.0)))
     }
 
     fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let (mut content, at) = (locked(&self.0), position(offset)?);
+        let (mut content, at) = (locked(&self.0.bytes), position(offset)?);
         if content.len() < at + bytes.len() {
             content.resize(at + bytes.len(), 0);
         }
@@ -102,7 +134,7 @@ impl Medium for MemoryFile {
     }
 
     fn resize(&self, length: u64) -> io::Result<()> {
-        locked(&self.0).resize(position(length)?, 0);
+        locked(&self.0.bytes).resize(position(length)?, 0);
         Ok(())
     }
 

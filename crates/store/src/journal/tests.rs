@@ -1,5 +1,6 @@
 mod damage;
 mod disk;
+mod documents;
 mod publish;
 
 use std::{

@@ -21,8 +21,9 @@ use std::{
 
 use mongodb::{Client, Collection, bson::Document};
 use sorcha_config::MongoDb;
+use sorcha_runtime::{env::Env, metrics::Metrics};
 
-use super::MongoStore;
+use super::{Documents, MongoStore};
 use crate::StoreError;
 
 const SERVE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/mongo/serve");
@@ -146,7 +147,9 @@ impl Databases {
     }
 
     pub(crate) async fn try_open(&self, config: &MongoDb) -> Result<MongoStore, StoreError> {
-        MongoStore::connect(&self.uri, config).await
+        // All documents are read from the file.
+        let documents = Documents { cache_bytes: 0, ..Documents::default() };
+        MongoStore::open(&self.uri, config, documents, &Env::system(Metrics::disabled())).await
     }
 
     /// The collections of a store, for tampering.

@@ -9,6 +9,7 @@ use sorcha_register::{
     succession::{Contradiction, Successor, differences},
     view::RegisterView,
 };
+use sorcha_store::StoreError;
 use tokio::task::{JoinError, JoinHandle};
 use tonic::Status;
 
@@ -56,6 +57,17 @@ pub(in crate::session) async fn full(
     session: &LiveSession,
     partial: &mut Partial,
 ) -> Result<Pulled, PullError> {
+    let pulled = fetch(session, partial).await;
+    if let Err(PullError::Store(error)) = &pulled
+        && !matches!(error, StoreError::Full(_) | StoreError::Unavailable(_))
+    {
+        // What was received may not be readable where it was written.
+        *partial = Partial::default();
+    }
+    pulled
+}
+
+async fn fetch(session: &LiveSession, partial: &mut Partial) -> Result<Pulled, PullError> {
     let (held, successor) = successor(session)?;
     partial.begin(session, successor.as_ref());
     // What the node said before it was asked for a snapshot. One of the original contract says no more, and its word moves no head.

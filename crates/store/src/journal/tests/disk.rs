@@ -38,9 +38,17 @@ struct DiskFile(Box<dyn Medium>, Disk, Broken);
 
 impl Disk {
     pub(super) fn new() -> Self {
+        Self::with(MemoryFiles::default())
+    }
+
+    fn with(files: MemoryFiles) -> Self {
         let (broken, syncs) = (sync::Mutex::new(Broken::Nothing), AtomicUsize::new(0));
         let refused = AtomicUsize::new(0);
-        Self(Arc::new(DiskState { files: MemoryFiles::default(), broken, syncs, refused }))
+        Self(Arc::new(DiskState { files, broken, syncs, refused }))
+    }
+
+    pub(super) fn after_a_crash(&self) -> Self {
+        Self::with(self.0.files.after_a_crash())
     }
 
     pub(super) fn become_(&self, broken: Broken) {

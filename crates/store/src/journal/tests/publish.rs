@@ -114,7 +114,7 @@ async fn publications_that_come_together_share_an_fsync() {
         publisher.await.unwrap();
     }
     assert_eq!(disk.0.syncs.load(Ordering::Relaxed) - before, 1);
-    assert_eq!(disk.open().await.load().await.unwrap().view.len(), 50);
+    assert_eq!(disk.after_a_crash().open().await.load().await.unwrap().view.len(), 50);
 }
 
 #[tokio::test]
@@ -127,10 +127,10 @@ async fn nothing_is_written_where_nothing_changes_and_that_works_on_a_full_disk(
     assert!(matches!(publish(&store, "b").await, Err(StoreError::Full(_))));
     assert_eq!(ids(&store.load().await.unwrap()), ["a"]);
     // What half a write left behind is no part of the register, neither now nor later.
-    assert_eq!(ids(&disk.open().await.load().await.unwrap()), ["a"]);
+    assert_eq!(ids(&disk.after_a_crash().open().await.load().await.unwrap()), ["a"]);
     disk.become_(Broken::Nothing);
     publish(&store, "c").await.unwrap();
-    let loaded = disk.open().await.load().await.unwrap();
+    let loaded = disk.after_a_crash().open().await.load().await.unwrap();
     assert_eq!((loaded.findings.len(), ids(&loaded)), (0, vec!["a".into(), "c".into()]));
 }
 
@@ -143,10 +143,10 @@ async fn what_an_fsync_failed_for_is_not_there_and_does_not_come_back() {
     assert!(matches!(publish(&store, "b").await, Err(StoreError::Full(_))));
     assert_eq!(ids(&store.load().await.unwrap()), ["a"]);
     disk.become_(Broken::Nothing);
-    assert_eq!(ids(&disk.open().await.load().await.unwrap()), ["a"], "after a crash");
+    assert_eq!(ids(&disk.after_a_crash().open().await.load().await.unwrap()), ["a"], "after a crash");
     // The file is replaced instead of extended.
     assert_eq!(publish(&store, "c").await.unwrap().entry.entry().version, version(2));
-    let loaded = disk.open().await.load().await.unwrap();
+    let loaded = disk.after_a_crash().open().await.load().await.unwrap();
     assert_eq!((loaded.findings.len(), ids(&loaded)), (0, vec!["a".into(), "c".into()]));
 }
 

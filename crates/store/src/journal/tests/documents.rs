@@ -1,0 +1,102 @@
+//! Documents that have left memory.
+
+use super::*;
+
+/// Nothing is cached: each document is read from the file.
+const COLD: Options = Options { flush_within: Duration::from_millis(1), cache_bytes: 0, inline: false };
+
+async fn open_cold(path: &Path) -> JournalStore {
+    loop {
+        match JournalStore::open(path, COLD).await {
+            Err(StoreError::Unavailable(_in_use)) => tokio::time::sleep(Duration::from_millis(5)).await,
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
+async fn until(so: impl Fn() -> bool) {
+    while !so() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passes_the_contract_without_a_cache() {
+    let directory = tempfile::tempdir().unwrap();
+    let count = AtomicUsize::new(0);
+    contract::run(|| {
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        let path = directory.path().join(format!("{number}.journal"));
+        async move { open_cold(&path).await }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_leave_memory_once_they_are_durable_and_are_what_they_were() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_cold(&file(&directory)).await;
+    let entries: Vec<_> = (1..=50).map(|number| sealed(&format!("b{number}"), number)).collect();
+    store.apply(entries.clone(), checkpoint(50)).await.unwrap();
+    store.flush().await.unwrap();
+    let is_as_before = |entries: &[Arc<SealedEntry>]| {
+        entries.iter().all(|sealed| {
+            let entry = sealed.whole().unwrap();
+            !sealed.is_recent() && entry.seal() == *sealed
+        })
+    };
+    assert!(is_as_before(&entries));
+    // Compaction moves them; a snapshot from before reads them where they are now.
+    let before = store.load().await.unwrap();
+    store.replace(None, entries.clone(), Some(checkpoint(50))).await.unwrap();
+    assert!(is_as_before(&before.view.iter().cloned().collect::<Vec<_>>()));
+    drop(store);
+    let found = open_cold(&file(&directory)).await.load().await.unwrap();
+    assert_eq!(found.findings, []);
+    assert!(is_as_before(&found.view.iter().cloned().collect::<Vec<_>>()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_full_sync_has_brought_stays_readable_when_it_breaks_off() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = filled(&file(&directory)).await;
+    let held = store.load().await.unwrap();
+    // An entry that is held goes into the new register, too.
+    let mut entries = vec![Arc::clone(held.view.get(&id("b")).unwrap())];
+    entries.extend((10..40).map(|number| sealed(&format!("new{number}"), number)));
+    let mut broken = store.begin_replace().unwrap();
+    broken.add(entries.clone()).await.unwrap();
+    until(|| entries.iter().all(|sealed| sealed.is_stored())).await;
+    drop(broken);
+    let beside = file(&directory).with_added_extension("new");
+    until(|| !beside.exists()).await;
+    assert!(entries.iter().all(|sealed| sealed.whole().is_ok()));
+    assert!(is_same(&store.load().await.unwrap(), &held));
+    let mut again = store.begin_replace().unwrap();
+    again.add(entries.clone()).await.unwrap();
+    assert!(again.finish(Some(Arc::new(genesis(1))), checkpoint(40), None).await.unwrap());
+    drop(store);
+    let found = open(&file(&directory)).await.load().await.unwrap();
+    assert_eq!((found.findings.len(), found.view.len()), (0, entries.len()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_cut_off_while_it_is_used_fails_reads_and_no_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_cold(&file(&directory)).await;
+    store.init_genesis(genesis(1)).await.unwrap();
+    let draft = |name: &str| contract::draft(name, r#"{"id":"a"}"#);
+    store.publish(draft("a")).await.unwrap();
+    let length = std::fs::metadata(file(&directory)).unwrap().len();
+    std::fs::OpenOptions::new().write(true).open(file(&directory)).unwrap().set_len(length - 10).unwrap();
+    let off = StateChange {
+        blueprint_id: id("a"),
+        is_active: false,
+        transaction_id: String::new(),
+        trace_parent: String::new(),
+    };
+    let refused = store.set_active(off).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Damaged(_)), "{refused}");
+    let view = store.load().await.unwrap().view;
+    assert!(view.get(&id("a")).unwrap().whole().is_err());
+}
