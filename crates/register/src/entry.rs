@@ -1,5 +1,6 @@
 //! One entry of the register, its encoded form, and the rules every entry keeps (protocol section 3.3).
 
+mod body;
 mod encoded;
 mod sealed;
 

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -18,6 +18,7 @@ use super::{
         preview,
     },
     Encoded, Entry, EntryHeader, InvalidEntry, Source,
+    body::Body,
 };
 use crate::clock::Timestamp;
 
@@ -49,29 +50,9 @@ pub struct SealedEntry {
     leaf: Leaf,
     /// Length of the encoding, bytes.
     length: usize,
-    body: Mutex<Body>,
+    body: Body,
     /// Whether the document is JSON; computed on demand.
     is_json: OnceLock<bool>,
-}
-
-/// Where the encoding is: at one of both places at least.
-#[derive(Debug)]
-struct Body {
-    recent: Option<Arc<Recent>>,
-    stored: Option<Stored>,
-}
-
-#[derive(Debug)]
-struct Recent {
-    encoded: Bytes,
-    /// The preview of the document; computed on demand.
-    preview: OnceLock<Bytes>,
-}
-
-#[derive(Debug)]
-struct Stored {
-    source: Arc<dyn Source>,
-    offset: u64,
 }
 
 impl PartialEq for SealedEntry {
@@ -86,13 +67,7 @@ impl Eq for SealedEntry {}
 impl SealedEntry {
     fn of(entry: EntryHeader, encoded: Bytes, leaf: Leaf) -> Self {
         let length = encoded.len();
-        let recent = Some(Arc::new(Recent { encoded, preview: OnceLock::new() }));
-        let body = Mutex::new(Body { recent, stored: None });
-        Self { entry, leaf, length, body, is_json: OnceLock::new() }
-    }
-
-    fn body(&self) -> MutexGuard<'_, Body> {
-        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { entry, leaf, length, body: Body::of(encoded), is_json: OnceLock::new() }
     }
 
     /// Memory of the entry once its encoding is stored, bytes: an upper bound, so that limits hold.
@@ -111,27 +86,24 @@ impl SealedEntry {
 
     /// Notes where a store has written the encoding.
     pub fn stored_at(&self, source: Arc<dyn Source>, offset: u64) {
-        self.body().stored = Some(Stored { source, offset });
+        self.body.stored_at(source, offset);
     }
 
     /// Forgets the bytes in memory, if the encoding is stored.
     pub fn evict(&self) {
-        let mut body = self.body();
-        if body.stored.is_some() {
-            body.recent = None;
-        }
+        self.body.evict();
     }
 
     /// Whether a store has written the encoding.
     #[must_use]
     pub fn is_stored(&self) -> bool {
-        self.body().stored.is_some()
+        self.body.is_stored()
     }
 
     /// Whether the bytes are in memory.
     #[must_use]
     pub fn is_recent(&self) -> bool {
-        self.body().recent.is_some()
+        self.body.recent().is_some()
     }
 
     /// Decodes and checks an entry from the wire or a store.
@@ -188,15 +160,7 @@ impl SealedEntry {
     /// Its `SystemRegisterEntry` in protobuf.
     #[must_use]
     pub fn encoded(&self) -> Encoded {
-        let body = self.body();
-        match (&body.recent, &body.stored) {
-            (Some(recent), _) => Encoded::Held(recent.encoded.clone()),
-            (None, Some(Stored { source, offset })) => {
-                let range = *offset..offset + self.length as u64;
-                Encoded::Stored { source: Arc::clone(source), range }
-            }
-            (None, None) => Encoded::Held(Bytes::new()),
-        }
+        self.body.encoded(self.length)
     }
 
     /// Its document.
@@ -265,7 +229,7 @@ impl SealedEntry {
     /// As [`SealedEntry::preview`], if that was called before and the bytes are still in memory.
     #[must_use]
     pub fn known_preview(&self) -> Option<Bytes> {
-        self.body().recent.as_ref()?.preview.get().cloned()
+        self.body.recent()?.preview.get().cloned()
     }
 
     /// The preview of the document for push notices, at most 4 KB. The first call parses the document, and may wait for a disk.
@@ -273,9 +237,8 @@ impl SealedEntry {
     /// # Errors
     /// As [`Encoded::read`].
     pub fn preview(&self) -> io::Result<Bytes> {
-        let recent = self.body().recent.clone();
         let of = |document: Encoded| document.read().map(|document| preview::of(&document));
-        match recent {
+        match self.body.recent() {
             None => of(self.document()),
             Some(recent) => match recent.preview.get() {
                 Some(known) => Ok(known.clone()),
