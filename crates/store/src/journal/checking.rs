@@ -82,19 +82,19 @@ impl Checking<'_> {
         self.whole = Some(whole);
     }
 
-    pub(super) fn take(&mut self, records: Vec<Placed>) {
-        self.bytes += records.iter().map(|placed| placed.record.encoded.len()).sum::<usize>();
-        self.next.records.extend(records);
+    pub(super) fn take(&mut self, placed: Placed) {
+        self.bytes += placed.record.encoded.len();
+        self.next.records.push(placed);
         if self.bytes >= JOB {
             self.hand_over();
         }
     }
 
-    /// Checks entries at once; returns whether all are sound.
-    pub(super) fn take_now(&mut self, records: Vec<Placed>) -> bool {
+    /// Checks an entry at once; returns whether it is sound.
+    pub(super) fn take_now(&mut self, placed: Placed) -> bool {
         self.hand_over();
-        let job = Job { first: self.next.first, records };
-        self.next.first += job.records.len();
+        let job = Job { first: self.next.first, records: vec![placed] };
+        self.next.first += 1;
         let checked = check(self.source, job.records);
         let is_sound = checked.iter().all(Result::is_ok);
         push(self.done, job.first, checked);
@@ -102,6 +102,9 @@ impl Checking<'_> {
     }
 
     fn hand_over(&mut self) {
+        if self.next.records.is_empty() {
+            return;
+        }
         let first = self.len();
         let job = std::mem::replace(&mut self.next, Job { first, records: Vec::new() });
         self.bytes = 0;

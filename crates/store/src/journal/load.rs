@@ -88,15 +88,7 @@ impl<'c, 's> Reading<'c, 's> {
         while let Some(frame) = parse(window.length(), |at, length| window.get(at, length), at, &chain) {
             (at, chain) = (frame.next, frame.chain);
             // A power cut may leave any part of a write without fsync, such as the beginning of a frame without its data.
-            let is_sound = if at > durable {
-                let records = self.entries(&frame, window);
-                self.checking.take_now(records)
-            } else {
-                let records = self.entries(&frame, window);
-                self.checking.take(records);
-                true
-            };
-            if !is_sound {
+            if !self.take_entries(&frame, window, at > durable) {
                 break;
             }
             if !frame.meta.open {
@@ -107,10 +99,10 @@ impl<'c, 's> Reading<'c, 's> {
         self.checking.truncate(whole);
     }
 
-    /// The entries of a frame.
-    fn entries(&mut self, frame: &Frame, window: &mut Window<'_>) -> Vec<Placed> {
-        let mut records = Vec::with_capacity(frame.meta.entries.len());
-        let mut at = frame.data;
+    /// Has the entries of a frame checked: one by one, since all of them may be larger than memory. `now`: returns whether all
+    /// are sound.
+    fn take_entries(&mut self, frame: &Frame, window: &mut Window<'_>, now: bool) -> bool {
+        let (mut at, mut is_sound) = (frame.data, true);
         for meta in &frame.meta.entries {
             let length = usize::try_from(meta.length).ok().filter(|_| meta.length <= frame.next - at);
             let (Ok(version), Some(length)) = (Version::new("version", meta.version), length) else {
@@ -120,13 +112,16 @@ impl<'c, 's> Reading<'c, 's> {
             };
             // The window remembers why it can't read.
             let Some(encoded) = window.get(at, length) else { break };
-            records.push(Placed {
-                record: Record { version, encoded, leaf: Leaf::from_slice(&meta.leaf) },
-                offset: at,
-            });
+            let record = Record { version, encoded, leaf: Leaf::from_slice(&meta.leaf) };
+            let placed = Placed { record, offset: at };
+            if now {
+                is_sound &= self.checking.take_now(placed);
+            } else {
+                self.checking.take(placed);
+            }
             at += meta.length;
         }
-        records
+        is_sound
     }
 
     fn take_rest(&mut self, frame: Frame) {
