@@ -22,9 +22,8 @@ impl Source for FileReader {
                 Ok(0) => return Some(Err(io::ErrorKind::UnexpectedEof.into())),
                 Ok(more) => done += more,
                 Err(Errno::INTR) => {}
-                // It is not in the page cache, or the file system does not say.
-                Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS) => return None,
-                Err(error) => return Some(Err(error.into())),
+                // It is not in the page cache, or the system does not say: the read that may wait tells.
+                Err(_) => return None,
             }
         }
         Some(Ok(()))

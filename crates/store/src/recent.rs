@@ -17,6 +17,12 @@ impl RecentEntries {
         Self { entries: VecDeque::new(), bytes: 0, most }
     }
 
+    /// Forgets which entries it has. They stay in memory.
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes = 0;
+    }
+
     /// Takes stored entries. The oldest ones are evicted from memory.
     pub(crate) fn extend(&mut self, entries: impl IntoIterator<Item = Arc<SealedEntry>>) {
         for sealed in entries {

@@ -89,20 +89,27 @@ impl State {
         if self.end <= SMALL + GROWTH * self.live {
             return Ok(());
         }
-        let entries: Vec<_> = std::mem::take(&mut self.entries).iter().filter_map(Weak::upgrade).collect();
-        self.live = entries.iter().map(|sealed| sealed.length() as u64).sum();
-        if self.end > SMALL + GROWTH * self.live {
-            self.end = 0;
-            let file = Arc::new(FileReader(create(directory)?));
-            for sealed in &entries {
-                let encoded = sealed.checked()?;
-                file.0.write_all_at(&encoded, self.end)?;
-                sealed.stored_at(Arc::clone(&file) as _, self.end);
-                self.end += encoded.len() as u64;
-            }
-            self.file = Some(file);
-        }
+        let entries: Vec<_> = self.entries.iter().filter_map(Weak::upgrade).collect();
         self.entries = entries.iter().map(Arc::downgrade).collect();
+        // If it fails, it is tried again when the file has grown by as much once more.
+        self.live = entries.iter().map(|sealed| sealed.length() as u64).sum();
+        if self.end <= SMALL + GROWTH * self.live {
+            return Ok(());
+        }
+        let live = std::mem::replace(&mut self.live, self.end);
+        let (file, mut end) = (Arc::new(FileReader(create(directory)?)), 0);
+        // Until all are written, they are read from the file before.
+        for sealed in &entries {
+            let encoded = sealed.checked()?;
+            file.0.write_all_at(&encoded, end)?;
+            end += encoded.len() as u64;
+        }
+        let mut offset = 0;
+        for sealed in &entries {
+            sealed.stored_at(Arc::clone(&file) as _, offset);
+            offset += sealed.length() as u64;
+        }
+        (self.file, self.end, self.live) = (Some(file), end, live);
         Ok(())
     }
 }

@@ -4,9 +4,10 @@ mod gathered;
 mod stream;
 mod whole;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use sorcha_register::{
+    entry::SealedEntry,
     names::Version,
     succession::{self, Contradiction, Successor},
 };
@@ -122,24 +123,39 @@ fn fits(received: Result<(), PullError>) -> Result<bool, PullError> {
     }
 }
 
+/// Fetches entries at these versions; none where they don't fit into memory together.
+async fn fetch_each(
+    session: &LiveSession,
+    versions: BTreeSet<Version>,
+) -> Result<Option<Vec<Arc<SealedEntry>>>, PullError> {
+    let (mut fetched, mut memory) = (Vec::new(), 0_u64);
+    for version in versions {
+        let mut stream = open(session, version.previous(), 1, false).await?;
+        let mut one = Gathered::default();
+        receive_some(&mut stream, &mut one, 1).await?;
+        memory += one.iter().map(|sealed| sealed.memory_with_document()).sum::<u64>();
+        if memory > stream.most {
+            return Ok(None);
+        }
+        fetched.append(&mut one.into_entries());
+    }
+    Ok(Some(fetched))
+}
+
 /// Fetches only what was found damaged or missing, and what is newer; then the whole replica must have the
 /// central node's digest, or all of it is fetched anew.
 async fn repair(session: &LiveSession) -> Result<Pulled, PullError> {
     let replica = &session.node.replica;
     let findings = replica.findings();
     let bad: BTreeSet<Version> = findings.iter().filter_map(|finding| finding.version).collect();
-    let mut fetched = Vec::new();
-    for version in &bad {
-        let mut stream = open(session, version.previous(), 1, false).await?;
-        let mut one = Gathered::default();
-        receive_some(&mut stream, &mut one, 1).await?;
-        fetched.append(&mut one.into_entries());
-    }
+    let Some(mut fetched) = fetch_each(session, bad).await? else { return Ok(Pulled::TooMuch) };
     let mut view = replica.view();
     let held = view.head();
     let mut newer = open(session, view.head(), 0, false).await?;
     let mut rest = Gathered::default();
-    receive(&mut newer, &mut rest).await?;
+    if !fits(receive(&mut newer, &mut rest).await)? {
+        return Ok(Pulled::TooMuch);
+    }
     fetched.append(&mut rest.into_entries());
     let successor = Successor::of(view.clone(), true, session.genesis.as_deref())?;
     fetched.iter().try_for_each(|sealed| successor.check(sealed))?;

@@ -221,9 +221,9 @@ impl SealedEntry {
         if let Some(known) = self.known_as_json() {
             return Ok(known);
         }
-        let document = self.document().read()?;
+        let document = self.whole()?.document;
         let is_json = |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
-        Ok(*self.is_json.get_or_init(|| std::str::from_utf8(&document).is_ok_and(is_json)))
+        Ok(*self.is_json.get_or_init(|| std::str::from_utf8(document.bytes()).is_ok_and(is_json)))
     }
 
     /// As [`SealedEntry::preview`], if that was called before and the bytes are still in memory.

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Entries in one frame of a whole register.
-const PER_FRAME: usize = 512;
+pub(super) const PER_FRAME: usize = 512;
 /// Bytes that are buffered before a write.
 const BUFFER: usize = 1024 * 1024;
 
@@ -38,19 +38,15 @@ pub(super) struct Appended {
 impl Appended {
     /// From now on they are read from this file.
     pub(super) fn place(&self, file: &JournalFile) {
-        self.place_some(file, |_| true);
+        self.place_unless(file, |_| false);
     }
 
-    /// As [`Appended::place`], for the entries that are in no file yet. Nothing of those stays in memory but their fields.
-    pub(super) fn place_new(&self, file: &JournalFile) {
-        self.place_some(file, |sealed| !sealed.is_stored());
-        self.entries.iter().for_each(|sealed| sealed.evict());
-    }
-
-    fn place_some(&self, file: &JournalFile, wanted: impl Fn(&SealedEntry) -> bool) {
+    /// As [`Appended::place`], but for some entries. Nothing of the others stays in memory but their fields, if they are not
+    /// among the newest of the register in use.
+    pub(super) fn place_unless(&self, file: &JournalFile, stays: impl Fn(&Arc<SealedEntry>) -> bool) {
         let (source, mut offset) = (file.source(), self.offset);
         for sealed in &self.entries {
-            if wanted(sealed) {
+            if !stays(sealed) {
                 sealed.stored_at(Arc::clone(&source), offset);
             }
             offset += sealed.length() as u64;

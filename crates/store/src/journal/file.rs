@@ -8,7 +8,7 @@ use std::{
     io::{self, ErrorKind},
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -41,6 +41,8 @@ pub(super) struct JournalFile {
     medium: Box<dyn Medium>,
     place: Place,
     is_beside: AtomicBool,
+    /// An fsync failed. The system reports that once, so that a later one may succeed though what was written is lost.
+    sync_failed: Mutex<bool>,
 }
 
 impl Drop for JournalFile {
@@ -100,7 +102,9 @@ impl JournalFile {
         })?;
         // Before it was locked, another process may have renamed it to the journal, or another file to its name.
         match medium.is_at(&place.path) {
-            Ok(true) => Ok(Self { medium, place, is_beside: AtomicBool::new(false) }),
+            Ok(true) => {
+                Ok(Self { medium, place, is_beside: AtomicBool::new(false), sync_failed: Mutex::new(false) })
+            }
             Ok(false) => Err(in_use(&place.path)),
             Err(error) if error.kind() == ErrorKind::NotFound => Err(in_use(&place.path)),
             Err(error) => Err(at_path(io_error(&error), "look for", &place.path)),
@@ -144,7 +148,16 @@ impl JournalFile {
 
     /// Makes what was written durable.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
-        self.medium.sync().map_err(|error| io_error(&error))
+        let mut has_failed = self.sync_failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *has_failed {
+            let path = self.place.path.display();
+            return Err(StoreError::Internal(format!(
+                "an earlier fsync of {path} failed; it is written anew"
+            )));
+        }
+        let synced = self.medium.sync();
+        *has_failed = synced.is_err();
+        synced.map_err(|error| io_error(&error))
     }
 
     pub(super) fn truncate(&self, end: u64) -> Result<(), StoreError> {

@@ -9,12 +9,15 @@ use sorcha_register::{
     names::{RegisterDigest, Version},
     view::RegisterView,
 };
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, watch},
+    task::{JoinError, JoinHandle},
+};
 
 use super::{
-    super::{Checkpoint, Incoming, Loaded, StoreError},
+    super::{Checkpoint, Incoming, Loaded, StoreError, disk::closed},
     Shared,
-    appender::{Appended, Appender},
+    appender::{Appended, Appender, PER_FRAME},
     file::Place,
 };
 
@@ -40,6 +43,7 @@ struct Written {
     journal: Appender,
     /// What was appended: entries of the register in use among them are read from there until this one takes its place.
     appended: Vec<Appended>,
+    in_use: watch::Receiver<Arc<Loaded>>,
     view: RegisterView,
     /// Offset up to which an fsync was begun.
     begun: u64,
@@ -49,13 +53,13 @@ struct Written {
 impl Beside {
     pub(super) fn begin(shared: Arc<Shared>) -> Self {
         let way = if shared.options.inline {
-            Way::Inline(Box::new(Written::begin(&shared.place)))
+            Way::Inline(Box::new(Written::begin(&shared.place, shared.state.clone())))
         } else {
             let (pieces, queue) = mpsc::channel(QUEUE);
-            let place = shared.place.clone();
+            let (place, in_use) = (shared.place.clone(), shared.state.clone());
             Way::Thread {
                 pieces,
-                writing: tokio::task::spawn_blocking(move || Written::take_all(&place, queue)),
+                writing: tokio::task::spawn_blocking(move || Written::take_all(&place, in_use, queue)),
             }
         };
         Self { shared, way }
@@ -66,7 +70,7 @@ impl Beside {
             Way::Inline(written) => *written,
             Way::Thread { pieces, writing } => {
                 drop(pieces);
-                writing.await.unwrap_or_else(|error| Err(StoreError::Internal(error.to_string())))
+                joined(writing.await)
             }
         };
         Ok((self.shared, written?))
@@ -74,15 +78,20 @@ impl Beside {
 }
 
 impl Written {
-    fn begin(place: &Place) -> Result<Self, StoreError> {
+    fn begin(place: &Place, in_use: watch::Receiver<Arc<Loaded>>) -> Result<Self, StoreError> {
         let journal = Appender::beside(place)?;
-        Ok(Self { journal, appended: Vec::new(), view: RegisterView::default(), begun: 0, syncing: None })
+        let (appended, view) = (Vec::new(), RegisterView::default());
+        Ok(Self { journal, appended, in_use, view, begun: 0, syncing: None })
     }
 
-    fn take_all(place: &Place, mut queue: mpsc::Receiver<Vec<Arc<SealedEntry>>>) -> Result<Self, StoreError> {
-        let mut written = Self::begin(place)?;
+    fn take_all(
+        place: &Place,
+        in_use: watch::Receiver<Arc<Loaded>>,
+        mut queue: mpsc::Receiver<Vec<Arc<SealedEntry>>>,
+    ) -> Result<Self, StoreError> {
+        let mut written = Self::begin(place, in_use)?;
         while let Some(piece) = queue.blocking_recv() {
-            written.take(piece)?;
+            written.take(&piece)?;
             written.sync_beside()?;
         }
         written.syncing.take().map_or(Ok(()), ended)?;
@@ -106,13 +115,23 @@ impl Written {
         Ok(())
     }
 
-    fn take(&mut self, piece: Vec<Arc<SealedEntry>>) -> Result<(), StoreError> {
-        let appended = self.journal.add(piece)?;
-        appended.place_new(self.journal.file());
-        self.view.apply(appended.entries.clone(), Version::ZERO);
-        self.appended.push(appended);
+    fn take(&mut self, piece: &[Arc<SealedEntry>]) -> Result<(), StoreError> {
+        for some in piece.chunks(PER_FRAME) {
+            let appended = self.journal.add(some.to_vec())?;
+            let in_use = Arc::clone(&self.in_use.borrow());
+            let is_in_use = |sealed: &Arc<SealedEntry>| {
+                in_use.view.get(&sealed.entry().blueprint_id).is_some_and(|held| Arc::ptr_eq(held, sealed))
+            };
+            appended.place_unless(self.journal.file(), is_in_use);
+            self.view.apply(appended.entries.clone(), Version::ZERO);
+            self.appended.push(appended);
+        }
         Ok(())
     }
+}
+
+fn joined(written: Result<Result<Written, StoreError>, JoinError>) -> Result<Written, StoreError> {
+    written.unwrap_or_else(|error| Err(StoreError::Internal(error.to_string())))
 }
 
 fn ended(syncing: thread::JoinHandle<Result<(), StoreError>>) -> Result<(), StoreError> {
@@ -123,17 +142,16 @@ fn ended(syncing: thread::JoinHandle<Result<(), StoreError>>) -> Result<(), Stor
 impl Incoming for Beside {
     async fn add(&mut self, entries: Vec<Arc<SealedEntry>>) -> Result<(), StoreError> {
         match &mut self.way {
-            // A writer that has failed does not listen; its error shows at the end.
-            Way::Thread { pieces, .. } => drop(pieces.send(entries).await),
-            Way::Inline(written) => {
-                if let Ok(so_far) = &mut **written
-                    && let Err(error) = so_far.take(entries)
-                {
-                    **written = Err(error);
-                }
-            }
+            Way::Thread { pieces, writing } => match pieces.send(entries).await {
+                Ok(()) => Ok(()),
+                // A writer that has failed does not listen.
+                Err(_) => joined(writing.await).and_then(|_| Err(closed())),
+            },
+            Way::Inline(written) => match &mut **written {
+                Ok(so_far) => so_far.take(&entries),
+                Err(error) => Err(error.clone()),
+            },
         }
-        Ok(())
     }
 
     async fn finish(

@@ -171,6 +171,7 @@ impl Writer {
         journal.file().take_name_of(&self.place)?;
         self.name_is_due = true;
         self.unsynced.clear();
+        self.recent.clear();
         for some in appended {
             some.place(journal.file());
             self.recent.extend(some.entries.iter().cloned());

@@ -27,6 +27,8 @@ use crate::{Checkpoint, StoreError, disk::read_error};
 /// Attempts at a batch against concurrent writers.
 const ATTEMPTS: usize = 3;
 
+/// Bytes of a whole register that are encoded at once, and one entry.
+const ENCODED_BYTES: usize = 8 << 20;
 /// Most versions without an entry in an imported register.
 const MAX_GAPS: i64 = 1_000_000;
 
@@ -177,12 +179,24 @@ impl MongoStore {
     pub(super) async fn write_incoming(
         &self,
         view: &RegisterView,
-        supersedes: BTreeMap<Version, Vec<Version>>,
+        mut supersedes: BTreeMap<Version, Vec<Version>>,
     ) -> Outcome<()> {
-        let encoded = encode_all(view.iter().cloned().collect(), supersedes).await?;
         self.db.bounded(self.db.incoming.drop()).await?;
         self.db.create_indexes(&self.db.incoming).await?;
-        self.db.insert_all(&self.db.incoming, encoded.into_iter().map(|(_, document)| document)).await
+        let mut entries = view.iter().peekable();
+        while entries.peek().is_some() {
+            let (mut some, mut bytes) = (Vec::new(), 0);
+            while let Some(sealed) = entries.next_if(|_| bytes < ENCODED_BYTES) {
+                bytes += sealed.length();
+                some.push(Arc::clone(sealed));
+            }
+            let of_some = |sealed: &Arc<SealedEntry>| supersedes.remove_entry(&sealed.entry().version);
+            let superseded = some.iter().filter_map(of_some).collect();
+            let encoded = encode_all(some, superseded).await?;
+            let documents = encoded.into_iter().map(|(_, document)| document);
+            self.db.insert_all(&self.db.incoming, documents).await?;
+        }
+        Ok(())
     }
 
     /// Loads the register again after a replacement with an unknown outcome.

@@ -104,6 +104,23 @@ pub(super) async fn receive(stream: &mut Opened, into: &mut Gathered) -> Result<
     Ok(())
 }
 
+/// Receives a whole stream, of which only some entries are kept; all are checked.
+pub(super) async fn receive_those(
+    stream: &mut Opened,
+    into: &mut Gathered,
+    wanted: impl Fn(&SealedEntry) -> bool,
+) -> Result<(), PullError> {
+    let mut last = None;
+    while let Some(encoded) = stream.message().await? {
+        let sealed = next_entry(encoded, last, stream.snapshot.head)?;
+        last = Some(sealed.entry().version);
+        if wanted(&sealed) {
+            into.add(sealed, stream.most)?;
+        }
+    }
+    Ok(())
+}
+
 /// Receives up to `limit` entries, each checked, at versions that rise after what is there: nothing is kept twice. False at the
 /// end of the stream.
 pub(super) async fn receive_some(

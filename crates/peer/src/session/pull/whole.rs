@@ -1,6 +1,6 @@
 //! The full sync: a whole register takes the place of the replica if it holds everything that is held, or is forced to.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use sorcha_proto::EncodedEntry;
 use sorcha_register::{
@@ -9,13 +9,12 @@ use sorcha_register::{
     succession::{Contradiction, Successor, differences},
     view::RegisterView,
 };
-use sorcha_store::StoreError;
 use tokio::task::{JoinError, JoinHandle};
 use tonic::Status;
 
 use super::{
     Gathered, PullError, Pulled, capped, heard,
-    stream::{NO_CAP, Opened, Snapshot, next_entry, open, receive, tell_progress},
+    stream::{NO_CAP, Opened, Snapshot, next_entry, open, receive_those, tell_progress},
 };
 use crate::{
     replica::{Finished, Replacement},
@@ -58,10 +57,8 @@ pub(in crate::session) async fn full(
     partial: &mut Partial,
 ) -> Result<Pulled, PullError> {
     let pulled = fetch(session, partial).await;
-    if let Err(PullError::Store(error)) = &pulled
-        && !matches!(error, StoreError::Full(_) | StoreError::Unavailable(_))
-    {
-        // What was received may not be readable where it was written.
+    if matches!(pulled, Err(PullError::Store(_))) {
+        // What was received may be in memory still, or not readable where it was written.
         *partial = Partial::default();
     }
     pulled
@@ -141,7 +138,10 @@ async fn beside(
     if let Some(after) = successor.explained_after(&unexplained) {
         let mut stream = open(session, after, NO_CAP, false).await?;
         let mut later = Gathered::default();
-        receive(&mut stream, &mut later).await?;
+        // The other newer entries came already, or come with the next pull.
+        let wanted: HashSet<_> = unexplained.iter().map(|sealed| &sealed.entry().blueprint_id).collect();
+        receive_those(&mut stream, &mut later, |sealed| wanted.contains(&sealed.entry().blueprint_id))
+            .await?;
         match successor.explain(&unexplained, &later, head) {
             Ok(states) => beside.extend(states),
             Err(_) if stream.snapshot.head > Some(head) => {

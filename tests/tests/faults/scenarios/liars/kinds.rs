@@ -177,10 +177,11 @@ impl Maker<'_> {
         whole.full.messages = rising(messages(self.held, 0, true));
         let mut newer = self.says(FAR, Vec::new());
         newer.incremental.messages = rising(Vec::new());
-        let refused = |name, lies| Self::native(name, Shown::Refused("too_large"), lies);
+        let refused = |name, label, lies| Self::native(name, Shown::Refused(label), lies);
         Ok(vec![
-            refused("a full sync of new blueprints without end", whole),
-            refused("new blueprints without end", newer),
+            refused("a full sync of new blueprints without end", "too_large", whole),
+            // What does not fit into memory is fetched by a full sync, which has an end here.
+            refused("new blueprints without end", "digest", newer),
         ])
     }
 
