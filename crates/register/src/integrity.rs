@@ -3,7 +3,7 @@
 //! Stores pass their content as [`Record`]s; the checks separate good entries from findings. Every finding names the fault and
 //! its place, so that a peer fetches only that again.
 
-use std::{fmt, num::NonZero, sync::Arc, thread};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -115,30 +115,19 @@ pub struct Examination {
     pub findings: Vec<Finding>,
 }
 
-/// Decodes and checks records, on all processors when there are many.
-#[must_use]
-pub fn examine(records: &[Record]) -> Examination {
-    /// Below this many records a second thread costs more than it saves.
-    const PER_THREAD: usize = 512;
-    let threads =
-        thread::available_parallelism().map_or(1, NonZero::get).min(records.len() / PER_THREAD).max(1);
-    let size = records.len().div_ceil(threads).max(1);
-    let checked: Vec<Vec<Result<Arc<SealedEntry>, Finding>>> = thread::scope(|scope| {
-        let workers: Vec<_> =
-            records.chunks(size).map(|chunk| scope.spawn(|| chunk.iter().map(check).collect())).collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    });
-    let mut examination = Examination::default();
-    for result in checked.into_iter().flatten() {
-        match result {
-            Ok(entry) => examination.entries.push(entry),
-            Err(finding) => examination.findings.push(finding),
+impl Examination {
+    /// Separates what [`check`] found, in the order of the records.
+    #[must_use]
+    pub fn of(checked: impl IntoIterator<Item = Result<Arc<SealedEntry>, Finding>>) -> Self {
+        let mut examination = Self::default();
+        for result in checked {
+            match result {
+                Ok(entry) => examination.entries.push(entry),
+                Err(finding) => examination.findings.push(finding),
+            }
         }
+        examination
     }
-    examination
 }
 
 /// Decodes and checks one record.

@@ -151,12 +151,5 @@ fn check(source: &Arc<dyn Source>, records: Vec<Placed>) -> Vec<Checked> {
 
 fn examined(mut done: Vec<(usize, Vec<Checked>)>, whole: usize) -> Examination {
     done.sort_unstable_by_key(|(first, _)| *first);
-    let mut examination = Examination::default();
-    for checked in done.into_iter().flat_map(|(_, checked)| checked).take(whole) {
-        match checked {
-            Ok(entry) => examination.entries.push(entry),
-            Err(finding) => examination.findings.push(finding),
-        }
-    }
-    examination
+    Examination::of(done.into_iter().flat_map(|(_, checked)| checked).take(whole))
 }

@@ -172,16 +172,12 @@ impl JournalFile {
     /// Looks at what is there.
     pub(super) fn content(&self) -> Result<Content<'_>, StoreError> {
         let length = self.medium.length().map_err(|error| io_error(&error))?;
+        // A file that ends before leaves zeros, which are no journal's.
         let mut header = [0; HEADER];
-        let found = if length < HEADER as u64 { None } else { Some(&mut header) };
-        let durable = match found {
-            None => None,
-            Some(header) => {
-                self.medium.source().read(header, 0).map_err(|error| io_error(&error))?;
-                durable(header)
-            }
-        };
-        let durable = durable.ok_or_else(|| {
+        if length >= HEADER as u64 {
+            self.source().read(&mut header, 0).map_err(|error| io_error(&error))?;
+        }
+        let durable = durable(&header).ok_or_else(|| {
             StoreError::Damaged(format!("{} is no register's journal", self.place.path.display()))
         })?;
         Ok(Content { file: self, length, durable })

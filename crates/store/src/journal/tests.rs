@@ -22,14 +22,8 @@ fn file(directory: &tempfile::TempDir) -> PathBuf {
     directory.path().join(REPLICA_FILE)
 }
 
-/// Opens a journal. Another test that starts a process holds this one's files, and their locks, until that has begun.
 async fn open(path: &Path) -> JournalStore {
-    loop {
-        match JournalStore::open(path, Options::default()).await {
-            Err(StoreError::Unavailable(_in_use)) => tokio::time::sleep(Duration::from_millis(5)).await,
-            opened => return opened.unwrap(),
-        }
-    }
+    documents::open_with(path, Options::default()).await
 }
 
 fn sealed(name: &str, number: i64) -> Arc<SealedEntry> {

@@ -5,13 +5,18 @@ use super::*;
 /// Nothing is cached: each document is read from the file.
 const COLD: Options = Options { flush_within: Duration::from_millis(1), cache_bytes: 0, inline: false };
 
-async fn open_cold(path: &Path) -> JournalStore {
+/// Opens a journal. Another test that starts a process holds this one's files, and their locks, until that has begun.
+pub(super) async fn open_with(path: &Path, options: Options) -> JournalStore {
     loop {
-        match JournalStore::open(path, COLD).await {
+        match JournalStore::open(path, options).await {
             Err(StoreError::Unavailable(_in_use)) => tokio::time::sleep(Duration::from_millis(5)).await,
             opened => return opened.unwrap(),
         }
     }
+}
+
+async fn open_cold(path: &Path) -> JournalStore {
+    open_with(path, COLD).await
 }
 
 async fn until(so: impl Fn() -> bool) {
@@ -99,4 +104,18 @@ async fn a_file_that_is_cut_off_while_it_is_used_fails_reads_and_no_more() {
     assert!(matches!(refused, StoreError::Damaged(_)), "{refused}");
     let view = store.load().await.unwrap().view;
     assert!(view.get(&id("a")).unwrap().whole().is_err());
+}
+
+/// Enough for several workers.
+#[tokio::test]
+async fn a_large_journal_is_checked_in_order_whichever_thread_is_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&file(&directory)).await;
+    let entries: Vec<_> = (1..=12_000).map(|number| sealed(&format!("b{number}"), number)).collect();
+    store.replace(None, entries.clone(), Some(checkpoint(12_000))).await.unwrap();
+    drop(store);
+    assert!(std::fs::metadata(file(&directory)).unwrap().len() > 2 << 20);
+    let found = open(&file(&directory)).await.load().await.unwrap();
+    assert_eq!(found.findings, []);
+    assert!(found.view.iter().eq(&entries));
 }
