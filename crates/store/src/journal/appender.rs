@@ -6,7 +6,7 @@ use sorcha_register::{entry::SealedEntry, lineage::Genesis, view::RegisterView};
 
 use super::{
     super::{Checkpoint, StoreError, disk::read_error},
-    file::{HEADER, JournalFile, Place},
+    file::{HEADER, JournalFile, Place, Turn},
     frame::{self, Chain, EntryMeta, Meta, START},
 };
 
@@ -60,8 +60,8 @@ impl Appender {
     }
 
     /// An empty journal that is to replace another one.
-    pub(super) fn beside(place: &Place) -> Result<Self, StoreError> {
-        Ok(Self::at(JournalFile::beside(place)?, HEADER as u64, START))
+    pub(super) fn beside(place: &Place, turn: Turn) -> Result<Self, StoreError> {
+        Ok(Self::at(JournalFile::beside(place, turn)?, HEADER as u64, START))
     }
 
     pub(super) const fn file(&self) -> &Arc<JournalFile> {

@@ -6,14 +6,12 @@
 
 use std::{
     io::{self, ErrorKind},
-    path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use sorcha_register::entry::Source;
+use tokio::sync::{self, OwnedMutexGuard};
 
 use super::{
     super::{
@@ -27,30 +25,37 @@ const MAGIC: &[u8; 16] = b"SORCHA-JOURNAL\0\x01";
 /// Where the first frame begins.
 pub(super) const HEADER: usize = MAGIC.len() + 16;
 
-/// A path on a file system.
+/// A journal's path on a file system.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
-    pub(super) files: Arc<dyn Files>,
+    files: Arc<dyn Files>,
     pub(super) path: PathBuf,
+    /// Held by the one file that is written beside the journal.
+    beside: Arc<sync::Mutex<()>>,
 }
+
+/// The right to write a file beside a journal. Other processes are kept out by the file's lock.
+pub(super) type Turn = OwnedMutexGuard<()>;
 
 /// A locked journal. One that was begun beside another and has not replaced it is removed when it is dropped; entries that were
 /// written to it are read as long as they are held.
 #[derive(Debug)]
 pub(super) struct JournalFile {
     medium: Box<dyn Medium>,
-    place: Place,
-    is_beside: AtomicBool,
+    files: Arc<dyn Files>,
+    path: PathBuf,
     /// An fsync failed. The system reports that once, so that a later one may succeed though what was written is lost.
     sync_failed: Mutex<bool>,
+    /// There while it is beside another journal. Dropped after the file is closed: the next one opens the same name.
+    turn: Mutex<Option<Turn>>,
 }
 
 impl Drop for JournalFile {
     fn drop(&mut self) {
-        if *self.is_beside.get_mut()
-            && let Err(error) = self.place.files.remove(&self.place.path)
+        if self.turn().is_some()
+            && let Err(error) = self.files.remove(&self.path)
         {
-            tracing::warn!(file = %self.place.path.display(), %error, "room for a register that is not used is not given back");
+            tracing::warn!(file = %self.path.display(), %error, "room for a register that is not used is not given back");
         }
     }
 }
@@ -65,62 +70,66 @@ pub(super) struct Content<'f> {
 
 impl JournalFile {
     /// Opens or creates a journal. A new one gets its name after its header: an empty file is damage.
-    pub(super) fn open(place: Place) -> Result<Self, StoreError> {
-        if place.exists()? {
-            let journal = Self::take(place.clone())?;
-            let beside = place.beside();
-            if beside.exists()? {
+    pub(super) fn open(place: &Place) -> Result<Self, StoreError> {
+        if place.exists(&place.path)? {
+            let journal = Self::take(place, place.path.clone())?;
+            if place.exists(&place.path_beside())? {
                 // Left by a killed process: removed, unless another process has it open.
-                drop(Self::beside(&place));
+                drop(Self::beside(place, place.turn()?));
             }
             return Ok(journal);
         }
-        let journal = Self::beside(&place)?;
-        if place.exists()? {
+        let journal = Self::beside(place, place.turn()?)?;
+        if place.exists(&place.path)? {
             // Another process made it meanwhile.
             drop(journal);
-            return Self::take(place);
+            return Self::take(place, place.path.clone());
         }
         journal.sync()?;
-        journal.take_name_of(&place)?;
+        journal.take_name_of(place)?;
         Ok(journal)
     }
 
     /// Creates an empty journal beside another one, to replace it by [`JournalFile::take_name_of`].
-    pub(super) fn beside(place: &Place) -> Result<Self, StoreError> {
-        let mut journal = Self::take(place.beside())?;
-        *journal.is_beside.get_mut() = true;
+    pub(super) fn beside(place: &Place, turn: Turn) -> Result<Self, StoreError> {
+        let mut journal = Self::take(place, place.path_beside())?;
+        journal.turn = Mutex::new(Some(turn));
         journal.truncate(0)?;
         journal.begin()?;
         Ok(journal)
     }
 
-    fn take(place: Place) -> Result<Self, StoreError> {
-        let medium = place.files.open(&place.path).map_err(|error| match error.kind() {
-            ErrorKind::WouldBlock => in_use(&place.path),
-            _ => at_path(io_error(&error), "open", &place.path),
+    fn take(place: &Place, path: PathBuf) -> Result<Self, StoreError> {
+        let files = Arc::clone(&place.files);
+        let medium = files.open(&path).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => in_use(&path),
+            _ => at_path(io_error(&error), "open", &path),
         })?;
         // Before it was locked, another process may have renamed it to the journal, or another file to its name.
-        match medium.is_at(&place.path) {
+        match medium.is_at(&path) {
             Ok(true) => {
-                Ok(Self { medium, place, is_beside: AtomicBool::new(false), sync_failed: Mutex::new(false) })
+                Ok(Self { medium, files, path, sync_failed: Mutex::default(), turn: Mutex::default() })
             }
-            Ok(false) => Err(in_use(&place.path)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(in_use(&place.path)),
-            Err(error) => Err(at_path(io_error(&error), "look for", &place.path)),
+            Ok(false) => Err(in_use(&path)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(in_use(&path)),
+            Err(error) => Err(at_path(io_error(&error), "look for", &path)),
         }
+    }
+
+    fn turn(&self) -> MutexGuard<'_, Option<Turn>> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Renames this journal, which must be durable, over another one. From then on it is the journal, whatever fails later; but
     /// a power cut before [`Place::sync_names`] may undo the rename.
     pub(super) fn take_name_of(&self, place: &Place) -> Result<(), StoreError> {
-        match place.files.rename(&self.place.path, &place.path) {
+        match self.files.rename(&self.path, &place.path) {
             Ok(()) => {}
             // A network file system may report a failure for a rename that took place.
             Err(_) if self.is_at(place).is_ok_and(|is_there| is_there) => {}
-            Err(error) => return Err(at_path(io_error(&error), "rename", &self.place.path)),
+            Err(error) => return Err(at_path(io_error(&error), "rename", &self.path)),
         }
-        self.is_beside.store(false, Ordering::Relaxed);
+        drop(self.turn().take());
         Ok(())
     }
 
@@ -131,7 +140,7 @@ impl JournalFile {
 
     fn begin(&self) -> Result<(), StoreError> {
         let written = self.write(0, MAGIC).and_then(|()| self.note_durable(HEADER as u64));
-        written.map_err(|error| at_path(error, "write", &self.place.path))
+        written.map_err(|error| at_path(error, "write", &self.path))
     }
 
     /// Records how far the file is durable, for the next start; the record needs no fsync itself.
@@ -150,7 +159,7 @@ impl JournalFile {
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         let mut has_failed = self.sync_failed.lock().unwrap_or_else(PoisonError::into_inner);
         if *has_failed {
-            let path = self.place.path.display();
+            let path = self.path.display();
             return Err(StoreError::Internal(format!(
                 "an earlier fsync of {path} failed; it is written anew"
             )));
@@ -178,7 +187,7 @@ impl JournalFile {
             self.source().read(&mut header, 0).map_err(|error| io_error(&error))?;
         }
         let durable = durable(&header).ok_or_else(|| {
-            StoreError::Damaged(format!("{} is no register's journal", self.place.path.display()))
+            StoreError::Damaged(format!("{} is no register's journal", self.path.display()))
         })?;
         Ok(Content { file: self, length, durable })
     }
@@ -198,14 +207,36 @@ fn durable(bytes: &[u8]) -> Option<u64> {
 }
 
 impl Place {
-    /// The file in which a replacement is written.
-    fn beside(&self) -> Self {
-        Self { path: self.path.with_added_extension("new"), files: Arc::clone(&self.files) }
+    pub(super) fn new(files: Arc<dyn Files>, path: PathBuf) -> Self {
+        Self { files, path, beside: Arc::default() }
     }
 
-    fn exists(&self) -> Result<bool, StoreError> {
-        let exists = self.files.exists(&self.path);
-        exists.map_err(|error| at_path(io_error(&error), "look for", &self.path))
+    /// The right to write a file beside the journal.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] while a full sync writes one.
+    pub(super) fn turn(&self) -> Result<Turn, StoreError> {
+        Arc::clone(&self.beside).try_lock_owned().map_err(|_taken| {
+            StoreError::Unavailable(format!(
+                "{} can't be written anew while a full sync is received",
+                self.path.display()
+            ))
+        })
+    }
+
+    /// As [`Place::turn`]; waits for it on this thread, which must not be one of a runtime's tasks. A full sync that was given
+    /// up closes its file a little later.
+    pub(super) fn wait_for_turn(&self) -> Turn {
+        Arc::clone(&self.beside).blocking_lock_owned()
+    }
+
+    /// The file in which a replacement is written.
+    fn path_beside(&self) -> PathBuf {
+        self.path.with_added_extension("new")
+    }
+
+    fn exists(&self, path: &Path) -> Result<bool, StoreError> {
+        self.files.exists(path).map_err(|error| at_path(io_error(&error), "look for", path))
     }
 
     /// Makes the name of the file durable.

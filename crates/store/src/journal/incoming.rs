@@ -18,7 +18,7 @@ use super::{
     super::{Checkpoint, Incoming, Loaded, StoreError, disk::closed},
     Shared,
     appender::{Appended, Appender, PER_FRAME},
-    file::Place,
+    file::{Place, Turn},
 };
 
 /// Pieces in the queue of the writing thread.
@@ -53,7 +53,9 @@ struct Written {
 impl Beside {
     pub(super) fn begin(shared: Arc<Shared>) -> Self {
         let way = if shared.options.inline {
-            Way::Inline(Box::new(Written::begin(&shared.place, shared.state.clone())))
+            let turn = shared.place.turn();
+            let begun = turn.and_then(|turn| Written::begin(&shared.place, turn, shared.state.clone()));
+            Way::Inline(Box::new(begun))
         } else {
             let (pieces, queue) = mpsc::channel(QUEUE);
             let (place, in_use) = (shared.place.clone(), shared.state.clone());
@@ -78,8 +80,8 @@ impl Beside {
 }
 
 impl Written {
-    fn begin(place: &Place, in_use: watch::Receiver<Arc<Loaded>>) -> Result<Self, StoreError> {
-        let journal = Appender::beside(place)?;
+    fn begin(place: &Place, turn: Turn, in_use: watch::Receiver<Arc<Loaded>>) -> Result<Self, StoreError> {
+        let journal = Appender::beside(place, turn)?;
         let (appended, view) = (Vec::new(), RegisterView::default());
         Ok(Self { journal, appended, in_use, view, begun: 0, syncing: None })
     }
@@ -89,7 +91,7 @@ impl Written {
         in_use: watch::Receiver<Arc<Loaded>>,
         mut queue: mpsc::Receiver<Vec<Arc<SealedEntry>>>,
     ) -> Result<Self, StoreError> {
-        let mut written = Self::begin(place, in_use)?;
+        let mut written = Self::begin(place, place.wait_for_turn(), in_use)?;
         while let Some(piece) = queue.blocking_recv() {
             written.take(&piece)?;
             written.sync_beside()?;

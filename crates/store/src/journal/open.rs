@@ -41,7 +41,7 @@ impl JournalStore {
     ) -> Result<Self, StoreError> {
         let path = path.as_ref();
         let resolved = files.resolve(path).map_err(doing("open", path))?;
-        let place = Place { files, path: resolved };
+        let place = Place::new(files, resolved);
         let opening = place.clone();
         let (journal, loaded) = options.run(move || open_file(&opening)).await?;
         Ok(Self::over(place, options, journal, loaded))
@@ -90,7 +90,7 @@ fn set_aside(files: &dyn Files, path: &Path, now_millis: i64) -> io::Result<Path
 }
 
 pub(super) fn open_file(place: &Place) -> Result<(Appender, Loaded), StoreError> {
-    let file = JournalFile::open(place.clone())?;
+    let file = JournalFile::open(place)?;
     // The process that renamed it may have been killed before its name was durable.
     place.sync_names()?;
     let content = file.content()?;

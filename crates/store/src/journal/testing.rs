@@ -32,7 +32,7 @@ impl JournalStore {
     /// # Errors
     /// None: files in memory do not fail.
     pub fn in_memory(options: Options) -> Result<Self, StoreError> {
-        let place = Place { files: Arc::new(MemoryFiles::default()), path: REGISTER_FILE.into() };
+        let place = Place::new(Arc::new(MemoryFiles::default()), REGISTER_FILE.into());
         let (journal, loaded) = open_file(&place)?;
         Ok(Self::over(place, options, journal, loaded))
     }

@@ -154,7 +154,7 @@ impl Writer {
     }
 
     fn rewrite(&mut self, state: Loaded) -> Result<(), StoreError> {
-        let mut journal = Appender::beside(&self.place)?;
+        let mut journal = Appender::beside(&self.place, self.place.turn()?)?;
         let appended = journal.add_all(&state.view)?;
         journal.finish(&state.view, state.checkpoint.as_ref())?;
         self.switch_to(journal, &appended, state)

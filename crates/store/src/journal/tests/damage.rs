@@ -125,8 +125,8 @@ fn frames_that_do_not_describe_their_entries_are_a_finding() {
     };
     let mut bytes = vec![0; file::HEADER];
     bytes.extend(frame::encode(&frame::START, &meta).0);
-    let place = Place { files: Arc::new(testing::MemoryFiles::default()), path: "register".into() };
-    let file = file::JournalFile::open(place).unwrap();
+    let place = file::Place::new(Arc::new(testing::MemoryFiles::default()), "register".into());
+    let file = file::JournalFile::open(&place).unwrap();
     file.write(file::HEADER as u64, &bytes[file::HEADER..]).unwrap();
     let content = file::Content { durable: bytes.len() as u64, ..file.content().unwrap() };
     let findings = load::recover(&content).unwrap().loaded.findings;

@@ -86,6 +86,26 @@ async fn what_a_full_sync_has_brought_stays_readable_when_it_breaks_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_full_sync_begins_while_the_one_before_is_still_closing_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = filled(&file(&directory)).await;
+    let entries: Vec<_> = (10..40).map(|number| sealed(&format!("new{number}"), number)).collect();
+    for _ in 0..100 {
+        let mut broken = store.begin_replace().unwrap();
+        broken.add(entries.clone()).await.unwrap();
+    }
+    let mut last = store.begin_replace().unwrap();
+    last.add(entries.clone()).await.unwrap();
+    until(|| entries.iter().all(|sealed| sealed.is_stored())).await;
+    // The journal itself can't be written anew meanwhile, and is as it was.
+    let refused = store.replace(None, Vec::new(), None).await.unwrap_err();
+    assert!(refused.to_string().contains("while a full sync is received"), "{refused}");
+    store.apply(vec![sealed("pushed", 50)], checkpoint(50)).await.unwrap();
+    assert!(last.finish(Some(Arc::new(genesis(1))), checkpoint(40), None).await.unwrap());
+    store.replace(None, entries, Some(checkpoint(40))).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_cut_off_while_it_is_used_fails_reads_and_no_more() {
     let directory = tempfile::tempdir().unwrap();
     let store = open_cold(&file(&directory)).await;
