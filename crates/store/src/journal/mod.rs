@@ -97,11 +97,17 @@ impl Shared {
     }
 
     /// Stores an operation and waits for its answer. The caller that gets the writer commits all operations that wait: a group
-    /// gathers while the disk works.
+    /// gathers while the disk works, and of tasks that can run at once.
     async fn ask<T>(&self, op: impl FnOnce(Reply<T>) -> Op) -> Result<T, StoreError> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, mut answer) = oneshot::channel();
         self.waiting().push(op(reply));
-        let mut writer = Arc::clone(&self.writer).lock_owned().await;
+        let mut writer = tokio::select! {
+            biased;
+            // Another caller's group had it.
+            answered = &mut answer => return answered.unwrap_or_else(|_dropped| Err(closed())),
+            writer = Arc::clone(&self.writer).lock_owned() => writer,
+        };
+        tokio::task::yield_now().await;
         let group = std::mem::take(&mut *self.waiting());
         if !group.is_empty() {
             let work = move || {

@@ -1,6 +1,7 @@
 mod damage;
 mod disk;
 mod documents;
+mod place;
 mod publish;
 
 use std::{

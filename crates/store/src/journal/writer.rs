@@ -33,6 +33,8 @@ pub(super) struct Writer {
     patient_until: u64,
     /// The rename of the file is not durable, so no write is.
     name_is_due: bool,
+    /// The file was not the journal when that was last looked at; a batch looks again.
+    is_lost: bool,
     /// Appended since the last fsync: in memory until the next one.
     unsynced: Vec<Appended>,
     recent: RecentEntries,
@@ -54,6 +56,7 @@ impl Writer {
             suspect: false,
             patient_until: 0,
             name_is_due: false,
+            is_lost: false,
             unsynced: Vec::new(),
             recent: RecentEntries::new(cache_bytes),
         }
@@ -63,13 +66,16 @@ impl Writer {
         Arc::clone(&self.state.borrow())
     }
 
-    /// Stores the entries that are newer than those held, and the position after them.
+    /// Stores the entries that are newer than those held, and the position after them. Whether the file is still the journal
+    /// is looked at when the batch is flushed: that look costs as much as the write of a small batch.
     pub(super) fn apply(
         &mut self,
         entries: Vec<Arc<SealedEntry>>,
         checkpoint: Checkpoint,
     ) -> Result<(), StoreError> {
-        self.settle()?;
+        if self.suspect || self.name_is_due || self.is_lost {
+            self.settle()?;
+        }
         let (entries, live) = self.newer(entries);
         let appended = self.journal.commit(None, entries.clone(), Some(&checkpoint))?;
         self.unsynced.push(appended);
@@ -195,7 +201,9 @@ impl Writer {
     /// Repairs what keeps the next write from being durable, or refuses the write.
     fn settle(&mut self) -> Result<(), StoreError> {
         self.name_durably()?;
-        match self.journal.file().is_at(&self.place) {
+        let is_there = self.journal.file().is_at(&self.place);
+        self.is_lost = !matches!(is_there, Ok(true));
+        match is_there {
             Ok(true) => self.renew_if_suspect(),
             Ok(false) => Err(StoreError::Unavailable(format!(
                 "{} was replaced by another file while this node ran; restart the node to use that one, or put the one before \

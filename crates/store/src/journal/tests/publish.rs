@@ -6,7 +6,7 @@ use super::{
 };
 use crate::contract::draft;
 
-async fn publish(store: &JournalStore, name: &str) -> Result<Publication, StoreError> {
+pub(super) async fn publish(store: &JournalStore, name: &str) -> Result<Publication, StoreError> {
     store.publish(draft(name, &format!(r#"{{"id":"{name}"}}"#))).await
 }
 
@@ -92,6 +92,20 @@ async fn a_replica_is_made_durable_though_its_journal_can_not_be_written_anew() 
     let before = disk.0.syncs.load(Ordering::Relaxed);
     store.flush().await.unwrap();
     assert!(disk.0.syncs.load(Ordering::Relaxed) > before && disk.0.refused.load(Ordering::Relaxed) > 0);
+}
+
+#[tokio::test]
+async fn publications_of_tasks_that_can_run_at_once_share_an_fsync() {
+    let disk = Disk::new();
+    let store = Arc::new(disk.open().await);
+    let before = disk.0.syncs.load(Ordering::Relaxed);
+    let mut publishers = tokio::task::JoinSet::new();
+    for number in 0..50 {
+        let store = Arc::clone(&store);
+        publishers.spawn(async move { publish(&store, &format!("b{number}")).await.unwrap() });
+    }
+    publishers.join_all().await;
+    assert_eq!(disk.0.syncs.load(Ordering::Relaxed) - before, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -220,43 +234,13 @@ async fn states_that_do_not_count_any_more_do_not_fill_the_disk() {
 }
 
 #[tokio::test]
-async fn nothing_is_acknowledged_into_a_file_that_is_no_longer_the_journal() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join(REGISTER_FILE);
-    let store = open(&path).await;
-    store.init_genesis(genesis(1)).await.unwrap();
-    publish(&store, "a").await.unwrap();
-    // Removed: all of it is in memory.
-    std::fs::remove_file(&path).unwrap();
-    publish(&store, "b").await.unwrap();
-    // Moved, and another one put there: whose publications are right, an administrator must say.
-    let moved = directory.path().join("moved");
-    std::fs::rename(&path, &moved).unwrap();
-    std::fs::write(&path, "of somebody else").unwrap();
-    let refused = publish(&store, "c").await.unwrap_err().to_string();
-    assert!(refused.contains("register.journal was replaced by another file"), "{refused}");
-    // Neither is a replica's batch, nor what is there already.
-    let batch = store.apply(vec![contract_entry("x", 9)], checkpoint(9)).await.unwrap_err().to_string();
-    assert!(batch.contains("register.journal was replaced by another file"), "{batch}");
-    let known = publish(&store, "a").await.unwrap_err().to_string();
-    assert!(known.contains("register.journal was replaced by another file"), "{known}");
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), "of somebody else");
-    std::fs::rename(&moved, &path).unwrap();
-    publish(&store, "d").await.unwrap();
-    let before = store.load().await.unwrap();
-    drop(store);
-    let after = open(&path).await.load().await.unwrap();
-    assert!(is_same(&before, &after) && after.view.get(&id("b")).is_some());
-}
-
-#[tokio::test]
 async fn a_journal_behind_a_link_stays_behind_it() {
     let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (path, target) = (directory.path().join(REGISTER_FILE), elsewhere.path().join("there"));
     std::os::unix::fs::symlink(&target, &path).unwrap();
     let store = open(&path).await;
-    store.replace(Some(genesis(1)), vec![contract_entry("a", 1)], Some(checkpoint(1))).await.unwrap();
-    store.replace(Some(genesis(1)), vec![contract_entry("b", 2)], Some(checkpoint(2))).await.unwrap();
+    store.replace(Some(genesis(1)), vec![sealed("a", 1)], Some(checkpoint(1))).await.unwrap();
+    store.replace(Some(genesis(1)), vec![sealed("b", 2)], Some(checkpoint(2))).await.unwrap();
     drop(store);
     assert!(std::fs::symlink_metadata(&path).unwrap().is_symlink());
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
@@ -276,8 +260,4 @@ async fn a_file_set_aside_never_takes_the_name_of_an_earlier_one() {
     let aside = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
     assert_eq!(aside("register.journal.damaged-7"), "first damage");
     assert_eq!(aside("register.journal.damaged-7-2"), "second damage");
-}
-
-fn contract_entry(name: &str, number: i64) -> Arc<SealedEntry> {
-    sorcha_register::testing::entry(name, number).seal()
 }
