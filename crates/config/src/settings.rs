@@ -74,7 +74,7 @@ impl Default for Store {
         Self {
             data_dir: "./data".into(),
             flush_within: Duration::from_secs(1),
-            cache_bytes: 32 << 20,
+            cache_bytes: 4 << 20,
             mongodb: MongoDb::default(),
         }
     }

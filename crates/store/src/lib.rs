@@ -42,7 +42,7 @@ pub use self::{
 };
 
 /// Bytes of the newest entries that a store keeps in memory, unless its options state others: `store.cache_bytes`.
-pub(crate) const CACHE_BYTES: u64 = 32 << 20;
+pub(crate) const CACHE_BYTES: u64 = 4 << 20;
 
 /// A peer's position, kept in the replica's own transaction (protocol section 6.7, ADR 31).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
