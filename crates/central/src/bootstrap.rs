@@ -128,9 +128,9 @@ mod tests {
         let view = store.load().await.unwrap().view;
         let sealed = view.get(&BlueprintId::new(seed::ID).unwrap()).unwrap();
         let entry = sealed.entry();
-        assert_eq!((entry.version.get(), entry.published_by.as_str(), entry.is_active), (1, "system", true));
-        assert_eq!(entry.metadata["category"], "register");
-        assert_eq!(entry.transaction_id, genesis.lineage().to_string());
+        assert_eq!((entry.version.get(), entry.published_by(), entry.is_active), (1, "system", true));
+        assert!(entry.metadata().any(|pair| pair == ("category", "register")));
+        assert_eq!(entry.transaction_id(), genesis.lineage().to_string());
         assert_eq!((view.len(), view.lineage()), (1, Some(genesis.lineage())));
     }
 

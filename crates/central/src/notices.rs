@@ -85,9 +85,12 @@ fn kind_of(entry: &EntryHeader, before: &RegisterView) -> NotificationType {
 fn wanted(filters: &v1::SubscriptionFilters, entry: &EntryHeader, kind: NotificationType) -> bool {
     let one_of = |list: &[String], value: &str| list.is_empty() || list.iter().any(|item| item == value);
     one_of(&filters.blueprint_ids, entry.blueprint_id.as_str())
-        && one_of(&filters.publisher_ids, &entry.published_by)
+        && one_of(&filters.publisher_ids, entry.published_by())
         && (filters.notification_types.is_empty() || filters.notification_types.contains(&kind.into()))
-        && filters.metadata_filters.iter().all(|(key, value)| entry.metadata.get(key) == Some(value))
+        && filters
+            .metadata_filters
+            .iter()
+            .all(|(key, value)| entry.metadata().any(|pair| pair == (&**key, &**value)))
 }
 
 fn notice(
@@ -100,7 +103,7 @@ fn notice(
         blueprint_id: entry.blueprint_id.to_string(),
         version: entry.version.get(),
         published_at: entry.published_at.as_millis(),
-        published_by: entry.published_by.clone(),
+        published_by: entry.published_by().to_owned(),
         blueprint_summary,
         r#type: kind.into(),
         checksum: entry.document.checksum().to_string(),

@@ -155,8 +155,8 @@ impl CentralNode {
                     outcome,
                     blueprint_id,
                     version = entry.version.get(),
-                    published_by = entry.published_by,
-                    transaction_id = entry.transaction_id,
+                    published_by = entry.published_by(),
+                    transaction_id = entry.transaction_id(),
                     "publication"
                 );
                 self.log.wake();

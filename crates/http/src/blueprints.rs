@@ -51,11 +51,11 @@ impl From<&EntryHeader> for BlueprintItem {
             blueprint_id: entry.blueprint_id.to_string(),
             version: entry.version.get(),
             published_at: entry.published_at.into(),
-            published_by: entry.published_by.clone(),
+            published_by: entry.published_by().to_owned(),
             is_active: entry.is_active,
             checksum: entry.document.checksum().to_string(),
-            metadata: entry.metadata.clone(),
-            transaction_id: entry.transaction_id.clone(),
+            metadata: entry.metadata().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            transaction_id: entry.transaction_id().to_owned(),
         }
     }
 }
@@ -203,7 +203,7 @@ async fn replica_blueprints(Extension(register): Extension<Arc<Register>>) -> Re
         blueprint_id: entry.blueprint_id.to_string(),
         version: entry.version.get(),
         published_at: entry.published_at.into(),
-        published_by: entry.published_by.clone(),
+        published_by: entry.published_by().to_owned(),
         is_active: entry.is_active,
     };
     register.answer(&register.tag(), || {

@@ -64,7 +64,7 @@ async fn traced(request: Request, next: Next) -> Response {
 fn published(publication: &Publication) -> Published {
     let entry = publication.entry.entry();
     Published {
-        transaction_id: entry.transaction_id.clone(),
+        transaction_id: entry.transaction_id().to_owned(),
         blueprint_id: entry.blueprint_id.to_string(),
         version: entry.version.get(),
         published_at: entry.published_at.into(),

@@ -18,10 +18,17 @@ pub(crate) use numbers::Inexact;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
     checksum: Checksum,
-    length: usize,
+    /// Four bytes rather than eight: a register has one for each entry, and documents of 4 GB are refused.
+    length: u32,
 }
 
 impl Fingerprint {
+    /// Hashes the bytes of a document.
+    pub(crate) fn of(document: &[u8]) -> Self {
+        let length = u32::try_from(document.len()).unwrap_or(u32::MAX);
+        Self { checksum: Checksum::of(document), length }
+    }
+
     /// SHA-256 of the bytes.
     #[must_use]
     pub const fn checksum(&self) -> Checksum {
@@ -31,13 +38,7 @@ impl Fingerprint {
     /// Length of the document, bytes.
     #[must_use]
     pub const fn length(&self) -> usize {
-        self.length
-    }
-}
-
-impl AsRef<Self> for Fingerprint {
-    fn as_ref(&self) -> &Self {
-        self
+        self.length as usize
     }
 }
 
@@ -46,12 +47,6 @@ impl AsRef<Self> for Fingerprint {
 pub struct Document {
     bytes: Bytes,
     fingerprint: Fingerprint,
-}
-
-impl AsRef<Fingerprint> for Document {
-    fn as_ref(&self) -> &Fingerprint {
-        &self.fingerprint
-    }
 }
 
 impl fmt::Debug for Document {
@@ -84,7 +79,7 @@ impl Document {
     /// Bytes from another node or a store: hashed, not parsed.
     #[must_use]
     pub fn from_received(bytes: Bytes) -> Self {
-        let fingerprint = Fingerprint { checksum: Checksum::of(&bytes), length: bytes.len() };
+        let fingerprint = Fingerprint::of(&bytes);
         Self { bytes, fingerprint }
     }
 

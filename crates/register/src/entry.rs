@@ -2,7 +2,10 @@
 
 mod body;
 mod encoded;
+mod header;
+mod own;
 mod sealed;
+mod texts;
 
 use std::collections::BTreeMap;
 
@@ -10,24 +13,28 @@ use sorcha_proto::REGISTER_ID;
 
 pub use self::{
     encoded::{Encoded, Source},
+    header::EntryHeader,
     sealed::SealedEntry,
 };
 use super::{
-    canonical::{Document, Fingerprint},
+    canonical::Document,
     limits,
     names::{BlueprintId, Checksum, InvalidField, Version, check_length},
 };
 use crate::clock::Timestamp;
 
-/// A published blueprint, with its document or with what identifies that.
+/// Protobuf field number of `SystemRegisterEntry.blueprint_document`.
+const DOCUMENT_FIELD: u32 = 3;
+
+/// A published blueprint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry<D = Document> {
+pub struct Entry {
     /// Key; one entry per blueprint.
     pub blueprint_id: BlueprintId,
     /// Register-wide version of this entry's newest state; deprecation and reactivation take a new one (protocol D20).
     pub version: Version,
     /// The document; never changes once published.
-    pub document: D,
+    pub document: Document,
     /// Publication instant.
     pub published_at: Timestamp,
     /// Who published: user id or `system`.
@@ -41,9 +48,6 @@ pub struct Entry<D = Document> {
     /// W3C `traceparent` of the publication; empty when it was not traced.
     pub trace_parent: String,
 }
-
-/// An entry without the bytes of its document: what a register holds in memory.
-pub type EntryHeader = Entry<Fingerprint>;
 
 /// Why an entry is refused or found damaged.
 #[derive(Debug, thiserror::Error)]
@@ -69,57 +73,66 @@ impl Entry {
     /// # Errors
     /// [`InvalidField`] naming the first field that breaks its limit.
     pub fn validate(&self) -> Result<(), InvalidField> {
-        if self.version == Version::ZERO {
-            return Err(InvalidField::Range { field: "version", actual: "0".into(), expected: "1 or more" });
-        }
-        let document = self.document.bytes().len();
-        if document == 0 {
-            return Err(InvalidField::Empty { field: "blueprint_document", max: limits::DOCUMENT_BYTES });
-        }
-        if document > limits::DOCUMENT_BYTES {
-            return Err(too_many_bytes("blueprint_document", document, limits::DOCUMENT_BYTES));
-        }
-        check_published_by(&self.published_by)?;
-        check_length("publication_transaction_id", &self.transaction_id, limits::TRANSACTION_ID_CHARS)?;
-        check_length("trace_parent", &self.trace_parent, limits::TRACE_PARENT_CHARS)?;
-        check_metadata(&self.metadata)
+        let limited = Limited {
+            version: self.version,
+            document: self.document.bytes().len(),
+            published_by: &self.published_by,
+            transaction_id: &self.transaction_id,
+            trace_parent: &self.trace_parent,
+            metadata: size_of_metadata(&self.metadata),
+        };
+        limited.check()
     }
 
     /// The entry without the bytes of its document.
     #[must_use]
-    pub fn header(self) -> EntryHeader {
-        let document = self.document.fingerprint();
-        self.with_document(document)
-    }
-}
-
-impl<D> Entry<D> {
-    /// The same entry with another form of its document.
-    pub(crate) fn with_document<E>(self, document: E) -> Entry<E> {
-        Entry {
-            blueprint_id: self.blueprint_id,
-            version: self.version,
-            document,
-            published_at: self.published_at,
-            published_by: self.published_by,
-            is_active: self.is_active,
-            transaction_id: self.transaction_id,
-            metadata: self.metadata,
-            trace_parent: self.trace_parent,
-        }
+    pub fn header(&self) -> EntryHeader {
+        EntryHeader::of(self)
     }
 
     /// Time of the publication, or of the deprecation or reactivation after it: from the UUIDv7 transaction id, or the
     /// publication instant where the id is no UUIDv7.
     #[must_use]
     pub fn changed_at(&self) -> Timestamp {
-        let stamped = uuid::Uuid::parse_str(&self.transaction_id).ok().and_then(|id| id.get_timestamp());
-        let millis = stamped.and_then(|stamp| {
-            let (seconds, nanos) = stamp.to_unix();
-            i64::try_from(seconds.checked_mul(1000)?.checked_add(u64::from(nanos / 1_000_000))?).ok()
-        });
-        millis.map_or(self.published_at, Timestamp::from_millis).max(self.published_at)
+        changed_at(&self.transaction_id, self.published_at)
     }
+}
+
+/// What the contract limits of an entry: numbers are sizes in bytes.
+struct Limited<'e> {
+    version: Version,
+    document: usize,
+    published_by: &'e str,
+    transaction_id: &'e str,
+    trace_parent: &'e str,
+    metadata: usize,
+}
+
+impl Limited<'_> {
+    fn check(&self) -> Result<(), InvalidField> {
+        if self.version == Version::ZERO {
+            return Err(InvalidField::Range { field: "version", actual: "0".into(), expected: "1 or more" });
+        }
+        if self.document == 0 {
+            return Err(InvalidField::Empty { field: "blueprint_document", max: limits::DOCUMENT_BYTES });
+        }
+        if self.document > limits::DOCUMENT_BYTES {
+            return Err(too_many_bytes("blueprint_document", self.document, limits::DOCUMENT_BYTES));
+        }
+        check_published_by(self.published_by)?;
+        check_length("publication_transaction_id", self.transaction_id, limits::TRANSACTION_ID_CHARS)?;
+        check_length("trace_parent", self.trace_parent, limits::TRACE_PARENT_CHARS)?;
+        check_metadata_bytes(self.metadata)
+    }
+}
+
+fn changed_at(transaction_id: &str, published_at: Timestamp) -> Timestamp {
+    let stamped = uuid::Uuid::parse_str(transaction_id).ok().and_then(|id| id.get_timestamp());
+    let millis = stamped.and_then(|stamp| {
+        let (seconds, nanos) = stamp.to_unix();
+        i64::try_from(seconds.checked_mul(1000)?.checked_add(u64::from(nanos / 1_000_000))?).ok()
+    });
+    millis.map_or(published_at, Timestamp::from_millis).max(published_at)
 }
 
 /// Checks `published_by`: required, at most 255 characters.
@@ -138,7 +151,11 @@ pub fn check_published_by(value: &str) -> Result<(), InvalidField> {
 /// # Errors
 /// [`InvalidField::TooLong`] with the size found.
 pub fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), InvalidField> {
-    check_metadata_bytes(metadata.iter().map(|(key, value)| key.len() + value.len()).sum())
+    check_metadata_bytes(size_of_metadata(metadata))
+}
+
+fn size_of_metadata(metadata: &BTreeMap<String, String>) -> usize {
+    metadata.iter().map(|(key, value)| key.len() + value.len()).sum()
 }
 
 /// Checks the size of a metadata map.

@@ -4,13 +4,13 @@
 use prost::encoding::{self, WireType, encode_key, encode_varint};
 use sorcha_proto::REGISTER_ID;
 
-use super::{canonical::Fingerprint, entry::Entry};
+use super::entry::Entry;
 
 /// Usual size of a header without metadata, bytes.
 const USUAL: usize = 384;
 
 /// The header: fields of `SystemRegisterEntry` in the order of their numbers, without those that have their default value.
-pub(super) fn encode<D: AsRef<Fingerprint>>(entry: &Entry<D>) -> Vec<u8> {
+pub(super) fn encode(entry: &Entry) -> Vec<u8> {
     let mut header = Vec::with_capacity(USUAL);
     text(1, entry.blueprint_id.as_str(), &mut header);
     text(2, REGISTER_ID, &mut header);
@@ -19,7 +19,7 @@ pub(super) fn encode<D: AsRef<Fingerprint>>(entry: &Entry<D>) -> Vec<u8> {
     integer(6, entry.version.get(), &mut header);
     integer(7, i64::from(entry.is_active), &mut header);
     text(8, &entry.transaction_id, &mut header);
-    text(9, entry.document.as_ref().checksum().text().as_str(), &mut header);
+    text(9, entry.document.checksum().text().as_str(), &mut header);
     encoding::btree_map::encode(
         encoding::string::encode,
         encoding::string::encoded_len,

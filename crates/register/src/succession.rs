@@ -121,8 +121,8 @@ fn changed_field(held: &EntryHeader, new: &EntryHeader) -> Option<&'static str> 
     let fields = [
         ("blueprint_document", held.document == new.document),
         ("published_at", held.published_at == new.published_at),
-        ("published_by", held.published_by == new.published_by),
-        ("metadata", held.metadata == new.metadata),
+        ("published_by", held.published_by() == new.published_by()),
+        ("metadata", held.metadata().eq(new.metadata())),
     ];
     fields.into_iter().find(|(_, same)| !same).map(|(field, _)| field)
 }
@@ -130,11 +130,11 @@ fn changed_field(held: &EntryHeader, new: &EntryHeader) -> Option<&'static str> 
 /// The first field of the state in which two entries differ. The original contract has no `trace_parent`: entries that came by
 /// it have none.
 fn changed_state(held: &EntryHeader, new: &EntryHeader, by_original: bool) -> Option<&'static str> {
-    let lost = by_original && held.trace_parent.is_empty();
+    let lost = by_original && held.trace_parent().is_empty();
     let fields = [
         ("is_active", held.is_active == new.is_active),
-        ("publication_transaction_id", held.transaction_id == new.transaction_id),
-        ("trace_parent", lost || held.trace_parent == new.trace_parent),
+        ("publication_transaction_id", held.transaction_id() == new.transaction_id()),
+        ("trace_parent", lost || held.trace_parent() == new.trace_parent()),
     ];
     fields.into_iter().find(|(_, same)| !same).map(|(field, _)| field)
 }
@@ -159,7 +159,7 @@ fn check_same_blueprint(
 
 /// A new version changes the state. Without transaction ids skipped states do not show.
 fn check_changed(held: &EntryHeader, new: &EntryHeader) -> Result<(), Contradiction> {
-    if changed_state(held, new, false).is_some() || new.transaction_id.is_empty() {
+    if changed_state(held, new, false).is_some() || new.transaction_id().is_empty() {
         return Ok(());
     }
     Err(Contradiction::Unchanged { id: new.blueprint_id.clone(), held: held.version, version: new.version })

@@ -4,12 +4,14 @@
 //! while publications go on, and a push stream is a cursor into the newest view: nothing is queued per peer.
 
 mod apply;
+mod by_id;
 
 use std::{ops::Bound, sync::Arc};
 
 use imbl::{HashMap, OrdMap};
 use sha2::{Digest as _, Sha256};
 
+use self::by_id::ById;
 use super::{
     digest::VersionTree,
     entry::SealedEntry,
@@ -24,7 +26,8 @@ pub struct RegisterView {
     genesis: Option<Arc<Genesis>>,
     head: Version,
     entries: OrdMap<Version, Arc<SealedEntry>>,
-    versions: HashMap<BlueprintId, Version>,
+    /// A set that is searched by id.
+    ids: HashMap<ById, ()>,
     active: usize,
     memory: u64,
     active_tree: VersionTree,
@@ -184,7 +187,7 @@ impl RegisterView {
     /// The entry of a blueprint.
     #[must_use]
     pub fn get(&self, id: &BlueprintId) -> Option<&Arc<SealedEntry>> {
-        self.entries.get(self.versions.get(id)?)
+        self.ids.get_key_value(id).map(|(ById(entry), ())| entry)
     }
 }
 

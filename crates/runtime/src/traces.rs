@@ -76,7 +76,7 @@ pub fn trace_id(headers: &HeaderMap) -> Option<String> {
 /// The span in which a peer applies a pushed entry; part of the trace of its publication.
 #[must_use]
 pub fn receive_span(entry: &EntryHeader) -> Span {
-    with_parent(spans::receive(entry), || Some(&entry.trace_parent))
+    with_parent(spans::receive(entry), || Some(entry.trace_parent()))
 }
 
 /// The span of an HTTP request; part of the caller's trace if it names one. Its fields `otel.name` (before the span
@@ -99,12 +99,12 @@ fn with_parent<'a>(span: Span, trace_parent: impl FnOnce() -> Option<&'a str>) -
 /// Records a peer's acknowledgement of a pushed entry in the trace of its publication: one span from the publication
 /// to now.
 pub fn acknowledged(entry: &EntryHeader, peer: &PeerId, since_publication: Duration) {
-    if entry.trace_parent.is_empty() {
+    if entry.trace_parent().is_empty() {
         return;
     }
     dispatcher::get_default(|subscriber| {
         if let Some(Exporter(tracer)) = subscriber.downcast_ref()
-            && let Some(parent) = parse(&entry.trace_parent)
+            && let Some(parent) = parse(entry.trace_parent())
         {
             export_acknowledgement(tracer, parent, entry, peer, since_publication);
         }

@@ -104,7 +104,7 @@ async fn one_trace_from_publication_to_acknowledgement() {
     }
     let entry = publication.entry.entry();
     let ids = [&publish.trace_id, &publish.span_id].map(hex::encode);
-    assert_eq!(entry.trace_parent, format!("00-{}-{}-01", ids[0], ids[1]));
+    assert_eq!(entry.trace_parent(), format!("00-{}-{}-01", ids[0], ids[1]));
     assert_eq!(receive.kind(), SpanKind::Server);
     assert_eq!(receive.events[0].name, "applied");
     let published_at = u64::try_from(entry.published_at.as_millis()).unwrap() * 1_000_000;
@@ -155,7 +155,7 @@ async fn a_callers_trace_reaches_the_entry() {
         let request = request_span(&headers);
         request.record("otel.name", "POST /api/system-register/blueprints");
         let publication = node.publish(submission()).instrument(request).await.unwrap();
-        assert!(publication.entry.entry().trace_parent.starts_with(&TRACE_PARENT[..36]));
+        assert!(publication.entry.entry().trace_parent().starts_with(&TRACE_PARENT[..36]));
         let refused = Submission { published_by: String::new(), ..submission() };
         node.publish(refused).await.unwrap_err();
     }

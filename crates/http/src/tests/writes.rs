@@ -73,7 +73,7 @@ async fn a_publication_belongs_to_its_callers_trace() {
     let headers = [("content-type", "application/json"), ("traceparent", parent.as_str())];
     call(&router, Method::POST, PUBLISH, &headers, publication("a").into()).await;
     let published = BlueprintId::new("a").unwrap();
-    let stored = node.log.view().get(&published).unwrap().entry().trace_parent.clone();
+    let stored = node.log.view().get(&published).unwrap().entry().trace_parent().to_owned();
     assert!(stored.starts_with(&format!("00-{TRACE}-")) && stored != parent, "{stored}");
 }
 

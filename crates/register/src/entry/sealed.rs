@@ -17,13 +17,11 @@ use super::{
         names::{BlueprintId, Leaf, Version},
         preview,
     },
-    Encoded, Entry, EntryHeader, InvalidEntry, Source,
+    DOCUMENT_FIELD, Encoded, Entry, EntryHeader, InvalidEntry, Source,
     body::Body,
+    own,
 };
 use crate::clock::Timestamp;
-
-/// Protobuf field number of `SystemRegisterEntry.blueprint_document`.
-const DOCUMENT_FIELD: u32 = 3;
 
 impl Entry {
     /// Encodes once, for every later use.
@@ -35,10 +33,8 @@ impl Entry {
     }
 }
 
-/// Memory of an entry beside its encoding, bytes: its fields, and its places in the maps and trees of a view.
-const BESIDE: usize = 1536;
-/// Memory of a key of the metadata and its value beside their text, bytes.
-const BESIDE_METADATA: usize = 160;
+/// Memory of an entry beside its texts, bytes: its other fields, and its places in the maps and trees of a view.
+const BESIDE: usize = 512;
 
 /// An entry together with its leaf digest and its encoding. Shared by reference; its content never changes.
 ///
@@ -73,9 +69,8 @@ impl SealedEntry {
     /// Memory of the entry once its encoding is stored, bytes: an upper bound, so that limits hold.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        let fields = self.length - self.entry.document.length();
-        let parts = fields + BESIDE + self.entry.metadata.len() * BESIDE_METADATA;
-        u64::try_from(parts).unwrap_or(u64::MAX)
+        // The encoding has every text, and more.
+        (self.length - self.entry.document.length() + BESIDE) as u64
     }
 
     /// Memory of the entry while its document is in memory, bytes: an upper bound.
@@ -114,6 +109,15 @@ impl SealedEntry {
     /// # Errors
     /// [`InvalidEntry`] when undecodable, out of limits, of another register, or with a wrong checksum.
     pub fn decode(encoded: Bytes) -> Result<Arc<Self>, InvalidEntry> {
+        if let Some((entry, header)) = own::read(&encoded) {
+            let leaf = leaf_of(&encoded[..header]);
+            return Ok(Arc::new(Self::of(entry, encoded, leaf)));
+        }
+        Self::decode_any(encoded)
+    }
+
+    /// As [`SealedEntry::decode`], of any encoding.
+    pub(super) fn decode_any(encoded: Bytes) -> Result<Arc<Self>, InvalidEntry> {
         let message = SystemRegisterEntry::decode(encoded.clone())?;
         if message.register_id != REGISTER_ID {
             return Err(InvalidEntry::Register { found: message.register_id });
@@ -178,7 +182,7 @@ impl SealedEntry {
         if document.fingerprint() != self.entry.document {
             return Err(self.damaged());
         }
-        Ok(self.entry.clone().with_document(document))
+        Ok(self.entry.with(document))
     }
 
     /// The encoding, read and checked byte for byte. It may wait for a disk.
@@ -199,7 +203,7 @@ impl SealedEntry {
     /// The error of an entry whose stored bytes are not those that were sealed.
     #[must_use]
     pub fn damaged(&self) -> io::Error {
-        let Entry { blueprint_id, version, .. } = &self.entry;
+        let EntryHeader { blueprint_id, version, .. } = &self.entry;
         let why = format!(
             "what is stored of blueprint {blueprint_id} at version {version} was changed since this node has read it; restart \
              the node: it checks everything when it starts"

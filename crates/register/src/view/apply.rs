@@ -7,6 +7,7 @@ use imbl::HashMap;
 use super::{
     super::{entry::SealedEntry, lineage::Genesis, names::Version},
     RegisterView,
+    by_id::ById,
 };
 
 /// Recent versions whose digests a view remembers, for comparison with heartbeats.
@@ -39,17 +40,17 @@ impl RegisterView {
             return false;
         }
         let mut rest = Self { genesis: self.genesis.take(), ..Self::default() };
-        let versions = thread::scope(|scope| {
-            let named = |sealed: &Arc<SealedEntry>| (sealed.entry().blueprint_id.clone(), version_of(sealed));
-            let versions = scope.spawn(move || entries.iter().map(named).collect::<HashMap<_, _>>());
+        let ids = thread::scope(|scope| {
+            let named = |sealed: &Arc<SealedEntry>| (ById(Arc::clone(sealed)), ());
+            let ids = scope.spawn(move || entries.iter().map(named).collect::<HashMap<_, _>>());
             rest.fill_all_but_ids(entries, head);
-            versions.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            ids.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
-        if versions.len() < entries.len() {
+        if ids.len() < entries.len() {
             self.genesis = rest.genesis;
             return false;
         }
-        *self = Self { versions, ..rest };
+        *self = Self { ids, ..rest };
         self.remember_digest();
         true
     }
@@ -96,21 +97,19 @@ impl RegisterView {
         for sealed in entries {
             let entry = sealed.entry();
             let version = entry.version;
-            match self.versions.insert(entry.blueprint_id.clone(), version) {
-                Some(known) if known >= version => {
-                    self.versions.insert(entry.blueprint_id.clone(), known);
+            if let Some(old) = self.get(&entry.blueprint_id).cloned() {
+                let superseded = old.entry().version;
+                if superseded >= version {
                     continue;
                 }
-                Some(superseded) => {
-                    if let Some(old) = self.entries.remove(&superseded) {
-                        self.active -= usize::from(old.entry().is_active);
-                        self.memory -= old.memory();
-                    }
-                    active.push((superseded, None));
-                    held.push((superseded, None));
-                }
-                None => {}
+                self.ids.remove(&entry.blueprint_id);
+                self.entries.remove(&superseded);
+                self.active -= usize::from(old.entry().is_active);
+                self.memory -= old.memory();
+                active.push((superseded, None));
+                held.push((superseded, None));
             }
+            self.ids.insert(ById(Arc::clone(&sealed)), ());
             new_head = new_head.max(version);
             self.active += usize::from(entry.is_active);
             self.memory += sealed.memory();

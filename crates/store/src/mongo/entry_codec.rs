@@ -6,7 +6,7 @@
 //! `versions` lists every version that the entry accounts for, ascending: those that the blueprint had before, and its own. A
 //! unique index on it keeps superseded versions from being assigned again, and readers see from it that no version is missing.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use mongodb::bson::{
     Binary, DateTime, RawArrayBuf, RawDocument, RawDocumentBuf, raw::cstr, spec::BinarySubtype,
@@ -72,18 +72,18 @@ pub(super) fn encode(
     out.append(cstr!("registerId"), REGISTER_ID);
     out.append(cstr!("document"), json);
     out.append(cstr!("publishedAt"), DateTime::from_millis(entry.published_at.as_millis()));
-    out.append(cstr!("publishedBy"), entry.published_by.as_str());
+    out.append(cstr!("publishedBy"), entry.published_by());
     out.append(cstr!("version"), entry.version.get());
     out.append(cstr!("isActive"), entry.is_active);
-    if !entry.transaction_id.is_empty() {
-        out.append(cstr!("publicationTransactionId"), entry.transaction_id.as_str());
+    if !entry.transaction_id().is_empty() {
+        out.append(cstr!("publicationTransactionId"), entry.transaction_id());
     }
     out.append(cstr!("checksum"), entry.document.checksum().to_string());
-    if !entry.metadata.is_empty() {
-        out.append(cstr!("metadata"), encode_metadata(&entry.metadata)?);
+    if entry.metadata().next().is_some() {
+        out.append(cstr!("metadata"), encode_metadata(entry.metadata())?);
     }
-    if !entry.trace_parent.is_empty() {
-        out.append(cstr!("traceParent"), entry.trace_parent.as_str());
+    if !entry.trace_parent().is_empty() {
+        out.append(cstr!("traceParent"), entry.trace_parent());
     }
     let versions = supersedes.iter().chain([&entry.version]).map(|version| version.get());
     out.append(cstr!("versions"), versions.collect::<RawArrayBuf>());
@@ -92,13 +92,12 @@ pub(super) fn encode(
     Ok(out)
 }
 
-fn encode_metadata(metadata: &BTreeMap<String, String>) -> Result<RawDocumentBuf, StoreError> {
+fn encode_metadata<'m>(
+    metadata: impl Iterator<Item = (&'m str, &'m str)>,
+) -> Result<RawDocumentBuf, StoreError> {
     let mut out = RawDocumentBuf::new();
     for (key, value) in metadata {
-        out.append(
-            escape_key(key).map_err(|error| StoreError::Unstorable(error.to_string()))?,
-            value.as_str(),
-        );
+        out.append(escape_key(key).map_err(|error| StoreError::Unstorable(error.to_string()))?, value);
     }
     Ok(out)
 }

@@ -38,8 +38,8 @@ fn difference(held: &EntryHeader, published: &EntryHeader) -> Option<&'static st
     let fields = [
         ("document", held.document == published.document),
         ("publication time", held.published_at == published.published_at),
-        ("publisher", held.published_by == published.published_by),
-        ("metadata", held.metadata == published.metadata),
+        ("publisher", held.published_by() == published.published_by()),
+        ("metadata", held.metadata().eq(published.metadata())),
     ];
     fields.into_iter().find(|(_, same)| !same).map(|(field, _)| field)
 }

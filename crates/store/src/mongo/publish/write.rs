@@ -105,7 +105,7 @@ fn state_update(entry: &EntryHeader, hash: [u8; 32]) -> Document {
         doc! { "version": entry.version.get(), "isActive": entry.is_active, "entryHash": binary(&hash) };
     let mut unset = Document::new();
     for (key, text) in
-        [("publicationTransactionId", &entry.transaction_id), ("traceParent", &entry.trace_parent)]
+        [("publicationTransactionId", entry.transaction_id()), ("traceParent", entry.trace_parent())]
     {
         if text.is_empty() {
             unset.insert(key, "");
