@@ -3,7 +3,7 @@
 use std::{
     io,
     pin::Pin,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
     task::{Context, Poll, ready},
 };
 
@@ -11,8 +11,14 @@ use bytes::Bytes;
 use sorcha_register::entry::Encoded;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// Bytes of a large entry that are read at once.
+/// Bytes of a large entry that are read at once, at most and at least.
 const PIECE: usize = 128 * 1024;
+const SMALLEST_PIECE: usize = 16 * 1024;
+/// Memory of the pieces of all entries that are being sent, bytes. Pieces shrink where more are.
+const ALL_PIECES: usize = 16 * 1024 * 1024;
+
+/// Stored entries of the whole process that are being sent in pieces.
+static BEING_SENT: AtomicUsize = AtomicUsize::new(0);
 
 /// Reads of entries of the whole process: from memory, from the file.
 static READS: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
@@ -46,6 +52,30 @@ pub struct Pieces {
     /// The piece that is read.
     next: Option<Encoded>,
     reading: Reading,
+    /// There while the rest is in a file.
+    counted: Option<Counted>,
+}
+
+/// Counts in [`BEING_SENT`] until it is dropped.
+#[derive(Debug)]
+struct Counted;
+
+impl Counted {
+    fn begin() -> Self {
+        BEING_SENT.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        BEING_SENT.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Bytes of a piece where so many entries are being sent.
+fn piece(being_sent: usize) -> usize {
+    (ALL_PIECES / being_sent.max(1)).clamp(SMALLEST_PIECE, PIECE)
 }
 
 impl Pieces {
@@ -53,7 +83,8 @@ impl Pieces {
     #[must_use]
     pub fn of(encoded: Encoded) -> Self {
         count(&encoded);
-        Self { rest: encoded, next: None, reading: Reading::default() }
+        let counted = matches!(encoded, Encoded::Stored { .. }).then(Counted::begin);
+        Self { rest: encoded, next: None, reading: Reading::default(), counted }
     }
 
     /// Bytes that are still to come.
@@ -78,7 +109,8 @@ impl Pieces {
         }
         let rest = &mut self.rest;
         let next = self.next.get_or_insert_with(|| {
-            let length = if matches!(rest, Encoded::Held(_)) { rest.len() } else { PIECE };
+            let being_sent = BEING_SENT.load(Ordering::Relaxed);
+            let length = if self.counted.is_some() { piece(being_sent) } else { rest.len() };
             rest.split_to(length)
         });
         let read = ready!(self.reading.poll(next, cx));
@@ -150,6 +182,16 @@ mod tests {
         assert_eq!((read.len(), read.concat()), (4, content[5..].to_vec()));
         let held = pieces(Bytes::from(content.clone()).into()).await;
         assert_eq!(held.len(), 1, "what is in memory is shared");
+    }
+
+    #[test]
+    fn pieces_shrink_where_many_are_sent() {
+        assert_eq!((piece(0), piece(100)), (PIECE, PIECE));
+        assert!(piece(500) < PIECE && (129..=1024).all(|many| many * piece(many) <= ALL_PIECES));
+        assert_eq!(piece(1_000_000), SMALLEST_PIECE);
+        let stored = Encoded::Stored { source: Arc::new(Cold(Vec::new())), range: 0..10 };
+        let (held, counted) = (Pieces::of(Bytes::from_static(b"x").into()), Pieces::of(stored));
+        assert!(held.counted.is_none() && counted.counted.is_some());
     }
 
     #[tokio::test]

@@ -38,19 +38,27 @@ pub(super) struct Appended {
 impl Appended {
     /// From now on they are read from this file.
     pub(super) fn place(&self, file: &JournalFile) {
-        self.place_unless(file, |_| false);
+        let source = file.source();
+        self.placed().for_each(|(sealed, offset)| sealed.stored_at(Arc::clone(&source), offset));
     }
 
-    /// As [`Appended::place`], but for some entries. Nothing of the others stays in memory but their fields, if they are not
-    /// among the newest of the register in use.
-    pub(super) fn place_unless(&self, file: &JournalFile, stays: impl Fn(&Arc<SealedEntry>) -> bool) {
-        let (source, mut offset) = (file.source(), self.offset);
-        for sealed in &self.entries {
-            if !stays(sealed) {
-                sealed.stored_at(Arc::clone(&source), offset);
-            }
-            offset += sealed.length() as u64;
+    /// As [`Appended::place`], but for some entries. Nothing of the others stays in memory but their fields.
+    pub(super) fn move_unless(&self, file: &JournalFile, stays: impl Fn(&Arc<SealedEntry>) -> bool) {
+        let source = file.source();
+        for (sealed, offset) in self.placed().filter(|(sealed, _)| !stays(sealed)) {
+            sealed.stored_at(Arc::clone(&source), offset);
+            sealed.evict();
         }
+    }
+
+    /// The entries, and where each begins.
+    fn placed(&self) -> impl Iterator<Item = (&Arc<SealedEntry>, u64)> {
+        let mut next = self.offset;
+        self.entries.iter().map(move |sealed| {
+            let offset = next;
+            next += sealed.length() as u64;
+            (sealed, offset)
+        })
     }
 }
 

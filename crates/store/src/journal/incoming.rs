@@ -10,7 +10,7 @@ use sorcha_register::{
     view::RegisterView,
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::{JoinError, JoinHandle},
 };
 
@@ -21,8 +21,9 @@ use super::{
     file::{Place, Turn},
 };
 
-/// Pieces in the queue of the writing thread.
+/// Pieces in the queue of the writing thread, and bytes of their entries. A larger entry is alone in it.
 const QUEUE: usize = 8;
+const QUEUE_BYTES: u32 = 8 * 1024 * 1024;
 /// Bytes between two fsyncs that run beside further writes, so that the last fsync is short.
 const SYNC_EVERY: u64 = 8 * 1024 * 1024;
 
@@ -34,10 +35,18 @@ pub(super) struct Beside {
 
 enum Way {
     /// A thread of its own writes.
-    Thread { pieces: mpsc::Sender<Vec<Arc<SealedEntry>>>, writing: JoinHandle<Result<Written, StoreError>> },
+    Thread {
+        pieces: mpsc::Sender<Piece>,
+        /// A permit for each byte in the queue.
+        room: Arc<Semaphore>,
+        writing: JoinHandle<Result<Written, StoreError>>,
+    },
     /// The calling task writes.
     Inline(Box<Result<Written, StoreError>>),
 }
+
+/// Entries on their way to the file, and the room that they take until they are there.
+type Piece = (Vec<Arc<SealedEntry>>, Option<OwnedSemaphorePermit>);
 
 struct Written {
     journal: Appender,
@@ -61,6 +70,7 @@ impl Beside {
             let (place, in_use) = (shared.place.clone(), shared.state.clone());
             Way::Thread {
                 pieces,
+                room: Arc::new(Semaphore::new(QUEUE_BYTES as usize)),
                 writing: tokio::task::spawn_blocking(move || Written::take_all(&place, in_use, queue)),
             }
         };
@@ -70,7 +80,7 @@ impl Beside {
     async fn written(self) -> Result<(Arc<Shared>, Written), StoreError> {
         let written = match self.way {
             Way::Inline(written) => *written,
-            Way::Thread { pieces, writing } => {
+            Way::Thread { pieces, writing, .. } => {
                 drop(pieces);
                 joined(writing.await)
             }
@@ -89,10 +99,10 @@ impl Written {
     fn take_all(
         place: &Place,
         in_use: watch::Receiver<Arc<Loaded>>,
-        mut queue: mpsc::Receiver<Vec<Arc<SealedEntry>>>,
+        mut queue: mpsc::Receiver<Piece>,
     ) -> Result<Self, StoreError> {
         let mut written = Self::begin(place, place.wait_for_turn(), in_use)?;
-        while let Some(piece) = queue.blocking_recv() {
+        while let Some((piece, _room)) = queue.blocking_recv() {
             written.take(&piece)?;
             written.sync_beside()?;
         }
@@ -124,7 +134,7 @@ impl Written {
             let is_in_use = |sealed: &Arc<SealedEntry>| {
                 in_use.view.get(&sealed.entry().blueprint_id).is_some_and(|held| Arc::ptr_eq(held, sealed))
             };
-            appended.place_unless(self.journal.file(), is_in_use);
+            appended.move_unless(self.journal.file(), is_in_use);
             self.view.apply(appended.entries.clone(), Version::ZERO);
             self.appended.push(appended);
         }
@@ -144,11 +154,17 @@ fn ended(syncing: thread::JoinHandle<Result<(), StoreError>>) -> Result<(), Stor
 impl Incoming for Beside {
     async fn add(&mut self, entries: Vec<Arc<SealedEntry>>) -> Result<(), StoreError> {
         match &mut self.way {
-            Way::Thread { pieces, writing } => match pieces.send(entries).await {
-                Ok(()) => Ok(()),
-                // A writer that has failed does not listen.
-                Err(_) => joined(writing.await).and_then(|_| Err(closed())),
-            },
+            Way::Thread { pieces, room, writing } => {
+                let bytes = entries.iter().map(|sealed| sealed.length()).sum::<usize>();
+                let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(QUEUE_BYTES);
+                // Nobody closes it.
+                let taken = Arc::clone(room).acquire_many_owned(bytes).await.ok();
+                match pieces.send((entries, taken)).await {
+                    Ok(()) => Ok(()),
+                    // A writer that has failed does not listen.
+                    Err(_) => joined(writing.await).and_then(|_| Err(closed())),
+                }
+            }
             Way::Inline(written) => match &mut **written {
                 Ok(so_far) => so_far.take(&entries),
                 Err(error) => Err(error.clone()),
