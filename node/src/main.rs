@@ -19,6 +19,12 @@ use sorcha_node::{
 use sorcha_os::output;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+/// Entries live long between buffers that live shortly; glibc's arenas grow a page at a time under that (docs/benchmarks).
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = cli::parse();
