@@ -66,6 +66,8 @@ pub(crate) enum Measure {
     Reads,
     /// Memory and processor time of idle peers
     Idle,
+    /// Memory of nodes with large registers, within the chart's limits
+    Memory,
     /// All peers at once after a restart of the central node
     Reconnect,
     /// Detection and recovery when a central node closes, is killed, falls silent

@@ -8,6 +8,7 @@ mod documents;
 mod failover;
 mod idle;
 mod machine;
+mod memory;
 mod plot;
 mod process;
 mod publish;
@@ -35,6 +36,11 @@ use self::{
     report::Report,
     scale::Scale,
 };
+
+/// That of sorcha-node: peers run in this process.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Threads for stores that wait for a disk: a thousand peers share them, where each would have its own machine.
 const BLOCKING_THREADS: usize = 32;
@@ -126,6 +132,9 @@ async fn measure_work(cli: &Cli, bench: &Bench, report: &mut Report) -> Result<(
 async fn measure_peers(cli: &Cli, bench: &Bench, report: &mut Report) -> Result<()> {
     if cli.wants(Measure::Idle) {
         report.idle = Some(idle::measure(bench).await.context("idle peers")?);
+    }
+    if cli.wants(Measure::Memory) {
+        report.memory = memory::measure(bench).await.context("memory")?;
     }
     if cli.wants(Measure::Reconnect) {
         report.reconnect = reconnect::measure(bench).await.context("reconnect")?;

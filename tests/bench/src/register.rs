@@ -18,7 +18,7 @@ use sorcha_register::{
     view::RegisterView,
 };
 use sorcha_store::{
-    Store, StoreError,
+    Draft, Store, StoreError,
     journal::{JournalStore, Options, REGISTER_FILE},
 };
 
@@ -41,6 +41,25 @@ pub(crate) async fn make(data: &Path, count: usize) -> Result<()> {
         entries.push(entry(&documents, index)?);
     }
     open(data).await?.replace(Some(genesis), entries, None).await?;
+    Ok(())
+}
+
+/// Publishes so many documents of one size in a central node's data directory, one by one: only one is in memory at once.
+pub(crate) async fn grow(data: &Path, count: usize, bytes: usize) -> Result<()> {
+    make(data, 0).await?;
+    let (store, documents) = (open(data).await?, Documents::new());
+    for index in 0..count {
+        let draft = Draft {
+            blueprint_id: BlueprintId::new(documents::id(index))?,
+            document: Document::from_received(documents.sized(index, bytes).into()),
+            published_at: PUBLISHED_AT,
+            published_by: "bench".to_owned(),
+            transaction_id: TRANSACTION.to_owned(),
+            metadata: BTreeMap::new(),
+            trace_parent: String::new(),
+        };
+        store.publish(draft).await?;
+    }
     Ok(())
 }
 

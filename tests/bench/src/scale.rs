@@ -22,6 +22,7 @@ pub(crate) struct Scale {
     pub(crate) publish: Publish,
     pub(crate) reads: Reads,
     pub(crate) idle: Idle,
+    pub(crate) memory: Memory,
     pub(crate) reconnect: Reconnect,
     pub(crate) failover: Failover,
     pub(crate) staleness: Staleness,
@@ -41,6 +42,28 @@ pub(crate) struct Reads {
     pub(crate) connections: Vec<usize>,
     pub(crate) stretch: Stretch,
     pub(crate) repetitions: usize,
+}
+
+/// Registers whose nodes' memory is looked at.
+#[derive(Clone, Debug)]
+pub(crate) struct Memory {
+    pub(crate) registers: Vec<Holding>,
+    /// Connections that read at once.
+    pub(crate) readers: usize,
+    /// How long a full sync may take.
+    pub(crate) patience: Duration,
+}
+
+/// What one register holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holding {
+    pub(crate) documents: usize,
+    /// Of each document.
+    pub(crate) bytes: usize,
+    /// Documents that each reader asks for.
+    pub(crate) reads: usize,
+    /// Whether more peers sync at once; each needs the register's room on the disk.
+    pub(crate) together: bool,
 }
 
 /// Idle peers.
@@ -124,6 +147,16 @@ impl Scale {
             publish: Publish { publishers: vec![1, 4, 16, 64], stretch: stretch(1000, 4000), repetitions: 3 },
             reads: Reads { connections: vec![1, 16, 256], stretch: stretch(500, 2500), repetitions: 3 },
             idle: Idle { peers: 10_000, settle: SECOND * 35, watch: SECOND * 120 },
+            memory: Memory {
+                registers: vec![
+                    Holding { documents: 100_000, bytes: 2048, reads: 20, together: true },
+                    Holding { documents: 1000, bytes: 4 << 20, reads: 2, together: true },
+                    // Ten gigabytes.
+                    Holding { documents: 2400, bytes: 4 << 20, reads: 2, together: false },
+                ],
+                readers: 1000,
+                patience: SECOND * 600,
+            },
             reconnect: Reconnect { peers: 1000, down: vec![Duration::ZERO, SECOND * 10] },
             failover: Failover { peers: 100, repetitions: 3 },
             staleness: Staleness { peers: 100, duration: SECOND * 30 },
@@ -142,6 +175,14 @@ impl Scale {
             publish: Publish { publishers: vec![1, 64], stretch: stretch(200, 600), repetitions: 1 },
             reads: Reads { connections: vec![1, 256], stretch: stretch(50, 200), repetitions: 1 },
             idle: Idle { peers: 50, settle: SECOND, watch: SECOND * 2 },
+            memory: Memory {
+                registers: vec![
+                    Holding { documents: 2000, bytes: 2048, reads: 2, together: true },
+                    Holding { documents: 4, bytes: 4 << 20, reads: 2, together: false },
+                ],
+                readers: 20,
+                patience: SECOND * 60,
+            },
             reconnect: Reconnect { peers: 10, down: vec![Duration::ZERO] },
             failover: Failover { peers: 5, repetitions: 1 },
             staleness: Staleness { peers: 10, duration: SECOND * 4 },

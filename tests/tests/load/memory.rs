@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sorcha_tests::process::publish;
+use sorcha_tests::process::{get, publish, until};
 
 use crate::{
     callers::Callers,
@@ -56,12 +56,39 @@ async fn documents_take_no_memory_whether_published_read_or_found_at_start() {
     let read = node.most_megabytes(read_all(node.http)).await;
     let node = node.again().await;
     let started = node.most_megabytes(read_all(node.http)).await;
+    let peer = node.peer().await;
+    let last = format!("/api/system-register/blueprints/large-{}", DOCUMENTS - 1);
+    let synced =
+        peer.most_megabytes(async { drop(until("the peer has all", || get(peer.http, &last)).await) });
+    let synced = synced.await;
     println!(
-        "{empty} MB, at most {published} MB while published, {read} MB while read, {started} MB after a start"
+        "{empty} MB, at most {published} MB while published, {read} MB while read, {started} MB after a start, {synced} MB in a \
+         peer while it syncs"
     );
-    for most in [published, read, started] {
+    for most in [published, read, started, synced] {
         assert!(most <= empty + FOR_DOCUMENTS_MB, "{empty} MB before, {most} MB with documents");
     }
+}
+
+/// Enough for what a start itself takes not to count.
+const ENTRIES: i64 = 40_000;
+/// Buffers of a start, and what the allocator keeps.
+const FOR_A_START_MB: u64 = 10;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_take_no_more_memory_than_limits_count_for_them() {
+    let node = Node::start("").await;
+    let empty = node.megabytes();
+    let entries = (2..ENTRIES).map(|version| {
+        let mut entry =
+            sorcha_register::testing::entry(&format!("blueprint-of-a-usual-name-{version}"), version);
+        entry.transaction_id = "019b76da-a800-7000-8000-000000000000".to_owned();
+        entry.seal()
+    });
+    let (node, counted) = node.again_with(entries.collect()).await;
+    let most = empty + counted / (1 << 20) + FOR_A_START_MB;
+    sorcha_tests::eventually("freed memory is given back", || node.megabytes() <= most).await;
+    println!("{empty} MB without entries, {} MB with {ENTRIES}, at most {most} MB", node.megabytes());
 }
 
 /// Reads each document, and all of them at once.

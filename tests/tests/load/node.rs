@@ -1,8 +1,13 @@
 //! One central node as a process, and what it is looked at by.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
+use sorcha_register::{entry::SealedEntry, lineage::Genesis};
+use sorcha_store::{
+    Store as _,
+    journal::{JournalStore, Options, REGISTER_FILE},
+};
 use sorcha_tests::{
     probing::{AT_ONCE, Probes},
     process::{Process, binary, free_ports, get, until},
@@ -42,6 +47,38 @@ impl Node {
         let Self { process, folder, .. } = self;
         drop(process);
         Self::start_in(folder, "true").await
+    }
+
+    /// Kills it, adds entries to what it has stored, and starts it again. Returns what limits count for all entries, bytes, too.
+    pub(crate) async fn again_with(self, entries: Vec<Arc<SealedEntry>>) -> (Self, u64) {
+        let Self { process, folder, .. } = self;
+        drop(process);
+        let file = folder.path().join("n0").join(REGISTER_FILE);
+        let store = JournalStore::open(file.clone(), Options::default()).await.unwrap();
+        let view = store.load().await.unwrap().view;
+        let all = view.iter().cloned().chain(entries).collect();
+        store.replace(view.genesis().map(|genesis| Genesis::clone(genesis)), all, None).await.unwrap();
+        let counted = store.load().await.unwrap().view.memory();
+        drop(store);
+        let is_let_go = || async { std::fs::File::open(&file).ok()?.try_lock().ok() };
+        until("the store has let go of its file", is_let_go).await;
+        (Self::start_in(folder, "true").await, counted)
+    }
+
+    /// Starts a peer of it. Its probes answer long before it has synced.
+    pub(crate) async fn peer(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let [http, probes] = free_ports();
+        let mut command = Command::new(binary());
+        command.args(["peer", "--node-id", "edge-1", "--data-dir", &folder.path().display().to_string()]);
+        command.args(["--central-node", &format!("n0.sorcha.dev=127.0.0.1:{}", self.grpc)]);
+        for (flag, port) in [("--listen-http", http), ("--listen-probes", probes)] {
+            command.args([flag, &format!("127.0.0.1:{port}")]);
+        }
+        command.stderr(std::fs::File::create(folder.path().join("log")).unwrap());
+        let process = Process::spawn(command);
+        until("the peer is alive", || get(probes, "/livez")).await;
+        Self { grpc: self.grpc, http, probes, process, folder }
     }
 
     async fn start_in(folder: tempfile::TempDir, command: &str) -> Self {

@@ -78,15 +78,21 @@ impl Server {
     ) -> Result<()> {
         let started = Instant::now();
         while !answers().await {
-            if let Some(status) = self.child.try_wait()? {
-                bail!("{} ended with {status}: {}", self.name, self.last_words());
-            }
+            self.ensure_running()?;
             if started.elapsed() > PATIENCE {
                 bail!("{} does not answer after {PATIENCE:?}: {}", self.name, self.last_words());
             }
             tokio::time::sleep(LOOK).await;
         }
         Ok(())
+    }
+
+    /// Fails with its last words once it has ended.
+    pub(crate) fn ensure_running(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => bail!("{} ended with {status}: {}", self.name, self.last_words()),
+            None => Ok(()),
+        }
     }
 
     fn last_words(&self) -> String {

@@ -26,7 +26,7 @@ impl Usage {
             let path = format!("/proc/{pid}/{file}");
             fs::read_to_string(&path).with_context(|| format!("read {path}"))
         };
-        Ok(Self { resident: resident(&read("status")?)?, cpu: cpu(&read("stat")?)? })
+        Ok(Self { resident: bytes_of("VmRSS:", &read("status")?)?, cpu: cpu(&read("stat")?)? })
     }
 
     /// Of this process.
@@ -45,6 +45,29 @@ impl Usage {
     }
 }
 
+/// Resident memory of a process, bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    pub(crate) now: u64,
+    /// The most since its start, or since it was last forgotten.
+    pub(crate) peak: u64,
+}
+
+impl Memory {
+    /// Of a process by its id.
+    pub(crate) fn of(pid: u32) -> Result<Self> {
+        let path = format!("/proc/{pid}/status");
+        let status = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+        Ok(Self { now: bytes_of("VmRSS:", &status)?, peak: bytes_of("VmHWM:", &status)? })
+    }
+
+    /// The peak counts from now on.
+    pub(crate) fn forget_peak(pid: u32) -> Result<()> {
+        let path = format!("/proc/{pid}/clear_refs");
+        fs::write(&path, "5").with_context(|| format!("write {path}"))
+    }
+}
+
 /// Processor time of the calling thread since its start.
 pub(crate) fn of_this_thread() -> Result<Duration> {
     cpu(&fs::read_to_string("/proc/thread-self/stat").context("read /proc/thread-self/stat")?)
@@ -55,8 +78,9 @@ pub(crate) fn micros_each(time: Duration, occurrences: usize) -> f64 {
     if occurrences == 0 { 0.0 } else { time.as_secs_f64() * 1e6 / occurrences as f64 }
 }
 
-fn resident(status: &str) -> Result<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+fn bytes_of(field: &str, status: &str) -> Result<u64> {
+    let line =
+        status.lines().find_map(|line| line.strip_prefix(field)).with_context(|| format!("no {field}"))?;
     let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
     Ok(kilobytes * 1024)
 }
@@ -76,10 +100,10 @@ mod tests {
 
     #[test]
     fn memory_and_time_are_found() {
-        assert_eq!(resident("VmPeak:\t 10 kB\nVmRSS:\t   2048 kB\n").unwrap(), 2 * 1024 * 1024);
+        assert_eq!(bytes_of("VmRSS:", "VmPeak:\t 10 kB\nVmRSS:\t   2048 kB\n").unwrap(), 2 * 1024 * 1024);
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 3 0 99";
         assert_eq!(cpu(stat).unwrap(), Duration::from_secs(3));
-        assert!(resident("").is_err() && cpu("7 (a) S 1").is_err());
+        assert!(bytes_of("VmRSS:", "").is_err() && cpu("7 (a) S 1").is_err());
     }
 
     #[test]

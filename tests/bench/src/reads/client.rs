@@ -21,15 +21,27 @@ const LD_JSON: HeaderValue = HeaderValue::from_static("application/ld+json");
 
 /// A document to ask for.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     pub(super) path: String,
     /// The validator that the caller has; then the answer is 304.
     pub(super) tag: Option<HeaderValue>,
     pub(super) length: usize,
 }
 
+impl Wanted {
+    /// A document that the caller does not have, by its blueprint.
+    pub(crate) fn whole(id: &str, length: usize) -> Self {
+        Self { path: path(id), tag: None, length }
+    }
+}
+
+/// Where a document is read.
+pub(super) fn path(id: &str) -> String {
+    format!("/api/system-register/blueprints/{id}")
+}
+
 /// A connection, and what it asks for in turn.
-pub(super) struct Reader {
+pub(crate) struct Reader {
     connection: SendRequest<Empty<Bytes>>,
     host: HeaderValue,
     wanted: Arc<[Wanted]>,
@@ -38,7 +50,7 @@ pub(super) struct Reader {
 
 impl Reader {
     /// Connects to a server on loopback; the first document that it asks for is that of this number.
-    pub(super) async fn connect(port: u16, wanted: Arc<[Wanted]>, first: usize) -> Result<Self> {
+    pub(crate) async fn connect(port: u16, wanted: Arc<[Wanted]>, first: usize) -> Result<Self> {
         let socket = TcpStream::connect(("127.0.0.1", port)).await?;
         socket.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(socket)).await?;

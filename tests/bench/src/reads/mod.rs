@@ -1,7 +1,7 @@
 //! Reads a second of one node's HTTP API: documents by id, in their raw form, beside nginx that serves the same bytes
 //! from files under the same paths.
 
-mod client;
+pub(crate) mod client;
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -147,7 +147,7 @@ fn numbered() -> impl Iterator<Item = (usize, usize)> {
 }
 
 fn path(index: usize) -> String {
-    format!("/api/system-register/blueprints/{}", documents::id(index))
+    client::path(&documents::id(index))
 }
 
 fn file(files: &Path, index: usize) -> std::path::PathBuf {

@@ -1,7 +1,7 @@
 //! What was aimed at, beside what was measured.
 
 use super::{
-    Compared, Report,
+    Compared, Report, memory,
     rates::{self, Rated},
 };
 use crate::{failover::End, publish::systems::Publishing, push::Contestant, reads::Reading};
@@ -28,6 +28,7 @@ pub(super) fn table(report: &Report, compared: &[Compared]) -> String {
     push(compared, &mut rows);
     publish(report, &mut rows);
     reads(report, &mut rows);
+    memory(report, &mut rows);
     idle(report, &mut rows);
     reconnect(report, &mut rows);
     failover(report, &mut rows);
@@ -143,6 +144,14 @@ fn side_by_side(rated: &[Rated], ours: &Rated) -> String {
     let systems = rated.iter().filter(|other| other.case == ours.case);
     let shown = systems.map(|rated| format!("{} {:.0}/s", rated.system, rated.per_second.median));
     shown.collect::<Vec<_>>().join("; ")
+}
+
+fn memory(report: &Report, rows: &mut Vec<Row>) {
+    for held in &report.memory {
+        let what = format!("most memory of a node with {}", memory::register(held));
+        let goal = format!("at most 64 MB, 256 B an entry and the cache: {:.0} MB", held.bound_mb);
+        rows.push(Row::new(what, goal, format!("{:.0} MB", held.most_mb()), held.most_mb() <= held.bound_mb));
+    }
 }
 
 fn idle(report: &Report, rows: &mut Vec<Row>) {

@@ -1,6 +1,7 @@
 //! Everything that one run measured, and what becomes of it.
 
 mod goals;
+mod memory;
 mod rates;
 mod readme;
 mod side_by_side;
@@ -11,8 +12,8 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::{
-    failover::Failover, idle::Idle, machine::Machine, plot, publish::PublishRate, push::Run, reads::ReadRate,
-    reconnect::Reconnect, staleness::Staleness, startup::StartUp, sync::FullSync,
+    failover::Failover, idle::Idle, machine::Machine, memory::Held, plot, publish::PublishRate, push::Run,
+    reads::ReadRate, reconnect::Reconnect, staleness::Staleness, startup::StartUp, sync::FullSync,
 };
 
 pub(crate) use side_by_side::Compared;
@@ -30,6 +31,7 @@ pub(crate) struct Report {
     pub(crate) publish: Vec<PublishRate>,
     pub(crate) reads: Vec<ReadRate>,
     pub(crate) idle: Option<Idle>,
+    pub(crate) memory: Vec<Held>,
     pub(crate) reconnect: Vec<Reconnect>,
     pub(crate) failover: Vec<Failover>,
     pub(crate) staleness: Option<Staleness>,
@@ -48,6 +50,7 @@ impl Report {
             publish: Vec::new(),
             reads: Vec::new(),
             idle: None,
+            memory: Vec::new(),
             reconnect: Vec::new(),
             failover: Vec::new(),
             staleness: None,
@@ -67,7 +70,8 @@ impl Report {
         let rivals = side_by_side::table(&compared);
         let published = rates::table("Publications", &rates::published(&self.publish));
         let read = rates::table("Reads", &rates::read(&self.reads));
-        let parts = [about, goals, rivals, published, read];
+        let memory = memory::table(&self.memory);
+        let parts = [about, goals, rivals, published, read, memory];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
     }
 
