@@ -11,9 +11,9 @@ use crate::site::Site;
 /// Memory that the replica of a small peer may take.
 const MOST: u64 = 1 << 20;
 
-/// Publishes more entries than a small peer may hold, some 1.8 KB each without their documents.
+/// Publishes more entries than a small peer may hold, some 0.75 KB each without their documents.
 async fn outgrow(central: &Central) {
-    publish(central, 700, 10).await;
+    publish(central, 1700, 10).await;
 }
 
 /// Publishes documents with a text of this many bytes.
