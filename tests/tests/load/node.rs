@@ -54,7 +54,9 @@ impl Node {
         let Self { process, folder, .. } = self;
         drop(process);
         let file = folder.path().join("n0").join(REGISTER_FILE);
-        let store = JournalStore::open(file.clone(), Options::default()).await.unwrap();
+        // The process that was killed holds it a moment longer.
+        let opened = || async { JournalStore::open(file.clone(), Options::default()).await.ok() };
+        let store = until("the register can be opened", opened).await;
         let view = store.load().await.unwrap().view;
         let all = view.iter().cloned().chain(entries).collect();
         store.replace(view.genesis().map(|genesis| Genesis::clone(genesis)), all, None).await.unwrap();
