@@ -86,12 +86,12 @@ async fn nothing_is_published_twice_by_a_server_that_stood_still() {
     let databases = Databases::on(&server);
     let store = databases.open(&config(&databases)).await;
     publish(&store, "a").await;
-    server.signal("STOP");
+    server.freeze();
     let before = Instant::now();
     let refused = store.publish(draft("b", r#"{"id":"b"}"#)).await.unwrap_err();
     assert!(matches!(&refused, StoreError::Unavailable(_)), "{refused}");
     assert!(before.elapsed() < 6 * TIMEOUT, "{:?}", before.elapsed());
-    server.signal("CONT");
+    server.thaw();
     let again = publish_soon(&store, "b").await;
     assert_eq!(again.entry.entry().version, version(2));
     store.set_active(change("b", false)).await.unwrap();

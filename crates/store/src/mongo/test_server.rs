@@ -70,8 +70,20 @@ impl Server {
         format!("mongodb://127.0.0.1:{}/?retryWrites=false", self.port)
     }
 
-    /// Freezes or thaws it.
-    pub fn signal(&self, name: &str) {
+    /// Freezes it. The kernel stops thread by thread, so that some may answer after the signal, but none once this returns.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+        while !is_frozen(self.pid) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Thaws it.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
         assert!(
             Command::new("kill")
                 .args([&format!("-{name}"), &self.pid.to_string()])
@@ -80,6 +92,17 @@ impl Server {
                 .success()
         );
     }
+}
+
+/// Whether all threads of a process are stopped.
+fn is_frozen(pid: u32) -> bool {
+    // The state follows the name in parentheses, which may hold anything.
+    let is_stopped = |stat: String| stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'));
+    let mut threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    threads.all(|thread| {
+        // A thread may end meanwhile.
+        std::fs::read_to_string(thread.unwrap().path().join("stat")).map_or(true, is_stopped)
+    })
 }
 
 impl Drop for Server {
