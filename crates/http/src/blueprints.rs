@@ -54,7 +54,7 @@ impl From<&EntryHeader> for BlueprintItem {
             published_by: entry.published_by().to_owned(),
             is_active: entry.is_active,
             checksum: entry.document.checksum().to_string(),
-            metadata: entry.metadata().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            metadata: entry.metadata_map(),
             transaction_id: entry.transaction_id().to_owned(),
         }
     }

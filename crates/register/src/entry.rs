@@ -89,13 +89,6 @@ impl Entry {
     pub fn header(&self) -> EntryHeader {
         EntryHeader::of(self)
     }
-
-    /// Time of the publication, or of the deprecation or reactivation after it: from the UUIDv7 transaction id, or the
-    /// publication instant where the id is no UUIDv7.
-    #[must_use]
-    pub fn changed_at(&self) -> Timestamp {
-        changed_at(&self.transaction_id, self.published_at)
-    }
 }
 
 /// What the contract limits of an entry: numbers are sizes in bytes.
@@ -124,15 +117,6 @@ impl Limited<'_> {
         check_length("trace_parent", self.trace_parent, limits::TRACE_PARENT_CHARS)?;
         check_metadata_bytes(self.metadata)
     }
-}
-
-fn changed_at(transaction_id: &str, published_at: Timestamp) -> Timestamp {
-    let stamped = uuid::Uuid::parse_str(transaction_id).ok().and_then(|id| id.get_timestamp());
-    let millis = stamped.and_then(|stamp| {
-        let (seconds, nanos) = stamp.to_unix();
-        i64::try_from(seconds.checked_mul(1000)?.checked_add(u64::from(nanos / 1_000_000))?).ok()
-    });
-    millis.map_or(published_at, Timestamp::from_millis).max(published_at)
 }
 
 /// Checks `published_by`: required, at most 255 characters.

@@ -7,7 +7,7 @@ use super::{
         canonical::{Document, Fingerprint},
         names::{BlueprintId, Version},
     },
-    Entry, changed_at,
+    Entry,
     texts::Texts,
 };
 use crate::clock::Timestamp;
@@ -48,7 +48,6 @@ impl EntryHeader {
 
     /// The entry with its document.
     pub(super) fn with(&self, document: Document) -> Entry {
-        let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
         Entry {
             blueprint_id: self.blueprint_id.clone(),
             version: self.version,
@@ -57,7 +56,7 @@ impl EntryHeader {
             published_by: self.published_by().to_owned(),
             is_active: self.is_active,
             transaction_id: self.transaction_id().to_owned(),
-            metadata: self.metadata().map(owned).collect::<BTreeMap<_, _>>(),
+            metadata: self.metadata_map(),
             trace_parent: self.trace_parent().to_owned(),
         }
     }
@@ -80,16 +79,28 @@ impl EntryHeader {
         self.texts.at(2)
     }
 
+    /// As [`Entry::metadata`].
+    #[must_use]
+    pub fn metadata_map(&self) -> BTreeMap<String, String> {
+        self.metadata().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
+
     /// As [`Entry::metadata`], in the order of the keys.
     pub fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
         let mut texts = self.texts.iter().skip(NAMED);
         std::iter::from_fn(move || Some((texts.next()?, texts.next()?)))
     }
 
-    /// As [`Entry::changed_at`].
+    /// Time of the publication, or of the deprecation or reactivation after it: from the UUIDv7 transaction id, or the
+    /// publication instant where the id is no UUIDv7.
     #[must_use]
     pub fn changed_at(&self) -> Timestamp {
-        changed_at(self.transaction_id(), self.published_at)
+        let stamped = uuid::Uuid::parse_str(self.transaction_id()).ok().and_then(|id| id.get_timestamp());
+        let millis = stamped.and_then(|stamp| {
+            let (seconds, nanos) = stamp.to_unix();
+            i64::try_from(seconds.checked_mul(1000)?.checked_add(u64::from(nanos / 1_000_000))?).ok()
+        });
+        millis.map_or(self.published_at, Timestamp::from_millis).max(self.published_at)
     }
 }
 

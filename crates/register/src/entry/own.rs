@@ -46,9 +46,13 @@ pub(super) fn read(encoded: &Bytes) -> Option<(EntryHeader, usize)> {
         trace_parent,
         metadata: metadata().map(str::len).sum(),
     };
+    let is_whole = rest.0.is_empty() && register_id == REGISTER_ID && !checksum.is_empty();
+    if !is_whole || limited.check().is_err() {
+        return None;
+    }
+    // Last: the general decoder would hash the document once more.
     let document = Fingerprint::of(document);
-    let is_whole = rest.0.is_empty() && register_id == REGISTER_ID;
-    if !is_whole || checksum != document.checksum().text().as_str() || limited.check().is_err() {
+    if checksum != document.checksum().text().as_str() {
         return None;
     }
     let texts = Texts::of([published_by, transaction_id, trace_parent].into_iter().chain(metadata()));
@@ -76,25 +80,25 @@ impl<'b> Fields<'b> {
         is_next
     }
 
-    /// The bytes of a field that must be there.
-    fn value(&mut self, field: u32) -> Option<&'b [u8]> {
-        if !self.is_next(field, WireType::LengthDelimited) {
-            return None;
-        }
+    /// Bytes behind their length: the value of a field whose key was read.
+    fn delimited(&mut self) -> Option<&'b [u8]> {
         let length = usize::try_from(self.varint()?).ok()?;
         let (value, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(value)
     }
 
+    /// The bytes of a field that must be there.
+    fn value(&mut self, field: u32) -> Option<&'b [u8]> {
+        if self.is_next(field, WireType::LengthDelimited) { self.delimited() } else { None }
+    }
+
     /// A text, which is left out where it is empty.
     fn text(&mut self, field: u32) -> Option<&'b str> {
-        let before = self.0;
         if !self.is_next(field, WireType::LengthDelimited) {
             return Some("");
         }
-        self.0 = before;
-        let text = std::str::from_utf8(self.value(field)?).ok()?;
+        let text = std::str::from_utf8(self.delimited()?).ok()?;
         (!text.is_empty()).then_some(text)
     }
 
@@ -110,18 +114,14 @@ impl<'b> Fields<'b> {
     /// The encoding of all pairs of a map, whose keys must ascend.
     fn pairs(&mut self, field: u32) -> Option<&'b [u8]> {
         let (start, mut last) = (self.0, None);
-        loop {
-            let before = self.0;
-            if !self.is_next(field, WireType::LengthDelimited) {
-                return start.get(..start.len() - self.0.len());
-            }
-            self.0 = before;
-            let (key, _) = pair(self.value(field)?)?;
+        while self.is_next(field, WireType::LengthDelimited) {
+            let (key, _) = pair(self.delimited()?)?;
             if last.is_some_and(|last| last >= key) {
                 return None;
             }
             last = Some(key);
         }
+        start.get(..start.len() - self.0.len())
     }
 }
 
@@ -140,11 +140,9 @@ impl<'b> Iterator for Pairs<'b> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut rest = Fields(self.0);
-        // The field is known: whatever its key, the value follows.
-        rest.varint()?;
-        let length = usize::try_from(rest.varint()?).ok()?;
-        let (encoded, after) = rest.0.split_at_checked(length)?;
-        self.0 = after;
+        let _key = rest.varint()?;
+        let encoded = rest.delimited()?;
+        self.0 = rest.0;
         pair(encoded)
     }
 }

@@ -22,11 +22,11 @@ fn a_document_is_held_once_and_nothing_of_what_it_came_in() {
 #[test]
 fn a_state_change_has_its_own_time() {
     let mut entry = entry("a", 1);
-    assert_eq!(entry.changed_at(), entry.published_at);
+    assert_eq!(entry.header().changed_at(), entry.published_at);
     let later = entry.published_at.as_millis() + 86_400_000;
     let id = uuid::Builder::from_unix_timestamp_millis(later.unsigned_abs(), &[7; 10]).into_uuid();
     entry.transaction_id = id.to_string();
-    assert_eq!(entry.changed_at(), Timestamp::from_millis(later));
+    assert_eq!(entry.header().changed_at(), Timestamp::from_millis(later));
 }
 
 #[test]
