@@ -52,6 +52,14 @@ impl Documents {
     }
 }
 
+/// A size of documents, bytes, for people.
+pub(crate) fn size_name(bytes: usize) -> String {
+    match bytes / 1024 {
+        kilobytes if kilobytes >= 1024 => format!("{} MB", kilobytes / 1024),
+        kilobytes => format!("{kilobytes} KB"),
+    }
+}
+
 /// The blueprint id of a document.
 pub(crate) fn id(index: usize) -> String {
     format!("{PREFIX}{index:0DIGITS$}")

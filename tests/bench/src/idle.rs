@@ -24,7 +24,10 @@ use tonic::transport::Channel;
 
 use crate::{
     bench::{Bench, say},
-    process::{central::Place, usage::Usage},
+    process::{
+        central::Place,
+        usage::{Usage, megabytes},
+    },
 };
 
 /// Connects a second: below the central node's limit for all peers together.
@@ -99,10 +102,6 @@ async fn connected(
         tokio::time::sleep(pause).await;
     }
     Ok(peers)
-}
-
-fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / (1024.0 * 1024.0)
 }
 
 /// Refuses early what would fail late.

@@ -13,7 +13,7 @@ use sorcha_host::keys;
 use sorcha_register::{
     canonical::Document,
     clock::Timestamp,
-    entry::{Entry, SealedEntry},
+    entry::SealedEntry,
     names::{BlueprintId, Version},
     view::RegisterView,
 };
@@ -49,16 +49,8 @@ pub(crate) async fn grow(data: &Path, count: usize, bytes: usize) -> Result<()> 
     make(data, 0).await?;
     let (store, documents) = (open(data).await?, Documents::new());
     for index in 0..count {
-        let draft = Draft {
-            blueprint_id: BlueprintId::new(documents::id(index))?,
-            document: Document::from_received(documents.sized(index, bytes).into()),
-            published_at: PUBLISHED_AT,
-            published_by: "bench".to_owned(),
-            transaction_id: TRANSACTION.to_owned(),
-            metadata: BTreeMap::new(),
-            trace_parent: String::new(),
-        };
-        store.publish(draft).await?;
+        let document = Document::from_received(documents.sized(index, bytes).into());
+        store.publish(draft(index, document)?).await?;
     }
     Ok(())
 }
@@ -86,16 +78,18 @@ pub(crate) async fn load(data: &Path) -> Result<RegisterView> {
 /// The entry of a document; the first comes after the seed.
 fn entry(documents: &Documents, index: usize) -> Result<Arc<SealedEntry>> {
     let version = i64::try_from(index)? + Version::FIRST.plus(1).get();
-    Ok(Entry {
+    let document = Document::canonicalize(documents.document(index).as_bytes()).context("a document")?;
+    Ok(draft(index, document)?.at(Version::new("version", version)?).seal())
+}
+
+fn draft(index: usize, document: Document) -> Result<Draft> {
+    Ok(Draft {
         blueprint_id: BlueprintId::new(documents::id(index))?,
-        version: Version::new("version", version)?,
-        document: Document::canonicalize(documents.document(index).as_bytes()).context("a document")?,
+        document,
         published_at: PUBLISHED_AT,
         published_by: "bench".to_owned(),
-        is_active: true,
         transaction_id: TRANSACTION.to_owned(),
         metadata: BTreeMap::new(),
         trace_parent: String::new(),
-    }
-    .seal())
+    })
 }

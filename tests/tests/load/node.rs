@@ -1,6 +1,6 @@
 //! One central node as a process, and what it is looked at by.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use sorcha_register::{entry::SealedEntry, lineage::Genesis};
@@ -74,11 +74,8 @@ impl Node {
         let mut command = Command::new(binary());
         command.args(["peer", "--node-id", "edge-1", "--data-dir", &folder.path().display().to_string()]);
         command.args(["--central-node", &format!("n0.sorcha.dev=127.0.0.1:{}", self.grpc)]);
-        for (flag, port) in [("--listen-http", http), ("--listen-probes", probes)] {
-            command.args([flag, &format!("127.0.0.1:{port}")]);
-        }
-        command.stderr(std::fs::File::create(folder.path().join("log")).unwrap());
-        let process = Process::spawn(command);
+        let ports = [("--listen-http", http), ("--listen-probes", probes)];
+        let process = spawned(command, &ports, folder.path());
         until("the peer is alive", || get(probes, "/livez")).await;
         Self { grpc: self.grpc, http, probes, process, folder }
     }
@@ -90,11 +87,8 @@ impl Node {
         shell.args(["-c", &format!("{command} && exec \"$0\" \"$@\"")]).arg(binary());
         shell.args(["--config", &path("sorcha.toml"), "central", "--hostname", "n0.sorcha.dev"]);
         shell.args(["--data-dir", &path("n0"), "--token-file", &path("tokens")]);
-        for (flag, port) in [("--listen-grpc", grpc), ("--listen-http", http), ("--listen-probes", probes)] {
-            shell.args([flag, &format!("127.0.0.1:{port}")]);
-        }
-        shell.stderr(std::fs::File::create(path("log")).unwrap());
-        let process = Process::spawn(shell);
+        let ports = [("--listen-grpc", grpc), ("--listen-http", http), ("--listen-probes", probes)];
+        let process = spawned(shell, &ports, folder.path());
         until("the node is ready", || get(http, "/readyz")).await;
         Self { grpc, http, probes, process, folder }
     }
@@ -162,6 +156,15 @@ impl Node {
             }
         }
     }
+}
+
+/// Runs a node that listens on these ports of loopback, with its log in a folder.
+fn spawned(mut command: Command, ports: &[(&str, u16)], folder: &Path) -> Process {
+    for (flag, port) in ports {
+        command.args([*flag, &format!("127.0.0.1:{port}")]);
+    }
+    command.stderr(std::fs::File::create(folder.join("log")).unwrap());
+    Process::spawn(command)
 }
 
 async fn watch(probed: [Probes; 2], time: Duration) {

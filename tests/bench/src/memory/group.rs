@@ -8,8 +8,6 @@ use std::{
 
 use anyhow::Result;
 
-use crate::bench::say;
-
 /// Where the kernel shows control groups, version 1 and version 2, and the limit's file in each.
 const ROOTS: [(&str, &str); 2] =
     [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
@@ -38,9 +36,6 @@ impl Group {
                 }
             }
         });
-        if made.is_none() {
-            say("memory: no control group can be made here, so that nothing limits the processes");
-        }
         Self(made)
     }
 

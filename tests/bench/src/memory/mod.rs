@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 use futures::future::try_join_all;
 use serde::Serialize;
 use sorcha_api::client;
+use sorcha_config::Config;
 
 use self::{
     group::{Group, HeldProgram},
@@ -23,7 +24,7 @@ use crate::{
     documents,
     process::{
         central::{Central, Place},
-        usage::Memory,
+        usage::{Usage, forget_peak, megabytes},
     },
     reads::client::{Reader, Wanted},
     register,
@@ -34,8 +35,6 @@ use crate::{
 const BASE: u64 = 64 << 20;
 /// What an entry takes, at most.
 const OF_AN_ENTRY: u64 = 256;
-/// `store.cache_bytes`, unless set.
-const CACHE: u64 = 4 << 20;
 /// Memory limits of the chart's pods, unless set.
 const CENTRAL_LIMIT: u64 = 1 << 30;
 const PEER_LIMIT: u64 = 512 << 20;
@@ -99,6 +98,9 @@ impl<'b> Site<'b> {
         let central = held("central", CENTRAL_LIMIT)?;
         let peers = (0..=TOGETHER).map(|number| held(&format!("peer-{number}"), PEER_LIMIT));
         let peers = peers.collect::<Result<Vec<_>>>()?;
+        if !central.is_limited() {
+            say("memory: no control group can be made here, so that nothing limits the processes");
+        }
         Ok(Self { bench, holding, central, peers, work, steps: Vec::new() })
     }
 
@@ -114,7 +116,7 @@ impl<'b> Site<'b> {
             documents,
             document_bytes: bytes,
             made_s,
-            bound_mb: megabytes(BASE + CACHE + OF_AN_ENTRY * documents as u64),
+            bound_mb: megabytes(BASE + Config::default().store.cache_bytes + OF_AN_ENTRY * documents as u64),
             is_limited: self.central.is_limited() && self.peers.iter().all(HeldProgram::is_limited),
             steps: self.steps,
         })
@@ -138,7 +140,7 @@ impl<'b> Site<'b> {
 
     async fn first_sync(&mut self, central: &Central) -> Result<PeerProcess> {
         let (pid, started) = (central.server().pid(), Instant::now());
-        Memory::forget_peak(pid)?;
+        forget_peak(pid)?;
         let peer = self.start_peer(0, central).await?;
         let took = started.elapsed();
         self.see("first sync", "peer", peer.pid(), took).await?;
@@ -149,15 +151,19 @@ impl<'b> Site<'b> {
     async fn start_peer(&self, number: usize, central: &Central) -> Result<PeerProcess> {
         let program = self.peers[number].program();
         let mut peer = PeerProcess::start(program, self.work.path(), number, central.place())?;
-        // The register's first entry is its own.
-        peer.until_it_holds(self.holding.documents + 1, self.bench.scale.memory.patience).await?;
+        self.until_whole(&mut peer).await?;
         Ok(peer)
+    }
+
+    async fn until_whole(&self, peer: &mut PeerProcess) -> Result<()> {
+        // The register's first entry is its own.
+        peer.until_it_holds(self.holding.documents + 1, self.bench.scale.memory.patience).await
     }
 
     async fn restart(&mut self, peer: PeerProcess) -> Result<PeerProcess> {
         let started = Instant::now();
         let mut peer = peer.again().await?;
-        peer.until_it_holds(self.holding.documents + 1, self.bench.scale.memory.patience).await?;
+        self.until_whole(&mut peer).await?;
         self.see("restart", "peer", peer.pid(), started.elapsed()).await?;
         Ok(peer)
     }
@@ -169,7 +175,7 @@ impl<'b> Site<'b> {
             .map(|index| Wanted::whole(&documents::id(index), self.holding.bytes))
             .collect();
         let started = Instant::now();
-        Memory::forget_peak(peer.pid())?;
+        forget_peak(peer.pid())?;
         let (spread, times) = (self.holding.documents / readers.max(1), self.holding.reads);
         let reads = (0..readers).map(|number| {
             let reader = Reader::connect(peer.http_port(), Arc::clone(&wanted), number * spread);
@@ -188,7 +194,7 @@ impl<'b> Site<'b> {
     /// A whole backup, received and discarded.
     async fn bundle(&mut self, central: &Central) -> Result<()> {
         let (pid, started) = (central.server().pid(), Instant::now());
-        Memory::forget_peak(pid)?;
+        forget_peak(pid)?;
         let url = central.place().url("/api/system-register/bundle");
         let mut answer = client::plain()?.get(url).send().await?.error_for_status()?;
         let mut bytes = 0;
@@ -202,7 +208,7 @@ impl<'b> Site<'b> {
 
     async fn sync_together(&mut self, central: &Central) -> Result<()> {
         let (pid, started) = (central.server().pid(), Instant::now());
-        Memory::forget_peak(pid)?;
+        forget_peak(pid)?;
         let peers = (1..=TOGETHER).map(|number| self.start_peer(number, central));
         let peers = try_join_all(peers).await?;
         self.see(&format!("full syncs of {TOGETHER} peers"), "central node", pid, started.elapsed()).await?;
@@ -213,9 +219,9 @@ impl<'b> Site<'b> {
     /// Notes what a process took since its peak was forgotten.
     async fn see(&mut self, what: &str, node: &'static str, pid: u32, took: Duration) -> Result<()> {
         let seconds = took.as_secs_f64();
-        let peak = Memory::of(pid)?.peak;
+        let peak = Usage::of(pid)?.peak;
         tokio::time::sleep(REST).await;
-        let (peak_mb, rest_mb) = (megabytes(peak), megabytes(Memory::of(pid)?.now));
+        let (peak_mb, rest_mb) = (megabytes(peak), megabytes(Usage::of(pid)?.resident));
         say(&format!(
             "memory: {what}: {node} {peak_mb:.0} MB at most, {rest_mb:.0} MB at rest, {seconds:.1} s"
         ));
@@ -229,8 +235,4 @@ impl Held {
     pub(crate) fn most_mb(&self) -> f64 {
         self.steps.iter().map(|step| step.peak_mb.max(step.rest_mb)).fold(0.0, f64::max)
     }
-}
-
-fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
 }

@@ -15,6 +15,8 @@ const SYSTEM_TIME: usize = 12;
 pub(crate) struct Usage {
     /// Resident memory, bytes.
     pub(crate) resident: u64,
+    /// The most since its start, or since it was last forgotten.
+    pub(crate) peak: u64,
     /// User and system time since its start.
     pub(crate) cpu: Duration,
 }
@@ -26,7 +28,9 @@ impl Usage {
             let path = format!("/proc/{pid}/{file}");
             fs::read_to_string(&path).with_context(|| format!("read {path}"))
         };
-        Ok(Self { resident: bytes_of("VmRSS:", &read("status")?)?, cpu: cpu(&read("stat")?)? })
+        let status = read("status")?;
+        let (resident, peak) = (bytes_of("VmRSS:", &status)?, bytes_of("VmHWM:", &status)?);
+        Ok(Self { resident, peak, cpu: cpu(&read("stat")?)? })
     }
 
     /// Of this process.
@@ -45,27 +49,15 @@ impl Usage {
     }
 }
 
-/// Resident memory of a process, bytes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Memory {
-    pub(crate) now: u64,
-    /// The most since its start, or since it was last forgotten.
-    pub(crate) peak: u64,
+/// A process's peak of memory counts from now on.
+pub(crate) fn forget_peak(pid: u32) -> Result<()> {
+    let path = format!("/proc/{pid}/clear_refs");
+    fs::write(&path, "5").with_context(|| format!("write {path}"))
 }
 
-impl Memory {
-    /// Of a process by its id.
-    pub(crate) fn of(pid: u32) -> Result<Self> {
-        let path = format!("/proc/{pid}/status");
-        let status = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-        Ok(Self { now: bytes_of("VmRSS:", &status)?, peak: bytes_of("VmHWM:", &status)? })
-    }
-
-    /// The peak counts from now on.
-    pub(crate) fn forget_peak(pid: u32) -> Result<()> {
-        let path = format!("/proc/{pid}/clear_refs");
-        fs::write(&path, "5").with_context(|| format!("write {path}"))
-    }
+/// Bytes in units of 1,048,576.
+pub(crate) fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / (1024.0 * 1024.0)
 }
 
 /// Processor time of the calling thread since its start.
@@ -108,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_share_is_of_one_processor() {
-        let (before, after) = (Usage::default(), Usage { cpu: Duration::from_secs(3), resident: 0 });
+        let (before, after) = (Usage::default(), Usage { cpu: Duration::from_secs(3), ..Usage::default() });
         assert!((after.cpu_share(before, Duration::from_secs(2)) - 1.5).abs() < 1e-9);
         assert!((micros_each(Duration::from_millis(3), 100) - 30.0).abs() < 1e-9);
         assert!(micros_each(Duration::from_secs(1), 0) < 1e-9);

@@ -29,7 +29,7 @@ use crate::{
     process::{
         Server,
         nats::Sync,
-        usage::{Usage, micros_each},
+        usage::{Usage, megabytes, micros_each},
     },
     stats::Distribution,
 };
@@ -200,7 +200,7 @@ async fn run_once(
     let subscribers = after.1.cpu_since(before.1).saturating_sub(published.cpu);
     (run.server_us, run.subscriber_us) =
         (micros_each(after.0.cpu_since(before.0), delivered), micros_each(subscribers, delivered));
-    run.server_resident_mb = after.0.resident as f64 / (1024.0 * 1024.0);
+    run.server_resident_mb = megabytes(after.0.resident);
     tell(&run);
     Ok(Some(run))
 }

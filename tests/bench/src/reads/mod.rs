@@ -131,10 +131,7 @@ fn cases(connections: &[usize]) -> Vec<ReadCase> {
 impl ReadCase {
     /// Its name for people.
     pub(crate) fn name(self) -> String {
-        let size = match self.bytes / 1024 {
-            kilobytes if kilobytes >= 1024 => format!("{} MB", kilobytes / 1024),
-            kilobytes => format!("{kilobytes} KB"),
-        };
+        let size = documents::size_name(self.bytes);
         let answer = if self.not_modified { "If-None-Match, 304" } else { "200" };
         let plural = if self.connections == 1 { "" } else { "s" };
         format!("{size} documents, {answer}, {} connection{plural}", self.connections)

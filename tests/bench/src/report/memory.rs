@@ -2,15 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::memory::Held;
+use crate::{documents, memory::Held};
 
 /// What a register holds, for people.
 pub(super) fn register(held: &Held) -> String {
-    let size = match held.document_bytes >> 10 {
-        kilobytes if kilobytes >= 1024 => format!("{} MB", kilobytes >> 10),
-        kilobytes => format!("{kilobytes} KB"),
-    };
-    format!("{} documents of {size}", held.documents)
+    format!("{} documents of {}", held.documents, documents::size_name(held.document_bytes))
 }
 
 /// The table; empty when nothing was measured.
