@@ -104,7 +104,14 @@ async fn a_full_sync_begins_while_the_one_before_is_still_closing_its_file() {
     assert!(refused.to_string().contains("while a full sync is received"), "{refused}");
     store.apply(vec![sealed("pushed", 50)], checkpoint(50)).await.unwrap();
     assert!(last.finish(Some(Arc::new(genesis(1))), checkpoint(40), None).await.unwrap());
-    store.replace(None, entries, Some(checkpoint(40))).await.unwrap();
+    // Which of them has its turn last is open: a broken one may still be closing its file.
+    let rewritten = async {
+        while let Err(error) = store.replace(None, entries.clone(), Some(checkpoint(40))).await {
+            assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), rewritten).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
